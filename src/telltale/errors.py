@@ -1,0 +1,208 @@
+"""Every error Telltale raises on purpose. Each has a code that scripts can test and a message that ends with the next step.
+
+    TelltaleError
+    ├── UsageError            usage                  what was asked for makes no sense together
+    ├── MissingExtra          missing_extra          an optional dependency is not installed
+    ├── InputError                                   something is wrong with the file that was given
+    │   ├── FileMissing           file_missing
+    │   ├── NotAFile              not_a_file             a folder, FIFO, socket or device
+    │   ├── FileUnreadable        file_unreadable
+    │   ├── FileEmpty             file_empty
+    │   ├── UnsupportedContainer  unsupported_container  playlists, documents, junk
+    │   ├── UnsupportedCodec      unsupported_codec      a video in a format without a decoder here
+    │   ├── NoVideoStream         no_video_stream        sound only
+    │   ├── NoFrames              no_frames              a video stream from which nothing decodes
+    │   ├── CorruptFile           corrupt_file
+    │   ├── TooManyPixels         too_many_pixels
+    │   └── TooManyStreams        too_many_streams
+    ├── WorkerError                                  the process that reads hostile files was stopped
+    │   ├── DeadlineExceeded      deadline_exceeded
+    │   ├── OutOfMemory           out_of_memory
+    │   └── WorkerCrashed         worker_crashed
+    ├── ModelError                                   a bundle or detector cannot be used
+    │   ├── UnknownName           unknown_name           no model, detector, reader or recipe of that name
+    │   └── BundleInvalid         bundle_invalid         wrong hash, missing file, NaN weights, wrong shape
+    ├── DataError                                    a data set or store cannot be used
+    │   ├── UnknownLabel          unknown_label
+    │   ├── LeakFound             leak_found             one group on two sides of a split
+    │   └── StoreInvalid          store_invalid          checksum, missing shard, wrong schema
+    └── OutputError           output_failed          disk full, read-only folder
+
+>>> error_from_code("file_empty", "clip.mp4 has 0 bytes")
+FileEmpty('clip.mp4 has 0 bytes')
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import ClassVar
+
+
+class TelltaleError(Exception):
+    """Base of everything Telltale raises on purpose. `code` is stable; the message is for people."""
+
+    code: ClassVar[str] = "error"
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class UsageError(TelltaleError):
+    code = "usage"
+
+
+class MissingExtra(TelltaleError):
+    code = "missing_extra"
+
+
+class InputError(TelltaleError):
+    code = "input"
+
+
+class FileMissing(InputError):
+    code = "file_missing"
+
+
+class NotAFile(InputError):
+    code = "not_a_file"
+
+
+class FileUnreadable(InputError):
+    code = "file_unreadable"
+
+
+class FileEmpty(InputError):
+    code = "file_empty"
+
+
+class UnsupportedContainer(InputError):
+    code = "unsupported_container"
+
+
+class UnsupportedCodec(InputError):
+    code = "unsupported_codec"
+
+
+class NoVideoStream(InputError):
+    code = "no_video_stream"
+
+
+class NoFrames(InputError):
+    code = "no_frames"
+
+
+class CorruptFile(InputError):
+    code = "corrupt_file"
+
+
+class TooManyPixels(InputError):
+    code = "too_many_pixels"
+
+
+class TooManyStreams(InputError):
+    code = "too_many_streams"
+
+
+class WorkerError(TelltaleError):
+    code = "worker"
+
+
+class DeadlineExceeded(WorkerError):
+    code = "deadline_exceeded"
+
+
+class OutOfMemory(WorkerError):
+    code = "out_of_memory"
+
+
+class WorkerCrashed(WorkerError):
+    code = "worker_crashed"
+
+
+class ModelError(TelltaleError):
+    code = "model"
+
+
+class UnknownName(ModelError):
+    code = "unknown_name"
+
+
+class BundleInvalid(ModelError):
+    code = "bundle_invalid"
+
+
+class DataError(TelltaleError):
+    code = "data"
+
+
+class UnknownLabel(DataError):
+    code = "unknown_label"
+
+
+class LeakFound(DataError):
+    code = "leak_found"
+
+
+class StoreInvalid(DataError):
+    code = "store_invalid"
+
+
+class OutputError(TelltaleError):
+    code = "output_failed"
+
+
+def _tree(root: type[TelltaleError]) -> dict[str, type[TelltaleError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found |= _tree(child)
+    return found
+
+
+def error_from_code(code: str, message: str) -> TelltaleError:
+    """The error that a worker process named by `code`; an unknown code becomes `WorkerCrashed`."""
+    return _tree(TelltaleError).get(code, WorkerCrashed)(message)
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, or raise `MissingExtra` with the exact command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"{module.split('.')[0]} is not installed, and this needs it: pip install 'telltale[{extra}]'"
+        ) from error
+
+
+__all__ = [
+    "BundleInvalid",
+    "CorruptFile",
+    "DataError",
+    "DeadlineExceeded",
+    "FileEmpty",
+    "FileMissing",
+    "FileUnreadable",
+    "InputError",
+    "LeakFound",
+    "MissingExtra",
+    "ModelError",
+    "NoFrames",
+    "NoVideoStream",
+    "NotAFile",
+    "OutOfMemory",
+    "OutputError",
+    "StoreInvalid",
+    "TelltaleError",
+    "TooManyPixels",
+    "TooManyStreams",
+    "UnknownLabel",
+    "UnknownName",
+    "UnsupportedCodec",
+    "UnsupportedContainer",
+    "UsageError",
+    "WorkerCrashed",
+    "WorkerError",
+    "error_from_code",
+    "require",
+]

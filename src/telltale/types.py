@@ -1,0 +1,331 @@
+"""The things that flow through Telltale, from a frame to a report. Frozen, and checked when made.
+
+Pictures are RGB, uint8, (height, width, 3); coordinates are pixels from the top-left corner of the frame
+*as displayed*, rotation applied. 1 = fake = positive, everywhere.
+
+>>> Face(frame_index=0, pts_s=0.0, box_xyxy=np.array([10, 10, 60, 70], np.float32), confidence=0.99)
+Face(frame 0 @ 0.000 s, box [10 10 60 70], confidence 0.990, detected)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Int32Array = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
+RgbImage = npt.NDArray[np.uint8]
+"""uint8 (H, W, 3), red first."""
+
+Label = Literal["real", "fake", "uncertain", "no_face", "failed"]
+FaceSource = Literal["detected", "interpolated"]
+Timestamps = Literal["exact", "repaired", "synthetic"]
+
+
+class Code(StrEnum):
+    """The closed list of what a report can say about an analysis. Errors have codes of their own (`errors`)."""
+
+    NO_FACE = "no_face"
+    TOO_FEW_FACES = "too_few_faces"
+    TOO_SMALL = "too_small"
+    TOO_BLURRED = "too_blurred"
+    BETWEEN_THRESHOLDS = "between_thresholds"
+    OUT_OF_DOMAIN = "out_of_domain"
+    PARTIAL = "partial"
+    CAPPED = "capped"
+    FRAMES_LOST = "frames_lost"
+    TIMESTAMPS_SYNTHETIC = "timestamps_synthetic"
+    TIMESTAMPS_REPAIRED = "timestamps_repaired"
+    GEOMETRY_CHANGED = "geometry_changed"
+    SEVERAL_VIDEO_STREAMS = "several_video_streams"
+    HDR_TONE_MAPPED = "hdr_tone_mapped"
+    HDR_NOT_TONE_MAPPED = "hdr_not_tone_mapped"
+    ALPHA_COMPOSITED = "alpha_composited"
+    INTERLACED = "interlaced"
+    FACE_CROP_INPUT = "face_crop_input"
+
+
+def _expect(condition: bool, what: str, got: object) -> None:
+    if not condition:
+        raise ValueError(f"{what}, got {got}")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a file says about itself, and what was found on looking."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    container: str
+    codec: str
+    width_px: int
+    """As displayed, rotation applied."""
+    height_px: int
+    rotation_deg: int
+    """Clockwise turn that was applied: 0, 90, 180 or 270."""
+    duration_s: float | None
+    fps_header: float | None
+    """From the header; may lie."""
+    n_frames_header: int | None
+    """From the header; may lie. Never used for allocation or sampling."""
+    stream_index: int
+    timestamps: Timestamps = "exact"
+    is_image: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture. `index` counts decoded frames from 0."""
+
+    index: int
+    pts_s: float
+    rgb: RgbImage
+
+    def __post_init__(self) -> None:
+        _expect(
+            self.rgb.dtype == np.uint8 and self.rgb.ndim == 3 and self.rgb.shape[2] == 3,
+            "rgb must be uint8 (H, W, 3)",
+            f"{self.rgb.dtype} {self.rgb.shape}",
+        )
+
+    def __repr__(self) -> str:
+        height, width = self.rgb.shape[:2]
+        return f"Frame({self.index} @ {self.pts_s:.3f} s, {width}x{height})"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face in one frame."""
+
+    frame_index: int
+    pts_s: float
+    box_xyxy: Float32Array
+    """float32 (4,), px; may reach outside the frame."""
+    confidence: float
+    """0-1, the detector's own."""
+    points: Float32Array | None = None
+    """float32 (5, 2), px: the person's right eye (left in the picture), left eye, nose, right and left mouth corner."""
+    source: FaceSource = "detected"
+
+    def __post_init__(self) -> None:
+        _expect(self.box_xyxy.shape == (4,), "box_xyxy must be (4,)", self.box_xyxy.shape)
+        x0, y0, x1, y1 = self.box_xyxy
+        _expect(bool(x1 > x0 and y1 > y0), "box_xyxy must have x1 > x0 and y1 > y0", self.box_xyxy)
+        if self.points is not None:
+            _expect(self.points.shape == (5, 2), "points must be (5, 2)", self.points.shape)
+        _expect(0.0 <= self.confidence <= 1.0, "confidence must be 0-1", self.confidence)
+
+    @property
+    def width_px(self) -> float:
+        return float(self.box_xyxy[2] - self.box_xyxy[0])
+
+    @property
+    def height_px(self) -> float:
+        return float(self.box_xyxy[3] - self.box_xyxy[1])
+
+    def __repr__(self) -> str:
+        box = " ".join(f"{v:.0f}" for v in self.box_xyxy)
+        return (
+            f"Face(frame {self.frame_index} @ {self.pts_s:.3f} s, box [{box}], "
+            f"confidence {self.confidence:.3f}, {self.source})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One person through the video: faces in time order."""
+
+    id: int
+    faces: tuple[Face, ...]
+
+    def __post_init__(self) -> None:
+        times = [face.pts_s for face in self.faces]
+        _expect(times == sorted(times), "a track's faces must be in time order", times)
+
+    @property
+    def n_detected(self) -> int:
+        return sum(face.source == "detected" for face in self.faces)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Crops of one track that a model looks at together. T = 1 for image models, more for sequences."""
+
+    track_id: int
+    pts_s: Float64Array
+    """(T,)"""
+    rgb: RgbImage
+    """uint8 (T, S, S, 3)"""
+    mask: BoolArray
+    """(T,): False where the clip is padded."""
+
+    def __post_init__(self) -> None:
+        t = len(self.pts_s)
+        _expect(
+            self.rgb.ndim == 4 and self.rgb.shape[0] == t and self.rgb.shape[1] == self.rgb.shape[2],
+            f"rgb must be ({t}, S, S, 3)",
+            self.rgb.shape,
+        )
+        _expect(self.mask.shape == (t,), f"mask must be ({t},)", self.mask.shape)
+
+    def __repr__(self) -> str:
+        return f"Clip(track {self.track_id}, {self.rgb.shape[0]} x {self.rgb.shape[1]} px)"
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A model's answers, columnar: one row a clip."""
+
+    track_id: Int32Array
+    pts_s: Float64Array
+    """A clip's middle."""
+    logit: Float32Array
+    """Positive = fake; not calibrated."""
+
+    def __post_init__(self) -> None:
+        n = self.track_id.shape
+        _expect(
+            self.pts_s.shape == n and self.logit.shape == n,
+            "columns must be equally long",
+            (n, self.pts_s.shape, self.logit.shape),
+        )
+
+    def __len__(self) -> int:
+        return len(self.logit)
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """JPEG pictures that an HTML report shows; never part of the JSON."""
+
+    thumbnails: tuple[tuple[float, bytes], ...] = ()
+    """(pts_s, JPEG of the whole frame, small), in time order."""
+    crops: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    """(track id, index into that track's faces) -> JPEG of the crop the model saw."""
+
+
+class _Written(BaseModel):
+    """What is written to disk or sent: frozen, and unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Verdict(_Written):
+    """What is said about a video or a person in it."""
+
+    label: Label
+    p_fake: float | None = None
+    """Calibrated probability at even odds; None for no_face and failed."""
+    interval: tuple[float, float] | None = None
+    """95 % interval of p_fake from the spread over frames; None for a single face."""
+    thresholds: tuple[float, float] | None = None
+    """(real below, fake above) as probabilities, after correction for the number of people."""
+    codes: tuple[Code, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+class FaceReport(_Written):
+    pts_s: float
+    box_xyxy: tuple[float, float, float, float]
+    p_fake: float | None
+    source: FaceSource
+    confidence: float
+
+
+class TrackReport(_Written):
+    """One person: when, how they were judged, and every face."""
+
+    id: int
+    start_s: float
+    end_s: float
+    p_fake: float | None
+    label: Label
+    codes: tuple[Code, ...] = ()
+    reasons: tuple[str, ...] = ()
+    interval: tuple[float, float] | None = None
+    suspicious_s: tuple[tuple[float, float], ...] = ()
+    """Intervals (start, end) in which the sliding window is above the fake threshold."""
+    faces: tuple[FaceReport, ...] = ()
+
+
+class InputInfo(_Written):
+    path: str
+    """As given; bytes that are not UTF-8 are written as \\xNN."""
+    sha256: str
+    """Of the bytes received; empty where nothing could be read."""
+    size_bytes: int
+
+
+class ErrorInfo(_Written):
+    code: str
+    message: str
+
+
+class ModelInfo(_Written):
+    name: str
+    sha256: str
+
+
+class FrameCounts(_Written):
+    decoded: int = 0
+    analysed: int = 0
+    lost: int = 0
+
+
+class Report(_Written):
+    """Everything known about one input; one JSON object, schema version 1 (docs/report.md)."""
+
+    schema_version: Literal[1] = 1
+    input: InputInfo
+    video: VideoInfo | None = None
+    verdict: Verdict
+    error: ErrorInfo | None = None
+    tracks: tuple[TrackReport, ...] = ()
+    model: ModelInfo
+    settings: dict[str, Any] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    frames: FrameCounts = FrameCounts()
+    timings_s: dict[str, float] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    pictures: Pictures = Field(default_factory=Pictures, exclude=True, repr=False)
+
+    def _repr_html_(self) -> str:
+        from telltale.report import to_html
+
+        return to_html(self)
+
+
+__all__ = [
+    "BoolArray",
+    "Clip",
+    "Code",
+    "ErrorInfo",
+    "Face",
+    "FaceReport",
+    "FaceSource",
+    "Float32Array",
+    "Float64Array",
+    "Frame",
+    "FrameCounts",
+    "InputInfo",
+    "Int32Array",
+    "Label",
+    "ModelInfo",
+    "Pictures",
+    "Report",
+    "RgbImage",
+    "Scores",
+    "Timestamps",
+    "Track",
+    "TrackReport",
+    "Verdict",
+    "VideoInfo",
+]
