@@ -1,4 +1,4 @@
-"""Every error Telltale raises on purpose. Each has a code that scripts can test and a message that ends with the next step.
+"""Every error Telltale raises on purpose: a code that scripts can test, a message that ends with the next step.
 
     TelltaleError
     ├── UsageError            usage                  what was asked for makes no sense together

@@ -212,13 +212,13 @@ class Pictures:
     """(track id, index into that track's faces) -> JPEG of the crop the model saw."""
 
 
-class _Written(BaseModel):
+class Written(BaseModel):
     """What is written to disk or sent: frozen, and unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Verdict(_Written):
+class Verdict(Written):
     """What is said about a video or a person in it."""
 
     label: Label
@@ -232,7 +232,7 @@ class Verdict(_Written):
     reasons: tuple[str, ...] = ()
 
 
-class FaceReport(_Written):
+class FaceReport(Written):
     pts_s: float
     box_xyxy: tuple[float, float, float, float]
     p_fake: float | None
@@ -240,7 +240,7 @@ class FaceReport(_Written):
     confidence: float
 
 
-class TrackReport(_Written):
+class TrackReport(Written):
     """One person: when, how they were judged, and every face."""
 
     id: int
@@ -256,7 +256,7 @@ class TrackReport(_Written):
     faces: tuple[FaceReport, ...] = ()
 
 
-class InputInfo(_Written):
+class InputInfo(Written):
     path: str
     """As given; bytes that are not UTF-8 are written as \\xNN."""
     sha256: str
@@ -264,23 +264,23 @@ class InputInfo(_Written):
     size_bytes: int
 
 
-class ErrorInfo(_Written):
+class ErrorInfo(Written):
     code: str
     message: str
 
 
-class ModelInfo(_Written):
+class ModelInfo(Written):
     name: str
     sha256: str
 
 
-class FrameCounts(_Written):
+class FrameCounts(Written):
     decoded: int = 0
     analysed: int = 0
     lost: int = 0
 
 
-class Report(_Written):
+class Report(Written):
     """Everything known about one input; one JSON object, schema version 1 (docs/report.md)."""
 
     schema_version: Literal[1] = 1
@@ -328,4 +328,5 @@ __all__ = [
     "TrackReport",
     "Verdict",
     "VideoInfo",
+    "Written",
 ]

@@ -1,0 +1,315 @@
+"""From logits of single faces to a verdict: calibrate, gather per person, decide for the video.
+
+    frame   p = sigmoid(scale * logit + bias)
+    track   the larger of two log-odds, calibrated as a track:
+              the trimmed mean of p over all its faces;
+              the highest trimmed mean in a sliding window, less ln(number of windows): a three-second forgery in
+              a minute must show, and looking in twenty places must not by itself raise the score
+    video   the most suspicious track against a threshold that allows for the number of tracks (Sidak, 1967)
+
+>>> float(calibrate(np.array([0.0], np.float32), Calibration())[0])
+0.5
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written
+
+WINDOW_S = 3.0
+_TRIM_FRAC = 0.1
+_MIN_WINDOW_FACES = 4
+_P_LIMIT = 1e-6
+
+
+class Calibration(Written):
+    """How logits become probabilities, fitted at even odds (Platt, 1999)."""
+
+    method: Literal["none", "temperature", "platt"] = "none"
+    scale: float = Field(default=1.0, gt=0)
+    bias: float = 0.0
+    track_scale: float = Field(default=1.0, gt=0)
+    """The same for a track: applied to the log-odds of the mean probability over its faces."""
+    track_bias: float = 0.0
+    fitted_on: str = ""
+    """The population: sources, n."""
+
+
+class Thresholds(Written):
+    """Where `real` ends and `fake` begins, as calibrated probabilities."""
+
+    real_below: float = Field(default=0.25, ge=0, le=1)
+    fake_above: float = Field(default=0.75, ge=0, le=1)
+    false_positive_rate: float = Field(default=0.01, gt=0, lt=1)
+    """Share of real faces of the worst source that reach `fake_above`, at most."""
+    miss_rate: float = Field(default=0.05, gt=0, lt=1)
+    """Share of fakes that fall under `real_below`, at most."""
+    tail: tuple[tuple[float, float], ...] = ()
+    """(false-positive rate, calibrated log-odds reached at that rate), worst source, rates falling."""
+    tail_extrapolated_below: float | None = None
+    """Rates under this one come from a fitted tail, not from counts."""
+    population: str = ""
+    n_real: int = 0
+    n_fake: int = 0
+
+    def fake_above_for(self, n_tracks: int) -> float:
+        """The `fake` threshold when the most suspicious of `n_tracks` people is looked at.
+
+        Each person gets the rate 1 - (1 - rate)^(1/n), so that together they raise no more false alarms than one.
+        The log-odds at that rate are interpolated in `tail`, linearly in ln(rate), and continued with its last slope.
+        """
+        if n_tracks <= 1 or len(self.tail) < 2:
+            return self.fake_above
+        rate = 1.0 - (1.0 - self.false_positive_rate) ** (1.0 / n_tracks)
+        x = np.log([point[0] for point in self.tail])[::-1]
+        y = np.array([point[1] for point in self.tail])[::-1]
+        at = math.log(rate)
+        if at < x[0]:
+            slope = min((y[1] - y[0]) / (x[1] - x[0]), 0.0)
+            found = y[0] + slope * (at - x[0])
+        else:
+            found = float(np.interp(at, x, y))
+        return max(self.fake_above, float(sigmoid(found)))
+
+
+class Minimum(Written):
+    """What must be there before anything is said."""
+
+    n_faces: int = Field(default=3, ge=1)
+    """Detected faces of one person in a video; one is enough for a still."""
+    face_px: float = Field(default=40.0, gt=0)
+    """Longer side of the face box, median over the track."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedTrack:
+    """A track with what the model said about its faces."""
+
+    track: Track
+    p_face: Float64Array
+    """(number of faces,) calibrated; NaN for a face that no clip is centred on."""
+
+
+def sigmoid(x: npt.ArrayLike) -> Float64Array:
+    """1 / (1 + e^-x) without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(x, np.float64))))
+
+
+def log_odds(p: npt.ArrayLike) -> Float64Array:
+    """ln(p / (1 - p)); p is kept `1e-6` away from 0 and 1, where no calibration means anything."""
+    q = np.clip(np.asarray(p, np.float64), _P_LIMIT, 1 - _P_LIMIT)
+    return np.asarray(np.log(q / (1 - q)))
+
+
+def calibrate(logit: npt.ArrayLike, calibration: Calibration) -> Float64Array:
+    """Calibrated probability of fake for the logits of single clips, same shape."""
+    return sigmoid(calibration.scale * np.asarray(logit, np.float64) + calibration.bias)
+
+
+def track_log_odds(pts_s: Float64Array, p_face: Float64Array, calibration: Calibration) -> float:
+    """Calibrated log-odds of one track from its faces' times and probabilities, both (n,), n >= 1, no NaN."""
+    best = float(log_odds(_trimmed_mean(p_face)))
+    windows = sliding_windows(pts_s, p_face)
+    if windows:
+        n_independent = max(1.0, (pts_s[-1] - pts_s[0]) / WINDOW_S)
+        best = max(best, max(z for _, _, z in windows) - math.log(n_independent))
+    return calibration.track_scale * best + calibration.track_bias
+
+
+def sliding_windows(pts_s: Float64Array, p_face: Float64Array) -> list[tuple[float, float, float]]:
+    """(start_s, end_s, log-odds of the trimmed mean) of each window of `WINDOW_S` seconds with enough faces."""
+    ends = np.searchsorted(pts_s, pts_s + WINDOW_S, side="right")
+    return [
+        (float(pts_s[i]), float(pts_s[j - 1]), float(log_odds(_trimmed_mean(p_face[i:j]))))
+        for i, j in enumerate(ends)
+        if j - i >= _MIN_WINDOW_FACES and pts_s[-1] - pts_s[0] > WINDOW_S
+    ]
+
+
+def decide(
+    tracks: Sequence[JudgedTrack],
+    *,
+    calibration: Calibration,
+    thresholds: Thresholds,
+    minimum: Minimum,
+    is_still: bool,
+) -> tuple[Verdict, list[TrackReport]]:
+    """The verdict on a video and on each person in it, in the order given. Never a score without enough faces."""
+    n_faces = 1 if is_still else minimum.n_faces
+    shortfalls = [_shortfall(judged.track, n_faces, minimum.face_px) for judged in tracks]
+    n_judged = sum(shortfall is None for shortfall in shortfalls)
+    fake_above = thresholds.fake_above_for(n_judged)
+    bounds = (min(thresholds.real_below, fake_above), fake_above)
+    reports = [
+        _judge(judged, bounds, calibration) if shortfall is None else _abstain(judged, *shortfall)
+        for judged, shortfall in zip(tracks, shortfalls, strict=True)
+    ]
+    return _video_verdict(reports, bounds, n_judged), reports
+
+
+def _shortfall(track: Track, n_faces: int, face_px: float) -> tuple[Code, str] | None:
+    detected = [face for face in track.faces if face.source == "detected"]
+    size_px = float(np.median([max(face.width_px, face.height_px) for face in detected])) if detected else 0.0
+    if detected and size_px < face_px:
+        return (
+            Code.TOO_SMALL,
+            f"The face is only {size_px:.0f} pixels large; below {face_px:.0f} the model would be guessing.",
+        )
+    if len(detected) < n_faces:
+        return (
+            Code.TOO_FEW_FACES,
+            f"The face was found in {len(detected)} of the frames looked at; at least {n_faces} are needed. "
+            "A denser sampling (--fps 10) may find more.",
+        )
+    return None
+
+
+def _abstain(judged: JudgedTrack, code: Code, reason: str) -> TrackReport:
+    return _track_report(judged, label="uncertain", codes=(code,), reasons=(reason,))
+
+
+def _judge(judged: JudgedTrack, bounds: tuple[float, float], calibration: Calibration) -> TrackReport:
+    seen = np.isfinite(judged.p_face)
+    pts_s = np.array([face.pts_s for face in judged.track.faces])[seen]
+    p_face = judged.p_face[seen]
+    p_fake = float(sigmoid(track_log_odds(pts_s, p_face, calibration)))
+    label, code, reason = _label(p_fake, bounds)
+    return _track_report(
+        judged,
+        label=label,
+        p_fake=p_fake,
+        codes=(code,) if code else (),
+        reasons=(reason,),
+        interval=_interval(p_face, p_fake, calibration),
+        suspicious_s=_suspicious(pts_s, p_face, bounds[1], calibration),
+    )
+
+
+def _label(p_fake: float, bounds: tuple[float, float]) -> tuple[Label, Code | None, str]:
+    real_below, fake_above = bounds
+    if p_fake >= fake_above:
+        return (
+            "fake",
+            None,
+            f"The face scores {p_fake:.0%}, at or above the {fake_above:.0%} that real faces very rarely reach.",
+        )
+    if p_fake < real_below:
+        return (
+            "real",
+            None,
+            f"The face scores {p_fake:.0%}, below the {real_below:.0%} under which few forgeries fall.",
+        )
+    return (
+        "uncertain",
+        Code.BETWEEN_THRESHOLDS,
+        f"The face scores {p_fake:.0%}, between {real_below:.0%} and {fake_above:.0%}: real and forged faces both do.",
+    )
+
+
+def _video_verdict(reports: Sequence[TrackReport], bounds: tuple[float, float], n_judged: int) -> Verdict:
+    if not reports:
+        return Verdict(label="no_face", codes=(Code.NO_FACE,), reasons=("No face was found in any frame looked at.",))
+    judged = [report for report in reports if report.p_fake is not None]
+    if not judged:
+        codes = tuple(dict.fromkeys(code for report in reports for code in report.codes))
+        reasons = tuple(dict.fromkeys(reason for report in reports for reason in report.reasons))
+        return Verdict(label="no_face", codes=codes, reasons=("No face could be judged.", *reasons[:3]))
+    worst = max(judged, key=lambda report: report.p_fake or 0.0)
+    reasons = list(worst.reasons)
+    if n_judged > 1:
+        reasons[0] = f"Person {worst.id} is the most suspicious of {n_judged}. {reasons[0]}"
+        reasons.append(
+            f"With {n_judged} people the bar for `fake` is raised: a crowd shall raise no more false alarms than one."
+        )
+    if worst.suspicious_s and worst.label != "real":
+        spans = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in worst.suspicious_s[:3])
+        reasons.append(f"Most suspicious at {spans}.")
+    return Verdict(
+        label=worst.label,
+        p_fake=worst.p_fake,
+        interval=worst.interval,
+        thresholds=bounds,
+        codes=worst.codes,
+        reasons=tuple(reasons),
+    )
+
+
+def _track_report(judged: JudgedTrack, *, label: Label, **fields: object) -> TrackReport:
+    faces = judged.track.faces
+    return TrackReport.model_validate(
+        {
+            "id": judged.track.id,
+            "start_s": faces[0].pts_s,
+            "end_s": faces[-1].pts_s,
+            "p_fake": None,
+            "label": label,
+            "faces": [
+                {
+                    "pts_s": face.pts_s,
+                    "box_xyxy": tuple(round(float(v), 2) for v in face.box_xyxy),
+                    "p_fake": float(p) if np.isfinite(p) else None,
+                    "source": face.source,
+                    "confidence": float(face.confidence),
+                }
+                for face, p in zip(faces, judged.p_face, strict=True)
+            ],
+            **fields,
+        }
+    )
+
+
+def _trimmed_mean(p: Float64Array) -> float:
+    ordered = np.sort(p)
+    cut = int(len(ordered) * _TRIM_FRAC)
+    return float(ordered[cut : len(ordered) - cut].mean())
+
+
+def _interval(p_face: Float64Array, p_fake: float, calibration: Calibration) -> tuple[float, float] | None:
+    """Normal 95 % interval of the mean over faces, carried through the track calibration."""
+    if len(p_face) < 2:
+        return None
+    half = 1.96 * float(p_face.std(ddof=1)) / math.sqrt(len(p_face))
+    mean = float(p_face.mean())
+    ends = calibration.track_scale * log_odds([mean - half, mean + half]) + calibration.track_bias
+    low, high = (float(v) for v in sigmoid(ends))
+    return min(low, p_fake), max(high, p_fake)
+
+
+def _suspicious(
+    pts_s: Float64Array, p_face: Float64Array, fake_above: float, calibration: Calibration
+) -> tuple[tuple[float, float], ...]:
+    """Union of the windows (or of single faces in a short track) that reach the `fake` threshold."""
+    spans = sliding_windows(pts_s, p_face) or [
+        (float(t), float(t), float(log_odds(p))) for t, p in zip(pts_s, p_face, strict=True)
+    ]
+    merged: list[tuple[float, float]] = []
+    for start, end, z in spans:
+        if sigmoid(calibration.track_scale * z + calibration.track_bias) < fake_above:
+            continue
+        if merged and start <= merged[-1][1] + 1.0:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return tuple(merged)
+
+
+__all__ = [
+    "Calibration",
+    "JudgedTrack",
+    "Minimum",
+    "Thresholds",
+    "calibrate",
+    "decide",
+    "log_odds",
+    "sigmoid",
+    "sliding_windows",
+    "track_log_odds",
+]

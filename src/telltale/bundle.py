@@ -1,0 +1,194 @@
+"""A model as a folder: `model.onnx`, `card.json` and, if it can be trained further, `weights.safetensors`.
+
+The card carries everything that must agree between training and scanning: how faces are cropped, how frames
+are sampled, which detector finds them, how logits become probabilities and where the two thresholds lie.
+Loading checks every file against the SHA-256 in the card and runs nothing that is not ONNX.
+
+    bundle = load_bundle("default")
+    bundle.card.thresholds.false_positive_rate      # 0.01
+
+The graph takes `clips`, uint8 (N, T, S, S, 3) RGB, and gives `logit`, float32 (N,), positive = fake. Scaling and
+normalisation are part of the graph, so that no caller can get them wrong. An optional second output,
+`features`, float32 (N, C, h, w), is the last feature map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from telltale.aggregate import Calibration, Minimum, Thresholds
+from telltale.crops import CropSpec
+from telltale.errors import BundleInvalid, UnknownName
+from telltale.sampling import SamplePlan
+from telltale.types import Written
+
+CARD_NAME = "card.json"
+MODEL_NAME = "model.onnx"
+WEIGHTS_NAME = "weights.safetensors"
+_MAX_FILE_BYTES = 2**31
+
+
+class DetectorSettings(Written):
+    name: str = "mtcnn"
+    min_confidence: float = Field(default=0.9, ge=0, le=1)
+    side_px: int = Field(default=720, ge=32)
+
+
+class TrainingSource(Written):
+    name: str
+    n_real: int = 0
+    n_fake: int = 0
+    terms: str = ""
+    digest: str = ""
+
+
+class ModelCard(Written):
+    """What a model is, what it wants and what it is worth."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    description: str = ""
+    input_kind: Literal["frame", "clip", "pixels"] = "frame"
+    n_frames: int = Field(default=1, ge=1)
+    size_px: int = Field(ge=8, le=2048)
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """Inside the graph already; stated for readers."""
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    crop: CropSpec
+    margins_tolerated: tuple[float, float] = (0.0, 0.5)
+    sample: SamplePlan = SamplePlan()
+    detector: DetectorSettings = DetectorSettings()
+    labels: tuple[str, str] = ("real", "fake")
+    calibration: Calibration = Calibration()
+    thresholds: Thresholds = Thresholds()
+    minimum: Minimum = Minimum()
+    flip_average: bool = False
+    """The graph averages a crop and its mirror image."""
+    training: tuple[TrainingSource, ...] = ()
+    recipe: dict[str, object] = Field(default_factory=dict)
+    metrics: dict[str, object] = Field(default_factory=dict)
+    resources: dict[str, float] = Field(default_factory=dict)
+    """wall_s, cpu_s, peak_memory_mb of the training."""
+    licence: str = ""
+    limits: tuple[str, ...] = ()
+    files: dict[str, str] = Field(default_factory=dict)
+    """File name -> SHA-256."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A checked model folder."""
+
+    path: Path
+    card: ModelCard
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / MODEL_NAME
+
+    @property
+    def weights_path(self) -> Path | None:
+        path = self.path / WEIGHTS_NAME
+        return path if path.exists() else None
+
+    @property
+    def sha256(self) -> str:
+        """Of `model.onnx`: what a report names as the model."""
+        return self.card.files[MODEL_NAME]
+
+
+def shipped_names() -> list[str]:
+    """Names of the bundles inside the package."""
+    root = resources.files("telltale") / "weights"
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and (entry / CARD_NAME).is_file())
+
+
+def load_bundle(name_or_path: str | Path) -> Bundle:
+    """The bundle of that shipped name, or in that folder.
+
+    Raises `UnknownName` if there is neither, `BundleInvalid` if a file is missing, changed or not what the card says.
+    """
+    path = _locate(name_or_path)
+    try:
+        card = ModelCard.model_validate_json((path / CARD_NAME).read_bytes())
+    except OSError as error:
+        raise BundleInvalid(f"{path}: {CARD_NAME} cannot be read ({error}); train or export the model again") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleInvalid(f"{path / CARD_NAME}: {where}: {first['msg']}; export the model again") from error
+    _verify_files(path, card)
+    return Bundle(path, card)
+
+
+def _locate(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    shipped = shipped_names()
+    if str(name_or_path) in shipped:
+        return Path(str(resources.files("telltale") / "weights" / str(name_or_path)))
+    near = get_close_matches(str(name_or_path), shipped, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UnknownName(
+        f"no model folder {str(name_or_path)!r} and no shipped model of that name "
+        f"(shipped: {', '.join(shipped) or 'none'}){hint}"
+    )
+
+
+def _verify_files(path: Path, card: ModelCard) -> None:
+    if MODEL_NAME not in card.files:
+        raise BundleInvalid(f"{path / CARD_NAME} states no SHA-256 for {MODEL_NAME}; export the model again")
+    if card.crop.kind != "as_given" and card.crop.size_px != card.size_px:
+        raise BundleInvalid(
+            f"{path / CARD_NAME}: crops are {card.crop.size_px} px, the model takes {card.size_px} px; export it again"
+        )
+    for name, expected in card.files.items():
+        if Path(name).name != name:
+            raise BundleInvalid(f"{path / CARD_NAME} names {name!r}, a file outside the bundle; do not use this bundle")
+        file = path / name
+        if not file.is_file():
+            raise BundleInvalid(f"{file} is missing; fetch the bundle again")
+        if file.stat().st_size > _MAX_FILE_BYTES:
+            raise BundleInvalid(f"{file} is larger than 2 GiB; this is no Telltale bundle")
+        found = sha256_of(file)
+        if found != expected:
+            raise BundleInvalid(
+                f"{file} has SHA-256 {found[:12]}…, the card says {expected[:12]}…; fetch the bundle again"
+            )
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_card(folder: Path, card: ModelCard) -> ModelCard:
+    """Write `card.json` with the SHA-256 of every bundle file in `folder`, atomically; returns the card as written."""
+    files = {name: sha256_of(folder / name) for name in (MODEL_NAME, WEIGHTS_NAME) if (folder / name).is_file()}
+    card = card.model_copy(update={"files": files})
+    text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    staged = folder / (CARD_NAME + ".part")
+    staged.write_text(text + "\n", encoding="utf-8")
+    staged.replace(folder / CARD_NAME)
+    return card
+
+
+__all__ = [
+    "Bundle",
+    "DetectorSettings",
+    "ModelCard",
+    "TrainingSource",
+    "load_bundle",
+    "sha256_of",
+    "shipped_names",
+    "write_card",
+]
