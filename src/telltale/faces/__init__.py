@@ -1,0 +1,111 @@
+"""Finding faces. One file here is one detector; its file name is its registration.
+
+>>> names()
+['haar', 'mtcnn', 'yunet']
+
+A detector is made once and used for many frames, several at a time:
+
+    detector = create("mtcnn", config=DetectorConfig(n_threads=2))
+    for frame, faces in zip(frames, detector.detect(frames)):
+        print(frame.pts_s, faces)
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from telltale.errors import UnknownName
+from telltale.types import Face, Frame, RgbImage
+
+PAD_FRAC = 0.5
+"""What `detect_still` adds on each side, as a fraction of the picture's shorter side."""
+
+FILLS_FRAC = 0.75
+"""A picture of which one face takes this part of the shorter side is a face crop."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    """How to look for faces; the same fields for every detector."""
+
+    min_face_px: float | None = None
+    """Smallest face to look for, in pixels of the picture given. None: 1/18 of the picture's long side where that is
+    larger than `side_px` (40 px at 720), 40 px in smaller ones."""
+    side_px: int = 720
+    """The picture is shrunk until its long side is at most this, before anything is looked for."""
+    min_confidence: float = 0.9
+    """Faces below are not returned."""
+    model_path: str | None = None
+    """The weights, for detectors that ship none."""
+    n_threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.min_face_px is not None and self.min_face_px < 12:
+            raise ValueError(f"min_face_px must be at least 12, got {self.min_face_px}")
+        if self.side_px < 64:
+            raise ValueError(f"side_px must be at least 64, got {self.side_px}")
+        if not 0.0 <= self.min_confidence <= 1.0:
+            raise ValueError(f"min_confidence must be 0-1, got {self.min_confidence}")
+        if self.n_threads < 1:
+            raise ValueError(f"n_threads must be at least 1, got {self.n_threads}")
+
+
+@runtime_checkable
+class FaceDetector(Protocol):
+    """What every file in this package makes with its `create(config)`."""
+
+    name: str
+
+    def detect(self, frames: Sequence[Frame]) -> list[list[Face]]:
+        """The faces of each frame, most certain first, in that frame's pixels. Frames may differ in size."""
+        ...
+
+
+def names() -> list[str]:
+    """Every detector there is, without importing any."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def create(name: str, *, config: DetectorConfig | None = None) -> FaceDetector:
+    """The detector called `name`. Raises UnknownName, or ModelError where its weights are missing or wrong."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)[0]
+        raise UnknownName(f"there is no face detector {name!r}; did you mean {near!r}? There are: {', '.join(names())}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    detector: FaceDetector = module.create(config or DetectorConfig())
+    return detector
+
+
+def detect_still(detector: FaceDetector, frame: Frame) -> tuple[list[Face], bool]:
+    """The faces of a still picture, and whether the picture is itself the crop of one face.
+
+    A crop so tight that the face touches its edges is often missed, so a picture without a face is looked at again
+    with a border of repeated edge pixels. Boxes are in the pixels of `frame` and may reach outside it.
+    """
+    height, width = frame.rgb.shape[:2]
+    (faces,) = detector.detect([frame])
+    if faces:
+        largest = max(max(face.width_px, face.height_px) for face in faces)
+        return faces, largest >= FILLS_FRAC * min(height, width)
+    pad = max(1, round(PAD_FRAC * min(height, width)))
+    (found,) = detector.detect([replace(frame, rgb=_padded(frame.rgb, pad))])
+    return [_moved(face, -pad) for face in found], bool(found)
+
+
+def _padded(rgb: RgbImage, pad: int) -> RgbImage:
+    return np.pad(rgb, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
+
+
+def _moved(face: Face, by_px: int) -> Face:
+    points = None if face.points is None else face.points + np.float32(by_px)
+    return replace(face, box_xyxy=face.box_xyxy + np.float32(by_px), points=points)
+
+
+__all__ = ["DetectorConfig", "FaceDetector", "create", "detect_still", "names"]
