@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from telltale._text import percent
 from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written
 
 WINDOW_S = 3.0
@@ -147,7 +148,8 @@ def decide(
     shortfalls = [_shortfall(judged.track, n_faces, minimum.face_px) for judged in tracks]
     n_judged = sum(shortfall is None for shortfall in shortfalls)
     fake_above = thresholds.fake_above_for(n_judged)
-    bounds = (min(thresholds.real_below, fake_above), fake_above)
+    # Where they cross, fake yields: both stated rates then still hold.
+    bounds = (thresholds.real_below, max(fake_above, thresholds.real_below))
     reports = [
         _judge(judged, bounds, calibration) if shortfall is None else _abstain(judged, *shortfall)
         for judged, shortfall in zip(tracks, shortfalls, strict=True)
@@ -195,23 +197,13 @@ def _judge(judged: JudgedTrack, bounds: tuple[float, float], calibration: Calibr
 
 def _label(p_fake: float, bounds: tuple[float, float]) -> tuple[Label, Code | None, str]:
     real_below, fake_above = bounds
+    low, high, score = percent(real_below), percent(fake_above), f"The face scores {percent(p_fake)}"
     if p_fake >= fake_above:
-        return (
-            "fake",
-            None,
-            f"The face scores {p_fake:.0%}, at or above the {fake_above:.0%} that real faces very rarely reach.",
-        )
+        return "fake", None, f"{score}, at or above the {high} that real faces very rarely reach."
     if p_fake < real_below:
-        return (
-            "real",
-            None,
-            f"The face scores {p_fake:.0%}, below the {real_below:.0%} under which few forgeries fall.",
-        )
-    return (
-        "uncertain",
-        Code.BETWEEN_THRESHOLDS,
-        f"The face scores {p_fake:.0%}, between {real_below:.0%} and {fake_above:.0%}: real and forged faces both do.",
-    )
+        return "real", None, f"{score}, below the {low} under which few forgeries fall."
+    reason = f"{score}, between {low} and {high}, where real and forged faces both occur."
+    return "uncertain", Code.BETWEEN_THRESHOLDS, reason
 
 
 def _video_verdict(reports: Sequence[TrackReport], bounds: tuple[float, float], n_judged: int) -> Verdict:
@@ -220,14 +212,14 @@ def _video_verdict(reports: Sequence[TrackReport], bounds: tuple[float, float], 
     judged = [report for report in reports if report.p_fake is not None]
     if not judged:
         codes = tuple(dict.fromkeys(code for report in reports for code in report.codes))
-        reasons = tuple(dict.fromkeys(reason for report in reports for reason in report.reasons))
-        return Verdict(label="no_face", codes=codes, reasons=("No face could be judged.", *reasons[:3]))
+        why = tuple(dict.fromkeys(reason for report in reports for reason in report.reasons))
+        return Verdict(label="no_face", codes=codes, reasons=("No face could be judged.", *why[:3]))
     worst = max(judged, key=lambda report: report.p_fake or 0.0)
     reasons = list(worst.reasons)
     if n_judged > 1:
         reasons[0] = f"Person {worst.id} is the most suspicious of {n_judged}. {reasons[0]}"
         reasons.append(
-            f"With {n_judged} people the bar for `fake` is raised: a crowd shall raise no more false alarms than one."
+            f"With {n_judged} people the bar for fake is higher: a crowd shall raise no more false alarms than one."
         )
     if worst.suspicious_s and worst.label != "real":
         spans = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in worst.suspicious_s[:3])

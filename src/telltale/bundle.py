@@ -9,7 +9,8 @@ Loading checks every file against the SHA-256 in the card and runs nothing that 
 
 The graph takes `clips`, uint8 (N, T, S, S, 3) RGB, and gives `logit`, float32 (N,), positive = fake. Scaling and
 normalisation are part of the graph, so that no caller can get them wrong. An optional second output,
-`features`, float32 (N, C, h, w), is the last feature map.
+`features`, float32 (N, C, h, w), is the last feature map. Sequence models may
+take `mask`, bool (N, T), beside the clips.
 """
 
 from __future__ import annotations

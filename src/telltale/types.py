@@ -9,13 +9,17 @@ Face(frame 0 @ 0.000 s, box [10 10 60 70], confidence 0.990, detected)
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
+
+from telltale.errors import CorruptFile, FileMissing, FileUnreadable
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -27,6 +31,7 @@ RgbImage = npt.NDArray[np.uint8]
 Label = Literal["real", "fake", "uncertain", "no_face", "failed"]
 FaceSource = Literal["detected", "interpolated"]
 Timestamps = Literal["exact", "repaired", "synthetic"]
+Side = Literal["train", "val", "test"]
 
 
 class Code(StrEnum):
@@ -202,6 +207,97 @@ class Scores:
         return len(self.logit)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRecord:
+    """One video of a data set, with what the set says about it. 1 = fake."""
+
+    dataset: str
+    video_id: str
+    """Unique inside the data set; holds the method where a name alone is not."""
+    path: str
+    """Opens the file."""
+    name: str
+    """The path inside the data set, with forward slashes: what a store keeps."""
+    label: int
+    method: str | None = None
+    """How the fake was made, in the data set's words; None for reals and where unknown."""
+    group_id: str
+    """What must stay on one side of a split: the original video, or the persons in it. `NAMESPACE:ID`."""
+    person_id: str | None = None
+    """Everybody in it, target first: `NAMESPACE:ID+ID`; where only a circle of persons is known, that circle."""
+    official_split: Side | None = None
+
+    def __post_init__(self) -> None:
+        _expect(self.label in (0, 1), "label must be 0 or 1", self.label)
+        _expect(bool(self.video_id and self.group_id), "video_id and group_id must not be empty", self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceRecord:
+    """One picture of a data set of pictures: a face crop, or a whole photograph."""
+
+    dataset: str
+    image_id: str
+    path: str
+    """The picture, or the zip file that holds it."""
+    name: str
+    label: int
+    method: str | None = None
+    group_id: str
+    person_id: str | None = None
+    official_split: Side | None = None
+    member: ZipMember | None = None
+
+    def __post_init__(self) -> None:
+        _expect(self.label in (0, 1), "label must be 0 or 1", self.label)
+        _expect(bool(self.image_id and self.group_id), "image_id and group_id must not be empty", self)
+
+    @property
+    def video_id(self) -> str:
+        """The same as `image_id`, so that code for both kinds of records reads one name."""
+        return self.image_id
+
+    def read_bytes(self) -> bytes:
+        """The encoded picture. Opens and closes its file, so it is safe after fork and spawn."""
+        if self.member is not None:
+            return self.member.read_bytes(self.path)
+        try:
+            return Path(self.path).read_bytes()
+        except FileNotFoundError as error:
+            raise FileMissing(f"{self.path} does not exist (any more)") from error
+        except OSError as error:
+            raise FileUnreadable(f"{self.path} cannot be read: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ZipMember:
+    """Where one file lies inside a zip file: read with one seek, without the zip's directory."""
+
+    offset: int
+    stored_bytes: int
+    size_bytes: int
+    crc32: int
+    is_deflated: bool = False
+
+    def read_bytes(self, path: str) -> bytes:
+        try:
+            with open(path, "rb", buffering=0) as file:
+                file.seek(self.offset)
+                data = file.read(self.stored_bytes)
+        except FileNotFoundError as error:
+            raise FileMissing(f"{path} does not exist (any more)") from error
+        except OSError as error:
+            raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
+        if self.is_deflated:
+            try:
+                data = zlib.decompressobj(-15).decompress(data, self.size_bytes + 1)
+            except zlib.error as error:
+                raise CorruptFile(f"{path} is damaged at byte {self.offset}: unpack it anew") from error
+        if len(data) != self.size_bytes or zlib.crc32(data) != self.crc32:
+            raise CorruptFile(f"{path} is damaged at byte {self.offset}: copy it anew")
+        return data
+
+
 @dataclass(frozen=True, slots=True)
 class Pictures:
     """JPEG pictures that an HTML report shows; never part of the JSON."""
@@ -309,6 +405,7 @@ __all__ = [
     "Code",
     "ErrorInfo",
     "Face",
+    "FaceRecord",
     "FaceReport",
     "FaceSource",
     "Float32Array",
@@ -323,6 +420,7 @@ __all__ = [
     "Report",
     "RgbImage",
     "Scores",
+    "Side",
     "Timestamps",
     "Track",
     "TrackReport",

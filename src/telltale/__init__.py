@@ -1,0 +1,103 @@
+"""Telltale: is this video real?
+
+    import telltale
+    report = telltale.scan("clip.mp4")
+    report.verdict
+
+Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from telltale.bundle import Bundle, ModelCard
+    from telltale.bundle import load_bundle as load
+    from telltale.crops import CropSpec, crop_face
+    from telltale.errors import TelltaleError
+    from telltale.sampling import SamplePlan
+    from telltale.scan import Scanner, ScanSettings, scan, scan_many
+    from telltale.types import Clip, Code, Face, Frame, Report, Scores, Track, Verdict, VideoInfo
+    from telltale.video import probe, read_frames
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Bundle": "bundle",
+    "Clip": "types",
+    "Code": "types",
+    "CropSpec": "crops",
+    "Face": "types",
+    "Frame": "types",
+    "ModelCard": "bundle",
+    "Report": "types",
+    "SamplePlan": "sampling",
+    "ScanSettings": "scan",
+    "Scanner": "scan",
+    "Scores": "types",
+    "TelltaleError": "errors",
+    "Track": "types",
+    "Verdict": "types",
+    "VideoInfo": "types",
+    "crop_face": "crops",
+    "load": "bundle.load_bundle",
+    "probe": "video",
+    "read_frames": "video",
+    "scan": "scan",
+    "scan_many": "scan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'telltale' has no attribute {name!r}")
+    module, _, attribute = _HOME[name].partition(".")
+    value = getattr(importlib.import_module(f"telltale.{module}"), attribute or name)
+    globals()[name] = value
+    return value
+
+
+class _Package(ModuleType):
+    """Importing the file `scan.py` must not replace the function `telltale.scan`, as Python's import otherwise does."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])
+
+
+__all__ = [
+    "Bundle",
+    "Clip",
+    "Code",
+    "CropSpec",
+    "Face",
+    "Frame",
+    "ModelCard",
+    "Report",
+    "SamplePlan",
+    "ScanSettings",
+    "Scanner",
+    "Scores",
+    "TelltaleError",
+    "Track",
+    "Verdict",
+    "VideoInfo",
+    "__version__",
+    "crop_face",
+    "load",
+    "probe",
+    "read_frames",
+    "scan",
+    "scan_many",
+]

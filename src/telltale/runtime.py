@@ -1,0 +1,140 @@
+"""Run a bundle: clips in, logits out, on ONNX Runtime. No torch.
+
+scorer = Scorer(load_bundle("default"))
+cutter = ClipCutter(scorer.bundle.card.n_frames)
+scores = scorer.score(cutter.add(track_id, pts_s, crop) + cutter.finish())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from telltale.bundle import Bundle
+from telltale.errors import BundleInvalid
+from telltale.types import Clip, Float32Array, RgbImage, Scores
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+BATCH_SIZE = 16
+"""Clips run together. Fixed: another batch size may change the last bits of a logit."""
+
+
+class Scorer:
+    """A loaded model. Safe to share between threads."""
+
+    def __init__(self, bundle: Bundle, *, n_threads: int = 1) -> None:
+        """Load `bundle` on the CPU; raises `BundleInvalid` if the graph is not what the card says."""
+        self.bundle = bundle
+        self._session = _open_session(bundle, n_threads)
+        self._check_graph()
+
+    def score(self, clips: Sequence[Clip]) -> Scores:
+        """Logits of `clips`, in their order; raises `BundleInvalid` on a logit that is no finite number."""
+        logits = [self._run(clips[start : start + BATCH_SIZE]) for start in range(0, len(clips), BATCH_SIZE)]
+        return Scores(
+            track_id=np.array([clip.track_id for clip in clips], np.int32),
+            pts_s=np.array([middle_s(clip) for clip in clips], np.float64),
+            logit=np.concatenate(logits) if logits else np.empty(0, np.float32),
+        )
+
+    def _run(self, clips: Sequence[Clip]) -> Float32Array:
+        feed = {"clips": np.stack([clip.rgb for clip in clips])}
+        if self._takes_mask:
+            feed["mask"] = np.stack([clip.mask for clip in clips])
+        (logit,) = self._session.run(["logit"], feed)
+        if not np.isfinite(logit).all():
+            raise BundleInvalid(f"{self.bundle.path} gave a logit that is no number; its weights are damaged")
+        return np.asarray(logit, np.float32).reshape(len(clips))
+
+    def _check_graph(self) -> None:
+        card = self.bundle.card
+        inputs = {i.name: i for i in self._session.get_inputs()}
+        outputs = {o.name for o in self._session.get_outputs()}
+        self._takes_mask = "mask" in inputs
+        if set(inputs) - {"mask"} != {"clips"} or "logit" not in outputs:
+            raise BundleInvalid(
+                f"{self.bundle.model_path}: expected input `clips` (and `mask`) and output `logit`, "
+                f"got {sorted(inputs)} and {sorted(outputs)}"
+            )
+        expected = [card.n_frames, card.size_px, card.size_px, 3]
+        got = inputs["clips"].shape[1:]
+        if got != expected or inputs["clips"].type != "tensor(uint8)":
+            raise BundleInvalid(
+                f"{self.bundle.model_path}: the card says clips of uint8 {expected}, "
+                f"the graph takes {inputs['clips'].type} {got}"
+            )
+
+
+def _open_session(bundle: Bundle, n_threads: int) -> ort.InferenceSession:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        # From bytes: a graph that points to files outside the bundle then has nowhere to look.
+        return ort.InferenceSession(bundle.model_path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleInvalid(f"{bundle.model_path} does not load: {error}") from error
+
+
+class ClipCutter:
+    """Cuts the crops of each track into the clips a model looks at, as they arrive.
+
+    Image models (`n_frames` = 1) get one clip a crop. Sequence models get clips that overlap by half; the last one
+    ends with the track, and a track shorter than a clip is padded with its last crop, masked. At most `n_frames`
+    crops a track are held.
+    """
+
+    def __init__(self, n_frames: int) -> None:
+        self._n_frames = n_frames
+        self._hop = max(n_frames // 2, 1)
+        self._held: dict[int, list[tuple[float, RgbImage]]] = {}
+        self._n_uncut: dict[int, int] = {}
+        self._due_at: dict[int, int] = {}
+
+    def add(self, track_id: int, pts_s: float, crop: RgbImage) -> list[Clip]:
+        """Clips that `crop`, uint8 (S, S, 3), completes. Crops of one track come in time order."""
+        held = self._held.setdefault(track_id, [])
+        held.append((pts_s, crop))
+        del held[: -self._n_frames]
+        n_uncut = self._n_uncut.get(track_id, 0) + 1
+        complete = n_uncut == self._due_at.setdefault(track_id, self._n_frames)
+        if complete:
+            n_uncut, self._due_at[track_id] = 0, self._hop
+        self._n_uncut[track_id] = n_uncut
+        return [self._cut(track_id)] if complete else []
+
+    def finish(self) -> list[Clip]:
+        """The clips that end with each track, where the last crops are in no clip yet."""
+        rest = [self._cut(track_id) for track_id, n_uncut in self._n_uncut.items() if n_uncut > 0]
+        for state in (self._held, self._n_uncut, self._due_at):
+            state.clear()
+        return rest
+
+    def _cut(self, track_id: int) -> Clip:
+        held = self._held[track_id]
+        index = np.arange(self._n_frames)
+        mask = index < len(held)
+        index = np.minimum(index, len(held) - 1)
+        return Clip(
+            track_id=track_id,
+            pts_s=np.array([held[i][0] for i in index]),
+            rgb=np.stack([held[i][1] for i in index]),
+            mask=mask,
+        )
+
+
+def middle_s(clip: Clip) -> float:
+    """Presentation time of the clip's middle face, padding left out."""
+    seen = clip.pts_s[clip.mask]
+    return float(seen[(len(seen) - 1) // 2])
+
+
+__all__ = ["BATCH_SIZE", "ClipCutter", "Scorer", "middle_s"]

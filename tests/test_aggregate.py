@@ -1,0 +1,167 @@
+"""From logits to a verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from telltale.aggregate import (
+    Calibration,
+    JudgedTrack,
+    Minimum,
+    Thresholds,
+    calibrate,
+    decide,
+    log_odds,
+    sigmoid,
+    track_log_odds,
+)
+from telltale.types import Code, Face, Track, Verdict
+
+TAIL = ((0.05, 0.0), (0.01, 2.0), (0.001, 4.5))
+THRESHOLDS = Thresholds(real_below=0.3, fake_above=float(sigmoid(2.0)), tail=TAIL)
+
+
+def judged(
+    p: list[float], *, track_id: int = 0, fps: float = 2.0, size_px: float = 100.0, interpolated: tuple[int, ...] = ()
+) -> JudgedTrack:
+    box = np.array([0, 0, size_px, size_px], np.float32)
+    faces = tuple(
+        Face(i, i / fps, box, 0.99, source="interpolated" if i in interpolated else "detected") for i in range(len(p))
+    )
+    return JudgedTrack(Track(track_id, faces), np.array(p))
+
+
+def verdict_of(*tracks: JudgedTrack, is_still: bool = False, thresholds: Thresholds = THRESHOLDS) -> Verdict:
+    verdict, _ = decide(tracks, calibration=Calibration(), thresholds=thresholds, minimum=Minimum(), is_still=is_still)
+    return verdict
+
+
+def test_a_steadily_suspicious_face_is_fake() -> None:
+    verdict = verdict_of(judged([0.95] * 8))
+    assert verdict.label == "fake"
+    assert verdict.p_fake == pytest.approx(0.95)
+
+
+def test_a_steadily_innocent_face_is_real() -> None:
+    assert verdict_of(judged([0.05] * 8)).label == "real"
+
+
+def test_between_the_thresholds_it_is_uncertain_and_says_why() -> None:
+    verdict = verdict_of(judged([0.5] * 8))
+    assert verdict.label == "uncertain"
+    assert verdict.codes == (Code.BETWEEN_THRESHOLDS,)
+    assert "30 %" in verdict.reasons[0]
+
+
+def test_no_face_is_no_score() -> None:
+    verdict = verdict_of()
+    assert (verdict.label, verdict.p_fake) == ("no_face", None)
+
+
+def test_too_few_detected_faces_are_no_score_however_many_are_interpolated() -> None:
+    verdict = verdict_of(judged([0.99] * 6, interpolated=(1, 2, 3, 4)))
+    assert (verdict.label, verdict.p_fake, verdict.codes) == ("no_face", None, (Code.TOO_FEW_FACES,))
+
+
+def test_one_face_is_enough_for_a_still() -> None:
+    assert verdict_of(judged([0.99]), is_still=True).label == "fake"
+
+
+def test_a_small_face_is_no_score() -> None:
+    verdict = verdict_of(judged([0.99] * 8, size_px=20))
+    assert (verdict.label, verdict.codes) == ("no_face", (Code.TOO_SMALL,))
+
+
+def test_a_track_that_cannot_be_judged_does_not_hide_one_that_can() -> None:
+    verdict, tracks = decide(
+        [judged([0.99] * 2), judged([0.05] * 8, track_id=1)],
+        calibration=Calibration(),
+        thresholds=THRESHOLDS,
+        minimum=Minimum(),
+        is_still=False,
+    )
+    assert verdict.label == "real"
+    assert [track.p_fake is None for track in tracks] == [True, False]
+
+
+def test_three_forged_seconds_in_a_minute_show() -> None:
+    p = [0.05] * 120
+    p[60:67] = [0.999] * 7
+    verdict, (track,) = decide(
+        [judged(p)], calibration=Calibration(), thresholds=THRESHOLDS, minimum=Minimum(), is_still=False
+    )
+    assert verdict.label == "fake"
+    (span,) = track.suspicious_s
+    assert span[0] == pytest.approx(30.0, abs=1.6)
+    assert span[1] == pytest.approx(33.0, abs=1.6)
+
+
+def test_one_odd_frame_in_a_minute_does_not_make_a_fake() -> None:
+    p = [0.05] * 120
+    p[60] = 0.999
+    assert verdict_of(judged(p)).label == "real"
+
+
+def test_looking_longer_does_not_by_itself_raise_the_score() -> None:
+    rng = np.random.default_rng(0)
+    pools = [rng.beta(2, 6, size=n) for n in (12, 600)]
+    short, long = (track_log_odds(np.arange(len(p)) / 2, p, Calibration()) for p in pools)
+    assert long < short + 0.5
+
+
+def test_the_most_suspicious_person_decides() -> None:
+    verdict = verdict_of(judged([0.05] * 8), judged([0.99] * 8, track_id=1))
+    assert verdict.label == "fake"
+    assert "Person 1" in verdict.reasons[0]
+
+
+def test_a_crowd_raises_the_bar() -> None:
+    person = [0.9] * 8
+    assert verdict_of(judged(person)).label == "fake"
+    crowd = [judged([0.05] * 8, track_id=i) for i in range(29)]
+    verdict = verdict_of(judged(person, track_id=29), *crowd)
+    assert verdict.label == "uncertain"
+    assert "30 people" in " ".join(verdict.reasons)
+
+
+def test_a_crowd_of_real_faces_raises_no_more_false_alarms_than_one() -> None:
+    rng = np.random.default_rng(1)
+    # Real tracks whose log-odds have just the tail that the card states: rate(z) = .01 * exp(-(z - 2) * k).
+    k = np.log(10) / 2.5
+    z = np.minimum((-np.log(rng.random((2000, 30)) * 100) / k) + 2.0, 12.0)
+    threshold = float(log_odds(THRESHOLDS.fake_above_for(30)))
+    alarms = float((z.max(axis=1) >= threshold).mean())
+    assert 0.003 < alarms < 0.02
+
+
+def test_the_threshold_never_falls_with_more_people() -> None:
+    bars = [THRESHOLDS.fake_above_for(n) for n in (1, 2, 5, 30, 1000)]
+    assert bars == sorted(bars)
+    assert bars[-1] < 1.0
+
+
+def test_where_the_thresholds_cross_fake_yields() -> None:
+    crossed = Thresholds(real_below=0.8, fake_above=0.6)
+    assert verdict_of(judged([0.7] * 8), thresholds=crossed).label == "real"
+    assert verdict_of(judged([0.9] * 8), thresholds=crossed).label == "fake"
+
+
+def test_a_face_without_a_score_is_null_in_the_report() -> None:
+    _, (track,) = decide(
+        [judged([0.9, float("nan"), 0.9, 0.9])],
+        calibration=Calibration(),
+        thresholds=THRESHOLDS,
+        minimum=Minimum(),
+        is_still=False,
+    )
+    assert [face.p_fake is None for face in track.faces] == [False, True, False, False]
+
+
+def test_calibration_is_a_line_through_the_log_odds() -> None:
+    p = calibrate(np.array([-1.0, 0.0, 2.0], np.float32), Calibration(method="platt", scale=2.0, bias=-1.0))
+    np.testing.assert_allclose(log_odds(p), [-3.0, -1.0, 3.0], rtol=1e-6)
+
+
+def test_extreme_logits_stay_finite() -> None:
+    assert np.isfinite(log_odds(calibrate(np.array([-1e4, 1e4]), Calibration()))).all()

@@ -1,0 +1,79 @@
+"""A bundle is what its card says, or it is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from make_bundles import make_redness
+from telltale.bundle import load_bundle, shipped_names
+from telltale.errors import BundleInvalid, UnknownName
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_redness(tmp_path / "redness")
+
+
+def change_card(folder: Path, **fields: object) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | fields))
+
+
+def test_a_bundle_comes_back_as_it_was_written(folder: Path) -> None:
+    bundle = load_bundle(folder)
+    assert bundle.card.name == "redness"
+    assert bundle.card.files["model.onnx"] == bundle.sha256
+    assert bundle.weights_path is None
+
+
+def test_an_unknown_name_lists_what_is_shipped() -> None:
+    with pytest.raises(UnknownName, match="default" if "default" in shipped_names() else "none"):
+        load_bundle("defualt")
+
+
+def test_a_changed_model_is_refused(folder: Path) -> None:
+    data = bytearray((folder / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(bytes(data))
+    with pytest.raises(BundleInvalid, match="SHA-256"):
+        load_bundle(folder)
+
+
+def test_a_missing_model_is_refused(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    with pytest.raises(BundleInvalid, match="missing"):
+        load_bundle(folder)
+
+
+def test_a_card_without_hashes_is_refused(folder: Path) -> None:
+    change_card(folder, files={})
+    with pytest.raises(BundleInvalid, match="no SHA-256"):
+        load_bundle(folder)
+
+
+def test_a_card_that_names_a_file_outside_is_refused(folder: Path) -> None:
+    change_card(folder, files={"model.onnx": load_bundle(folder).sha256, "../secret": "0" * 64})
+    with pytest.raises(BundleInvalid, match="outside"):
+        load_bundle(folder)
+
+
+def test_an_unknown_field_is_named(folder: Path) -> None:
+    change_card(folder, treshold=0.5)
+    with pytest.raises(BundleInvalid, match="treshold"):
+        load_bundle(folder)
+
+
+def test_crops_of_another_size_than_the_model_takes_are_refused(folder: Path) -> None:
+    change_card(folder, size_px=64)
+    with pytest.raises(BundleInvalid, match="32 px"):
+        load_bundle(folder)
+
+
+def test_a_folder_without_a_card_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleInvalid, match=r"card\.json"):
+        load_bundle(tmp_path)

@@ -1,0 +1,83 @@
+"""Clips in, logits out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from make_bundles import make_redness
+from telltale.bundle import ModelCard, load_bundle, write_card
+from telltale.errors import BundleInvalid
+from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
+from telltale.types import Clip, RgbImage
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+
+
+def crop(red: int, green: int, size_px: int = 32) -> RgbImage:
+    return np.full((size_px, size_px, 3), (red, green, 0), np.uint8)
+
+
+def one(red: int, green: int) -> Clip:
+    return Clip(0, np.zeros(1), crop(red, green)[None], np.ones(1, bool))
+
+
+def test_logits_come_in_the_order_of_the_clips(tmp_path: Path) -> None:
+    scorer = Scorer(load_bundle(make_redness(tmp_path)))
+    scores = scorer.score([one(i, 0) for i in range(2 * BATCH_SIZE + 3)])
+    np.testing.assert_allclose(scores.logit, np.arange(2 * BATCH_SIZE + 3) / 16, rtol=1e-5)
+
+
+def test_no_clips_give_no_scores(tmp_path: Path) -> None:
+    assert len(Scorer(load_bundle(make_redness(tmp_path))).score([])) == 0
+
+
+def test_a_graph_that_takes_another_size_than_its_card_says_is_refused(tmp_path: Path) -> None:
+    folder = make_redness(tmp_path, size_px=32)
+    card = load_bundle(folder).card
+    crop_64 = card.crop.__class__(size_px=64)
+    write_card(folder, card.model_copy(update={"size_px": 64, "crop": crop_64}))
+    with pytest.raises(BundleInvalid, match="64"):
+        Scorer(load_bundle(folder))
+
+
+def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
+    folder = make_redness(tmp_path)
+    (folder / "model.onnx").write_bytes(b"not a model")
+    write_card(folder, ModelCard.model_validate_json((folder / "card.json").read_bytes()))
+    with pytest.raises(BundleInvalid, match="does not load"):
+        Scorer(load_bundle(folder))
+
+
+def cut(n: int, n_frames: int) -> list[tuple[list[float], int]]:
+    cutter = ClipCutter(n_frames)
+    clips = [clip for i in range(n) for clip in cutter.add(3, float(i), crop(i, 0))] + cutter.finish()
+    assert all(clip.track_id == 3 for clip in clips)
+    assert all((clip.rgb[:, 0, 0, 0] == clip.pts_s).all() for clip in clips)
+    return [(clip.pts_s.tolist(), int(clip.mask.sum())) for clip in clips]
+
+
+def test_image_models_get_one_clip_a_crop() -> None:
+    assert cut(3, 1) == [([0.0], 1), ([1.0], 1), ([2.0], 1)]
+
+
+def test_sequences_overlap_by_half_and_end_with_the_track() -> None:
+    assert cut(7, 4) == [([0, 1, 2, 3], 4), ([2, 3, 4, 5], 4), ([3, 4, 5, 6], 4)]
+
+
+def test_a_sequence_that_fits_is_not_repeated() -> None:
+    assert cut(6, 4) == [([0, 1, 2, 3], 4), ([2, 3, 4, 5], 4)]
+
+
+def test_a_short_track_is_padded_and_masked() -> None:
+    assert cut(2, 4) == [([0, 1, 1, 1], 2)]
+
+
+def test_tracks_do_not_mix() -> None:
+    cutter = ClipCutter(2)
+    clips = []
+    for i in range(4):
+        clips += cutter.add(i % 2, float(i), crop(i, 0))
+    assert [(clip.track_id, clip.pts_s.tolist()) for clip in clips] == [(0, [0.0, 2.0]), (1, [1.0, 3.0])]
