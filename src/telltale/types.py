@@ -281,7 +281,7 @@ class ZipMember:
 
     def read_bytes(self, path: str) -> bytes:
         try:
-            with open(path, "rb", buffering=0) as file:
+            with Path(path).open("rb", buffering=0) as file:
                 file.seek(self.offset)
                 data = file.read(self.stored_bytes)
         except FileNotFoundError as error:

@@ -1,0 +1,141 @@
+"""Reads data sets as they lie on disk. One file here is one layout; its name is the format's name.
+
+    dataset = read("/data/FaceForensics++")          # recognised by its marker files
+    dataset.records[0].label                         # 1 = fake, whatever the set's own files say
+    for problem in dataset.problems: ...             # missing, unlabelled, duplicate, unknown
+
+A reader never guesses a label: a file without one is a problem in the table, and a label it does not know stops the
+reading with the file's name. Files that are there twice stay, are reported, and share one group, so that no split
+puts the copy on the other side.
+
+>>> "deepfake_faces" in names()
+True
+>>> parse_labels("0=real,1=FAKE")
+{'0': 0, '1': 1}
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from telltale._components import Components
+from telltale.datasets._contract import Dataset, Found, Options, Problem, Reader, Record
+from telltale.datasets._files import same_bytes
+from telltale.errors import DataError, FileMissing, UnknownName, UsageError
+
+
+def names() -> list[str]:
+    """Every format there is a reader for, sorted."""
+    return sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
+
+
+def _reader(name: str) -> Reader:
+    return cast(Reader, importlib.import_module(f"{__name__}.{name}"))
+
+
+def parse_labels(text: str) -> dict[str, int]:
+    """`--labels 0=real,1=fake` as a mapping; `UsageError` where it is something else."""
+    labels: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        word, _, meaning = part.rpartition("=")
+        if not word or meaning.strip().casefold() not in ("real", "fake"):
+            raise UsageError(f"--labels wants NAME=real,NAME=fake, got {part!r}")
+        labels[word.strip()] = int(meaning.strip().casefold() == "fake")
+    return labels
+
+
+def recognise(path: str | Path) -> list[str]:
+    """The formats whose marker files are at `path`: one, where all is well."""
+    root = Path(path)
+    return [name for name in names() if _reader(name).recognise(root)]
+
+
+def _choose(root: Path, format: str) -> str:
+    if format != "auto":
+        name = format.replace("-", "_").casefold()
+        if name in names():
+            return name
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
+        hint = f": did you mean {near[0]}?" if near else f": one of auto, {', '.join(names())}"
+        raise UnknownName(f"there is no data set format {format!r}{hint}")
+    found = recognise(root)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise DataError(
+            f"{root} looks like none of {', '.join(names())}: name one with --format, or list the files in a "
+            "CSV with the columns path,label and give that"
+        )
+    raise DataError(f"{root} looks like {' and '.join(found)}: choose one with --format")
+
+
+def _share_groups(found: Found) -> None:
+    """Report files that are there twice, and give them one group."""
+    joined = Components()
+    for same in same_bytes(found.records):
+        first, *others = sorted(same, key=lambda record: record.name)
+        labels = {record.label for record in same}
+        for other in others:
+            detail = f"same bytes as {first.name}"
+            if len(labels) > 1:
+                detail += ", labelled otherwise"
+            found.problem("duplicate", other.name, detail)
+        joined.join(record.group_id for record in same)
+    names_by_group = {member: name for name, members in joined.all().items() for member in members}
+    found.records = [
+        replace(record, group_id=names_by_group[record.group_id])
+        if names_by_group.get(record.group_id, record.group_id) != record.group_id
+        else record
+        for record in found.records
+    ]
+
+
+def _check_ids(found: Found, root: Path) -> None:
+    seen: dict[str, Record] = {}
+    for record in found.records:
+        twin = seen.setdefault(record.video_id, record)
+        if twin is not record:
+            raise DataError(f"{root}: {twin.name} and {record.name} would both be {record.video_id}: rename one")
+
+
+def read(
+    path: str | Path,
+    *,
+    format: str = "auto",
+    labels: Mapping[str, int] | None = None,
+    groups: str | None = None,
+    find_duplicates: bool = True,
+) -> Dataset:
+    """The data set at `path`, every record checked to be there.
+
+    `labels` says what a set's own words mean (`{"0": 0, "1": 1}`, `parse_labels`) where they are not real and fake.
+    `groups`, for `folder` and `manifest`, is a regular expression looked for in each path inside the set; what its
+    first bracket matches is the group. `find_duplicates=False` saves reading the files of equal size.
+
+    Raises `UnknownLabel` naming the file, `DataError` where the layout is not recognised or a list is unreadable,
+    `FileMissing` and `UnknownName`.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise FileMissing(f"{root} does not exist")
+    name = _choose(root, format)
+    options = Options({str(word).strip().casefold(): int(label) for word, label in (labels or {}).items()}, groups)
+    found = _reader(name).read(root, options)
+    _check_ids(found, root)
+    if find_duplicates:
+        _share_groups(found)
+    return Dataset(
+        name=name,
+        root=str(root),
+        records=tuple(sorted(found.records, key=lambda record: record.name)),
+        problems=tuple(sorted(found.problems, key=lambda p: (p.kind, p.path, p.detail))),
+    )
+
+
+__all__ = ["Dataset", "Problem", "Record", "names", "parse_labels", "read", "recognise"]
