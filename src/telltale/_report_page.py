@@ -1,0 +1,362 @@
+"""What the HTML report shows, as plain values: the template only places them.
+
+    page = build_page(report)
+    page.headline           # 'Likely a deepfake'
+    page.people[0].chart # ready-made coordinates
+
+Every string that may come from a file passes `visible`; the template escapes all of them once more.
+"""
+
+from __future__ import annotations
+
+import base64
+import statistics
+from dataclasses import dataclass
+
+from telltale import _report_words as _words
+from telltale._report_chart import Chart, ZoneScale, lay_out, ticks, x_percent
+from telltale._text import clock, file_size, percent, plural, visible
+from telltale.types import Code, Label, Pictures, Report, TrackReport
+
+MAX_STRIP = 10
+MAX_CROPS_SHOWN = 24
+MAX_CROPS_PERSON = 120
+MAX_CROPS = 600
+"""Over the whole page: 600 crops of 224 px are about 8 MB."""
+
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One face that the page can show."""
+
+    face: int
+    image: str
+    pts_s: float
+    time: str
+    score: str
+    zone: str
+    source: str
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    id: int
+    label: Label
+    word: str
+    score: str
+    interval: str
+    facts: str
+    reasons: list[str]
+    portrait: Crop | None
+    crops: list[Crop]
+    n_faces: int
+    chart: Chart | None
+    suspicious: str
+    chart_alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """The number on a scale with the thresholds."""
+
+    x: str
+    interval: tuple[str, str] | None
+    bands: list[tuple[str, str, str, str]]
+    """(zone, x, width, middle)"""
+    marks: list[tuple[str, str, str]]
+    """(x, text, text-anchor)"""
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    image: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    name: str
+    what: str
+    subtitle: list[str]
+    label: Label
+    headline: str
+    lede: str
+    number: str
+    interval: str
+    meaning: str
+    bars: str
+    gauge: Gauge | None
+    reasons: list[str]
+    error: tuple[str, str] | None
+    strip: list[Tile]
+    is_still: bool
+    ticks: list[tuple[str, str, str]]
+    bands: list[tuple[str, float, float]]
+    band_edges: list[tuple[float, str]]
+    people: list[Person]
+    unjudged: list[Person]
+    notes: list[str]
+    looked_at: Pairs
+    record: list[tuple[str, Pairs]]
+
+
+def build_page(report: Report) -> Page:
+    """The values of the page for one report."""
+    verdict, video = report.verdict, report.video
+    scale = ZoneScale(verdict.thresholds)
+    end_s = _end_s(report)
+    is_still = (video is not None and video.is_image) or end_s <= 0
+    people = [
+        _person(track, report, scale=scale, end_s=0.0 if is_still else end_s, budget=budget)
+        for track, budget in zip(_by_suspicion(report), _crop_budgets(report), strict=True)
+    ]
+    return Page(
+        name=visible(report.input.path.rsplit("/", 1)[-1]) or visible(report.input.path),
+        what="picture" if is_still else "clip",
+        subtitle=_subtitle(report),
+        label=verdict.label,
+        headline=_words.headline(label=verdict.label, any_face=bool(report.tracks)),
+        lede=visible(_words.lede(report)),
+        number="" if verdict.p_fake is None else percent(verdict.p_fake),
+        interval="" if verdict.interval is None else _span(*verdict.interval),
+        meaning=_words.meaning(report),
+        bars=_words.bars(report),
+        gauge=_gauge(report, scale),
+        reasons=[visible(reason) for reason in verdict.reasons],
+        error=_error(report),
+        strip=_strip(report.pictures, end_s),
+        is_still=is_still,
+        ticks=_ticks(end_s),
+        bands=scale.bands() if verdict.thresholds else [],
+        band_edges=[(scale.fraction(p), percent(p)) for p in scale.edges[1:-1]],
+        people=[person for person in people if person.score],
+        unjudged=[person for person in people if not person.score],
+        notes=_notes(report),
+        looked_at=_looked_at(report),
+        record=_record(report),
+    )
+
+
+def jpeg_uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+
+def _end_s(report: Report) -> float:
+    times = [face.pts_s for track in report.tracks for face in track.faces]
+    times += [pts_s for pts_s, _ in report.pictures.thumbnails]
+    declared = report.video.duration_s if report.video else None
+    seen = max(times, default=0.0)
+    # A header may claim hours; the axis then ends where frames were seen.
+    return declared if declared is not None and seen <= declared <= 1.5 * seen + 2 else seen
+
+
+def _by_suspicion(report: Report) -> list[TrackReport]:
+    return sorted(report.tracks, key=lambda track: -1.0 if track.p_fake is None else track.p_fake, reverse=True)
+
+
+def _crop_budgets(report: Report) -> list[int]:
+    n = len(report.tracks)
+    return [min(MAX_CROPS_PERSON, max(4, MAX_CROPS // n))] * n if n else []
+
+
+def _span(low: float, high: float) -> str:
+    return f"{percent(low)} to {percent(high)}"
+
+
+def _subtitle(report: Report) -> list[str]:
+    video = report.video
+    size = [file_size(report.input.size_bytes)] if report.input.size_bytes else []
+    if video is None:
+        return size
+    length = [] if video.is_image or video.duration_s is None else [clock(video.duration_s) + " long"]
+    return [*length, f"{video.width_px} × {video.height_px} pixels", visible(video.codec), *size]
+
+
+def _error(report: Report) -> tuple[str, str] | None:
+    if report.error is None:
+        return None
+    return visible(report.error.code), _words.explain_code(report.error.code)
+
+
+def _strip(pictures: Pictures, end_s: float) -> list[Tile]:
+    shown = pictures.thumbnails
+    n = min(MAX_STRIP, len(shown))
+    middles = [(i + 0.5) * end_s / n for i in range(n)]
+    nearest = [min(shown, key=lambda item: abs(item[0] - middle)) for middle in middles]
+    return [Tile(jpeg_uri(jpeg), clock(pts_s)) for pts_s, jpeg in dict.fromkeys(nearest)]
+
+
+def _ticks(end_s: float) -> list[tuple[str, str, str]]:
+    """(x, text, text-anchor); the first and last letters stay inside the drawing."""
+    times = ticks(end_s)
+    tenths = len(times) > 1 and times[1] < 1
+    return [
+        (
+            x_percent(t, end_s),
+            clock(t, tenths=tenths),
+            "start" if t == 0 else "end" if t > 0.97 * end_s else "middle",
+        )
+        for t in times
+    ]
+
+
+def _gauge(report: Report, scale: ZoneScale) -> Gauge | None:
+    verdict = report.verdict
+    if verdict.p_fake is None or verdict.thresholds is None:
+        return None
+    ends = verdict.interval
+    marks = [("0%", "0 %", "start"), ("100%", "100 %", "end")]
+    marks += [(_x(scale.fraction(p)), percent(p), "middle") for p in scale.edges[1:-1]]
+    return Gauge(
+        x=_x(scale.fraction(verdict.p_fake)),
+        interval=(_x(scale.fraction(ends[0])), _x(scale.fraction(ends[1]))) if ends else None,
+        bands=[(zone, _x(low), _x(high - low), _x((low + high) / 2)) for zone, low, high in scale.bands()],
+        marks=marks,
+        alt=f"{percent(verdict.p_fake)} on a scale from 0 to 100 %. {_words.bars(report)}",
+    )
+
+
+def _x(fraction: float) -> str:
+    return f"{100 * fraction:.2f}%"
+
+
+def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: float, budget: int) -> Person:
+    crops = _crops(track, report.pictures, scale, budget)
+    telling = {crop.face: crop for crop in crops}
+    scored = [i for i in telling if track.faces[i].p_fake is not None]
+    best = max(scored or telling, key=lambda i: (track.faces[i].p_fake or 0.0, track.faces[i].confidence), default=None)
+    suspicious = ", ".join(_interval_words(start, end) for start, end in track.suspicious_s)
+    score = "" if track.p_fake is None else percent(track.p_fake)
+    return Person(
+        id=track.id,
+        label=track.label,
+        word=_words.LABELS[track.label].name if score else "not judged",
+        score=score,
+        interval="" if track.interval is None else _span(*track.interval),
+        facts=_facts(track, is_still=end_s <= 0),
+        reasons=[visible(reason) for reason in track.reasons],
+        portrait=None if best is None else telling[best],
+        crops=crops,
+        n_faces=len(track.faces),
+        chart=lay_out(track, end_s=end_s, scale=scale) if end_s > 0 and len(track.faces) > 1 else None,
+        suspicious=suspicious,
+        chart_alt=f"Scores of person {track.id} over time, {plural(len(track.faces), 'face')}. "
+        + (f"Suspicious: {suspicious}." if suspicious else "No suspicious interval."),
+    )
+
+
+def _interval_words(start: float, end: float) -> str:
+    return f"{clock(start)}–{clock(end)}" if end > start else clock(start)
+
+
+def _facts(track: TrackReport, *, is_still: bool) -> str:
+    sizes = [max(f.box_xyxy[2] - f.box_xyxy[0], f.box_xyxy[3] - f.box_xyxy[1]) for f in track.faces]
+    size = f"face {statistics.median(sizes):.0f} pixels large" if sizes else ""
+    if is_still:
+        return size
+    found = sum(face.source == "detected" for face in track.faces)
+    filled = len(track.faces) - found
+    parts = [f"{clock(track.start_s)} to {clock(track.end_s)}", f"found in {plural(found, 'frame')}"]
+    if filled:
+        parts.append(f"filled in for {filled} between")
+    return ", ".join([*parts, size])
+
+
+def _crops(track: TrackReport, pictures: Pictures, scale: ZoneScale, budget: int) -> list[Crop]:
+    """At most `budget` crops in time order, evenly spread, with the highest and the lowest score among them."""
+    have = [i for i in range(len(track.faces)) if (track.id, i) in pictures.crops]
+    if len(have) > budget:
+        scored = [i for i in have if track.faces[i].p_fake is not None]
+        ends = {pick(scored, key=lambda i: track.faces[i].p_fake or 0.0) for pick in (min, max)} if scored else set()
+        n = budget - len(ends)
+        have = sorted({have[round(k * (len(have) - 1) / max(n - 1, 1))] for k in range(n)} | ends)
+    crops = []
+    for i in have:
+        face = track.faces[i]
+        score = "no score" if face.p_fake is None else percent(face.p_fake)
+        crops.append(
+            Crop(
+                face=i,
+                image=jpeg_uri(pictures.crops[track.id, i]),
+                pts_s=face.pts_s,
+                time=clock(face.pts_s),
+                score=score,
+                zone="none" if face.p_fake is None else scale.zone(face.p_fake),
+                source="found" if face.source == "detected" else "filled in between two frames",
+                alt=f"Face of person {track.id} at {clock(face.pts_s)}: {score}",
+            )
+        )
+    return crops
+
+
+def _notes(report: Report) -> list[str]:
+    """What a reader must know about this analysis: codes that no reason repeats, then warnings."""
+    told = {Code.NO_FACE, Code.BETWEEN_THRESHOLDS, Code.TOO_SMALL, Code.TOO_FEW_FACES}
+    codes = [_words.CODES[code] for code in report.verdict.codes if code not in told]
+    return list(dict.fromkeys([*codes, *(visible(warning) for warning in report.warnings)]))
+
+
+def _looked_at(report: Report) -> Pairs:
+    frames = report.frames
+    faces = [face for track in report.tracks for face in track.faces]
+    detected = sum(face.source == "detected" for face in faces)
+    rows: Pairs = [
+        ("Frames decoded", f"{frames.decoded:,}"),
+        ("Frames analysed", f"{frames.analysed:,}"),
+        ("Frames damaged and left out", f"{frames.lost:,}"),
+        ("People followed", f"{len(report.tracks):,}"),
+        ("Faces found", f"{detected:,}"),
+    ]
+    if len(faces) > detected:
+        rows.append(("Faces filled in between", f"{len(faces) - detected:,}"))
+    total = report.timings_s.get("total")
+    return [*rows, ("Time taken", f"{total:.1f} s")] if total is not None else rows
+
+
+def _record(report: Report) -> list[tuple[str, Pairs]]:
+    """Everything needed to repeat the analysis."""
+    video = report.video
+    file: Pairs = [
+        ("Path as given", visible(report.input.path)),
+        ("SHA-256", report.input.sha256 or "nothing could be read"),
+        ("Size", f"{report.input.size_bytes:,} bytes"),
+    ]
+    if video is not None:
+        file += [
+            ("Container", visible(video.container)),
+            ("Codec", visible(video.codec)),
+            ("Picture", f"{video.width_px} × {video.height_px} pixels, turned by {video.rotation_deg}°"),
+            ("Times", video.timestamps),
+        ]
+        if video.fps_header is not None:
+            file.append(("Frame rate in the header", f"{video.fps_header:.3f} per second"))
+    model: Pairs = [("Model", visible(report.model.name)), ("SHA-256", report.model.sha256 or "-")]
+    groups = [
+        ("File", file),
+        ("Model", model),
+        ("Settings", _flat(report.settings)),
+        ("Timings", [(visible(k).replace("_", " "), f"{v:.2f} s") for k, v in report.timings_s.items()]),
+        ("Software", [(visible(k), visible(v)) for k, v in report.versions.items()]),
+    ]
+    codes = [*report.verdict.codes, *([report.error.code] if report.error else [])]
+    if codes:
+        groups.append(("Codes", [(visible(code), _words.explain_code(code)) for code in codes]))
+    return [group for group in groups if group[1]]
+
+
+def _flat(settings: dict[str, object], prefix: str = "") -> Pairs:
+    rows: Pairs = []
+    for key, value in settings.items():
+        name = f"{prefix}{visible(str(key))}"
+        if isinstance(value, dict):
+            rows += _flat(value, prefix=f"{name} / ")
+        else:
+            rows.append((name.replace("_", " "), "-" if value is None else visible(str(value))))
+    return rows
+
+
+__all__ = ["Page", "build_page", "jpeg_uri"]

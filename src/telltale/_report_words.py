@@ -1,0 +1,182 @@
+"""What labels, codes and errors mean, in words a layman understands: one place for page, terminal and docs.
+
+>>> LABELS["fake"].name, LABELS["fake"].glyph
+('fake', '▲')
+>>> headline(label="no_face", any_face=True)
+'No face could be judged'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from telltale._text import clock, percent, plural
+from telltale.types import Code, Label, Report, TrackReport
+
+
+@dataclass(frozen=True, slots=True)
+class LabelWords:
+    """How a label is shown. The glyph carries the meaning where colour is missing or not seen."""
+
+    name: str
+    glyph: str
+    headline: str
+
+
+LABELS: dict[Label, LabelWords] = {
+    "fake": LabelWords("fake", "▲", "Likely a deepfake"),
+    "uncertain": LabelWords("uncertain", "◆", "Cannot tell"),
+    "real": LabelWords("real", "●", "No sign of a deepfake"),
+    "no_face": LabelWords("no face", "○", "No face to judge"),
+    "failed": LabelWords("failed", "✕", "This file could not be analysed"),
+}
+
+CODES: dict[Code, str] = {
+    Code.NO_FACE: "No face was found in any frame that was looked at.",
+    Code.TOO_FEW_FACES: "The face was found in too few frames for a verdict.",
+    Code.TOO_SMALL: "The face is too small: the model would be guessing.",
+    Code.TOO_BLURRED: "The face is too blurred: the model would be guessing.",
+    Code.BETWEEN_THRESHOLDS: "The score lies where both real faces and forgeries occur.",
+    Code.OUT_OF_DOMAIN: "The faces look unlike anything the model was trained or tested on.",
+    Code.PARTIAL: "Only a part of the file could be read; the rest was not looked at.",
+    Code.CAPPED: "The clip is long: frames were taken further apart, so that the whole of it is still covered.",
+    Code.FRAMES_LOST: "Some frames were damaged and left out.",
+    Code.TIMESTAMPS_SYNTHETIC: "The file carries no times; those shown are counted from the frame rate.",
+    Code.TIMESTAMPS_REPAIRED: "Some times in the file ran backwards and were repaired.",
+    Code.GEOMETRY_CHANGED: "The picture changes its size in the middle of the clip.",
+    Code.SEVERAL_VIDEO_STREAMS: "The file holds several videos; only one was analysed.",
+    Code.HDR_TONE_MAPPED: "High-dynamic-range video, converted to ordinary brightness first.",
+    Code.HDR_NOT_TONE_MAPPED: "High-dynamic-range video that could not be converted: scores are less reliable.",
+    Code.ALPHA_COMPOSITED: "The picture has transparent parts; they were put on a plain background.",
+    Code.INTERLACED: "Interlaced video: fine lines in moving faces may disturb the model.",
+    Code.FACE_CROP_INPUT: "The picture is itself a tightly cut face and was taken as such.",
+}
+
+ERRORS: dict[str, str] = {
+    "usage": "What was asked for does not make sense together.",
+    "missing_extra": "An optional part of Telltale is not installed.",
+    "file_missing": "There is no file of that name.",
+    "not_a_file": "This is a folder, a device or a pipe, not a file.",
+    "file_unreadable": "The file cannot be opened: permission denied, or the disk reports an error.",
+    "file_empty": "The file has no content.",
+    "unsupported_container": "This is not a video or picture: a playlist, a document or something else.",
+    "unsupported_codec": "The video is stored in a format that cannot be decoded here.",
+    "no_video_stream": "The file holds sound only.",
+    "no_frames": "The file announces a video, but not one picture can be decoded from it.",
+    "corrupt_file": "The file is damaged.",
+    "too_many_pixels": "The picture is larger than Telltale is willing to decode.",
+    "too_many_streams": "The file holds more streams than an honest video needs.",
+    "deadline_exceeded": "Reading took longer than allowed and was stopped.",
+    "out_of_memory": "Reading needed more memory than allowed and was stopped.",
+    "worker_crashed": "The decoder crashed on this file. It ran in a process of its own, and nothing else was harmed.",
+    "unknown_name": "There is no model, detector, reader or recipe of that name.",
+    "bundle_invalid": "The model folder is incomplete or was changed.",
+    "unknown_label": "A label in the data set is neither real nor fake.",
+    "leak_found": "The same person or original video is on two sides of a split.",
+    "store_invalid": "The face store is damaged or incomplete.",
+    "output_failed": "The result could not be written: the disk is full, or the folder read-only.",
+}
+
+
+def headline(*, label: Label, any_face: bool) -> str:
+    """The verdict in a few words."""
+    if label == "no_face" and any_face:
+        return "No face could be judged"
+    return LABELS[label].headline
+
+
+def lede(report: Report) -> str:
+    """The verdict in one sentence, without numbers."""
+    label = report.verdict.label
+    judged = [track for track in report.tracks if track.p_fake is not None]
+    if label == "failed":
+        return report.error.message if report.error else "The reason is not known."
+    if label == "no_face":
+        return _nothing_judged(report)
+    worst = max(judged, key=lambda track: track.p_fake or 0.0, default=None)
+    who = f"Person {worst.id}" if worst and len(judged) > 1 else "The face"
+    if label == "fake":
+        return f"{who} shows the traces that forged faces leave{_when(worst)}."
+    if label == "uncertain":
+        return f"{who} scores where both real faces and forgeries occur, so no verdict is given."
+    return f"{_all(len(judged))} like {'one' if len(judged) == 1 else 'those'} from a real recording."
+
+
+def _all(n: int) -> str:
+    return {1: "The face looks", 2: "Both faces that could be judged look"}.get(
+        n, f"All {n} faces that could be judged look"
+    )
+
+
+def _nothing_judged(report: Report) -> str:
+    what = "picture" if report.video and report.video.is_image else "clip"
+    if not report.tracks:
+        looked = plural(report.frames.analysed, "frame")
+        where = "in it" if what == "picture" else f"in the {looked} that were looked at"
+        return f"No face was found {where}, so nothing is said about this {what}."
+    found = "A face was" if len(report.tracks) == 1 else f"{len(report.tracks)} faces were"
+    why = {code for track in report.tracks for code in track.codes}
+    if why == {Code.TOO_SMALL}:
+        return f"{found} found, but too small to judge, so nothing is said about this {what}."
+    if why == {Code.TOO_FEW_FACES}:
+        return f"{found} found, but in too few frames to judge, so nothing is said about this {what}."
+    return f"{found} found, but not well enough to judge, so nothing is said about this {what}."
+
+
+def _when(track: TrackReport | None) -> str:
+    """`, most of all from 0:03 to 0:06`, where that is less than most of the track."""
+    if track is None or not track.suspicious_s:
+        return ""
+    start, end = max(track.suspicious_s, key=lambda span: span[1] - span[0])
+    if end - start > 0.8 * (track.end_s - track.start_s):
+        return ""
+    if end - start < 1:
+        return f", most of all at {clock(start, tenths=False)}"
+    return f", most of all from {clock(start, tenths=False)} to {clock(end, tenths=False)}"
+
+
+def meaning(report: Report) -> str:
+    """What the number means, for someone who has never seen one. Empty where there is no number."""
+    p_fake = report.verdict.p_fake
+    if p_fake is None:
+        return ""
+    what = "pictures" if report.video and report.video.is_image else "clips"
+    share = _in_100(p_fake)
+    return f"If half of all {what} were fakes, {share} that score like this one would be fakes."
+
+
+def _in_100(p: float) -> str:
+    if p > 0.995:
+        return "more than 99 in 100"
+    if p < 0.005:
+        return "fewer than 1 in 100"
+    return f"about {max(1, min(99, round(p * 100)))} in 100"
+
+
+def bars(report: Report) -> str:
+    """Where the two thresholds lie. Empty where there are none."""
+    if report.verdict.thresholds is None:
+        return ""
+    real_below, fake_above = report.verdict.thresholds
+    if real_below >= fake_above:
+        return f"Telltale says fake from {percent(fake_above)}, and real below."
+    real, fake = percent(real_below), percent(fake_above)
+    return f"Telltale says fake from {fake}, real below {real}, and gives no verdict between."
+
+
+def explain_code(code: str) -> str:
+    """What a code of a verdict or of an error means."""
+    return ERRORS[code] if code in ERRORS else CODES[Code(code)]
+
+
+__all__ = [
+    "CODES",
+    "ERRORS",
+    "LABELS",
+    "LabelWords",
+    "bars",
+    "explain_code",
+    "headline",
+    "lede",
+    "meaning",
+]

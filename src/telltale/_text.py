@@ -1,0 +1,124 @@
+"""Names and sentences from hostile files, made safe to show: on a terminal, in a page, in a spreadsheet.
+
+>>> visible("gpj.\\u202eexe")
+'gpj.\\\\u202eexe'
+>>> csv_cell("=cmd()")
+"'=cmd()"
+>>> file_stem("../Müller & Söhne (1).mp4")
+'Müller-Söhne-1'
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_JOINERS = "\u200c\u200d"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_WINDOWS_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    """A file name as text that any encoder takes: bytes that are not UTF-8 become \\xNN."""
+    return _SURROGATE.sub(_surrogate_as_text, os.fspath(name))
+
+
+def _surrogate_as_text(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    # os.fsdecode maps the byte NN to U+DCNN (PEP 383).
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def visible(text: str) -> str:
+    """`text` with controls, line separators, invisible and direction-changing characters written as escapes.
+
+    A right-to-left override makes `exe.gpj` read as a picture; an escape sequence repaints a terminal.
+    """
+    return "".join(_escape(char) if _is_unsafe(char) else char for char in printable(text))
+
+
+def _is_unsafe(char: str) -> bool:
+    # Persian words and emoji families need the two joiners, which turn nothing round.
+    if char in _JOINERS:
+        return False
+    # Cc controls, Cf formats (bidi, zero width), Cs surrogates, Co private, Zl and Zp line separators.
+    return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def csv_cell(text: str) -> str:
+    """`text` as a spreadsheet cell that is never read as a formula (OWASP: CSV injection)."""
+    text = visible(text)
+    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+
+
+def file_stem(path: str, *, max_chars: int = 60) -> str:
+    """A folder name made from a file's name: letters, digits, `-` and `_` only, never empty, never reserved."""
+    name = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+    stem = name.rsplit(".", 1)[0] if "." in name[1:] else name
+    stem = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFC", visible(stem))).strip("-_")[:max_chars].strip("-_")
+    # Bytes, not characters, fill a file name's 255.
+    while len(stem.encode("utf-8", "replace")) > 120:
+        stem = stem[:-1]
+    if not stem:
+        return "input"
+    return f"{stem}-file" if _WINDOWS_RESERVED.match(stem) else stem
+
+
+def clock(seconds: float, *, tenths: bool = True) -> str:
+    """A time in a video as people read it.
+
+    >>> clock(83.25), clock(3723.0, tenths=False)
+    ('1:23.2', '1:02:03')
+    """
+    # Rounded half to even first, so that 59.96 does not become 0:60.0.
+    ticks = round(max(seconds, 0.0) * 10) if tenths else round(max(seconds, 0.0)) * 10
+    whole, rest = divmod(ticks, 10)
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    head = f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+    return f"{head}.{rest}" if tenths else head
+
+
+def file_size(size_bytes: int) -> str:
+    """
+    >>> file_size(512), file_size(2_400_000)
+    ('512 bytes', '2.4 MB')
+    """
+    if size_bytes < 1000:
+        return f"{size_bytes} bytes"
+    value = float(size_bytes)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.5 or unit == "TB":
+            return f"{value:.1f} {unit}" if value < 99.5 else f"{value:.0f} {unit}"
+    raise AssertionError("unreachable")
+
+
+def percent(p: float) -> str:
+    """A probability as whole per cent; never 0 % or 100 %, which no model can promise.
+
+    >>> percent(0.934), percent(0.9991), percent(0.001)
+    ('93 %', 'over 99 %', 'under 1 %')
+    """
+    if p > 0.995:
+        return "over 99 %"
+    if p < 0.005:
+        return "under 1 %"
+    return f"{p * 100:.0f} %"
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    """
+    >>> plural(1, "face"), plural(3, "face"), plural(2, "person", "people")
+    ('1 face', '3 faces', '2 people')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+__all__ = ["clock", "csv_cell", "file_size", "file_stem", "percent", "plural", "printable", "visible"]

@@ -1,0 +1,101 @@
+// Choosing a face by click or arrow key. Without this script every face is still on the page, as a grid.
+"use strict";
+for (const person of document.querySelectorAll(".person")) {
+  const crops = [...person.querySelectorAll(".crop")];
+  const viewer = person.querySelector(".viewer");
+  if (!viewer || crops.length < 2) continue;
+
+  const chart = person.querySelector(".chart");
+  const cursor = person.querySelector(".cursor");
+  const picture = viewer.querySelector("img");
+  const words = viewer.querySelector(".viewer-text");
+  const marks = crops.map((crop) => chart && chart.querySelector(`a[href="#${crop.id}"] use`));
+  let chosen = -1;
+
+  const choose = (index) => {
+    index = Math.max(0, Math.min(crops.length - 1, index));
+    if (index === chosen) return;
+    if (chosen >= 0) {
+      crops[chosen].classList.remove("chosen");
+      if (marks[chosen]) marks[chosen].classList.remove("chosen");
+    }
+    chosen = index;
+    const crop = crops[index];
+    const { time, score, source } = crop.dataset;
+    crop.classList.add("chosen");
+    picture.src = crop.querySelector("img").src;
+    picture.className = crop.className.replace("crop", "").replace("chosen", "").trim();
+    words.replaceChildren(
+      Object.assign(document.createElement("b"), { textContent: score }),
+      document.createTextNode(` at ${time}`),
+      document.createElement("br"),
+      document.createTextNode(source),
+    );
+    if (marks[index]) {
+      const x = marks[index].getAttribute("x");
+      marks[index].classList.add("chosen");
+      cursor.setAttribute("x1", x);
+      cursor.setAttribute("x2", x);
+      cursor.setAttribute("visibility", "visible");
+    }
+    if (chart) {
+      chart.setAttribute("aria-valuenow", index + 1);
+      chart.setAttribute("aria-valuetext", `${time}: ${score}, ${source}`);
+    }
+  };
+
+  const nearest = (event) => {
+    const box = chart.getBoundingClientRect();
+    const at = (100 * (event.clientX - box.left)) / box.width;
+    let best = 0;
+    let least = Infinity;
+    marks.forEach((mark, index) => {
+      const away = mark ? Math.abs(parseFloat(mark.getAttribute("x")) - at) : Infinity;
+      if (away < least) [best, least] = [index, away];
+    });
+    return best;
+  };
+
+  const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 10, PageDown: -10 };
+  const key = (event) => {
+    if (event.key in steps) choose(chosen + steps[event.key]);
+    else if (event.key === "Home") choose(0);
+    else if (event.key === "End") choose(crops.length - 1);
+    else return;
+    event.preventDefault();
+  };
+
+  viewer.hidden = false;
+  if (chart) {
+    chart.setAttribute("role", "slider");
+    chart.setAttribute("tabindex", "0");
+    chart.setAttribute("aria-valuemin", 1);
+    chart.setAttribute("aria-valuemax", crops.length);
+    chart.addEventListener("keydown", key);
+    let dragging = false;
+    chart.addEventListener("pointerdown", (event) => {
+      dragging = true;
+      choose(nearest(event));
+    });
+    chart.addEventListener("pointermove", (event) => dragging && choose(nearest(event)));
+    addEventListener("pointerup", () => (dragging = false));
+    chart.addEventListener("click", (event) => event.preventDefault());
+  }
+  crops.forEach((crop, index) =>
+    crop.addEventListener("click", (event) => {
+      event.preventDefault();
+      choose(index);
+    }),
+  );
+  for (const button of viewer.querySelectorAll("button")) {
+    button.addEventListener("click", () => choose(chosen + Number(button.dataset.step)));
+  }
+  const named = crops.findIndex((crop) => `#${crop.id}` === location.hash);
+  const portrait = person.querySelector(".portrait");
+  choose(named >= 0 ? named : Math.max(0, crops.findIndex((crop) => crop.querySelector("img").src === portrait.src)));
+}
+
+// Paper cannot be unfolded.
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+});
