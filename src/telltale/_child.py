@@ -1,0 +1,90 @@
+"""The worker process: takes jobs from standard input, answers on what was standard output.
+
+Started by `sandbox.Worker`, never by a person. Imports little: a job's modules are imported when it comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from telltale import _wire
+from telltale._wire import Message
+from telltale.errors import OutOfMemory, TelltaleError
+
+Job = Callable[[dict[str, Any]], Iterator[Message]]
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Serve jobs until the parent closes the pipe."""
+    requests, answers = _take_pipes()
+    _die_with_parent(settings["parent_pid"])
+    _limit(settings["memory_bytes"])
+    jobs: Mapping[str, str] = settings["jobs"]
+    _wire.write(answers, Message("ready"))
+    while (request := _wire.read(requests)) is not None:
+        if request.kind == "warm":
+            with contextlib.suppress(Exception):  # the job itself will say what is wrong
+                _load(jobs, request.data["job"])
+            continue
+        for message in _answer(jobs, request.data):
+            _wire.write(answers, message)
+
+
+def _answer(jobs: Mapping[str, str], request: Mapping[str, Any]) -> Iterator[Message]:
+    try:
+        os.chdir(request["folder"])
+        for message in _load(jobs, request["job"])(request["args"]):
+            yield Message("say", {"kind": message.kind, "data": message.data}, message.arrays)
+        yield Message("done")
+    except TelltaleError as error:
+        yield Message("failed", {"code": error.code, "message": error.message})
+    except MemoryError as error:
+        yield Message("failed", {"code": OutOfMemory.code, "message": f"the job ran out of memory ({error})"})
+    except Exception as error:  # noqa: BLE001 - becomes WorkerCrashed in the parent
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        yield Message("crashed", {"message": f"{type(error).__name__}: {error} ({place})"})
+
+
+def _load(jobs: Mapping[str, str], name: str) -> Job:
+    module, function = jobs[name].split(":")
+    job: Job = getattr(importlib.import_module(module), function)
+    return job
+
+
+def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """Keep the pipes to the parent to ourselves; whoever prints, prints to standard error."""
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return requests, answers
+
+
+def _die_with_parent(parent_pid: int) -> None:
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent_pid:
+            os._exit(0)
+
+
+def _limit(memory_bytes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows: the parent's watch is all there is
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))

@@ -1,0 +1,107 @@
+"""What crosses between the parent and its worker: JSON and raw arrays, never pickle.
+
+A decoder that was taken over must not be able to run code in the parent, so nothing that is received is
+executed, sizes are checked before memory is taken, and dtypes come from a closed list.
+
+>>> import io
+>>> pipe = io.BytesIO()
+>>> write(pipe, Message("crop", {"track": 1}, {"rgb": np.zeros((2, 2, 3), np.uint8)}))
+>>> read(io.BytesIO(pipe.getvalue()))
+Message('crop', {'track': 1}, rgb uint8 (2, 2, 3))
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+_MAGIC = b"TLT1"
+_HEAD = struct.Struct("!4sI")
+_MAX_JSON_BYTES = 16 << 20
+_MAX_ARRAYS_BYTES = 512 << 20
+_DTYPES = {name: np.dtype(name) for name in ("uint8", "bool", "int32", "int64", "float32", "float64")}
+
+
+class WireError(Exception):
+    """The other side does not speak this protocol, or asks for more than is allowed."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One thing a job has to say."""
+
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values."""
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        arrays = "".join(f", {name} {a.dtype} {a.shape}" for name, a in self.arrays.items())
+        return f"Message({self.kind!r}, {dict(self.data)!r}{arrays})"
+
+
+def write(pipe: IO[bytes], message: Message) -> None:
+    """Write one message and flush. Arrays are written from their own memory, not copied."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in message.arrays.items()}
+    for name, array in arrays.items():
+        if array.dtype.name not in _DTYPES:
+            raise TypeError(f"{name}: dtype must be one of {', '.join(_DTYPES)}, got {array.dtype}")
+    shapes = [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()]
+    header = json.dumps([message.kind, dict(message.data), shapes]).encode("ascii")
+    pipe.write(_HEAD.pack(_MAGIC, len(header)) + header)
+    for array in arrays.values():
+        if array.size:
+            pipe.write(array.data.cast("B"))
+    pipe.flush()
+
+
+def read(pipe: IO[bytes]) -> Message | None:
+    """The next message; None where the other side has closed the pipe between two. Raises `WireError`."""
+    head = pipe.read(_HEAD.size)
+    if not head:
+        return None
+    if len(head) < _HEAD.size:
+        raise WireError("cut off inside a message")
+    magic, n_bytes = _HEAD.unpack(head)
+    if magic != _MAGIC or n_bytes > _MAX_JSON_BYTES:
+        raise WireError("not a message")
+    try:
+        kind, data, shapes = json.loads(_exactly(pipe, n_bytes))
+        if not isinstance(kind, str) or not isinstance(data, dict):
+            raise WireError("not a message")
+        sizes = [(str(name), _DTYPES[dtype], _shape(shape)) for name, dtype, shape in shapes]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WireError(f"not a message ({error})") from None
+    if sum(math.prod(shape) * dtype.itemsize for _, dtype, shape in sizes) > _MAX_ARRAYS_BYTES:
+        raise WireError("arrays too large")
+    return Message(kind, data, {name: _array(pipe, dtype, shape) for name, dtype, shape in sizes})
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    if not isinstance(shape, list) or len(shape) > 8:
+        raise WireError("not a shape")
+    if not all(isinstance(side, int) and 0 <= side <= _MAX_ARRAYS_BYTES for side in shape):
+        raise WireError("not a shape")
+    return tuple(shape)
+
+
+def _array(pipe: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    data = _exactly(pipe, math.prod(shape) * dtype.itemsize)
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _exactly(pipe: IO[bytes], n_bytes: int) -> bytes:
+    data = pipe.read(n_bytes)
+    if len(data) < n_bytes:
+        raise WireError("cut off inside a message")
+    return data
+
+
+__all__ = ["Message", "WireError", "read", "write"]

@@ -1,0 +1,113 @@
+"""Which frames of a video are looked at: a `SamplePlan`, and `choose`, a pure function of the timestamps.
+
+Times, never frame numbers, decide: a phone's variable frame rate would otherwise bunch the samples.
+
+>>> choose(np.arange(90) / 30, SamplePlan("fps", 2)).indices.tolist()
+[0, 15, 30, 45, 60, 75]
+>>> choose(np.arange(90) / 30, SamplePlan("uniform", 3)).indices.tolist()
+[15, 45, 75]
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale.types import Float64Array
+
+Kind = Literal["fps", "every", "uniform", "first", "all"]
+
+_EPSILON_S = 1e-6
+"""Slack for times that went through a container's rounding; far below any frame interval."""
+
+
+@dataclass(frozen=True)
+class SamplePlan:
+    """How frames are taken. The defaults take two a second, at most 600, spread over the whole clip."""
+
+    kind: Kind = "fps"
+    value: float = 2.0
+    """fps: frames per second; every: n-th frame; uniform and first: number of frames; all: not used."""
+    max_frames: int | None = None
+    """Stop after so many, wherever that is. Whoever sets it has set the limit: `cap` then does nothing."""
+    cap: int = 600
+    """Protective limit: fps, every and all are thinned to it over the whole clip, which is reported."""
+    seconds: float | None = None
+    """Only the first so many seconds."""
+    max_side_px: int | None = None
+    """Frames with a longer side are made smaller."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("fps", "every", "uniform", "first", "all"):
+            raise ValueError(f"kind must be fps, every, uniform, first or all, got {self.kind!r}")
+        if not (math.isfinite(self.value) and self.value > 0):
+            raise ValueError(f"value must be a number above 0, got {self.value}")
+        if self.kind in ("every", "uniform", "first") and self.value != int(self.value):
+            raise ValueError(f"value must be a whole number for {self.kind}, got {self.value}")
+        for name in ("max_frames", "cap", "seconds", "max_side_px"):
+            limit = getattr(self, name)
+            if limit is not None and not (math.isfinite(limit) and limit > 0):
+                raise ValueError(f"{name} must be above 0, got {limit}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The frames that were chosen."""
+
+    indices: npt.NDArray[np.int64]
+    """(n,), ascending positions in the timestamps that were given."""
+    n_wanted: int
+    """How many the plan asked for before the cap."""
+
+    @property
+    def was_capped(self) -> bool:
+        return self.n_wanted > len(self.indices)
+
+
+def choose(pts_s: Float64Array, plan: SamplePlan) -> Choice:
+    """Choose frames from `pts_s`, float64 (n,) seconds, ascending: the times at which frames are shown.
+
+    For fps, a frame is the first at or after each tick of 1 / value seconds counted from the first frame, so
+    it is late by less than one frame, and the first frame is always taken. For uniform, the clip is cut into
+    `value` equal spans of time and the frame shown at the middle of each is taken.
+    """
+    pts = pts_s
+    if plan.seconds is not None and len(pts):
+        pts = pts[pts < pts[0] + plan.seconds]
+    if not len(pts):
+        return Choice(np.empty(0, np.int64), 0)
+    if plan.kind == "uniform":
+        wanted = _uniform(pts, int(plan.value))
+    elif plan.kind == "fps":
+        wanted = _ticks(pts, 1 / plan.value)
+    else:
+        step = int(plan.value) if plan.kind == "every" else 1
+        wanted = np.arange(0, len(pts), step, dtype=np.int64)
+    if plan.kind == "first":
+        wanted = wanted[: int(plan.value)]
+    if plan.max_frames is not None:
+        wanted = wanted[: plan.max_frames]
+    elif plan.kind in ("fps", "every", "all") and len(wanted) > plan.cap:
+        kept = np.round(np.linspace(0, len(wanted) - 1, plan.cap)).astype(np.int64)
+        return Choice(wanted[kept], len(wanted))
+    return Choice(wanted, len(wanted))
+
+
+def _ticks(pts: Float64Array, period_s: float) -> npt.NDArray[np.int64]:
+    """The first frame of each period. Periods in which nothing new is shown give no frame twice."""
+    period = np.floor((pts - pts[0] + _EPSILON_S) / period_s)
+    return np.flatnonzero(np.diff(period, prepend=-1.0) > 0)
+
+
+def _uniform(pts: Float64Array, n: int) -> npt.NDArray[np.int64]:
+    last_shown_s = float(np.median(np.diff(pts))) if len(pts) > 1 else 0.0
+    middles = pts[0] + (np.arange(n) + 0.5) * ((pts[-1] + last_shown_s - pts[0]) / n)
+    shown = np.searchsorted(pts, middles + _EPSILON_S, side="right") - 1
+    return np.unique(shown).astype(np.int64)
+
+
+__all__ = ["Choice", "SamplePlan", "choose"]
