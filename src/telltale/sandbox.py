@@ -143,6 +143,7 @@ class Worker:
         self.limits = limits
         self._jobs = jobs
         self._child: Future[_Child] | None = None
+        self._watch: _Watch | None = None
         self._is_busy = False
         self._is_closed = False
         self.peak_memory_bytes = 0
@@ -172,19 +173,19 @@ class Worker:
 
     def _run(self, job: str, args: Mapping[str, Any], deadline_s: float) -> Iterator[Message]:
         self._is_busy = True
-        ends_at = time.monotonic() + deadline_s
+        started_at = time.monotonic()
         child = self._start().result()
-        watch = _Watch(child, ends_at, self.limits)
+        self._watch = watch = _Watch(child, started_at, deadline_s, self.limits)
         is_clean = False
         try:
             try:
                 child.send(Message("run", {"job": job, "args": dict(args), "folder": str(Path.cwd())}))
             except OSError:
-                raise self._why_it_ended(child, watch, deadline_s) from None
+                raise self._why_it_ended(child, watch) from None
             while True:
                 message = child.messages.get()
                 if message is None:
-                    raise self._why_it_ended(child, watch, deadline_s)
+                    raise self._why_it_ended(child, watch)
                 if message.kind == "say":
                     yield Message(message.data["kind"], message.data["data"], message.arrays)
                 elif message.kind == "done":
@@ -197,14 +198,22 @@ class Worker:
                     raise WorkerCrashed(message.data["message"])
         finally:
             watch.stop()
+            self._watch = None
             self.peak_memory_bytes = max(self.peak_memory_bytes, child.peak_bytes)
             if not is_clean:
                 self._drop()
             self._is_busy = False
 
-    def _why_it_ended(self, child: _Child, watch: _Watch, deadline_s: float) -> TelltaleError:
+    def extend(self, deadline_s: float) -> None:
+        """Let the job that is running take `deadline_s` from its start, if that is longer than what it has."""
+        if self._watch is not None:
+            self._watch.ends_at = max(self._watch.ends_at, self._watch.started_at + deadline_s)
+
+    def _why_it_ended(self, child: _Child, watch: _Watch) -> TelltaleError:
         if watch.verdict == "deadline":
-            return DeadlineExceeded(f"stopped after {deadline_s:g} s; allow more time with --deadline")
+            return DeadlineExceeded(
+                f"stopped after {watch.ends_at - watch.started_at:g} s; allow more time with --deadline"
+            )
         if watch.verdict == "memory":
             limit = self.limits.memory_bytes / (1 << 20)
             return OutOfMemory(f"stopped at {limit:.0f} MiB of memory; the file asks for more than it may have")
@@ -235,10 +244,11 @@ class Worker:
 class _Watch:
     """Kills the child at its deadline or above its memory, also while nobody waits for it."""
 
-    def __init__(self, child: _Child, ends_at: float, limits: WorkerLimits) -> None:
+    def __init__(self, child: _Child, started_at: float, deadline_s: float, limits: WorkerLimits) -> None:
         self.verdict = ""
+        self.started_at = started_at
+        self.ends_at = started_at + deadline_s
         self._child = child
-        self._ends_at = ends_at
         self._limits = limits
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -246,7 +256,7 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._stopped.wait(_WATCH_EVERY_S):
-            if time.monotonic() > self._ends_at:
+            if time.monotonic() > self.ends_at:
                 self.verdict = "deadline"
             elif self._child.resident_bytes() > self._limits.memory_bytes:
                 self.verdict = "memory"

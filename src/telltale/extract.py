@@ -1,0 +1,261 @@
+"""From a path to faces and crops, in the worker process: read, detect, link, crop, drop the frame.
+
+`scan` and `prepare` both start here, so that a model is trained on what it will later be shown. A job yields
+
+    info        what the file says about itself
+    faces       one a frame analysed: its faces, detected or bridged, and their crops (K, S, S, 3)
+    thumbnail   a small JPEG of the frame, if asked for
+    done        what was decoded, analysed and lost, how long each stage took, and the file's SHA-256
+
+Frames never leave the process they are decoded in: a crop is a twentieth of a 1080p frame.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from telltale import faces
+from telltale.crops import CropSpec, centre_square, crop_face
+from telltale.sampling import SamplePlan
+from telltale.sandbox import Message
+from telltale.tracking import Tracker
+from telltale.types import Code, Face, Frame, RgbImage
+from telltale.video import VideoReader, open_video
+
+THUMBNAIL_HEIGHT_PX = 120
+_FRAMES_AHEAD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractRequest:
+    """What to do with one file; travels to the worker as JSON."""
+
+    path: str
+    plan: SamplePlan = SamplePlan()
+    detector: str = "mtcnn"
+    detector_config: faces.DetectorConfig = faces.DetectorConfig()
+    crop: CropSpec = CropSpec()
+    thumbnails: bool = False
+    deadline_s: float | None = None
+    """None: `default_deadline_s`. Nine tenths of it into the work, reading stops and what was seen is kept."""
+    n_decode_threads: int | None = None
+    """None: as FFmpeg likes. 1 where several workers share the machine."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ExtractRequest:
+        parts = {"plan": SamplePlan, "detector_config": faces.DetectorConfig, "crop": CropSpec}
+        return cls(**{key: parts[key](**value) if key in parts else value for key, value in data.items()})
+
+
+@dataclass(slots=True)
+class _Stages:
+    """Seconds each stage took. Decoding runs beside the rest: its share is the time the rest waited for it."""
+
+    decode_wait: float = 0.0
+    detect: float = 0.0
+    link: float = 0.0
+    crop: float = 0.0
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, stage, getattr(self, stage) + time.perf_counter() - start)
+
+    def as_dict(self) -> dict[str, float]:
+        return {f.name: round(getattr(self, f.name), 4) for f in fields(self)}
+
+
+def default_deadline_s(duration_s: float | None) -> float:
+    """60 s, or three times the video's length where that is more. A header may claim any length: 12 h at most."""
+    return min(max(60.0, 3.0 * (duration_s or 0.0)), 12 * 3600.0)
+
+
+def extract_job(args: dict[str, Any]) -> Iterator[Message]:
+    """The worker's side. Raises `InputError`s by name; see `video.open_video`."""
+    request = ExtractRequest.from_json(args)
+    stages = _Stages()
+    started = time.monotonic()
+    with open_video(request.path, request.plan, n_threads=request.n_decode_threads) as reader:
+        yield Message("info", asdict(reader.info))
+        stop_after_s = 0.9 * (request.deadline_s or default_deadline_s(reader.info.duration_s))
+        linker = _Linker(request, stages)
+        n_analysed = 0
+        codes: list[Code] = []
+        warnings: list[str] = []
+        with closing(_decoded_ahead(reader, stages)) as frames:
+            for frame in frames:
+                n_analysed += 1
+                yield linker.link(frame, is_still=_is_still(reader))
+                if request.thumbnails:
+                    yield Message("thumbnail", {"pts_s": frame.pts_s}, {"jpeg": _thumbnail(frame.rgb)})
+                if time.monotonic() - started > stop_after_s:
+                    codes.append(Code.PARTIAL)
+                    warnings.append(
+                        f"Stopped after {stop_after_s:.0f} s of work, {frame.pts_s:.1f} s into the video; "
+                        "--deadline sets the limit."
+                    )
+                    break
+        codes += reader.codes + linker.codes
+        warnings += reader.warnings
+    yield Message(
+        "done",
+        {
+            "info": asdict(reader.info),
+            "decoded": reader.n_decoded,
+            "lost": reader.n_lost,
+            "analysed": n_analysed,
+            "codes": list(dict.fromkeys(str(code) for code in codes)),
+            "warnings": warnings,
+            "timings_s": stages.as_dict(),
+        },
+    )
+
+
+@dataclass(slots=True)
+class _Linker:
+    """Detects, links and crops frame by frame; holds crops of faces that are only expected back until they are sure."""
+
+    request: ExtractRequest
+    stages: _Stages
+    codes: list[Code] = field(default_factory=list)
+    _tracker: Tracker = field(default_factory=Tracker)
+    _held: dict[tuple[int, int], tuple[Face, RgbImage]] = field(default_factory=dict)
+    _detector: faces.FaceDetector | None = None
+
+    def link(self, frame: Frame, *, is_still: bool) -> Message:
+        if self.request.crop.kind == "centre_square":
+            return self._whole_frame(frame)
+        with self.stages.timed("detect"):
+            found = self._detect(frame, is_still)
+        with self.stages.timed("link"):
+            linked = self._tracker.update(frame.index, frame.pts_s, found, rgb=frame.rgb)
+            bridged = [(key[0], *self._held.pop(key)) for key in sorted(self._tracker.confirmed()) if key in self._held]
+            for key in self._tracker.dropped():
+                self._held.pop(key, None)
+        with self.stages.timed("crop"):
+            sure = bridged
+            for link in linked:
+                crop = crop_face(frame.rgb, link.face.box_xyxy, link.face.points, self.request.crop)
+                if link.provisional:
+                    self._held[link.track_id, frame.index] = (link.face, crop)
+                else:
+                    sure.append((link.track_id, link.face, crop))
+        return _faces_message(frame, sure, self.request.crop.size_px)
+
+    def _detect(self, frame: Frame, is_still: bool) -> list[Face]:
+        if self._detector is None:
+            self._detector = faces.create(self.request.detector, config=self.request.detector_config)
+        if not is_still:
+            (found,) = self._detector.detect([frame])
+            return found
+        found, was_crop = faces.detect_still(self._detector, frame)
+        if was_crop:
+            self.codes.append(Code.FACE_CROP_INPUT)
+        return found
+
+    def _whole_frame(self, frame: Frame) -> Message:
+        """The frame's middle as one pseudo-track, for models that look at whole frames."""
+        height, width = frame.rgb.shape[:2]
+        side = min(height, width)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = np.array([left, top, left + side, top + side], np.float32)
+        face = Face(frame.index, frame.pts_s, box, confidence=1.0)
+        with self.stages.timed("crop"):
+            crop = centre_square(frame.rgb, self.request.crop)
+        return _faces_message(frame, [(0, face, crop)], self.request.crop.size_px)
+
+
+def _faces_message(frame: Frame, sure: list[tuple[int, Face, RgbImage]], size_px: int) -> Message:
+    rows = [
+        {
+            "track_id": track_id,
+            "frame_index": face.frame_index,
+            "pts_s": face.pts_s,
+            "box_xyxy": [float(v) for v in face.box_xyxy],
+            "points": None if face.points is None else [[float(x), float(y)] for x, y in face.points],
+            "confidence": float(face.confidence),
+            "source": face.source,
+        }
+        for track_id, face, _ in sure
+    ]
+    crops = np.stack([crop for *_, crop in sure]) if sure else np.empty((0, size_px, size_px, 3), np.uint8)
+    return Message("faces", {"index": frame.index, "pts_s": frame.pts_s, "faces": rows}, {"crops": crops})
+
+
+def face_from_json(row: dict[str, Any]) -> Face:
+    """The `Face` of one row of a `faces` message."""
+    return Face(
+        frame_index=row["frame_index"],
+        pts_s=row["pts_s"],
+        box_xyxy=np.array(row["box_xyxy"], np.float32),
+        points=None if row["points"] is None else np.array(row["points"], np.float32),
+        confidence=row["confidence"],
+        source=row["source"],
+    )
+
+
+def _decoded_ahead(reader: VideoReader, stages: _Stages) -> Generator[Frame, None, None]:
+    """The reader's frames, decoded in a thread of their own a few frames ahead of whoever looks at them."""
+    frames: queue.Queue[Frame | BaseException | None] = queue.Queue(maxsize=_FRAMES_AHEAD)
+    abandoned = threading.Event()
+
+    def decode() -> None:
+        try:
+            for frame in reader:
+                frames.put(frame)
+                if abandoned.is_set():
+                    return
+            frames.put(None)
+        except BaseException as error:  # noqa: BLE001 - raised again where the frames are used
+            frames.put(error)
+
+    thread = threading.Thread(target=decode, name="decode", daemon=True)
+    thread.start()
+    try:
+        while True:
+            with stages.timed("decode_wait"):
+                item = frames.get()
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        abandoned.set()
+        while thread.is_alive():
+            try:
+                frames.get(timeout=0.01)
+            except queue.Empty:
+                continue
+        thread.join()
+
+
+def _is_still(reader: VideoReader) -> bool:
+    return reader.info.is_image and (reader.info.n_frames_header or 1) == 1
+
+
+def _thumbnail(rgb: RgbImage) -> RgbImage:
+    import cv2
+
+    height, width = rgb.shape[:2]
+    size = (max(1, round(width * THUMBNAIL_HEIGHT_PX / height)), THUMBNAIL_HEIGHT_PX)
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if height > THUMBNAIL_HEIGHT_PX else rgb
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    return np.asarray(jpeg, np.uint8).reshape(-1)
+
+
+__all__ = ["ExtractRequest", "default_deadline_s", "extract_job", "face_from_json"]

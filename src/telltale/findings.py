@@ -1,0 +1,179 @@
+"""What comes back from the worker about one file, scored while the worker is still decoding.
+
+findings = Findings(scorer, executor)
+for message in worker.run("extract", ...):
+    findings.take(message)
+judged = findings.finish()          # one JudgedTrack a person
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from telltale.aggregate import JudgedTrack, calibrate
+from telltale.extract import face_from_json
+from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
+from telltale.sandbox import Message
+from telltale.types import Clip, Code, Face, FrameCounts, Pictures, RgbImage, Scores, Track, VideoInfo
+
+MAX_THUMBNAILS = 48
+MAX_CROPS_A_TRACK = 60
+_MAX_BATCHES_WAITING = 4
+T = TypeVar("T")
+
+Progress = Callable[[float | None, int], None]
+"""Called with the share of the video read (None where its length is unknown) and the number of frames analysed."""
+
+
+class Findings:
+    """Collects faces and scores of one file. Memory stays flat: crops are dropped as soon as they are scored."""
+
+    def __init__(
+        self, scorer: Scorer, executor: Executor, *, pictures: bool = False, on_progress: Progress | None = None
+    ) -> None:
+        self.video: VideoInfo | None = None
+        self.frames = FrameCounts()
+        self.codes: tuple[Code, ...] = ()
+        self.warnings: tuple[str, ...] = ()
+        self.timings_s: dict[str, float] = {}
+        self._scorer = scorer
+        self._executor = executor
+        self._keep_pictures = pictures
+        self._on_progress = on_progress
+        self._cutter = ClipCutter(scorer.bundle.card.n_frames)
+        self._faces: dict[int, list[Face]] = {}
+        self._clips: list[Clip] = []
+        self._scoring: deque[Future[tuple[Scores, float]]] = deque()
+        self._logit: dict[tuple[int, float], float] = {}
+        self._score_s = 0.0
+        self._n_analysed = 0
+        self._thumbnails: _Thinned[tuple[float, bytes]] = _Thinned(MAX_THUMBNAILS)
+        self._crops: dict[int, _Thinned[tuple[float, bytes]]] = {}
+
+    @property
+    def is_still(self) -> bool:
+        """One picture, not a video: a single face is then enough for a verdict."""
+        return self.video is not None and self.video.is_image and self.frames.decoded == 1
+
+    def take(self, message: Message) -> None:
+        """One message of an `extract` job. Raises what scoring raised."""
+        match message.kind:
+            case "info":
+                self.video = VideoInfo(**message.data)
+            case "faces":
+                self._take_faces(message)
+            case "thumbnail":
+                if self._thumbnails.wants_next():
+                    self._thumbnails.add((message.data["pts_s"], message.arrays["jpeg"].tobytes()))
+            case "done":
+                self._take_done(message.data)
+            case other:
+                raise ValueError(f"expected info, faces, thumbnail or done, got {other}")
+
+    def finish(self) -> list[JudgedTrack]:
+        """Every person with calibrated probabilities, in the order they first appear."""
+        self._clips += self._cutter.finish()
+        self._submit(self._clips)
+        while self._scoring:
+            self._collect()
+        self.timings_s["score"] = round(self._score_s, 4)
+        calibration = self._scorer.bundle.card.calibration
+        judged = []
+        for track_id, faces in sorted(self._faces.items()):
+            logits = np.array([self._logit.get((track_id, face.pts_s), np.nan) for face in faces])
+            judged.append(JudgedTrack(Track(track_id, tuple(faces)), calibrate(logits, calibration)))
+        return judged
+
+    def pictures(self) -> Pictures:
+        """The thumbnails and crops that were kept, evenly thinned on long videos."""
+        index = {(track_id, face.pts_s): i for track_id, faces in self._faces.items() for i, face in enumerate(faces)}
+        crops = {
+            (track_id, index[track_id, pts_s]): jpeg
+            for track_id, kept in self._crops.items()
+            for pts_s, jpeg in kept.items
+        }
+        return Pictures(thumbnails=tuple(self._thumbnails.items), crops=crops)
+
+    def _take_faces(self, message: Message) -> None:
+        self._n_analysed += 1
+        for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
+            face, track_id = face_from_json(row), row["track_id"]
+            self._faces.setdefault(track_id, []).append(face)
+            self._clips += self._cutter.add(track_id, face.pts_s, crop)
+            if self._keep_pictures:
+                kept = self._crops.setdefault(track_id, _Thinned(MAX_CROPS_A_TRACK))
+                if kept.wants_next():
+                    kept.add((face.pts_s, _jpeg(crop)))
+        while len(self._clips) >= BATCH_SIZE:
+            batch, self._clips = self._clips[:BATCH_SIZE], self._clips[BATCH_SIZE:]
+            self._submit(batch)
+        if self._on_progress is not None:
+            duration_s = self.video.duration_s if self.video else None
+            share = min(message.data["pts_s"] / duration_s, 1.0) if duration_s else None
+            self._on_progress(share, self._n_analysed)
+
+    def _take_done(self, data: Mapping[str, Any]) -> None:
+        self.video = VideoInfo(**data["info"])
+        self.frames = FrameCounts(decoded=data["decoded"], analysed=data["analysed"], lost=data["lost"])
+        self.codes = tuple(Code(code) for code in data["codes"])
+        self.warnings = tuple(data["warnings"])
+        self.timings_s |= data["timings_s"]
+
+    def _submit(self, clips: list[Clip]) -> None:
+        if not clips:
+            return
+        while len(self._scoring) >= _MAX_BATCHES_WAITING:
+            self._collect()
+        self._scoring.append(self._executor.submit(_timed_score, self._scorer, clips))
+
+    def _collect(self) -> None:
+        scores, spent_s = self._scoring.popleft().result()
+        self._score_s += spent_s
+        for track_id, pts_s, logit in zip(scores.track_id, scores.pts_s, scores.logit, strict=True):
+            self._logit[int(track_id), float(pts_s)] = float(logit)
+
+
+class _Thinned(Generic[T]):
+    """At most `limit` items of a stream, evenly spread: when full, every second one goes."""
+
+    def __init__(self, limit: int) -> None:
+        self.items: list[T] = []
+        self._limit = limit
+        self._stride = 1
+        self._n_seen = 0
+
+    def wants_next(self) -> bool:
+        """Whether the next item will be kept; one that will not is counted as seen."""
+        kept = self._n_seen % self._stride == 0
+        self._n_seen += not kept
+        return kept
+
+    def add(self, item: T) -> None:
+        """Take an item that `wants_next` asked for."""
+        if len(self.items) == self._limit:
+            self.items = self.items[::2]
+            self._stride *= 2
+        self.items.append(item)
+        self._n_seen += 1
+
+
+def _timed_score(scorer: Scorer, clips: list[Clip]) -> tuple[Scores, float]:
+    start = time.perf_counter()
+    scores = scorer.score(clips)
+    return scores, time.perf_counter() - start
+
+
+def _jpeg(rgb: RgbImage) -> bytes:
+    import cv2
+
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return bytes(data)
+
+
+__all__ = ["Findings", "Progress"]

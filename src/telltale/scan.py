@@ -1,0 +1,221 @@
+"""The whole chain, top to bottom: a path in, a `Report` out. Bad input is a report that says so, never an exception.
+
+report = scan("clip.mp4")
+report.verdict.label        # real, fake, uncertain, no_face or failed
+
+with Scanner() as scanner:  # one worker and one model for many files
+    for path in paths:
+        print(scanner.scan(path).verdict)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any
+
+from telltale._text import printable
+from telltale._versions import versions
+from telltale.aggregate import decide
+from telltale.bundle import Bundle, load_bundle
+from telltale.errors import TelltaleError
+from telltale.extract import ExtractRequest, default_deadline_s
+from telltale.faces import DetectorConfig
+from telltale.findings import Findings, Progress
+from telltale.runtime import Scorer
+from telltale.sampling import SamplePlan
+from telltale.sandbox import Worker
+from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSettings:
+    """How to look. What is None comes from the model's card."""
+
+    plan: SamplePlan | None = None
+    detector: str | None = None
+    detector_model: str | None = None
+    """Weights file, for detectors that ship none."""
+    min_face_px: float | None = None
+    min_confidence: float | None = None
+    deadline_s: float | None = None
+    """None: 60 s, or three times the video's length where that is more."""
+    pictures: bool = False
+    """Keep thumbnails and crops for an HTML report."""
+    n_threads: int = 2
+    """1 where several workers share the machine: decoding then uses one thread too."""
+
+
+class Scanner:
+    """A model and a worker process, kept from file to file. One file at a time; `scan_many` runs several."""
+
+    def __init__(
+        self,
+        model: str | Path | Scorer = "default",
+        *,
+        settings: ScanSettings | None = None,
+    ) -> None:
+        """Load `model`; a `Scorer` is shared as it is. Raises `ModelError` if it cannot be used."""
+        self.settings = settings or ScanSettings()
+        self._worker = Worker()  # starts up while the model loads
+        try:
+            self.scorer = model if isinstance(model, Scorer) else load_scorer(model, self.settings)
+        except BaseException:
+            self._worker.close()
+            raise
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="score")
+
+    def scan(self, path: str | os.PathLike[str], *, on_progress: Progress | None = None) -> Report:
+        """The report on one file. Whatever is wrong with the file is in the report."""
+        started = time.perf_counter()
+        request = self._request(path)
+        findings = Findings(self.scorer, self._executor, pictures=self.settings.pictures, on_progress=on_progress)
+        report: dict[str, Any]
+        try:
+            deadline_s = request.deadline_s or default_deadline_s(None)
+            for message in self._worker.run("extract", request.to_json(), deadline_s=deadline_s):
+                findings.take(message)
+                if message.kind == "info" and request.deadline_s is None:
+                    self._worker.extend(default_deadline_s(message.data["duration_s"]))
+            report = self._decided(findings)
+        except TelltaleError as error:
+            report = _failed(error)
+        findings.timings_s["total"] = round(time.perf_counter() - started, 4)
+        return Report(**report, **self._circumstances(request, findings))
+
+    def close(self) -> None:
+        """Stop the worker process."""
+        self._worker.close()
+        self._executor.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Scanner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _request(self, path: str | os.PathLike[str]) -> ExtractRequest:
+        card, settings = self.scorer.bundle.card, self.settings
+        return ExtractRequest(
+            path=os.fspath(path),
+            plan=settings.plan or card.sample,
+            detector=settings.detector or card.detector.name,
+            detector_config=DetectorConfig(
+                min_face_px=settings.min_face_px,
+                side_px=card.detector.side_px,
+                min_confidence=(
+                    card.detector.min_confidence if settings.min_confidence is None else settings.min_confidence
+                ),
+                model_path=settings.detector_model,
+                n_threads=settings.n_threads,
+            ),
+            crop=card.crop,
+            thumbnails=settings.pictures,
+            deadline_s=settings.deadline_s,
+            n_decode_threads=1 if settings.n_threads == 1 else None,
+        )
+
+    def _decided(self, findings: Findings) -> dict[str, Any]:
+        card = self.scorer.bundle.card
+        verdict, tracks = decide(
+            findings.finish(),
+            calibration=card.calibration,
+            thresholds=card.thresholds,
+            minimum=card.minimum,
+            is_still=findings.is_still,
+        )
+        codes = tuple(dict.fromkeys((*verdict.codes, *findings.codes)))
+        return {
+            "verdict": verdict.model_copy(update={"codes": codes}),
+            "tracks": tuple(tracks),
+            "pictures": findings.pictures(),
+        }
+
+    def _circumstances(self, request: ExtractRequest, findings: Findings) -> dict[str, Any]:
+        video = findings.video
+        path = printable(request.path)
+        settings = asdict(request) | {"path": path}
+        return {
+            "input": InputInfo(
+                path=path, sha256=video.sha256 if video else "", size_bytes=video.size_bytes if video else 0
+            ),
+            "video": replace(video, path=path) if video else None,
+            "model": ModelInfo(name=self.scorer.bundle.card.name, sha256=self.scorer.bundle.sha256),
+            "settings": settings,
+            "warnings": findings.warnings,
+            "frames": findings.frames,
+            "timings_s": findings.timings_s,
+            "versions": versions(),
+        }
+
+
+def _failed(error: TelltaleError) -> dict[str, Any]:
+    message = printable(error.message)
+    return {
+        "verdict": Verdict(label="failed", reasons=(message,)),
+        "error": ErrorInfo(code=error.code, message=message),
+    }
+
+
+def load_scorer(model: str | Path | Bundle, settings: ScanSettings | None = None) -> Scorer:
+    """The model, checked and ready. Raises `ModelError` if it cannot be used."""
+    bundle = model if isinstance(model, Bundle) else load_bundle(model)
+    return Scorer(bundle, n_threads=(settings or ScanSettings()).n_threads)
+
+
+def scan(
+    path: str | os.PathLike[str],
+    *,
+    model: str | Path | Scorer = "default",
+    settings: ScanSettings | None = None,
+    on_progress: Progress | None = None,
+) -> Report:
+    """The report on one video or picture. For many, `Scanner` or `scan_many` save the start of worker and model."""
+    with Scanner(model, settings=settings) as scanner:
+        return scanner.scan(path, on_progress=on_progress)
+
+
+def scan_many(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    model: str | Path | Scorer = "default",
+    settings: ScanSettings | None = None,
+    jobs: int = 1,
+    on_progress: Progress | None = None,
+) -> Iterator[Report]:
+    """Reports in the order of `paths`, from `jobs` worker processes that share one model."""
+    settings = settings or ScanSettings()
+    if jobs > 1:
+        settings = replace(settings, n_threads=1)
+    with ExitStack() as stack:
+        first = stack.enter_context(Scanner(model, settings=settings))
+        if jobs == 1:
+            for path in paths:
+                yield first.scan(path, on_progress=on_progress)
+            return
+        rest = [stack.enter_context(Scanner(first.scorer, settings=settings)) for _ in range(jobs - 1)]
+        idle: SimpleQueue[Scanner] = SimpleQueue()
+        for scanner in (first, *rest):
+            idle.put(scanner)
+
+        def scan_one(path: str | os.PathLike[str]) -> Report:
+            scanner = idle.get()
+            try:
+                return scanner.scan(path, on_progress=on_progress)
+            finally:
+                idle.put(scanner)
+
+        pool = stack.enter_context(ThreadPoolExecutor(jobs, thread_name_prefix="scan"))
+        yield from pool.map(scan_one, paths)
+
+
+__all__ = ["ScanSettings", "Scanner", "load_scorer", "scan", "scan_many"]

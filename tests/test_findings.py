@@ -1,0 +1,91 @@
+"""Faces and crops from the worker, scored as they arrive."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from telltale.sandbox import Message
+
+from make_bundles import make_redness
+from telltale.bundle import load_bundle
+from telltale.findings import MAX_CROPS_A_TRACK, MAX_THUMBNAILS, Findings
+from telltale.runtime import Scorer
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+
+
+def faces(index: int, *reds: int) -> Message:
+    """A frame with one face a track, each of one colour."""
+    rows = [
+        {
+            "track_id": track_id,
+            "frame_index": index,
+            "pts_s": index / 2,
+            "box_xyxy": [0.0, 0.0, 50.0, 50.0],
+            "points": None,
+            "confidence": 0.9,
+            "source": "detected",
+        }
+        for track_id in range(len(reds))
+    ]
+    crops = np.zeros((len(reds), 32, 32, 3), np.uint8)
+    crops[..., 0] = np.array(reds, np.uint8)[:, None, None]
+    return Message("faces", {"index": index, "pts_s": index / 2, "faces": rows}, {"crops": crops})
+
+
+@pytest.fixture
+def scorer(tmp_path: Path) -> Scorer:
+    return Scorer(load_bundle(make_redness(tmp_path)))
+
+
+def test_every_face_gets_its_own_score_whatever_the_batches(scorer: Scorer) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        findings = Findings(scorer, executor)
+        for i in range(37):
+            findings.take(faces(i, i, 2 * i))
+        first, second = findings.finish()
+    expected = 1 / (1 + np.exp(-np.arange(37) / 16))
+    np.testing.assert_allclose(first.p_face, expected, rtol=1e-5)
+    np.testing.assert_allclose(second.p_face, 1 / (1 + np.exp(-np.arange(37) / 8)), rtol=1e-5)
+    assert [len(judged.track.faces) for judged in (first, second)] == [37, 37]
+
+
+def test_a_sequence_model_scores_the_face_its_clip_is_centred_on(tmp_path: Path) -> None:
+    scorer = Scorer(load_bundle(make_redness(tmp_path, n_frames=4)))
+    with ThreadPoolExecutor(1) as executor:
+        findings = Findings(scorer, executor)
+        for i in range(4):
+            findings.take(faces(i, 16))
+        (judged,) = findings.finish()
+    assert np.isfinite(judged.p_face).tolist() == [False, True, False, False]
+
+
+def test_pictures_are_few_and_spread_over_a_long_video(scorer: Scorer) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        findings = Findings(scorer, executor, pictures=True)
+        for i in range(400):
+            findings.take(faces(i, 10))
+            findings.take(Message("thumbnail", {"pts_s": i / 2}, {"jpeg": np.zeros(3, np.uint8)}))
+        findings.finish()
+    pictures = findings.pictures()
+    assert MAX_THUMBNAILS / 2 <= len(pictures.thumbnails) <= MAX_THUMBNAILS
+    gaps = np.diff([pts_s for pts_s, _ in pictures.thumbnails])
+    assert gaps.min() == gaps.max()
+    assert MAX_CROPS_A_TRACK / 2 <= len(pictures.crops) <= MAX_CROPS_A_TRACK
+    assert all(jpeg[:2] == b"\xff\xd8" for jpeg in pictures.crops.values())
+
+
+def test_progress_is_a_share_of_the_video_or_unknown(scorer: Scorer) -> None:
+    seen: list[tuple[float | None, int]] = []
+    with ThreadPoolExecutor(1) as executor:
+        findings = Findings(scorer, executor, on_progress=lambda share, n: seen.append((share, n)))
+        findings.take(faces(0, 1))
+    assert seen == [(None, 1)]
+
+
+def test_a_message_of_another_kind_is_an_error(scorer: Scorer) -> None:
+    with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="expected info"):
+        Findings(scorer, executor).take(Message("surprise", {}))
