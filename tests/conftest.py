@@ -1,0 +1,60 @@
+"""Fixtures for every test: ../shared where it lies beside the repository, clips made once, no ERROR logged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import make_videos
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """../shared beside the repository; the test is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared (real videos and data, not part of the repository)")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _no_error_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A test during which anything logs at ERROR or above has failed."""
+    yield
+    for phase in ("setup", "call"):
+        logged = [record for record in caplog.get_records(phase) if record.levelno >= logging.ERROR]
+        assert not logged, f"logged at ERROR: {[record.getMessage() for record in logged]}"
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for clips that are made once and only read."""
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="session")
+def face_clip(clips: Path) -> Path:
+    """Two seconds, 25 frames a second, 480 x 360, one moving face."""
+    return make_videos.face_clip(clips / "face.mp4")
+
+
+@pytest.fixture(scope="session")
+def two_face_clip(clips: Path) -> Path:
+    """Two seconds, 720 x 360, two people."""
+    return make_videos.two_face_clip(clips / "two_faces.mp4")
+
+
+@pytest.fixture(scope="session")
+def empty_clip(clips: Path) -> Path:
+    """Two seconds, nobody in it."""
+    return make_videos.empty_clip(clips / "nobody.mp4")
+
+
+@pytest.fixture(scope="session")
+def portrait(clips: Path) -> Path:
+    """A still picture of one face, 512 x 512, JPEG."""
+    return make_videos.write_picture(clips / "portrait.jpg", format="JPEG")
