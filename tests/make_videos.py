@@ -38,8 +38,7 @@ def portrait() -> RgbImage:
 
 def shrunk(side: int) -> RgbImage:
     """The portrait, `side` pixels square."""
-    small: RgbImage = cv2.resize(portrait(), (side, side), interpolation=cv2.INTER_AREA)
-    return small
+    return cast(RgbImage, cv2.resize(portrait(), (side, side), interpolation=cv2.INTER_AREA))
 
 
 def background(size: tuple[int, int] = SIZE, shift: int = 0) -> RgbImage:
@@ -48,7 +47,7 @@ def background(size: tuple[int, int] = SIZE, shift: int = 0) -> RgbImage:
     x, y = np.meshgrid(np.arange(width) + shift, np.arange(height))
     waves = 12 * np.sin(x / 23) * np.cos(y / 31)
     planes = [90 + 60 * x / width + waves, 110 + 40 * y / height - waves, 140 - 50 * y / height + waves]
-    return np.clip(np.stack(planes, axis=-1), 0, 255).astype(np.uint8)
+    return cast(RgbImage, np.clip(np.stack(planes, axis=-1), 0, 255).astype(np.uint8))
 
 
 def paste_portrait(canvas: RgbImage, x: int, y: int, side: int, *, mirrored: bool = False) -> None:
