@@ -1,0 +1,138 @@
+"""A path in, a report out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import make_videos
+import telltale
+from make_bundles import make_redness
+from telltale import SamplePlan, Scanner, ScanSettings
+from telltale.errors import BundleInvalid
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+
+
+@pytest.fixture(scope="module")
+def redness(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_redness(tmp_path_factory.mktemp("models") / "redness")
+
+
+@pytest.fixture(scope="module")
+def scanner(redness: Path) -> Iterator[Scanner]:
+    with Scanner(redness, settings=ScanSettings(pictures=True)) as scanner:
+        yield scanner
+
+
+def test_a_clip_gets_a_verdict_and_everything_around_it(scanner: Scanner, face_clip: Path) -> None:
+    report = scanner.scan(face_clip)
+    assert report.verdict.label in ("real", "fake", "uncertain")
+    assert report.error is None
+    (track,) = report.tracks
+    assert len(track.faces) == report.frames.analysed == 4
+    assert all(face.p_fake is not None for face in track.faces)
+    assert report.input.size_bytes == face_clip.stat().st_size
+    assert len(report.input.sha256) == 64
+    assert report.model.name == "redness"
+    assert {"detect", "score", "total"} <= set(report.timings_s)
+    assert report.settings["plan"]["value"] == 2.0
+
+
+def test_the_same_clip_gives_the_same_report(scanner: Scanner, face_clip: Path) -> None:
+    first, second = (scanner.scan(face_clip).model_dump(mode="json", exclude={"timings_s"}) for _ in range(2))
+    assert first == second
+
+
+def test_two_people_get_a_verdict_each(scanner: Scanner, two_face_clip: Path) -> None:
+    report = scanner.scan(two_face_clip)
+    assert len(report.tracks) == 2
+    assert report.verdict.p_fake == max(track.p_fake or 0 for track in report.tracks)
+
+
+def test_pictures_are_kept_for_the_page_but_not_written_as_json(scanner: Scanner, face_clip: Path) -> None:
+    report = scanner.scan(face_clip)
+    assert len(report.pictures.thumbnails) == 4
+    assert set(report.pictures.crops) == {(0, i) for i in range(4)}
+    assert "pictures" not in report.model_dump(mode="json")
+
+
+def test_nobody_in_the_picture_is_an_abstention(scanner: Scanner, empty_clip: Path) -> None:
+    report = scanner.scan(empty_clip)
+    assert (report.verdict.label, report.verdict.p_fake) == ("no_face", None)
+    assert report.frames.analysed == 4
+
+
+def test_a_still_needs_one_face_only(scanner: Scanner, portrait: Path) -> None:
+    report = scanner.scan(portrait)
+    assert report.verdict.p_fake is not None
+    assert report.frames.decoded == 1
+
+
+def test_a_bad_file_is_a_report_and_the_next_one_is_scanned(scanner: Scanner, tmp_path: Path, face_clip: Path) -> None:
+    junk = tmp_path / "junk.mp4"
+    junk.write_bytes(b"#EXTM3U\nhttp://127.0.0.1:9/x.ts\n")
+    report = scanner.scan(junk)
+    assert report.verdict.label == "failed"
+    assert report.error is not None
+    assert report.error.code == "unsupported_container"
+    assert report.tracks == ()
+    assert scanner.scan(face_clip).verdict.label != "failed"
+
+
+def test_a_missing_file_is_a_report(scanner: Scanner, tmp_path: Path) -> None:
+    report = scanner.scan(tmp_path / "nowhere.mp4")
+    assert report.error is not None
+    assert report.error.code == "file_missing"
+
+
+def test_bytes_in_a_name_that_are_no_text_are_written_as_escapes(scanner: Scanner, tmp_path: Path) -> None:
+    path = tmp_path / "caf\udce9.mp4"
+    make_videos.face_clip(tmp_path / "plain.mp4", seconds=1).rename(path)
+    report = scanner.scan(path)
+    assert report.verdict.label != "failed"
+    assert report.input.path.endswith("caf\\xe9.mp4")
+    report.model_dump_json()
+
+
+def test_a_model_that_cannot_be_used_is_an_error_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(BundleInvalid):
+        Scanner(tmp_path)
+
+
+def test_many_come_back_in_the_order_given(redness: Path, face_clip: Path, empty_clip: Path, portrait: Path) -> None:
+    paths = [face_clip, empty_clip, portrait, empty_clip]
+    one, two = (list(telltale.scan_many(paths, model=redness, jobs=jobs)) for jobs in (1, 2))
+    assert [report.input.path for report in two] == [str(path) for path in paths]
+    assert [report.verdict for report in one] == [report.verdict for report in two]
+
+
+def test_the_plan_can_be_chosen(redness: Path, face_clip: Path) -> None:
+    report = telltale.scan(face_clip, model=redness, settings=ScanSettings(plan=SamplePlan("uniform", 3)))
+    assert report.frames.analysed == 3
+
+
+def test_progress_is_told(scanner: Scanner, face_clip: Path) -> None:
+    seen: list[tuple[float | None, int]] = []
+    scanner.scan(face_clip, on_progress=lambda share, n: seen.append((share, n)))
+    assert [n for _, n in seen] == [1, 2, 3, 4]
+    shares = [share for share, _ in seen if share is not None]
+    assert shares == sorted(shares)
+    assert 0.5 < shares[-1] <= 1.0
+
+
+def test_a_sequence_model_scores_whole_clips(tmp_path: Path, face_clip: Path) -> None:
+    model = make_redness(tmp_path / "sequence", n_frames=4)
+    report = telltale.scan(face_clip, model=model)
+    (track,) = report.tracks
+    assert track.p_fake is not None
+    assert sum(face.p_fake is not None for face in track.faces) == 1
+
+
+def test_importing_the_module_leaves_the_function_in_place() -> None:
+    code = "import telltale, telltale.scan; from telltale.scan import Scanner; assert callable(telltale.scan)"
+    subprocess.run([sys.executable, "-c", code], check=True)
