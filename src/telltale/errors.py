@@ -21,6 +21,7 @@
     │   └── WorkerCrashed         worker_crashed
     ├── ModelError                                   a bundle or detector cannot be used
     │   ├── UnknownName           unknown_name           no model, detector, reader or recipe of that name
+    │   ├── DetectorWeights       detector_weights       a face detector's weights are missing or not what was pinned
     │   └── BundleInvalid         bundle_invalid         wrong hash, missing file, NaN weights, wrong shape
     ├── DataError                                    a data set or store cannot be used
     │   ├── UnknownLabel          unknown_label
@@ -129,6 +130,10 @@ class UnknownName(ModelError):
     code = "unknown_name"
 
 
+class DetectorWeights(ModelError):
+    code = "detector_weights"
+
+
 class BundleInvalid(ModelError):
     code = "bundle_invalid"
 
@@ -180,6 +185,7 @@ __all__ = [
     "CorruptFile",
     "DataError",
     "DeadlineExceeded",
+    "DetectorWeights",
     "FileEmpty",
     "FileMissing",
     "FileUnreadable",
