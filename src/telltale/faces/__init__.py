@@ -17,6 +17,7 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -74,13 +75,25 @@ def names() -> list[str]:
 
 
 def create(name: str, *, config: DetectorConfig | None = None) -> FaceDetector:
-    """The detector called `name`. Raises UnknownName, or ModelError where its weights are missing or wrong."""
+    """The detector called `name`. Raises UnknownName, or DetectorWeights where its weights are missing or wrong."""
+    detector: FaceDetector = _module(name).create(config or DetectorConfig())
+    return detector
+
+
+def fetched(name: str, *, config: DetectorConfig | None = None) -> DetectorConfig:
+    """The configuration with `model_path` set, after a download where the detector needs one and has not got it.
+
+    For callers that then create the detector in a process without network. Raises as `create` does.
+    """
+    module, config = _module(name), config or DetectorConfig()
+    return replace(config, model_path=str(module.weights(config))) if hasattr(module, "weights") else config
+
+
+def _module(name: str) -> ModuleType:
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)[0]
         raise UnknownName(f"there is no face detector {name!r}; did you mean {near!r}? There are: {', '.join(names())}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    detector: FaceDetector = module.create(config or DetectorConfig())
-    return detector
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 def detect_still(detector: FaceDetector, frame: Frame) -> tuple[list[Face], bool]:
@@ -108,4 +121,4 @@ def _moved(face: Face, by_px: int) -> Face:
     return replace(face, box_xyxy=face.box_xyxy + np.float32(by_px), points=points)
 
 
-__all__ = ["DetectorConfig", "FaceDetector", "create", "detect_still", "names"]
+__all__ = ["DetectorConfig", "FaceDetector", "create", "detect_still", "fetched", "names"]
