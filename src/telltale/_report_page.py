@@ -19,7 +19,7 @@ from telltale._text import clock, file_size, percent, plural, visible
 from telltale.types import Code, Label, Pictures, Report, TrackReport
 
 MAX_STRIP = 10
-MAX_CROPS_SHOWN = 24
+MAX_CROPS_SHOWN = 12
 MAX_CROPS_PERSON = 120
 MAX_CROPS = 600
 """Over the whole page: 600 crops of 224 px are about 8 MB."""
@@ -39,6 +39,8 @@ class Crop:
     zone: str
     source: str
     alt: str
+    is_first_shown: bool
+    """The others appear on demand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,12 @@ def _subtitle(report: Report) -> list[str]:
     if video is None:
         return size
     length = [] if video.is_image or video.duration_s is None else [clock(video.duration_s) + " long"]
-    return [*length, f"{video.width_px} × {video.height_px} pixels", visible(video.codec), *size]
+    return [*length, f"{video.width_px} × {video.height_px} pixels", _codec(video.codec), *size]
+
+
+def _codec(name: str) -> str:
+    known = {"h264": "H.264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9", "vp8": "VP8", "mjpeg": "JPEG"}
+    return known.get(name, visible(name))
 
 
 def _error(report: Report) -> tuple[str, str] | None:
@@ -209,14 +216,14 @@ def _gauge(report: Report, scale: ZoneScale) -> Gauge | None:
     if verdict.p_fake is None or verdict.thresholds is None:
         return None
     ends = verdict.interval
-    marks = [("0%", "0 %", "start"), ("100%", "100 %", "end")]
+    marks = [("0%", "0%", "start"), ("100%", "100%", "end")]
     marks += [(_x(scale.fraction(p)), percent(p), "middle") for p in scale.edges[1:-1]]
     return Gauge(
         x=_x(scale.fraction(verdict.p_fake)),
         interval=(_x(scale.fraction(ends[0])), _x(scale.fraction(ends[1]))) if ends else None,
         bands=[(zone, _x(low), _x(high - low), _x((low + high) / 2)) for zone, low, high in scale.bands()],
         marks=marks,
-        alt=f"{percent(verdict.p_fake)} on a scale from 0 to 100 %. {_words.bars(report)}",
+        alt=f"{percent(verdict.p_fake)} on a scale from 0 to 100%. {_words.bars(report)}",
     )
 
 
@@ -231,6 +238,7 @@ def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: floa
     best = max(scored or telling, key=lambda i: (track.faces[i].p_fake or 0.0, track.faces[i].confidence), default=None)
     suspicious = ", ".join(_interval_words(start, end) for start, end in track.suspicious_s)
     score = "" if track.p_fake is None else percent(track.p_fake)
+    told = " ".join(report.verdict.reasons)
     return Person(
         id=track.id,
         label=track.label,
@@ -238,7 +246,7 @@ def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: floa
         score=score,
         interval="" if track.interval is None else _span(*track.interval),
         facts=_facts(track, is_still=end_s <= 0),
-        reasons=[visible(reason) for reason in track.reasons],
+        reasons=[visible(reason) for reason in track.reasons if reason not in told],
         portrait=None if best is None else telling[best],
         crops=crops,
         n_faces=len(track.faces),
@@ -273,7 +281,8 @@ def _crops(track: TrackReport, pictures: Pictures, scale: ZoneScale, budget: int
         scored = [i for i in have if track.faces[i].p_fake is not None]
         ends = {pick(scored, key=lambda i: track.faces[i].p_fake or 0.0) for pick in (min, max)} if scored else set()
         n = budget - len(ends)
-        have = sorted({have[round(k * (len(have) - 1) / max(n - 1, 1))] for k in range(n)} | ends)
+        have = sorted(set(_spread(have, n)) | ends)
+    shown = set(_spread(have, MAX_CROPS_SHOWN))
     crops = []
     for i in have:
         face = track.faces[i]
@@ -286,11 +295,19 @@ def _crops(track: TrackReport, pictures: Pictures, scale: ZoneScale, budget: int
                 time=clock(face.pts_s),
                 score=score,
                 zone="none" if face.p_fake is None else scale.zone(face.p_fake),
-                source="found" if face.source == "detected" else "filled in between two frames",
+                source="found in this frame" if face.source == "detected" else "filled in between two frames",
                 alt=f"Face of person {track.id} at {clock(face.pts_s)}: {score}",
+                is_first_shown=i in shown,
             )
         )
     return crops
+
+
+def _spread(items: list[int], n: int) -> list[int]:
+    """`n` of them at even distances, ends included."""
+    if len(items) <= n:
+        return items
+    return [items[round(k * (len(items) - 1) / max(n - 1, 1))] for k in range(n)]
 
 
 def _notes(report: Report) -> list[str]:

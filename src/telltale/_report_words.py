@@ -141,8 +141,7 @@ def meaning(report: Report) -> str:
     if p_fake is None:
         return ""
     what = "pictures" if report.video and report.video.is_image else "clips"
-    share = _in_100(p_fake)
-    return f"If half of all {what} were fakes, {share} that score like this one would be fakes."
+    return f"If half of all {what} were fakes, {_in_100(p_fake)} that score like this one would be fakes."
 
 
 def _in_100(p: float) -> str:

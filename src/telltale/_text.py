@@ -104,13 +104,13 @@ def percent(p: float) -> str:
     """A probability as whole per cent; never 0 % or 100 %, which no model can promise.
 
     >>> percent(0.934), percent(0.9991), percent(0.001)
-    ('93 %', 'over 99 %', 'under 1 %')
+    ('93%', '>99%', '<1%')
     """
     if p > 0.995:
-        return "over 99 %"
+        return ">99%"
     if p < 0.005:
-        return "under 1 %"
-    return f"{p * 100:.0f} %"
+        return "<1%"
+    return f"{p * 100:.0f}%"
 
 
 def plural(n: int, one: str, many: str = "") -> str:

@@ -11,23 +11,19 @@ the rest, and everything that came from a file is escaped.
 ...     "verdict": {"label": "failed"}, "error": {"code": "file_missing", "message": "a.mp4: no such file"}})
 >>> to_json(failed)[:52]
 '{"schema_version": 1, "input": {"path": "a.mp4", "sh'
->>> report_name(failed)
-'a-5b5174e2'
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import csv
 import functools
 import hashlib
 import html
-import io
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -35,21 +31,18 @@ from urllib.parse import quote
 
 import jinja2
 
-from telltale import _report_words as _words
 from telltale._report_chart import PLOT_HEIGHT_PX, PLOT_TOP_PX, y_px
+from telltale._report_index import Summary, count_labels, report_name, summarise, summary_csv
 from telltale._report_page import build_page, jpeg_uri
-from telltale._text import csv_cell, file_stem, percent, plural, printable, visible
+from telltale._report_words import LABELS
+from telltale._text import percent, plural, printable, visible
 from telltale.errors import OutputError
-from telltale.types import Label, Pictures, Report
+from telltale.types import Report
 
 JSON_NAME = "report.json"
 HTML_NAME = "report.html"
 CSV_NAME = "summary.csv"
 INDEX_NAME = "index.html"
-_CSV_COLUMNS = (
-    "path", "label", "p_fake", "people", "faces", "frames_analysed", "frames_lost", "codes", "error", "reason",
-    "sha256", "report",
-)  # fmt: skip
 
 
 def to_json(report: Report) -> str:
@@ -63,9 +56,9 @@ def _encodable(value: Any) -> Any:
         return printable(value)
     if isinstance(value, Mapping):
         return {printable(str(key)): _encodable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return [_encodable(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, bool | int | float):
         return value
     return printable(str(value))
 
@@ -84,12 +77,6 @@ def to_notebook(report: Report) -> str:
     )
 
 
-def report_name(report: Report) -> str:
-    """A folder name that is safe everywhere: from the file's name, and different for different files."""
-    key = f"{report.input.path}\0{report.input.sha256}".encode("utf-8", "surrogateescape")
-    return f"{file_stem(report.input.path)}-{hashlib.sha256(key).hexdigest()[:8]}"
-
-
 def write_report(report: Report, out_dir: Path) -> Path:
     """Write `report.json` and `report.html` into a folder of their own under `out_dir`; both or neither.
 
@@ -100,74 +87,37 @@ def write_report(report: Report, out_dir: Path) -> Path:
     return folder
 
 
-def write_index(reports: Sequence[Report], out_dir: Path) -> Path:
+def write_index(reports: Iterable[Report], out_dir: Path) -> Path:
     """Write `summary.csv` and `index.html` over reports written with `write_report`; returns the page's path.
 
     Raises `OutputError` if the disk is full or the folder cannot be written.
     """
-    _write_all(out_dir, {CSV_NAME: _summary_csv(reports), INDEX_NAME: _index_html(reports)})
+    return write_summaries([summarise(report) for report in reports], out_dir)
+
+
+def write_summaries(summaries: Sequence[Summary], out_dir: Path) -> Path:
+    """`write_index` for reports that were summarised one by one."""
+    csv_text = summary_csv(summaries, html_name=HTML_NAME)
+    _write_all(out_dir, {CSV_NAME: csv_text, INDEX_NAME: _index_html(summaries)})
     return out_dir / INDEX_NAME
 
 
-def without_pictures(report: Report) -> Report:
-    """The report with one thumbnail left: all that an index of thousands needs to keep."""
-    kept = report.pictures.thumbnails
-    return report.model_copy(update={"pictures": Pictures(thumbnails=kept[len(kept) // 2 :][:1])})
-
-
-def first_reason(report: Report) -> str:
-    """Why, in one sentence."""
-    if report.error is not None:
-        return visible(report.error.message)
-    return visible(report.verdict.reasons[0]) if report.verdict.reasons else ""
-
-
-def count_labels(reports: Sequence[Report]) -> dict[Label, int]:
-    """How often each label occurs, all five, worst first."""
-    return {label: sum(report.verdict.label == label for report in reports) for label in _words.LABELS}
-
-
-def _summary_csv(reports: Sequence[Report]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
-    for report in reports:
-        verdict, frames = report.verdict, report.frames
-        writer.writerow(
-            [
-                csv_cell(report.input.path),
-                verdict.label,
-                "" if verdict.p_fake is None else f"{verdict.p_fake:.6f}",
-                len(report.tracks),
-                sum(len(track.faces) for track in report.tracks),
-                frames.analysed,
-                frames.lost,
-                " ".join(verdict.codes),
-                csv_cell(report.error.code) if report.error else "",
-                csv_cell(first_reason(report)),
-                report.input.sha256,
-                f"{report_name(report)}/{HTML_NAME}",
-            ]
-        )
-    return text.getvalue()
-
-
-def _index_html(reports: Sequence[Report]) -> str:
+def _index_html(summaries: Sequence[Summary]) -> str:
     rows = [
         {
-            "name": visible(report.input.path),
-            "link": f"{quote(report_name(report))}/{HTML_NAME}",
-            "label": report.verdict.label,
-            "word": _words.LABELS[report.verdict.label].name,
-            "score": "" if report.verdict.p_fake is None else percent(report.verdict.p_fake),
-            "people": plural(len(report.tracks), "person", "people") if report.tracks else "",
-            "reason": first_reason(report),
-            "image": jpeg_uri(report.pictures.thumbnails[0][1]) if report.pictures.thumbnails else "",
+            "name": visible(one.path),
+            "link": f"{quote(one.folder)}/{HTML_NAME}",
+            "label": one.label,
+            "word": LABELS[one.label].name,
+            "score": "" if one.p_fake is None else percent(one.p_fake),
+            "people": plural(one.n_people, "person", "people") if one.n_people else "",
+            "reason": one.reason,
+            "image": jpeg_uri(one.thumbnail) if one.thumbnail else "",
         }
-        for report in reports
+        for one in summaries
     ]
-    counts = [(label, _words.LABELS[label].name, n) for label, n in count_labels(reports).items() if n]
-    return _render("index.html.j2", rows=rows, counts=counts, total=plural(len(reports), "file"), script="")
+    counts = [(label, LABELS[label].name, n) for label, n in count_labels(summaries).items()]
+    return _render("index.html.j2", rows=rows, counts=counts, total=plural(len(rows), "file"), script="")
 
 
 @functools.cache
@@ -197,7 +147,8 @@ def _render(template: str, *, script: str, **values: object) -> str:
         "base-uri 'none'",
         "form-action 'none'",
     ]
-    return _environment().get_template(template).render(style=style, script=script, policy="; ".join(policy), **values)
+    page = _environment().get_template(template)
+    return page.render(style=style, script=script, policy="; ".join(policy), **values)
 
 
 def _csp_hash(text: str) -> str:
@@ -207,23 +158,23 @@ def _csp_hash(text: str) -> str:
 
 def _write_all(folder: Path, files: Mapping[str, str]) -> None:
     """Write every file under a temporary name, then rename them all: a full disk leaves nothing behind."""
-    shown = visible(str(folder))
-    existed = folder.exists()
-    staged: list[tuple[Path, Path]] = []
+    is_new = not folder.exists()
+    staged: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            staged.append((_stage(folder, text), folder / name))
-        for part, final in staged:
-            part.replace(final)
+        for text in files.values():
+            staged.append(_stage(folder, text))
+        for part, name in zip(staged, files, strict=True):
+            part.replace(folder / name)
     except OSError as error:
-        raise OutputError(f"{shown}: {error.strerror or error}; free some space or choose another --out") from error
-    finally:
-        for part, _ in staged:
+        for part in staged:
             part.unlink(missing_ok=True)
-        if not existed:
+        if is_new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        raise OutputError(
+            f"{visible(str(folder))}: {error.strerror or error}; free some space or choose another folder"
+        ) from error
 
 
 def _stage(folder: Path, text: str) -> Path:
@@ -242,13 +193,12 @@ def _stage(folder: Path, text: str) -> Path:
 
 
 __all__ = [
-    "count_labels",
-    "first_reason",
     "report_name",
+    "summarise",
     "to_html",
     "to_json",
     "to_notebook",
-    "without_pictures",
     "write_index",
     "write_report",
+    "write_summaries",
 ]

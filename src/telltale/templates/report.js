@@ -91,8 +91,7 @@ for (const person of document.querySelectorAll(".person")) {
     button.addEventListener("click", () => choose(chosen + Number(button.dataset.step)));
   }
   const named = crops.findIndex((crop) => `#${crop.id}` === location.hash);
-  const portrait = person.querySelector(".portrait");
-  choose(named >= 0 ? named : Math.max(0, crops.findIndex((crop) => crop.querySelector("img").src === portrait.src)));
+  choose(named >= 0 ? named : crops.findIndex((crop) => crop.id === viewer.dataset.first));
 }
 
 // Paper cannot be unfolded.

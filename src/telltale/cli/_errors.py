@@ -1,0 +1,57 @@
+"""How a command ends: every error is one line with its code, never a traceback."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+EXIT_USAGE = 2
+EXIT_INPUT_FAILED = 3
+EXIT_INTERRUPTED = 130
+_EXIT_BUG = 1
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def told(command: Callable[_P, _R]) -> Callable[_P, _R]:
+    """`command`, ending with a message and an exit code where it would end with an exception."""
+
+    @functools.wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        from telltale.errors import TelltaleError
+
+        try:
+            return command(*args, **kwargs)
+        except TelltaleError as error:
+            say(f"telltale: {error.code}: {error.message}")
+            raise typer.Exit(EXIT_USAGE) from None
+        except KeyboardInterrupt:
+            say("telltale: stopped")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get("TELLTALE_DEBUG"):
+                raise
+            say(
+                f"telltale: internal: {type(error).__name__}: {error}. This is a fault in Telltale: please report it "
+                "with the output of the same command under TELLTALE_DEBUG=1"
+            )
+            raise typer.Exit(_EXIT_BUG) from None
+
+    return run
+
+
+def say(message: str) -> None:
+    """One line on standard error."""
+    from telltale._text import visible
+
+    print(visible(message), file=sys.stderr, flush=True)  # noqa: T201 - the command line prints
+
+
+__all__ = ["EXIT_INPUT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "say", "told"]

@@ -1,0 +1,163 @@
+"""`telltale scan`: files in, verdicts out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from telltale.cli._errors import EXIT_INPUT_FAILED, say, told
+
+if TYPE_CHECKING:
+    from telltale._report_index import Summary
+    from telltale.sampling import SamplePlan
+    from telltale.scan import ScanSettings
+    from telltale.types import Report
+
+
+@told
+def scan(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help="Videos, pictures, folders, or @list.txt with one path a line. Names beginning with - come after --.",
+        ),
+    ],
+    model: Annotated[str, typer.Option(metavar="NAME|DIR", help="A shipped model or a bundle's folder.")] = "default",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write report.json and report.html per input, and an index.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each input.")] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Sampling: N frames a second.", show_default="from the model"),
+    ] = None,
+    every: Annotated[int | None, typer.Option(metavar="N", min=1, help="Sampling: every N-th frame.")] = None,
+    frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Sampling: N frames, spread evenly.")] = None,
+    first: Annotated[int | None, typer.Option(metavar="N", min=1, help="Sampling: the first N frames.")] = None,
+    all_frames: Annotated[bool, typer.Option("--all-frames", help="Sampling: every frame.")] = False,
+    max_frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N sampled frames.")] = None,
+    seconds: Annotated[float | None, typer.Option(metavar="N", help="Only the first N seconds.")] = None,
+    max_side: Annotated[int | None, typer.Option(metavar="PX", min=16, help="Make larger frames smaller.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="NAME", help="mtcnn, haar or yunet.", show_default="from the model")
+    ] = None,
+    detector_model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Weights, for a detector that ships none.")
+    ] = None,
+    min_face: Annotated[float | None, typer.Option(metavar="PX", min=1, help="Find faces from this size on.")] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="Give up on a file after S seconds.", show_default="60, or 3 times its length if longer"
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Files at a time.")] = 1,
+) -> None:
+    """Say for each video or picture whether its faces are real, and why."""
+    from telltale.cli._inputs import expand
+    from telltale.scan import ScanSettings
+
+    plan = _plan(
+        {"fps": fps, "every": every, "uniform": frames, "first": first, "all": 1.0 if all_frames else None},
+        model=model,
+        limits={"max_frames": max_frames, "seconds": seconds, "max_side_px": max_side},
+    )
+    _above_zero("--deadline", deadline)
+    settings = ScanSettings(
+        plan=plan,
+        detector=detector,
+        detector_model=None if detector_model is None else str(detector_model),
+        min_face_px=min_face,
+        deadline_s=deadline,
+        pictures=out is not None,
+    )
+    paths = expand(inputs)
+    summaries = _scan_all(paths, model=model, settings=settings, jobs=jobs, out=out, prints_json=json)
+    _conclude(summaries, out=out, prints_json=json)
+    if any(summary.label == "failed" for summary in summaries):
+        raise typer.Exit(EXIT_INPUT_FAILED)
+
+
+def _plan(kinds: dict[str, float | None], *, model: str, limits: dict[str, float | None]) -> SamplePlan | None:
+    """The sampling that was asked for; None leaves it to the model's card."""
+    from dataclasses import replace
+
+    from telltale.bundle import load_bundle
+    from telltale.errors import UsageError
+    from telltale.sampling import SamplePlan
+
+    options = {"fps": "--fps", "every": "--every", "uniform": "--frames", "first": "--first", "all": "--all-frames"}
+    chosen = {kind: value for kind, value in kinds.items() if value is not None}
+    set_limits = {name: value for name, value in limits.items() if value is not None}
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(options[kind] for kind in chosen)} exclude each other; choose one")
+    if not chosen and not set_limits:
+        return None
+    try:
+        if not chosen:
+            return replace(load_bundle(model).card.sample, **set_limits)  # type: ignore[arg-type]
+        ((kind, value),) = chosen.items()
+        return SamplePlan(kind=kind, value=value, **set_limits)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UsageError(f"the sampling options make no sense: {error}") from error
+
+
+def _above_zero(option: str, value: float | None) -> None:
+    from telltale.errors import UsageError
+
+    if value is not None and not 0 < value < float("inf"):
+        raise UsageError(f"{option} must be a number above 0, got {value}")
+
+
+def _scan_all(
+    paths: Sequence[str], *, model: str, settings: ScanSettings, jobs: int, out: Path | None, prints_json: bool
+) -> list[Summary]:
+    """Scan, print and write each report as it comes; what is kept is a line for each."""
+    from telltale import scan_many
+    from telltale.cli._progress import scan_progress
+    from telltale.report import summarise, to_json, write_report, write_summaries
+
+    summaries: list[Summary] = []
+    with scan_progress(len(paths), n_jobs=jobs) as progress:
+
+        def started() -> Iterator[str]:
+            for path in paths:
+                progress.start_file(path)
+                yield path
+
+        try:
+            reports: Iterator[Report] = scan_many(
+                started(), model=model, settings=settings, jobs=jobs, on_progress=progress.on_frames
+            )
+            for report in reports:
+                if prints_json:
+                    typer.echo(to_json(report))
+                if out is not None:
+                    write_report(report, out)
+                summaries.append(summarise(report))
+                progress.finish_file()
+        except KeyboardInterrupt:
+            if out is not None and summaries:
+                write_summaries(summaries, out)
+            raise
+    return summaries
+
+
+def _conclude(summaries: Sequence[Summary], *, out: Path | None, prints_json: bool) -> None:
+    from rich.console import Console
+
+    from telltale.cli._table import print_table
+    from telltale.report import write_summaries
+
+    if not prints_json:
+        print_table(summaries, Console())
+    if out is not None:
+        index = write_summaries(summaries, out)
+        say(f"Reports: {index}")
+
+
+__all__ = ["scan"]
