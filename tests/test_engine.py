@@ -1,0 +1,73 @@
+"""The same work, here or on a cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine_tasks import Fragile, Raises, Square
+from telltale.engine import MAX_ATTEMPTS, map_tasks
+from telltale.errors import UsageError, WorkerCrashed
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
+ENGINES = ["local", pytest.param("ray", marks=[needs_ray, pytest.mark.slow])]
+
+
+@pytest.fixture(autouse=True)
+def _ray_workers_find_the_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves its log files open
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_item_is_done_once_and_every_worker_closed(engine: str, jobs: int, tmp_path: Path) -> None:
+    task = Square(tmp_path / "log")
+    outcomes = dict(map_tasks(task, range(7), engine=engine, jobs=jobs))  # type: ignore[arg-type]
+    assert outcomes == {i: i * i for i in range(7)}
+    log = (tmp_path / "log").read_text().split()
+    assert log.count("open") == log.count("close")
+    assert 1 <= log.count("open") <= jobs
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_error_in_the_task_is_raised_here(engine: str) -> None:
+    with pytest.raises(ValueError, match="not liked"):
+        dict(map_tasks(Raises(), range(4), engine=engine))  # type: ignore[arg-type]
+
+
+@needs_ray
+@pytest.mark.slow
+def test_what_kills_its_worker_is_tried_again_then_set_aside(tmp_path: Path) -> None:
+    outcomes = dict(map_tasks(Fragile(tmp_path), range(6), engine="ray", jobs=2))
+    poison = outcomes.pop(3)
+    assert isinstance(poison, WorkerCrashed)
+    assert str(MAX_ATTEMPTS) in poison.message
+    assert outcomes == {i: i for i in (0, 1, 2, 4, 5)}
+
+
+def test_items_are_not_read_far_ahead(tmp_path: Path) -> None:
+    read = []
+
+    def items() -> Iterator[int]:
+        for i in range(100):
+            read.append(i)
+            yield i
+
+    next(map_tasks(Square(tmp_path / "log"), items(), jobs=2))
+    assert len(read) <= 8
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    with pytest.raises(UsageError, match="local or ray"):
+        map_tasks(Raises(), [1], engine="dask")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="at least 1"):
+        map_tasks(Raises(), [1], jobs=0)
