@@ -26,7 +26,7 @@ from typing import cast
 
 from telltale._components import Components
 from telltale.datasets._contract import Dataset, Found, Options, Problem, Reader, Record
-from telltale.datasets._files import same_bytes
+from telltale.datasets._files import folders, same_bytes
 from telltale.errors import DataError, FileMissing, UnknownName, UsageError
 
 
@@ -56,7 +56,7 @@ def recognise(path: str | Path) -> list[str]:
     return [name for name in names() if _reader(name).recognise(root)]
 
 
-def _choose(root: Path, format: str) -> str:
+def _choose(root: Path, format: str, labels: Mapping[str, int]) -> str:
     if format != "auto":
         name = format.replace("-", "_").casefold()
         if name in names():
@@ -65,6 +65,8 @@ def _choose(root: Path, format: str) -> str:
         hint = f": did you mean {near[0]}?" if near else f": one of auto, {', '.join(names())}"
         raise UnknownName(f"there is no data set format {format!r}{hint}")
     found = recognise(root)
+    if not found and folders(root).keys() & labels.keys():
+        return "folder"
     if len(found) == 1:
         return found[0]
     if not found:
@@ -124,8 +126,8 @@ def read(
     root = Path(path)
     if not root.exists():
         raise FileMissing(f"{root} does not exist")
-    name = _choose(root, format)
     options = Options({str(word).strip().casefold(): int(label) for word, label in (labels or {}).items()}, groups)
+    name = _choose(root, format, options.labels)
     found = _reader(name).read(root, options)
     _check_ids(found, root)
     if find_duplicates:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from telltale.errors import UnknownLabel
-from telltale.types import FaceRecord, VideoRecord
+from telltale.types import FaceRecord, Side, VideoRecord
 
 Record = VideoRecord | FaceRecord
 ProblemKind = Literal["missing", "unlabelled", "duplicate", "unknown"]
@@ -52,6 +52,34 @@ class Found:
 
     records: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    def video(
+        self,
+        root: Path,
+        name: str,
+        *,
+        dataset: str,
+        label: int,
+        group_id: str,
+        video_id: str | None = None,
+        method: str | None = None,
+        person_id: str | None = None,
+        official_split: Side | None = None,
+    ) -> None:
+        """Add the video at `root/name`; its id is `name` without the suffix where none is given."""
+        self.records.append(
+            VideoRecord(
+                dataset=dataset,
+                video_id=video_id or name.rpartition(".")[0] or name,
+                path=str(root / name),
+                name=name,
+                label=label,
+                method=method,
+                group_id=group_id,
+                person_id=person_id,
+                official_split=official_split,
+            )
+        )
 
     def problem(self, kind: ProblemKind, path: str, detail: str = "") -> None:
         self.problems.append(Problem(kind, path, detail))

@@ -42,6 +42,11 @@ def slashes(name: str) -> str:
     return name.strip().replace("\\", "/").removeprefix("./")
 
 
+def plain(name: str) -> str:
+    """`Celeb-real/videos/A.mp4` -> `celeb-real/a.mp4`: copies of a set differ in case and in a `videos` level."""
+    return "/".join(part for part in slashes(name).casefold().split("/") if part != "videos")
+
+
 def walk(root: Path, under: str = "") -> list[str]:
     """Every file below `root/under`, as sorted paths inside `root` with forward slashes. Hidden files are left out.
 
@@ -169,6 +174,7 @@ __all__ = [
     "folders",
     "is_media",
     "is_video",
+    "plain",
     "read_json",
     "read_lines",
     "same_bytes",

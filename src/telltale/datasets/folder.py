@@ -1,0 +1,117 @@
+"""Videos or pictures sorted into folders: `real/**` and `fake/**`, in any case, under `train`, `val`, `test` or not.
+
+    mine/real/a.mp4    mine/fake/wav2lip/a.mp4    mine/test/fake/b.jpg
+
+Other folder names need `labels` (`{"0": 0, "1": 1}`). What lies in a folder of another name stops the reading: it has
+a label, and nobody said what it means. Group = the file's name without suffix, so that `real/a.mp4` and `fake/a.mp4`
+go together, unless `groups` finds another in the path; method = the first folder below `fake`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from telltale.datasets._contract import Found, Options
+from telltale.datasets._files import folders, is_media, is_video, stem, walk
+from telltale.errors import UsageError
+from telltale.types import FaceRecord, Side
+
+SIDES: dict[str, Side] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def recognise(root: Path) -> bool:
+    from telltale.datasets import uadfv
+
+    inside = folders(root)
+    levels = [inside, *(folders(root, path) for name, path in inside.items() if name in SIDES)]
+    return any(level.keys() & {"real", "fake"} for level in levels) and not uadfv.recognise(root)
+
+
+def group_of(name: str, options: Options, namespace: str) -> str:
+    """The group of the file `name`: what the rule's first bracket matches, or the name without suffix."""
+    if options.groups is None:
+        return f"{namespace}:{stem(name)}"
+    try:
+        match = re.search(options.groups, name)
+    except re.error as error:
+        raise UsageError(f"the rule for groups is no regular expression ({error}): {options.groups!r}") from error
+    if match is None:
+        raise UsageError(f"the rule for groups {options.groups!r} finds nothing in {name}")
+    return f"{namespace}:{match[1] if match.re.groups else match[0]}"
+
+
+def add(
+    found: Found,
+    root: Path,
+    name: str,
+    *,
+    dataset: str,
+    label: int,
+    group_id: str,
+    method: str | None = None,
+    person_id: str | None = None,
+    official_split: Side | None = None,
+) -> None:
+    """The video or picture `name`. Its id keeps the suffix: `a.mp4` and `a.avi` are two."""
+    if is_media(name) and not is_video(name):
+        found.records.append(
+            FaceRecord(
+                dataset=dataset,
+                image_id=name,
+                path=str(root / name),
+                name=name,
+                label=label,
+                method=method,
+                group_id=group_id,
+                person_id=person_id,
+                official_split=official_split,
+            )
+        )
+        return
+    found.video(
+        root,
+        name,
+        dataset=dataset,
+        video_id=name,
+        label=label,
+        method=method,
+        group_id=group_id,
+        person_id=person_id,
+        official_split=official_split,
+    )
+
+
+def read(root: Path, options: Options) -> Found:
+    found = Found()
+    dataset = root.resolve().name or "folder"
+    for name in walk(root):
+        *above, _ = name.split("/")
+        side = SIDES.get(above[0].casefold()) if above else None
+        if side is not None:
+            above = above[1:]
+        if not is_media(name):
+            found.problem("unknown", name)
+        elif not above:
+            found.problem("unlabelled", name, "it lies in no folder that is named after a label")
+        else:
+            label = options.label(above[0], where=name)
+            add(
+                found,
+                root,
+                name,
+                dataset=dataset,
+                label=label,
+                group_id=group_of(name, options, dataset),
+                method=above[1] if label and len(above) > 1 else None,
+                official_split=side,
+            )
+    return found

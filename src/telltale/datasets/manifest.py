@@ -1,0 +1,129 @@
+"""A list of files: CSV, JSON lines or Parquet with `path` and `label`. The way in for everything that has no reader.
+
+    path,label,method,group_id,person_id,split
+    clips/a.mp4,real,,a,,train
+    clips/a_swapped.mp4,fake,wav2lip,a,,train
+
+Paths are absolute or start at the list's folder; Windows separators are understood. Labels are real and fake, or 0 and
+1 (1 = fake), or what `labels` says. `group_id` and `person_id` are taken as they are, so that the same name in
+another list is the same group; without a `group_id` it is the file's name without suffix.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from telltale.datasets import folder
+from telltale.datasets._contract import Found, Options
+from telltale.datasets._files import slashes
+from telltale.errors import DataError
+
+NAMES = ("manifest.csv", "manifest.jsonl", "manifest.parquet")
+SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
+_LABELS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
+
+Row = Mapping[str, Any]
+
+
+def _lists(root: Path) -> list[Path]:
+    if root.is_file():
+        return [root] if root.suffix.lower() in SUFFIXES else []
+    return [root / name for name in NAMES if (root / name).is_file()]
+
+
+def recognise(root: Path) -> bool:
+    return bool(_lists(root))
+
+
+def _rows(path: Path) -> list[Row]:
+    try:
+        if path.suffix.lower() == ".parquet":
+            from pyarrow import parquet
+
+            rows: list[Any] = parquet.read_table(path, page_checksum_verification=True).to_pylist()
+        else:
+            text = path.read_text(encoding="utf-8-sig")
+            if path.suffix.lower() == ".csv":
+                head = text.partition("\n")[0]
+                delimiter = ";" if ";" in head and "," not in head else ","
+                rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
+            else:
+                rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as {path.suffix}: {error}") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path} must hold one object a line with path and label")
+    return [{str(key).strip().casefold(): value for key, value in row.items() if key} for row in rows]
+
+
+def _text(row: Row, column: str) -> str | None:
+    value = row.get(column)
+    if value is None or value != value:
+        return None
+    return str(value).strip() or None
+
+
+def read(root: Path, options: Options) -> Found:
+    lists = _lists(root)
+    if len(lists) != 1:
+        shown = " and ".join(path.name for path in lists) or "none of " + ", ".join(NAMES)
+        raise DataError(f"{root} must hold one list, there is {shown}: give the list itself")
+    return _read(lists[0], _rows(lists[0]), options)
+
+
+def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
+    found = Found()
+    root = path.parent
+    dataset = root.resolve().name or "manifest"
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, start=2 if path.suffix.lower() == ".csv" else 1):
+        where = f"{path.name} line {number}"
+        written = _text(row, "path")
+        if written is None or "label" not in row:
+            raise DataError(f"{where}: there must be a path and a label, got {sorted(row)}")
+        name = _inside(root, written)
+        if not (root / name).is_file():
+            found.problem("missing", name, where)
+            continue
+        if _text(row, "label") is None:
+            found.problem("unlabelled", name, where)
+            continue
+        label = options.label(_text(row, "label"), where=f"{name} ({where})", known=_LABELS)
+        if name in seen:
+            if seen[name] != label:
+                raise DataError(f"{where}: {name} was listed before with the other label: remove one")
+            found.problem("duplicate", name, f"{where}: listed before")
+            continue
+        seen[name] = label
+        side = _text(row, "split")
+        if side is not None and side.casefold() not in folder.SIDES:
+            raise DataError(f"{where}: split must be train, val or test, got {side!r}")
+        folder.add(
+            found,
+            root,
+            name,
+            dataset=dataset,
+            label=label,
+            group_id=_text(row, "group_id") or folder.group_of(name, options, dataset),
+            method=_text(row, "method"),
+            person_id=_text(row, "person_id"),
+            official_split=folder.SIDES[side.casefold()] if side else None,
+        )
+    return found
+
+
+def _inside(root: Path, written: str) -> str:
+    """`written` as a path inside `root` where it is one. A backslash is a separator unless such a file exists."""
+    name = written if (root / written).is_file() else slashes(written)
+    path = Path(name)
+    if path.is_absolute():
+        try:
+            return path.relative_to(root.resolve()).as_posix()
+        except ValueError:
+            return path.as_posix()
+    return name

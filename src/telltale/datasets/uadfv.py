@@ -1,0 +1,52 @@
+"""UADFV: 49 videos and their fakes.
+
+    real/0000.mp4        fake/0000_fake.mp4
+
+Group = the original.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from telltale.datasets._contract import Found, Options
+from telltale.datasets._files import folders, is_video, plain, stem, walk
+
+_FAKE = re.compile(r"(.+)_fake", re.IGNORECASE)
+
+
+def recognise(root: Path) -> bool:
+    """`real` and `fake`, with a fake that is named after its original: else it is a `folder`."""
+    inside = folders(root)
+    if not {"real", "fake"} <= inside.keys():
+        return False
+    return any(_FAKE.fullmatch(path.stem) for path in (root / inside["fake"]).iterdir())
+
+
+def read(root: Path, options: Options) -> Found:
+    del options  # nothing in this layout is open to interpretation
+    found = Found()
+    originals: set[str] = set()
+    fakes: dict[str, str] = {}
+    for name in walk(root):
+        parts = plain(name).split("/")
+        if len(parts) != 2 or parts[0] not in ("real", "fake") or not is_video(name):
+            found.problem("unknown", name)
+            continue
+        label = int(parts[0] == "fake")
+        match = _FAKE.fullmatch(stem(name))
+        if label and match is None:
+            found.problem("unknown", name, "a fake is named after its original, NAME_fake, and this one is not")
+            continue
+        original = match[1] if label and match else stem(name)
+        if label:
+            fakes[original] = name
+        else:
+            originals.add(original)
+        found.video(
+            root, name, dataset="uadfv", label=label, method="FakeApp" if label else None, group_id=f"uadfv:{original}"
+        )
+    for original in sorted(fakes.keys() - originals):
+        found.problem("missing", f"real/{original}.mp4", f"original of {fakes[original]}")
+    return found
