@@ -161,15 +161,16 @@ def _deal(
 
 
 def _fill(side_of: npt.NDArray[np.int64], by_label: npt.NDArray[np.int64], n_sides: int) -> None:
-    """Give a side that has none of a label the smallest unit with that label from the side with most of them."""
+    """Give a side that has none of a label the smallest unit with that label whose side keeps others like it."""
+    has = by_label > 0
     for side in range(n_sides):
         for label in (0, 1):
-            has = by_label[:, label] > 0
-            if np.any(has & (side_of == side)):
+            held = np.stack([np.bincount(side_of[has[:, k]], minlength=n_sides) for k in (0, 1)], axis=1)
+            if held[side, label]:
                 continue
-            donors = np.bincount(side_of[has], minlength=n_sides)
-            if donors.max(initial=0) > 1:
-                candidates = np.flatnonzero(has & (side_of == donors.argmax()))
+            spare = has[:, label] & ~np.any(has & (held[side_of] < 2), axis=1)
+            if spare.any():
+                candidates = np.flatnonzero(spare)
                 side_of[candidates[np.argmin(by_label[candidates].sum(axis=1))]] = side
 
 

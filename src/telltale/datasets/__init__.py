@@ -8,6 +8,7 @@ A reader never guesses a label: a file without one is a problem in the table, an
 reading with the file's name. Files that are there twice stay, are reported, and share one group, so that no split
 puts the copy on the other side.
 
+>>> from telltale.datasets import names, parse_labels
 >>> "deepfake_faces" in names()
 True
 >>> parse_labels("0=real,1=FAKE")
