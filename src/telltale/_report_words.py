@@ -70,6 +70,7 @@ ERRORS: dict[str, str] = {
     "out_of_memory": "Reading needed more memory than allowed and was stopped.",
     "worker_crashed": "The decoder crashed on this file. It ran in a process of its own, and nothing else was harmed.",
     "unknown_name": "There is no model, detector, reader or recipe of that name.",
+    "detector_weights": "The weights of the face detector are missing, or not the ones that were pinned.",
     "bundle_invalid": "The model folder is incomplete or was changed.",
     "unknown_label": "A label in the data set is neither real nor fake.",
     "leak_found": "The same person or original video is on two sides of a split.",

@@ -394,9 +394,9 @@ class Report(Written):
     pictures: Pictures = Field(default_factory=Pictures, exclude=True, repr=False)
 
     def _repr_html_(self) -> str:
-        from telltale.report import to_html
+        from telltale.report import to_notebook
 
-        return to_html(self)
+        return to_notebook(self)
 
 
 __all__ = [

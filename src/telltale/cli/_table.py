@@ -14,38 +14,57 @@ from telltale._report_words import LABELS
 from telltale._text import percent, plural, visible
 
 _STYLES = {"fake": "bold red", "uncertain": "yellow", "real": "green", "no_face": "dim", "failed": "magenta"}
+_WIDE_CHARS = 120
 
 
 def print_table(summaries: Sequence[Summary], console: Console) -> None:
     """One row a file, then how often each verdict was given."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), expand=False, show_edge=False)
-    table.add_column("Verdict", no_wrap=True)
-    table.add_column("File, and why", overflow="fold", ratio=1)
-    table.add_column("Fake?", justify="right", no_wrap=True)
-    table.add_column("People", justify="right", no_wrap=True)
-    table.add_column("Faces", justify="right", no_wrap=True)
-    table.add_column("Time", justify="right", no_wrap=True)
-    for one in summaries:
-        table.add_row(
-            _verdict(one),
-            _file(one),
-            "" if one.p_fake is None else percent(one.p_fake),
-            str(one.n_people) if one.n_analysed else "",
-            str(one.n_faces) if one.n_analysed else "",
-            "" if one.took_s is None else f"{one.took_s:.1f} s",
-        )
+    table = _wide(summaries) if console.width >= _WIDE_CHARS else _narrow(summaries)
     console.print(table)
     console.print(Text(_tally(summaries), style="dim"))
 
 
-def _verdict(one: Summary) -> Text:
+def _wide(summaries: Sequence[Summary]) -> Table:
+    table = _table()
+    table.add_column("File", overflow="fold", ratio=2)
+    for name in ("People", "Faces", "Time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Why", overflow="fold", ratio=3)
+    for one in summaries:
+        counts = (str(one.n_people), str(one.n_faces)) if one.n_analysed else ("", "")
+        table.add_row(*_verdict(one), Text(visible(one.path)), *counts, _took(one), Text(_why(one), style="dim"))
+    return table
+
+
+def _narrow(summaries: Sequence[Summary]) -> Table:
+    table = _table()
+    table.add_column("File, what was found, why", overflow="fold", ratio=1)
+    for one in summaries:
+        counts = [plural(one.n_people, "person", "people"), plural(one.n_faces, "face")] if one.n_analysed else []
+        found = ", ".join([*counts, _took(one)])
+        table.add_row(*_verdict(one), Text.assemble(visible(one.path), (f"\n{found}\n{_why(one)}", "dim")))
+    return table
+
+
+def _table() -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("Verdict", no_wrap=True)
+    table.add_column("Fake?", justify="right", no_wrap=True)
+    return table
+
+
+def _verdict(one: Summary) -> tuple[Text, str]:
     words = LABELS[one.label]
-    return Text(f"{words.glyph} {words.name}", style=_STYLES[one.label])
+    score = "" if one.p_fake is None else percent(one.p_fake)
+    return Text(f"{words.glyph} {words.name}", style=_STYLES[one.label]), score
 
 
-def _file(one: Summary) -> Text:
-    reason = f"{one.error}: {one.reason}" if one.error else one.reason
-    return Text.assemble(visible(one.path), ("\n" + reason if reason else "", "dim"))
+def _took(one: Summary) -> str:
+    return "" if one.took_s is None else f"{one.took_s:.1f} s"
+
+
+def _why(one: Summary) -> str:
+    return f"{one.error}: {one.reason}" if one.error else one.reason
 
 
 def _tally(summaries: Sequence[Summary]) -> str:

@@ -1,0 +1,54 @@
+# Two commands set everything up: `make demo` for a look, `make test` for work. `make help` lists the rest.
+
+PYTHON ?= python3
+PIP := -m pip --disable-pip-version-check install --quiet
+PACKAGE := pyproject.toml
+
+# What must hold without torch: reading, finding, scoring, reporting, and the command line.
+INFERENCE_TESTS := tests/test_base_install.py tests/test_aggregate.py tests/test_cli.py tests/test_imports.py tests/test_report.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types tests test-base bench fuzz clean
+
+help:            ## show this
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+demo: .venv-demo/.ready  ## scan the example clips (no torch), write demo-report/
+	@.venv-demo/bin/telltale scan examples --out demo-report
+
+test: lint types tests test-base  ## everything that must pass: style, types, tests, tests without torch
+
+lint: .venv/.ready  ## ruff
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+types: .venv/.ready  ## mypy --strict
+	.venv/bin/mypy
+
+tests: .venv/.ready  ## pytest
+	.venv/bin/python -m pytest
+
+test-base: .venv-base/.ready  ## the inference tests with the base install alone
+	.venv-base/bin/python -m pytest -q $(INFERENCE_TESTS)
+
+bench: .venv/.ready  ## how fast a scan is, against a bare decode
+	.venv/bin/python benchmarks/scan_speed.py examples/astronaut.mp4
+
+clean:           ## remove what these targets made
+	rm -rf .venv .venv-base .venv-demo demo-report .mypy_cache .pytest_cache .ruff_cache
+
+.venv-demo/.ready: $(PACKAGE)
+	@echo "Installing Telltale into .venv-demo (once, about 250 MB) ..."
+	@$(PYTHON) -m venv .venv-demo
+	@.venv-demo/bin/python $(PIP) --editable .
+	@touch $@
+
+.venv/.ready: $(PACKAGE)
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv-base/.ready: $(PACKAGE)
+	$(PYTHON) -m venv .venv-base
+	.venv-base/bin/python $(PIP) --editable . pytest
+	@touch $@
