@@ -28,8 +28,11 @@ class CropSpec:
     """`face`: around a detected box. `centre_square`: the middle of the whole frame. `as_given`: pictures that
     were already cut by someone else; `margin_frac` then says which margin was measured on them."""
     size_px: int = 224
-    margin_frac: float = 0.06
-    """Added on each side of the box, as a fraction of its longer side."""
+    margin_frac: float = -0.095
+    """Added on each side of the box, as a fraction of its longer side; negative cuts into the box. With `down_frac`,
+    the default cuts faces as the DFDC crops were cut (docs/decisions.md)."""
+    down_frac: float = 0.07
+    """How far below the box's centre the square's centre lies, as a fraction of the box's longer side."""
     align: bool = False
     """Turn the picture so that the eyes are level, where the detector gives points."""
 
@@ -40,23 +43,26 @@ class CropSpec:
             raise ValueError(f"size_px must be 8-1024, got {self.size_px}")
         if not -0.25 <= self.margin_frac <= 3.0:
             raise ValueError(f"margin_frac must be -0.25 to 3, got {self.margin_frac}")
+        if not -0.5 <= self.down_frac <= 0.5:
+            raise ValueError(f"down_frac must be -0.5 to 0.5, got {self.down_frac}")
 
 
 def crop_face(rgb: RgbImage, box_xyxy: Float32Array, points: Float32Array | None, spec: CropSpec) -> RgbImage:
     """The square around a face, uint8 (S, S, 3) with S = `spec.size_px`.
 
-    Its side is the box's longer side times (1 + 2 `margin_frac`), its centre the box's centre, so the face keeps
-    its proportions. Where the square reaches outside the picture, the picture's edge pixels are repeated. Pixels
-    are averaged over areas when shrinking, interpolated cubically when enlarging. With `spec.align` and `points`
-    (5, 2) the square is turned about the same centre, at the same scale, until the eyes are level.
+    Its side is the box's longer side times (1 + 2 `margin_frac`), its centre `down_frac` of the longer side below the
+    box's centre. Where it reaches outside the picture, the picture's edge pixels are repeated. Pixels are averaged over
+    areas when shrinking, interpolated cubically when enlarging. With `spec.align` and `points` (5, 2) the square is
+    turned about the same centre, at the same scale, until the eyes are level.
 
     `box_xyxy` (4,) and `points` are in pixels of `rgb`. Raises ValueError for a box without area.
     """
     x0, y0, x1, y1 = (float(v) for v in box_xyxy)
-    side_px = max(x1 - x0, y1 - y0) * (1.0 + 2.0 * spec.margin_frac)
+    longer_px = max(x1 - x0, y1 - y0)
+    side_px = longer_px * (1.0 + 2.0 * spec.margin_frac)
     if not (math.isfinite(side_px) and x1 > x0 and y1 > y0):
         raise ValueError(f"box_xyxy must have x1 > x0 and y1 > y0, got {box_xyxy}")
-    centre = ((x0 + x1) / 2.0, (y0 + y1) / 2.0)
+    centre = ((x0 + x1) / 2.0, (y0 + y1) / 2.0 + spec.down_frac * longer_px)
     if spec.align and points is not None:
         eyes_dx, eyes_dy = (float(v) for v in points[1] - points[0])
         return _turned_square(rgb, centre, side_px, math.atan2(eyes_dy, eyes_dx), spec.size_px)

@@ -25,7 +25,7 @@ import numpy as np
 from telltale.errors import UnknownName
 from telltale.types import Face, Frame, RgbImage
 
-PAD_FRAC = 0.5
+PAD_FRAC = 0.25
 """What `detect_still` adds on each side, as a fraction of the picture's shorter side."""
 
 FILLS_FRAC = 0.75
