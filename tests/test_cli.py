@@ -1,0 +1,349 @@
+"""The command line: what it takes, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import telltale
+from make_reports import make_report, make_track
+from telltale._report_index import summarise
+from telltale.cli import app
+from telltale.cli._inputs import expand
+from telltale.cli._table import print_table
+from telltale.errors import FileUnreadable, OutOfMemory, UsageError
+from telltale.types import Label, Report
+
+Calls = list[dict[str, Any]]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Scans that answer by name, without a model: `fake.mp4` is fake, and so on."""
+    seen: Calls = []
+
+    def scan_many(paths: Iterable[str], **options: Any) -> Iterator[Report]:
+        seen.append(options)
+        for path in paths:
+            label: Label = next((x for x in ("fake", "real", "uncertain", "no_face") if x in path), "failed")
+            yield make_report(path, label=label)
+
+    monkeypatch.setattr(telltale, "scan_many", scan_many)
+    return seen
+
+
+def run(*args: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(args))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def telltale_process(*args: str | bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "telltale", *args], capture_output=True, check=False, **options)
+
+
+# Help and version
+
+
+def test_help_names_the_commands_and_no_command_that_does_not_work_yet() -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    assert {"scan", "models"} <= set(out.split())
+    for later in ("--explain", "--annotate", "--stability", "--engine"):
+        assert later not in run("scan", "--help")[1]
+
+
+def test_help_loads_only_what_it_needs() -> None:
+    code = "import sys, telltale.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    slow = {"numpy", "pydantic", "jinja2", "PIL", "rich", "telltale.types"}
+    assert not slow & set(done.stdout.splitlines()[-1].split())
+
+
+def test_version_is_the_package_version() -> None:
+    assert run("--version")[:2] == (0, f"telltale {telltale.__version__}\n")
+
+
+# Exit codes
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [(["real.mp4"], 0), (["fake.mp4", "no_face.mp4", "uncertain.mp4"], 0), (["real.mp4", "broken.mp4"], 3), ([], 2)],
+)
+@pytest.mark.usefixtures("calls")
+def test_exit_code_says_whether_every_input_was_answered(names: list[str], code: int) -> None:
+    assert run("scan", *names)[0] == code
+
+
+@pytest.mark.usefixtures("calls")
+def test_one_failure_does_not_spoil_the_others() -> None:
+    code, out, _ = run("scan", "real.mp4", "broken.mp4", "fake.mp4", "--json")
+    labels = [json.loads(line)["verdict"]["label"] for line in out.splitlines()]
+    assert (code, labels) == (3, ["real", "failed", "fake"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--fps", "2", "--every", "3"],
+        ["--first", "2", "--all-frames"],
+        ["--frames", "2", "--fps", "1"],
+        ["--fps", "0"],
+        ["--fps", "nan"],
+        ["--every", "0"],
+        ["--deadline", "-1"],
+        ["--seconds", "0", "--fps", "1"],
+        ["--jobs", "0"],
+        ["--fps", "two"],
+        ["--nonsense"],
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors(calls: Calls, options: list[str]) -> None:
+    code, out, err = run("scan", "real.mp4", *options)
+    assert (code, out) == (2, "")
+    assert err
+    assert "Traceback" not in err
+    assert not calls
+
+
+def test_a_model_that_does_not_exist_is_one_line_on_standard_error() -> None:
+    code, out, err = run("scan", "real.mp4", "--model", "defualt")
+    assert (code, out) == (2, "")
+    assert err.startswith("telltale: unknown_name: ")
+    assert err.count("\n") == 1
+
+
+def test_every_error_ends_as_one_line_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OutOfMemory("too much\n\x1b[31m; use less")
+
+    monkeypatch.setattr(telltale, "scan_many", fail)
+    assert run("scan", "a.mp4") == (2, "", "telltale: out_of_memory: too much\\n\\x1b[31m; use less\n")
+
+
+def test_a_fault_of_our_own_is_no_traceback_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TELLTALE_DEBUG", raising=False)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("x")
+
+    monkeypatch.setattr(telltale, "scan_many", fail)
+    code, _, err = run("scan", "a.mp4")
+    assert code == 1
+    assert err.startswith("telltale: internal: ZeroDivisionError: x")
+    assert err.count("\n") == 1
+
+
+# Options reach the scan
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "value"),
+    [
+        (["--fps", "5"], "fps", 5),
+        (["--every", "3"], "every", 3),
+        (["--frames", "16"], "uniform", 16),
+        (["--first", "8"], "first", 8),
+        (["--all-frames"], "all", 1),
+    ],
+)
+def test_sampling_options_become_a_plan(calls: Calls, options: list[str], kind: str, value: float) -> None:
+    code, _, err = run("scan", "real.mp4", *options, "--max-frames", "9", "--seconds", "2.5", "--max-side", "640")
+    assert (code, err) == (0, "")
+    plan = calls[0]["settings"].plan
+    assert (plan.kind, plan.value) == (kind, value)
+    assert (plan.max_frames, plan.seconds, plan.max_side_px) == (9, 2.5, 640)
+
+
+def test_without_options_everything_comes_from_the_models_card(calls: Calls) -> None:
+    run("scan", "real.mp4")
+    assert calls[0]["settings"].plan is None
+    assert calls[0]["settings"].detector is None
+    assert calls[0]["settings"].pictures is False
+    assert calls[0]["model"] == "default"
+
+
+def test_other_options_become_settings(calls: Calls, tmp_path: Path) -> None:
+    run(
+        *("scan", "real.mp4", "--detector", "yunet", "--detector-model", "y.onnx", "--min-face", "30"),
+        *("--deadline", "5", "--jobs", "2", "--out", str(tmp_path)),
+    )
+    settings = calls[0]["settings"]
+    assert (settings.detector, settings.detector_model, settings.min_face_px) == ("yunet", "y.onnx", 30)
+    assert (settings.deadline_s, settings.pictures, calls[0]["jobs"]) == (5, True, 2)
+
+
+# Inputs
+
+
+def test_folders_are_opened_recursively_and_in_order(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a/z.MOV", "a/notes.txt", "a/b/c.jpg", "a/.hidden", "c.webm"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [os.path.relpath(path, tmp_path) for path in expand([str(tmp_path), "x.txt"])]
+    assert found[:-1] == ["b.mp4", "c.webm", "a/z.MOV", "a/b/c.jpg"]
+    assert expand([str(tmp_path), "x.txt"])[-1] == "x.txt"
+
+
+def test_a_list_gives_one_path_a_line_whatever_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfone.mp4\r\n\n two.mp4\n\xff.mp4\n@three.mp4\n")
+    assert expand([f"@{tmp_path}/list.txt"]) == ["one.mp4", " two.mp4", "\udcff.mp4", "@three.mp4"]
+
+
+def test_a_list_that_is_missing_says_how_to_name_such_a_file() -> None:
+    with pytest.raises(FileUnreadable, match=r"write ./@nowhere.txt"):
+        expand(["@nowhere.txt"])
+
+
+def test_a_folder_without_videos_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no videos or pictures"):
+        expand([str(tmp_path)])
+
+
+@pytest.mark.parametrize("name", ["http:x.mp4", "concat:a|b", "secret%03d.png", "$(id).mp4", "a" * 4000, "a\0b", "-"])
+def test_odd_names_stay_names(name: str) -> None:
+    assert expand([name]) == [name]
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_name_that_begins_with_a_dash_comes_after_two() -> None:
+    code, out, _ = run("scan", "--json", "--", "-real.mp4")
+    assert code == 0
+    assert json.loads(out)["input"]["path"] == "-real.mp4"
+
+
+# Output
+
+
+@pytest.mark.usefixtures("calls")
+def test_json_prints_nothing_else_on_standard_output(tmp_path: Path) -> None:
+    code, out, err = run("scan", "fake.mp4", "real.mp4", "--json", "--out", str(tmp_path))
+    assert code == 0
+    assert [json.loads(line)["input"]["path"] for line in out.splitlines()] == ["fake.mp4", "real.mp4"]
+    assert err.split() == ["Reports:", str(tmp_path / "index.html")]
+
+
+@pytest.mark.usefixtures("calls")
+def test_out_writes_a_page_for_each_input_and_an_index(tmp_path: Path) -> None:
+    run("scan", "fake.mp4", "gone.mp4", "--out", str(tmp_path / "new" / "out"))
+    names = sorted(str(path.relative_to(tmp_path / "new" / "out")) for path in tmp_path.rglob("*.*"))
+    assert [name for name in names if "/" not in name] == ["index.html", "summary.csv"]
+    assert len([name for name in names if name.endswith(("/report.html", "/report.json"))]) == 4
+    assert len(names) == 6
+
+
+@pytest.mark.usefixtures("calls")
+def test_an_output_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = run("scan", "fake.mp4", "--out", str(tmp_path / "file"))
+    assert code == 2
+    assert err.startswith("telltale: output_failed: ")
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_table_fits_the_terminal_and_holds_everything(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    labels: tuple[Label, ...] = ("fake", "real", "uncertain", "no_face", "failed")
+    reports = [make_report(f"some/longer/folder/name/{label}.mp4", label=label) for label in labels]
+    print_table([summarise(report) for report in reports], Console(width=width))
+    out = capsys.readouterr().out
+    assert max(len(line) for line in out.splitlines()) <= width
+    words = " ".join(out.split())
+    for expected in ("▲ fake", "● real", "◆ uncertain", "○ no face", "✕ failed", "97%", "1.9 s", "file_missing"):
+        assert expected in words
+    assert "5 files: 1 fake, 1 uncertain, 1 real, 1 no face, 1 failed. A score is no proof." in words
+
+
+def test_the_table_shows_names_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    report = make_report("[red]a[/red]\x1b[31m\u202egpj.mp4", label="uncertain", tracks=[make_track(1, [0.5] * 4)])
+    print_table([summarise(report)], Console(width=120))
+    assert "[red]a[/red]\\x1b[31m\\u202egpj.mp4" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file names there are always text")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_name_that_is_not_utf8_is_printed_on_any_terminal(tmp_path: Path, encoding: str) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff\xe2\x98\x83.mp4"
+    Path(os.fsdecode(name)).write_bytes(b"")
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    for options in ([], ["--json"]):
+        done = telltale_process("scan", *options, name, env=environment)
+        assert b"Traceback" not in done.stderr
+        assert done.returncode in (2, 3)
+        assert b"\\xff" in done.stdout + done.stderr
+
+
+# Ctrl-C and closed pipes
+
+
+@pytest.mark.usefixtures("calls")
+def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scan_many(paths: Iterable[str], **_: Any) -> Iterator[Report]:
+        yield make_report(next(iter(paths)), label="real")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(telltale, "scan_many", scan_many)
+    code, _, err = run("scan", "a.mp4", "b.mp4", "--out", str(tmp_path))
+    assert (code, err) == (130, "telltale: stopped\n")
+    assert "a.mp4" in (tmp_path / "summary.csv").read_text()
+
+
+def test_ctrl_c_before_anything_happens_is_quiet(tmp_path: Path) -> None:
+    fifo = tmp_path / "list.txt"
+    os.mkfifo(fifo)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "telltale", "scan", f"@{fifo}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with fifo.open("wb"):  # opens once the command reads the list
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"telltale: stopped\n")
+
+
+# models
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Callable[[], Path]:
+    def make() -> Path:
+        pytest.importorskip("onnx", reason="makes a model")
+        from make_bundles import make_redness
+
+        return make_redness(tmp_path / "redness")
+
+    return make
+
+
+def test_models_show_prints_the_card(bundle: Callable[[], Path]) -> None:
+    folder = bundle()
+    code, out, err = run("models", "show", str(folder))
+    assert (code, err) == (0, "")
+    assert {"redness", "fake", "real"} <= set(out.split())
+    assert json.loads(run("models", "show", str(folder), "--json")[1])["name"] == "redness"
+
+
+def test_models_verify_finds_a_changed_file(bundle: Callable[[], Path]) -> None:
+    folder = bundle()
+    assert run("models", "verify", str(folder))[0] == 0
+    with (folder / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    code, _, err = run("models", "verify", str(folder))
+    assert code == 2
+    assert err.startswith("telltale: bundle_invalid: ")
+
+
+def test_models_list_names_what_is_shipped() -> None:
+    from telltale.bundle import shipped_names
+
+    code, out, _ = run("models", "list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == shipped_names()
