@@ -12,6 +12,7 @@ from typing import Any
 from telltale.aggregate import Thresholds
 from telltale.bundle import ModelCard, write_card
 from telltale.crops import CropSpec
+from telltale.sampling import SamplePlan
 
 
 def make_redness(folder: Path, *, size_px: int = 32, n_frames: int = 1, **card: Any) -> Path:
@@ -45,6 +46,7 @@ def make_redness(folder: Path, *, size_px: int = 32, n_frames: int = 1, **card: 
         "size_px": size_px,
         "n_frames": n_frames,
         "input_kind": "frame" if n_frames == 1 else "clip",
+        "sample": SamplePlan("fps", 2),
         "crop": CropSpec(size_px=size_px),
         "thresholds": Thresholds(real_below=0.3, fake_above=0.7, tail=((0.01, 0.85), (0.001, 2.0))),
     }

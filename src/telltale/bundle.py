@@ -65,7 +65,7 @@ class ModelCard(Written):
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     crop: CropSpec
     margins_tolerated: tuple[float, float] = (0.0, 0.5)
-    sample: SamplePlan = SamplePlan()
+    sample: SamplePlan = SamplePlan(at_least=8)
     detector: DetectorSettings = DetectorSettings()
     labels: tuple[str, str] = ("real", "fake")
     calibration: Calibration = Calibration()

@@ -32,6 +32,8 @@ class SamplePlan:
     kind: Kind = "fps"
     value: float = 2.0
     """fps: frames per second; every: n-th frame; uniform and first: number of frames; all: not used."""
+    at_least: int = 1
+    """fps only: a clip too short to give so many frames at this rate is sampled more densely."""
     max_frames: int | None = None
     """Stop after so many, wherever that is. Whoever sets it has set the limit: `cap` then does nothing."""
     cap: int = 600
@@ -48,7 +50,7 @@ class SamplePlan:
             raise ValueError(f"value must be a number above 0, got {self.value}")
         if self.kind in ("every", "uniform", "first") and self.value != int(self.value):
             raise ValueError(f"value must be a whole number for {self.kind}, got {self.value}")
-        for name in ("max_frames", "cap", "seconds", "max_side_px"):
+        for name in ("at_least", "max_frames", "cap", "seconds", "max_side_px"):
             limit = getattr(self, name)
             if limit is not None and not (math.isfinite(limit) and limit > 0):
                 raise ValueError(f"{name} must be above 0, got {limit}")
@@ -83,7 +85,7 @@ def choose(pts_s: Float64Array, plan: SamplePlan) -> Choice:
     if plan.kind == "uniform":
         wanted = _uniform(pts, int(plan.value))
     elif plan.kind == "fps":
-        wanted = _ticks(pts, 1 / plan.value)
+        wanted = _ticks(pts, min(1 / plan.value, _length_s(pts) / plan.at_least))
     else:
         step = int(plan.value) if plan.kind == "every" else 1
         wanted = np.arange(0, len(pts), step, dtype=np.int64)
@@ -99,15 +101,19 @@ def choose(pts_s: Float64Array, plan: SamplePlan) -> Choice:
 
 def _ticks(pts: Float64Array, period_s: float) -> npt.NDArray[np.int64]:
     """The first frame of each period. Periods in which nothing new is shown give no frame twice."""
-    period = np.floor((pts - pts[0] + _EPSILON_S) / period_s)
+    period = np.floor((pts - pts[0] + _EPSILON_S) / max(period_s, _EPSILON_S))
     return np.flatnonzero(np.diff(period, prepend=-1.0) > 0)
 
 
 def _uniform(pts: Float64Array, n: int) -> npt.NDArray[np.int64]:
-    last_shown_s = float(np.median(np.diff(pts))) if len(pts) > 1 else 0.0
-    middles = pts[0] + (np.arange(n) + 0.5) * ((pts[-1] + last_shown_s - pts[0]) / n)
+    middles = pts[0] + (np.arange(n) + 0.5) * (_length_s(pts) / n)
     shown = np.searchsorted(pts, middles + _EPSILON_S, side="right") - 1
     return np.unique(shown).astype(np.int64)
+
+
+def _length_s(pts: Float64Array) -> float:
+    """From the first frame to the end of the last, which is taken to be shown as long as most are."""
+    return float(pts[-1] - pts[0] + np.median(np.diff(pts))) if len(pts) > 1 else 0.0
 
 
 __all__ = ["Choice", "SamplePlan", "choose"]
