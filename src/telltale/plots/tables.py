@@ -1,0 +1,134 @@
+"""Many figures at a glance: a table as a heat map, the results of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale.plots import _style
+from telltale.plots._style import DARK_FROM, GREEN, INK, SOFT, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_POINTS = 25
+
+
+@_style.drawn
+def heat_table(
+    values: npt.ArrayLike,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    quantity: str,
+    limits: tuple[float, float] | None = None,
+    number: str = ".2f",
+    title: str = "",
+    note: str = "",
+) -> Figure:
+    """A table whose cells are shaded by their value: `values` (rows, columns), NaN where there is none.
+
+    `limits` are the values of the lightest and the darkest shade; `number` is how values are written.
+    """
+    cells = np.asarray(values, np.float64)
+    if cells.shape != (len(rows), len(columns)) or not cells.size:
+        raise ValueError(f"values must be ({len(rows)}, {len(columns)}), got {cells.shape}")
+    known = cells[np.isfinite(cells)]
+    low, high = limits or ((float(known.min()), float(known.max())) if known.size else (0.0, 1.0))
+    share = np.clip((cells - low) / ((high - low) or 1.0), 0, 1)
+    turned = max(len(name) for name in columns) > 9
+    height_in = 0.95 + 0.29 * len(rows) + 0.8 * turned
+    figure = _style.new_figure(height_in, max(3.6, 1.7 + 0.62 * len(columns)))
+    axes = figure.subplots()
+    _style.head(axes, title or quantity, note)
+    axes.pcolormesh(
+        np.where(np.isfinite(share), share, np.nan),
+        cmap=_style.shades(),
+        vmin=0,
+        vmax=1,
+        edgecolors="white",
+        linewidth=1.5,
+    )
+    for (row, column), value in np.ndenumerate(cells):
+        dark = share[row, column] > DARK_FROM
+        text, colour = (format(value, number), "white" if dark else INK) if np.isfinite(value) else ("–", SOFT)
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8.5, color=colour)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, [shown(name, 22) for name in columns])
+    axes.tick_params(axis="x", rotation=35 if turned else 0)
+    if turned:
+        for tick in axes.get_xticklabels():
+            tick.set(ha="right", rotation_mode="anchor")
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [shown(name) for name in rows])
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.supxlabel(
+        f"{quantity}: {low:{number}} light, {high:{number}} dark", fontsize=8, color=SOFT, x=0.99, ha="right"
+    )
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPoint:
+    """One setting that was tried, and what each fold gave."""
+
+    setting: Mapping[str, object]
+    folds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.folds:
+            raise ValueError(f"folds must hold at least one value, got none for {dict(self.setting)}")
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.folds))
+
+
+@_style.drawn
+def search_results(points: Sequence[SearchPoint], *, quantity: str = "AUC", title: str = "Search") -> Figure:
+    """Settings by their mean over the folds, best first; each fold a small point. Higher is better."""
+    if not points:
+        raise ValueError("points must hold at least one setting, got none")
+    ranked = sorted(points, key=lambda point: -point.mean)
+    chosen = ranked[:MAX_POINTS]
+    figure = _style.new_figure(0.95 + 0.27 * max(len(chosen), 2), 6.2)
+    axes = figure.subplots()
+    n_folds = max(len(point.folds) for point in points)
+    aside = (
+        f"best {len(chosen)} of {len(points)} settings"
+        if len(chosen) < len(points)
+        else _style.count(len(points), "settings")
+    )
+    _style.head(axes, title, f"{aside}, {_style.count(n_folds, 'folds')} each")
+    for row, point in enumerate(chosen):
+        axes.plot(
+            point.folds, [row] * len(point.folds), "o", color=GREEN, alpha=0.45, markersize=3.5, markeredgewidth=0
+        )
+        axes.plot(point.mean, row, "D", color=INK, markersize=4.5)
+        axes.annotate(
+            f"{point.mean:.3f}", (1, row), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            va="center", fontsize=8.5, fontweight="bold" if row == 0 else "normal",
+        )  # fmt: skip
+    varied = _varied(points)
+    labels = [
+        shown(", ".join(f"{key} {point.setting[key]}" for key in varied if key in point.setting), 46)
+        for point in chosen
+    ]
+    axes.set_yticks(range(len(chosen)), labels)
+    axes.set_ylim(len(chosen) - 0.4, -0.6)
+    axes.set_xlim(*_style.shared_limits([value for point in chosen for value in point.folds]))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.set_xlabel(f"{quantity} (◆ mean, ● one fold)")
+    return figure
+
+
+def _varied(points: Sequence[SearchPoint]) -> list[str]:
+    """What differs between the settings; all of it, where nothing does."""
+    keys = list(dict.fromkeys(key for point in points for key in point.setting))
+    varied = [key for key in keys if len({str(point.setting.get(key)) for point in points}) > 1]
+    return varied or keys
