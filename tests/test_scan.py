@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import make_videos
 import telltale
 from make_bundles import make_redness
 from telltale import SamplePlan, Scanner, ScanSettings
-from telltale.errors import BundleInvalid
+from telltale.errors import BundleInvalid, Stopped
 
 pytest.importorskip("onnx", reason="makes models with onnx")
 
@@ -136,3 +137,10 @@ def test_a_sequence_model_scores_whole_clips(tmp_path: Path, face_clip: Path) ->
 def test_importing_the_module_leaves_the_function_in_place() -> None:
     code = "import telltale, telltale.scan; from telltale.scan import Scanner; assert callable(telltale.scan)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_scan_that_is_no_longer_wanted_stops_at_once_and_the_next_one_runs(scanner: Scanner, face_clip: Path) -> None:
+    stop = threading.Event()
+    with pytest.raises(Stopped):
+        scanner.scan(face_clip, on_progress=lambda *_: stop.set(), stop=stop)
+    assert scanner.scan(face_clip, stop=threading.Event()).error is None

@@ -27,7 +27,8 @@
     │   ├── UnknownLabel          unknown_label
     │   ├── LeakFound             leak_found             one group on two sides of a split
     │   └── StoreInvalid          store_invalid          checksum, missing shard, wrong schema
-    └── OutputError           output_failed          disk full, read-only folder
+    ├── OutputError           output_failed          disk full, read-only folder
+    └── Stopped               stopped                whoever asked for it no longer wants it
 
 >>> error_from_code("file_empty", "clip.mp4 has 0 bytes")
 FileEmpty('clip.mp4 has 0 bytes')
@@ -158,6 +159,10 @@ class OutputError(TelltaleError):
     code = "output_failed"
 
 
+class Stopped(TelltaleError):
+    code = "stopped"
+
+
 def _tree(root: type[TelltaleError]) -> dict[str, type[TelltaleError]]:
     found = {root.code: root}
     for child in root.__subclasses__():
@@ -198,6 +203,7 @@ __all__ = [
     "NotAFile",
     "OutOfMemory",
     "OutputError",
+    "Stopped",
     "StoreInvalid",
     "TelltaleError",
     "TooManyPixels",

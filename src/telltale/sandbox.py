@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,15 @@ from typing import IO, Any, Self
 
 from telltale import _wire
 from telltale._wire import Message
-from telltale.errors import DeadlineExceeded, OutOfMemory, TelltaleError, UsageError, WorkerCrashed, error_from_code
+from telltale.errors import (
+    DeadlineExceeded,
+    OutOfMemory,
+    Stopped,
+    TelltaleError,
+    UsageError,
+    WorkerCrashed,
+    error_from_code,
+)
 
 JOBS: Mapping[str, str] = {
     "extract": "telltale.extract:extract_job",
@@ -159,23 +167,28 @@ class Worker:
         """Let the child import what `job` needs, without waiting for it."""
         self._start().result().send(Message("warm", {"job": job}))
 
-    def run(self, job: str, args: Mapping[str, Any], *, deadline_s: float) -> Iterator[Message]:
+    def run(
+        self, job: str, args: Mapping[str, Any], *, deadline_s: float, stop: threading.Event | None = None
+    ) -> Generator[Message, None, None]:
         """Do one job and give what it says, as it says it. `args` are JSON values.
 
-        Raises the `TelltaleError` that the job raised, `DeadlineExceeded`, `OutOfMemory` or `WorkerCrashed`.
+        Raises the `TelltaleError` that the job raised, `DeadlineExceeded`, `OutOfMemory` or `WorkerCrashed`, and
+        `Stopped` once another thread sets `stop`, which kills the child at once.
         Leaving the iteration early kills the child; the next run gets a new one.
         """
         if job not in self._jobs:
             raise UsageError(f"no job is called {job!r}; there are {', '.join(self._jobs)}")
         if self._is_closed or self._is_busy:
             raise UsageError("this worker is closed" if self._is_closed else "this worker is already at work")
-        return self._run(job, args, deadline_s)
+        return self._run(job, args, deadline_s, stop)
 
-    def _run(self, job: str, args: Mapping[str, Any], deadline_s: float) -> Iterator[Message]:
+    def _run(
+        self, job: str, args: Mapping[str, Any], deadline_s: float, stop: threading.Event | None
+    ) -> Generator[Message, None, None]:
         self._is_busy = True
         started_at = time.monotonic()
         child = self._start().result()
-        self._watch = watch = _Watch(child, started_at, deadline_s, self.limits)
+        self._watch = watch = _Watch(child, started_at, deadline_s, self.limits, stop)
         is_clean = False
         try:
             try:
@@ -184,7 +197,7 @@ class Worker:
                 raise self._why_it_ended(child, watch) from None
             while True:
                 message = child.messages.get()
-                if message is None:
+                if message is None or watch.verdict == "stopped":
                     raise self._why_it_ended(child, watch)
                 if message.kind == "say":
                     yield Message(message.data["kind"], message.data["data"], message.arrays)
@@ -210,6 +223,8 @@ class Worker:
             self._watch.ends_at = max(self._watch.ends_at, self._watch.started_at + deadline_s)
 
     def _why_it_ended(self, child: _Child, watch: _Watch) -> TelltaleError:
+        if watch.verdict == "stopped":
+            return Stopped("stopped on request")
         if watch.verdict == "deadline":
             return DeadlineExceeded(
                 f"stopped after {watch.ends_at - watch.started_at:g} s; allow more time with --deadline"
@@ -242,21 +257,31 @@ class Worker:
 
 
 class _Watch:
-    """Kills the child at its deadline or above its memory, also while nobody waits for it."""
+    """Kills the child at its deadline, above its memory or when asked to, also while nobody waits for it."""
 
-    def __init__(self, child: _Child, started_at: float, deadline_s: float, limits: WorkerLimits) -> None:
+    def __init__(
+        self,
+        child: _Child,
+        started_at: float,
+        deadline_s: float,
+        limits: WorkerLimits,
+        stop: threading.Event | None,
+    ) -> None:
         self.verdict = ""
         self.started_at = started_at
         self.ends_at = started_at + deadline_s
         self._child = child
         self._limits = limits
+        self._stop_asked = stop
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def _look(self) -> None:
         while not self._stopped.wait(_WATCH_EVERY_S):
-            if time.monotonic() > self.ends_at:
+            if self._stop_asked is not None and self._stop_asked.is_set():
+                self.verdict = "stopped"
+            elif time.monotonic() > self.ends_at:
                 self.verdict = "deadline"
             elif self._child.resident_bytes() > self._limits.memory_bytes:
                 self.verdict = "memory"

@@ -11,10 +11,11 @@ with Scanner() as scanner:  # one worker and one model for many files
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,7 +26,7 @@ from telltale._text import printable
 from telltale._versions import versions
 from telltale.aggregate import decide
 from telltale.bundle import Bundle, load_bundle
-from telltale.errors import TelltaleError
+from telltale.errors import Stopped, TelltaleError
 from telltale.extract import ExtractRequest, default_deadline_s
 from telltale.faces import DetectorConfig
 from telltale.findings import Findings, Progress
@@ -72,19 +73,32 @@ class Scanner:
             raise
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="score")
 
-    def scan(self, path: str | os.PathLike[str], *, on_progress: Progress | None = None) -> Report:
-        """The report on one file. Whatever is wrong with the file is in the report."""
+    def scan(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        on_progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Report:
+        """The report on one file. Whatever is wrong with the file is in the report.
+
+        Another thread may set `stop`: the worker is then killed and `Stopped` raised.
+        """
         started = time.perf_counter()
         request = self._request(path)
         findings = Findings(self.scorer, self._executor, pictures=self.settings.pictures, on_progress=on_progress)
         report: dict[str, Any]
         try:
             deadline_s = request.deadline_s or default_deadline_s(None)
-            for message in self._worker.run("extract", request.to_json(), deadline_s=deadline_s):
-                findings.take(message)
-                if message.kind == "info" and request.deadline_s is None:
-                    self._worker.extend(default_deadline_s(message.data["duration_s"]))
+            run = self._worker.run("extract", request.to_json(), deadline_s=deadline_s, stop=stop)
+            with closing(run) as messages:
+                for message in messages:
+                    findings.take(message)
+                    if message.kind == "info" and request.deadline_s is None:
+                        self._worker.extend(default_deadline_s(message.data["duration_s"]))
             report = self._decided(findings)
+        except Stopped:
+            raise
         except TelltaleError as error:
             report = _failed(error)
         findings.timings_s["total"] = round(time.perf_counter() - started, 4)
