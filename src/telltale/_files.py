@@ -32,7 +32,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         made.clear()
     except OSError as error:
         shown = visible(str(folder))
-        raise OutputError(f"{shown}: {error.strerror or error}; free some space or choose another --out") from error
+        raise OutputError(f"{shown}: {error.strerror or error}; free some space or choose another folder") from error
     finally:
         for part, _ in staged:
             part.unlink(missing_ok=True)

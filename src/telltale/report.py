@@ -15,28 +15,20 @@ the rest, and everything that came from a file is escaped.
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import functools
-import hashlib
 import html
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
-
+from telltale._files import write_files
+from telltale._html import asset, render
 from telltale._report_chart import PLOT_HEIGHT_PX, PLOT_TOP_PX, y_px
 from telltale._report_index import Summary, count_labels, report_name, summarise, summary_csv
 from telltale._report_page import build_page, jpeg_uri
 from telltale._report_words import LABELS
 from telltale._text import percent, plural, printable, visible
-from telltale.errors import OutputError
 from telltale.types import Report
 
 JSON_NAME = "report.json"
@@ -65,7 +57,14 @@ def _encodable(value: Any) -> Any:
 
 def to_html(report: Report) -> str:
     """One self-contained page, dark and light, for screen and paper."""
-    return _render("report.html.j2", page=build_page(report), script=_asset("report.js"))
+    return render(
+        "report.html.j2",
+        script=asset("report.js"),
+        page=build_page(report),
+        plot_top=PLOT_TOP_PX,
+        plot_height=PLOT_HEIGHT_PX,
+        y_px=y_px,
+    )
 
 
 def to_notebook(report: Report) -> str:
@@ -83,7 +82,7 @@ def write_report(report: Report, out_dir: Path) -> Path:
     Returns that folder. Raises `OutputError` if the disk is full or the folder cannot be written.
     """
     folder = out_dir / report_name(report)
-    _write_all(folder, {HTML_NAME: to_html(report), JSON_NAME: to_json(report) + "\n"})
+    write_files(folder, _encoded({HTML_NAME: to_html(report), JSON_NAME: to_json(report) + "\n"}))
     return folder
 
 
@@ -98,7 +97,7 @@ def write_index(reports: Iterable[Report], out_dir: Path) -> Path:
 def write_summaries(summaries: Sequence[Summary], out_dir: Path) -> Path:
     """`write_index` for reports that were summarised one by one."""
     csv_text = summary_csv(summaries, html_name=HTML_NAME)
-    _write_all(out_dir, {CSV_NAME: csv_text, INDEX_NAME: _index_html(summaries)})
+    write_files(out_dir, _encoded({CSV_NAME: csv_text, INDEX_NAME: _index_html(summaries)}))
     return out_dir / INDEX_NAME
 
 
@@ -117,79 +116,11 @@ def _index_html(summaries: Sequence[Summary]) -> str:
         for one in summaries
     ]
     counts = [(label, LABELS[label].name, n) for label, n in count_labels(summaries).items()]
-    return _render("index.html.j2", rows=rows, counts=counts, total=plural(len(rows), "file"), script="")
+    return render("index.html.j2", rows=rows, counts=counts, total=plural(len(rows), "file"))
 
 
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"plot_top": PLOT_TOP_PX, "plot_height": PLOT_HEIGHT_PX, "y_px": y_px}
-    return environment
-
-
-def _asset(name: str) -> str:
-    return (resources.files("telltale") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _render(template: str, *, script: str, **values: object) -> str:
-    style = _asset("page.css")
-    policy = [
-        "default-src 'none'",
-        f"style-src {_csp_hash(style)}",
-        f"script-src {_csp_hash(script)}" if script else "script-src 'none'",
-        "img-src data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-    ]
-    page = _environment().get_template(template)
-    return page.render(style=style, script=script, policy="; ".join(policy), **values)
-
-
-def _csp_hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-
-def _write_all(folder: Path, files: Mapping[str, str]) -> None:
-    """Write every file under a temporary name, then rename them all: a full disk leaves nothing behind."""
-    is_new = not folder.exists()
-    staged: list[Path] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for text in files.values():
-            staged.append(_stage(folder, text))
-        for part, name in zip(staged, files, strict=True):
-            part.replace(folder / name)
-    except OSError as error:
-        for part in staged:
-            part.unlink(missing_ok=True)
-        if is_new:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise OutputError(
-            f"{visible(str(folder))}: {error.strerror or error}; free some space or choose another folder"
-        ) from error
-
-
-def _stage(folder: Path, text: str) -> Path:
-    handle, name = tempfile.mkstemp(prefix=".telltale-", suffix=".part", dir=folder)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf-8", "backslashreplace"))
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    return part
+def _encoded(files: Mapping[str, str]) -> dict[str, bytes]:
+    return {name: text.encode("utf-8", "backslashreplace") for name, text in files.items()}
 
 
 __all__ = [
