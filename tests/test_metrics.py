@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from telltale import metrics
-from telltale.metrics import HIGHER_IS_BETTER, bootstrap_ci, figures, group_weights, resampled
+from telltale.metrics import HIGHER_IS_BETTER, bootstrap_figures, figures, group_weights, resampled
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="compares with scikit-learn")
 
@@ -52,7 +52,7 @@ def test_figures_are_scikit_learns(levels: int | None) -> None:
 def test_weighted_figures_are_scikit_learns_on_the_same_weights() -> None:
     label, p = scores(120, levels=20)
     group = np.arange(len(p)) // 3
-    weights = group_weights(group, rng=np.random.default_rng(1), n_resamples=7)
+    weights = group_weights(group, rng=np.random.default_rng(1), repeats=7)
     drawn = np.concatenate(list(weights()))
     found = resampled(label, p, weights)
     for row, weight in enumerate(drawn):
@@ -62,7 +62,7 @@ def test_weighted_figures_are_scikit_learns_on_the_same_weights() -> None:
 
 def test_a_group_is_drawn_as_a_whole_and_as_many_groups_as_there_are() -> None:
     group = np.array(["a", "b", "a", "c", "b"])
-    for chunk in group_weights(group, rng=np.random.default_rng(0), n_resamples=50)():
+    for chunk in group_weights(group, rng=np.random.default_rng(0), repeats=50)():
         np.testing.assert_array_equal(chunk[:, 0], chunk[:, 2])
         np.testing.assert_array_equal(chunk[:, 1], chunk[:, 4])
         np.testing.assert_array_equal(chunk[:, [0, 1, 3]].sum(axis=1), 3)
@@ -95,7 +95,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         label = np.repeat(rng.integers(0, 2, 150), 4)
         shared = np.repeat(rng.normal(size=150), 4)
         p = 1 / (1 + np.exp(-(label + 0.8 * shared + 0.6 * rng.normal(size=600))))
-        low, high = bootstrap_ci(label, p, np.repeat(np.arange(150), 4), rng=rng, n_resamples=200)["auc"]
+        low, high = bootstrap_figures(label, p, groups=np.repeat(np.arange(150), 4), rng=rng, repeats=200)["auc"]
         hits += low <= truth <= high
     assert 88 <= hits <= 99
 
@@ -103,14 +103,14 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
 def test_intervals_over_groups_are_wider_than_over_frames() -> None:
     label, p = scores(60)
     label, p = np.repeat(label, 10), np.repeat(p, 10)
-    over_groups = bootstrap_ci(label, p, np.repeat(np.arange(60), 10), rng=np.random.default_rng(0))["auc"]
-    over_frames = bootstrap_ci(label, p, np.arange(600), rng=np.random.default_rng(0))["auc"]
+    over_groups = bootstrap_figures(label, p, groups=np.repeat(np.arange(60), 10), rng=np.random.default_rng(0))["auc"]
+    over_frames = bootstrap_figures(label, p, groups=np.arange(600), rng=np.random.default_rng(0))["auc"]
     assert over_groups[1] - over_groups[0] > 2 * (over_frames[1] - over_frames[0])
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
     label, p = scores()
-    first, second = (bootstrap_ci(label, p, np.arange(400), rng=np.random.default_rng(3)) for _ in range(2))
+    first, second = (bootstrap_figures(label, p, groups=np.arange(400), rng=np.random.default_rng(3)) for _ in range(2))
     assert first == second
 
 
@@ -118,7 +118,7 @@ def test_a_set_of_one_class_has_no_auc_and_still_an_accuracy() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = figures([0, 0, 0], [0.2, 0.7, 0.1])
-        bounds = bootstrap_ci([0, 0, 0], [0.2, 0.7, 0.1], [1, 2, 3], rng=np.random.default_rng(0))
+        bounds = bootstrap_figures([0, 0, 0], [0.2, 0.7, 0.1], groups=[1, 2, 3], rng=np.random.default_rng(0))
     assert found["accuracy"] == pytest.approx(2 / 3)
     for name in ("auc", "ap", "eer", "balanced_accuracy", "tpr_at_1"):
         assert np.isnan(found[name]), name
@@ -129,7 +129,7 @@ def test_a_set_of_one_class_has_no_auc_and_still_an_accuracy() -> None:
 
 def test_one_group_has_no_interval() -> None:
     label, p = scores(20)
-    assert np.isnan(bootstrap_ci(label, p, np.zeros(20), rng=np.random.default_rng(0))["auc"]).all()
+    assert np.isnan(bootstrap_figures(label, p, groups=np.zeros(20), rng=np.random.default_rng(0))["auc"]).all()
 
 
 def test_confusion_and_report_are_scikit_learns() -> None:
@@ -161,3 +161,12 @@ def test_exactly_one_half_is_called_fake() -> None:
 def test_what_is_no_label_or_probability_is_refused(label: list[int], p: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         figures(label, p)
+
+
+def test_the_interval_of_one_figure_is_that_of_all() -> None:
+    label, p = scores(80)
+    one = metrics.bootstrap_ci(metrics.eer, label, p, groups=np.arange(80), rng=np.random.default_rng(5), repeats=50)
+    every = bootstrap_figures(label, p, groups=np.arange(80), rng=np.random.default_rng(5), repeats=50)
+    assert one == every["eer"]
+    with pytest.raises(ValueError, match="must be one of"):
+        metrics.bootstrap_ci(max, label, p, groups=np.arange(80), rng=np.random.default_rng(5))

@@ -6,9 +6,8 @@ interval. Groups are drawn, not faces: the frames of one video are one observati
 >>> label, p_fake = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])
 >>> auc(label, p_fake), accuracy(label, p_fake)
 (0.75, 0.75)
->>> intervals = bootstrap_ci(label, p_fake, np.array(["a", "b", "a", "b"]), rng=np.random.default_rng(0))
->>> sorted(intervals)[:3]
-['accuracy', 'ap', 'auc']
+>>> bootstrap_ci(accuracy, label, p_fake, groups=np.array(["a", "b", "a", "b"]), rng=np.random.default_rng(0))
+(0.5, 1.0)
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ HIGHER_IS_BETTER: Mapping[str, bool] = {
 """Every figure that `figures` gives. `tpr_at_1`: share of fakes found where at most 1 % of reals are called fake."""
 
 N_ECE_BINS = 15
-"""Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017)."""
 
 _CHUNK_ELEMENTS = 1 << 21
 
@@ -65,21 +63,21 @@ def resampled(
 
 
 def group_weights(
-    group: npt.ArrayLike, *, rng: np.random.Generator, n_resamples: int = 1000
+    groups: npt.ArrayLike, *, rng: np.random.Generator, repeats: int = 1000
 ) -> Callable[[], Iterator[Float64Array]]:
     """Resamples of whole groups with replacement: how often each of the n rows is drawn, in chunks of (R, n).
 
     Two calls of what is returned give the same resamples, so that models are compared on the same draws.
     """
-    names, of_row = np.unique(np.asarray(group), return_inverse=True)
+    names, of_row = np.unique(np.asarray(groups), return_inverse=True)
     n_groups, n = len(names), len(of_row)
     seed = int(rng.integers(2**63))
     step = max(1, _CHUNK_ELEMENTS // max(n, n_groups))
 
     def chunks() -> Iterator[Float64Array]:
         draws = np.random.default_rng(seed)
-        for start in range(0, n_resamples, step):
-            n_rows = min(step, n_resamples - start)
+        for start in range(0, repeats, step):
+            n_rows = min(step, repeats - start)
             drawn = draws.integers(0, n_groups, (n_rows, n_groups)) + np.arange(n_rows)[:, None] * n_groups
             counts = np.bincount(drawn.ravel(), minlength=n_rows * n_groups).reshape(n_rows, n_groups)
             yield counts[:, of_row].astype(np.float64)
@@ -87,20 +85,36 @@ def group_weights(
     return chunks
 
 
-def bootstrap_ci(
+def bootstrap_figures(
     label: npt.ArrayLike,
     p_fake: npt.ArrayLike,
-    group: npt.ArrayLike,
     *,
+    groups: npt.ArrayLike,
     rng: np.random.Generator,
-    n_resamples: int = 1000,
+    repeats: int = 1000,
     level: float = 0.95,
 ) -> dict[str, Interval]:
     """Percentile intervals of all figures over resampled groups (n,); NaN where fewer than two groups are there."""
-    if len(np.unique(np.asarray(group))) < 2:
+    if len(np.unique(np.asarray(groups))) < 2:
         return dict.fromkeys(HIGHER_IS_BETTER, (float("nan"), float("nan")))
-    found = resampled(label, p_fake, group_weights(group, rng=rng, n_resamples=n_resamples))
+    found = resampled(label, p_fake, group_weights(groups, rng=rng, repeats=repeats))
     return {name: interval(values, level=level) for name, values in found.items()}
+
+
+def bootstrap_ci(
+    metric: Callable[..., float],
+    label: npt.ArrayLike,
+    p_fake: npt.ArrayLike,
+    *,
+    groups: npt.ArrayLike,
+    rng: np.random.Generator,
+    repeats: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """The interval of one figure; `metric` is `auc`, `accuracy` or another function of this module."""
+    if metric.__name__ not in HIGHER_IS_BETTER:
+        raise ValueError(f"metric must be one of {', '.join(HIGHER_IS_BETTER)}, got {metric.__name__}")
+    return bootstrap_figures(label, p_fake, groups=groups, rng=rng, repeats=repeats, level=level)[metric.__name__]
 
 
 def interval(values: npt.ArrayLike, *, level: float = 0.95) -> Interval:
@@ -128,15 +142,34 @@ def eer(label: npt.ArrayLike, score: npt.ArrayLike) -> float:
     return float(_eer(_curve(label, score, "an equal error rate"))[0])
 
 
-def tpr_at(label: npt.ArrayLike, score: npt.ArrayLike, *, fpr: float) -> float:
+def tpr_at_fpr(label: npt.ArrayLike, score: npt.ArrayLike, *, fpr: float) -> float:
     """Share of fakes found at the lowest threshold with a false-positive rate of at most `fpr`."""
     return float(_tpr_at(_curve(label, score, "a true-positive rate"), fpr)[0])
 
 
-def accuracy(label: npt.ArrayLike, p_fake: npt.ArrayLike, *, threshold: float = 0.5) -> float:
-    """Share of answers that are right when `p_fake >= threshold` is called fake."""
-    truth, p = _checked(label, p_fake)
-    return float(((p >= threshold) == truth).mean())
+def accuracy(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> float:
+    """Share of answers that are right when `p_fake >= 0.5` is called fake."""
+    return figures(label, p_fake)["accuracy"]
+
+
+def balanced_accuracy(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> float:
+    """The mean of the share of reals and the share of fakes that are called right; NaN where a class is missing."""
+    return figures(label, p_fake)["balanced_accuracy"]
+
+
+def log_loss(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> float:
+    """Mean of -ln of the probability given to the truth, kept 2e-16 away from 0 as in scikit-learn."""
+    return figures(label, p_fake)["log_loss"]
+
+
+def brier(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> float:
+    """Mean squared distance between probability and truth (Brier, 1950)."""
+    return figures(label, p_fake)["brier"]
+
+
+def ece(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> float:
+    """Expected calibration error over 15 bins of equal width (Guo et al., ICML 2017)."""
+    return figures(label, p_fake)["ece"]
 
 
 def confusion(label: npt.ArrayLike, p_fake: npt.ArrayLike, *, threshold: float = 0.5) -> tuple[Pair, Pair]:
@@ -305,13 +338,18 @@ __all__ = [
     "accuracy",
     "ap",
     "auc",
+    "balanced_accuracy",
     "bootstrap_ci",
+    "bootstrap_figures",
+    "brier",
     "confusion",
+    "ece",
     "eer",
     "figures",
     "group_weights",
     "interval",
+    "log_loss",
     "report",
     "resampled",
-    "tpr_at",
+    "tpr_at_fpr",
 ]
