@@ -148,8 +148,8 @@ def _look(net: Any, size: int, batch: int, pictures: Sequence[Shrunk], boxes: Se
         for start in range(0, len(patches), batch)
     ]
     joined = np.concatenate(outs) if outs else np.empty((0, 15), np.float32)
-    ends = np.cumsum([len(found) for found in boxes])[:-1]
-    return np.split(joined, ends)
+    ends = np.cumsum([len(found) for found in boxes])
+    return np.split(joined, ends)[:-1]
 
 
 def _patch(rgb: RgbImage, box: Float32Array, size: int) -> npt.NDArray[Any]:
