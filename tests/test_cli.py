@@ -347,3 +347,44 @@ def test_models_list_names_what_is_shipped() -> None:
     code, out, _ = run("models", "list")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == shipped_names()
+
+
+# train
+
+
+def test_train_names_the_install_command_where_torch_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert run("train", "faces", "--out", "run") == (
+        2,
+        "",
+        "telltale: missing_extra: torch is not installed, and this needs it: pip install 'telltale[train]'\n",
+    )
+
+
+def test_train_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, bundle: Callable[[], Path]) -> None:
+    for module in ("torch", "lightning", "timm"):
+        pytest.importorskip(module, reason="trains")
+    import telltale.train
+    from telltale.bundle import load_bundle
+
+    seen: dict[str, Any] = {}
+
+    def fit(faces: list[str], **options: Any) -> object:
+        seen.update(options, faces=faces)
+        return load_bundle(bundle())
+
+    monkeypatch.setattr(telltale.train, "train", fit)
+    given = ("--recipe", "r.yaml", "--set", "seed=7", "--set", "x=1", "--weights", "none", "--resume")
+    code, out, _ = run("train", "a", "b", "--out", "run", *given)
+    assert code == 0
+    assert "redness" in out
+    assert seen == {
+        "faces": ["a", "b"],
+        "recipe": "r.yaml",
+        "out": Path("run"),
+        "weights": "none",
+        "overrides": ["seed=7", "x=1"],
+        "workers": 1,
+        "threads": None,
+        "resume": True,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def _units() -> dict[str, list[Path]]:
     return units
 
 
+@functools.cache
 def _imported(path: Path, *, also_in_functions: bool) -> set[str]:
     """Full names of what a file imports; what only type checkers see is left out."""
     found: set[str] = set()
@@ -51,6 +53,7 @@ def _imported(path: Path, *, also_in_functions: bool) -> set[str]:
     return found
 
 
+@functools.cache
 def _graph(*, also_in_functions: bool) -> dict[str, set[str]]:
     """Unit -> the units of this package that it imports."""
     units = _units()
@@ -91,7 +94,9 @@ def test_scanning_knows_neither_models_nor_training() -> None:
 def test_scanning_never_names_torch() -> None:
     units = _units()
     reach = {"scan", *_reach(_graph(also_in_functions=True), "scan")}
-    names = {name.split(".")[0] for unit in reach for path in units[unit] for name in _imported(path, also_in_functions=True)}
+    names = {
+        name.split(".")[0] for unit in reach for path in units[unit] for name in _imported(path, also_in_functions=True)
+    }
     assert not names & {"torch", "torchvision", "timm", "lightning", "sklearn", "matplotlib"}
 
 

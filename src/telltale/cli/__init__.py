@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from telltale.cli import models, scan
+from telltale.cli import models, scan, train
 
 app = typer.Typer(
     name="telltale",
@@ -27,6 +27,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 every input got a verdict or an abstention, 2 usage, 3 at least one input failed.",
 )
 app.command()(scan.scan)
+app.command()(train.train)
 app.add_typer(models.app, name="models")
 
 

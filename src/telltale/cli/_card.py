@@ -12,8 +12,8 @@ from telltale._text import percent, visible
 from telltale.bundle import Bundle, ModelCard
 
 
-def print_card(bundle: Bundle, console: Console) -> None:
-    card = bundle.card
+def print_card(bundle: Bundle) -> None:
+    console, card = Console(), bundle.card
     console.print(Text(card.name, style="bold"), Text(visible(card.description)))
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)

@@ -27,8 +27,6 @@ def list_models() -> None:
 @told
 def show(name: _Name, json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False) -> None:
     """Print a model's card: what it wants, what it was trained on, what it is worth, where it ends."""
-    from rich.console import Console
-
     from telltale.bundle import load_bundle
     from telltale.cli._card import print_card
 
@@ -36,7 +34,7 @@ def show(name: _Name, json: Annotated[bool, typer.Option("--json", help="Print t
     if json:
         typer.echo(bundle.card.model_dump_json())
     else:
-        print_card(bundle, Console())
+        print_card(bundle)
 
 
 @app.command()

@@ -1,0 +1,57 @@
+"""`telltale train`: faces in, a bundle out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from telltale.cli._errors import say, told
+
+_NEEDED = ("torch", "torchvision", "timm", "lightning", "onnx", "yaml", "sklearn")
+
+
+@told
+def train(
+    faces: Annotated[
+        list[str], typer.Argument(metavar="FACES", help="Folders of face crops with their labels, or tables of faces.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints go here, and the model into DIR/bundle.")],
+    recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="The training protocol.")] = "mobilenetv2",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as in --set stages.0.lr=1e-4. Repeatable."),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(metavar="FILE|hub|none", help="Where the network begins: a file, timm's weights, or nothing.")
+    ] = "hub",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")] = False,
+    workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load and augment faces.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads that compute.", show_default="one a core")
+    ] = None,
+) -> None:
+    """Train a model on labelled faces. The figures that count are of people it never saw."""
+    from telltale.errors import require
+
+    for module in _NEEDED:
+        require(module, "train")
+    from telltale.cli._card import print_card
+    from telltale.train import train as fit
+
+    bundle = fit(
+        faces,
+        recipe=recipe,
+        out=out,
+        weights=weights,
+        overrides=set_ or (),
+        workers=workers,
+        threads=threads,
+        resume=resume,
+    )
+    print_card(bundle)
+    say(f"Model: {bundle.path}")
+
+
+__all__ = ["train"]
