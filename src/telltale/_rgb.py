@@ -1,6 +1,9 @@
-"""From a decoded frame to RGB as a player shows it: colours, rotation, transparency, interlacing.
+"""From a decoded frame to RGB as a player shows it: colours, HDR, transparency, interlacing, rotation.
 
-Only the frames that were sampled come here.
+Only frames that were sampled come here. The sample aspect ratio is not applied: pixels stay as coded.
+
+>>> composite(np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)).tolist()
+[[[10, 20, 30], [255, 255, 255]]]
 """
 
 from __future__ import annotations
@@ -9,37 +12,49 @@ import math
 import struct
 from typing import cast
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from telltale.types import Code, RgbImage
+from telltale._hdr import HLG, PQ, tone_map
+from telltale.types import Code, Int32Array, RgbImage
 
 _BACKGROUND = 255
 """Transparent parts become white, as on a web page."""
-_BT709, _BT601, _SMPTE240M, _BT2020 = 1, 5, 7, 9
-_MATRIX_OF_COLORSPACE = {1: _BT709, 4: 4, 5: _BT601, 6: _BT601, 7: _SMPTE240M, 9: _BT2020, 10: _BT2020}
-_PQ, _HLG = 16, 18
+_BT709, _FCC, _BT601, _SMPTE240M, _BT2020 = 1, 4, 5, 7, 9
+_SWS_MATRIX = {1: _BT709, 4: _FCC, 5: _BT601, 6: _BT601, 7: _SMPTE240M, 9: _BT2020, 10: _BT2020}
+"""AVColorSpace (H.273) to swscale's own numbers."""
+_NO_MATRIX = (0, 8, 14)
+"""RGB, YCgCo and ICtCp: swscale knows by itself, or refuses."""
+_COMBED_FRAC = 0.002
+"""Share of pixels that must show the teeth of a comb, beyond twice those that any texture shows."""
+_COMB_STEP = 400
+"""Product of two opposite steps between lines, in grey levels squared, that counts as a tooth (20 x 20)."""
 
 
 class Converter:
     """Turns frames of one stream into RGB; `codes` says what had to be done to them."""
 
-    def __init__(self, *, max_side_px: int | None = None, n_threads: int = 0) -> None:
+    def __init__(self, *, max_side_px: int | None = None) -> None:
         self.codes: set[Code] = set()
         self._max_side_px = max_side_px
-        self._n_threads = n_threads
         self._reformatter = VideoReformatter()
 
     def to_rgb(self, frame: VideoFrame) -> RgbImage:
-        """uint8 (H, W, 3), as displayed. Sample aspect ratio is not applied: pixels stay as they were coded."""
-        width, height = self._size(frame.width, frame.height)
-        if frame.color_trc in (_PQ, _HLG):
-            self.codes.add(Code.HDR_NOT_TONE_MAPPED)
-        if frame.interlaced_frame:
-            self.codes.add(Code.INTERLACED)
+        """uint8 (H, W, 3), as displayed."""
+        if frame.color_trc in (PQ, HLG):
+            rgb = self._tone_mapped(frame)
+        elif frame.interlaced_frame:
+            rgb = self._progressive(self._converted(frame, frame.width, frame.height))
+        else:
+            rgb = self._converted(frame, *self._size(frame.width, frame.height))
+        return turn(self.shrunk(rgb), *turn_of(frame))
+
+    def _converted(self, frame: VideoFrame, width: int, height: int) -> RgbImage:
         has_alpha = any(component.is_alpha for component in frame.format.components)
         converted = self._reformatter.reformat(
             frame,
@@ -47,14 +62,27 @@ class Converter:
             height=height,
             format="rgba" if has_alpha else "rgb24",
             src_colorspace=_matrix(frame),
-            interpolation=Interpolation.AREA if width < frame.width else Interpolation.BILINEAR,
-            threads=self._n_threads,
+            interpolation=_scaling(frame, width),
+            threads=1,
         )
-        rgb = cast(RgbImage, converted.to_ndarray())
-        if has_alpha:
-            self.codes.add(Code.ALPHA_COMPOSITED)
-            rgb = composite(rgb)
-        return turn(rgb, *turn_of(frame))
+        pixels = cast(RgbImage, converted.to_ndarray())
+        if not has_alpha:
+            return pixels
+        self.codes.add(Code.ALPHA_COMPOSITED)
+        return composite(pixels)
+
+    def _tone_mapped(self, frame: VideoFrame) -> RgbImage:
+        self.codes.add(Code.HDR_TONE_MAPPED)
+        width, height = self._size(frame.width, frame.height)
+        matrix = None if frame.format.is_rgb else _BT2020
+        deep = self._reformatter.reformat(
+            frame, width, height, "rgb48le", src_colorspace=matrix, interpolation=_scaling(frame, width), threads=1
+        )
+        return tone_map(cast(npt.NDArray[np.uint16], deep.to_ndarray()), frame.color_trc)
+
+    def _progressive(self, rgb: RgbImage) -> RgbImage:
+        self.codes.add(Code.INTERLACED)
+        return one_field(rgb) if is_combed(rgb) else rgb
 
     def _size(self, width: int, height: int) -> tuple[int, int]:
         longer = max(width, height)
@@ -63,19 +91,54 @@ class Converter:
         scale = self._max_side_px / longer
         return max(1, round(width * scale)), max(1, round(height * scale))
 
+    def shrunk(self, rgb: RgbImage) -> RgbImage:
+        """The picture, made smaller where its longer side is above the limit."""
+        height, width = rgb.shape[:2]
+        size = self._size(width, height)
+        return rgb if size == (width, height) else cast(RgbImage, cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+
 
 def composite(rgba: RgbImage) -> RgbImage:
-    """RGBA uint8 (H, W, 4) over white, uint8 (H, W, 3)."""
+    """RGBA uint8 (H, W, 4) over white: uint8 (H, W, 3)."""
     alpha = rgba[..., 3:].astype(np.uint16)
-    return ((rgba[..., :3] * alpha + _BACKGROUND * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return cast(RgbImage, ((rgba[..., :3] * alpha + _BACKGROUND * (255 - alpha) + 127) // 255).astype(np.uint8))
+
+
+def is_combed(rgb: RgbImage) -> bool:
+    """Whether two moments are woven into the picture. Many files are marked interlaced and are not.
+
+    A tooth is a pixel that differs from those above and below strongly and the same way. Texture shows as many
+    between lines of the same parity, which belong to one moment; woven moments show them between neighbours.
+    """
+    green = rgb[..., 1].astype(np.int32)
+    return len(green) > 4 and _teeth(green, 1) > 2 * _teeth(green, 2) + _COMBED_FRAC
+
+
+def _teeth(green: Int32Array, step: int) -> float:
+    above, here, below = green[: -2 * step], green[step:-step], green[2 * step :]
+    return float(((here - above) * (here - below) > _COMB_STEP).mean())
+
+
+def one_field(rgb: RgbImage) -> RgbImage:
+    """The even lines, and between them their mean: one moment of an interlaced frame."""
+    out = rgb.copy()
+    above, below = rgb[0:-2:2].astype(np.uint16), rgb[2::2].astype(np.uint16)
+    out[1 : 2 * len(below) : 2] = (above[: len(below)] + below + 1) // 2
+    if len(rgb) % 2 == 0:
+        out[-1] = rgb[-2]
+    return out
+
+
+def _scaling(frame: VideoFrame, width: int) -> Interpolation:
+    return Interpolation.AREA if width < frame.width else Interpolation.BILINEAR
 
 
 def _matrix(frame: VideoFrame) -> int | None:
-    """What turns this frame's YUV into RGB. Untagged: by size, as players do (BT.709 for HD)."""
-    if frame.format.is_rgb or frame.colorspace in (0, 8, 14):
+    """What turns this frame's YUV into RGB. Where it is not said: by size, as players do (BT.709 for HD)."""
+    if frame.format.is_rgb or frame.colorspace in _NO_MATRIX:
         return None
     by_size = _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
-    return _MATRIX_OF_COLORSPACE.get(frame.colorspace, by_size)
+    return _SWS_MATRIX.get(frame.colorspace, by_size)
 
 
 def turn_of(frame: VideoFrame) -> tuple[int, bool]:
@@ -96,10 +159,11 @@ def turn_of(frame: VideoFrame) -> tuple[int, bool]:
 def turn(rgb: RgbImage, clockwise_deg: int, is_mirrored: bool) -> RgbImage:
     """The picture mirrored left to right if asked, then turned."""
     if is_mirrored:
-        rgb = rgb[:, ::-1]
-    if clockwise_deg:
-        rgb = np.rot90(rgb, -clockwise_deg // 90)
-    return np.ascontiguousarray(rgb)
+        rgb = cast(RgbImage, cv2.flip(rgb, 1))
+    if not clockwise_deg:
+        return rgb
+    codes = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+    return cast(RgbImage, cv2.rotate(rgb, codes[clockwise_deg]))
 
 
-__all__ = ["Converter", "composite", "turn", "turn_of"]
+__all__ = ["Converter", "composite", "is_combed", "one_field", "turn", "turn_of"]

@@ -1,20 +1,22 @@
 """Opening a file that may be hostile: what it is comes from its first bytes, and only that one file is ever read.
 
 The file is opened once, found to be a regular file, and that descriptor is what everything else reads, so
-a name can be neither an address (`http:..`), a pattern (`secret%03d.png`) nor exchanged for a pipe meanwhile.
+a name can be neither an address (`http:..`) nor a pattern (`secret%03d.png`), nor become a pipe meanwhile.
 
 >>> sniff(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(100))
-'PNG picture'
+'a PNG picture'
 >>> sniff(b"#EXTM3U\\nhttp://example.org/")
 Traceback (most recent call last):
-telltale.errors.UnsupportedContainer: this is an HLS playlist (a list of other files), not a video; ...
+telltale.errors.UnsupportedContainer: this is an HLS playlist, a list of other files; give the video itself
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,15 +33,27 @@ from telltale.errors import (
 )
 
 _HEAD_BYTES = 4096
+_BLOCK_BYTES = 1 << 20
 
 _PICTURES = {
-    "JPEG picture": rb"\xff\xd8\xff",
-    "PNG picture": rb"\x89PNG\r\n\x1a\n",
-    "WebP picture": rb"RIFF....WEBP",
-    "GIF picture": rb"GIF8[79]a",
-    "BMP picture": rb"BM....\x00\x00\x00\x00....[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00",
+    "a JPEG picture": rb"\xff\xd8\xff",
+    "a PNG picture": rb"\x89PNG\r\n\x1a\n",
+    "a WebP picture": rb"RIFF....WEBP",
+    "a GIF picture": rb"GIF8[79]a",
+    "a BMP picture": rb"BM....\x00\x00\x00\x00....[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00",
+    "an AVIF picture": rb"....ftypavif",
 }
-_STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
+_VIDEOS = {
+    "an MP4 video": rb"....(?:ftyp|moov|mdat|free|skip|wide|pnot)",
+    "a Matroska video": rb"\x1a\x45\xdf\xa3",
+    "an AVI video": rb"RIFF....AVI ",
+    "an FLV video": rb"FLV\x01",
+    "a Windows Media video": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+    "an Ogg video": rb"OggS",
+    "an MPEG program stream": rb"\x00\x00\x01\xba",
+    "an MPEG transport stream": rb"\x47.{187}\x47",
+}
+_STILL_HEIC = re.compile(rb"....ftyp(?:heic|heix|heim|heis|mif1)", re.DOTALL)
 _PLAYLISTS = {
     "an HLS playlist": rb"#EXTM3U",
     "an FFmpeg concat list": rb"ffconcat\s",
@@ -63,71 +77,77 @@ _OTHERS = {
     "a Photoshop picture": rb"8BPS",
     "a JPEG XL picture": rb"\xff\x0a|\x00\x00\x00\x0cJXL ",
     "a JPEG 2000 picture": rb"\x00\x00\x00\x0cjP  ",
-    "an icon": rb"\x00\x00\x01\x00[\x01-\x20]\x00",
     "a program": rb"MZ.{58}|\x7fELF",
 }
-_PICTURE_RULES = {name: re.compile(rule, re.DOTALL) for name, rule in _PICTURES.items()}
-_TEXT_RULES = {name: re.compile(rb"\s*(?:" + rule + rb")", re.I) for name, rule in _PLAYLISTS.items()}
-_OTHER_RULES = {name: re.compile(rb"\s*(?:" + rule + rb")", re.I | re.DOTALL) for name, rule in _OTHERS.items()}
+_PICTURE_RULES, _VIDEO_RULES = (
+    {name: re.compile(rule, re.DOTALL) for name, rule in rules.items()} for rules in (_PICTURES, _VIDEOS)
+)
+_PLAYLIST_RULES, _OTHER_RULES = (
+    {name: re.compile(rb"\s*(?:" + rule + rb")", re.IGNORECASE | re.DOTALL) for name, rule in rules.items()}
+    for rules in (_PLAYLISTS, _OTHERS)
+)
+UNKNOWN = "unknown"
 
 
 def sniff(head: bytes) -> str:
-    """What the first bytes of a file say it is: "PNG picture" and so on, or "video" for everything that a
-    demuxer should look at. Raises the `InputError` for what is known to be neither."""
-    for name, rule in _PICTURE_RULES.items():
-        if rule.match(head):
-            return name
-    if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
-        kind = "AVIF" if head[8:12] == b"avif" else "HEIC"
-        raise UnsupportedCodec(
-            f"this is a still picture in {kind} format, which is not read here; save it as JPEG or PNG"
-        )
+    """What the first bytes of a file say it is: "a PNG picture", "an MP4 video" .., or `UNKNOWN`, which a demuxer
+    may still make something of. Raises `InputError` for what is known to be neither video nor picture."""
     text = head.removeprefix(b"\xef\xbb\xbf")
-    for name, rule in _TEXT_RULES.items():
-        if rule.match(text):
-            raise UnsupportedContainer(f"this is {name} (a list of other files), not a video; give the video itself")
-    for name, rule in _OTHER_RULES.items():
-        if rule.match(text):
-            raise UnsupportedContainer(
-                f"this is {name}, not a video; give a video (MP4, MKV, AVI ..) or a JPEG or PNG picture"
-            )
-    return "video"
+    for name in _matching(_PLAYLIST_RULES, text):
+        raise UnsupportedContainer(f"this is {name}, a list of other files; give the video itself")
+    if _STILL_HEIC.match(head):
+        raise UnsupportedCodec("this is a HEIC still picture, which is not read here; save it as JPEG or PNG")
+    for name in (*_matching(_PICTURE_RULES, head), *_matching(_VIDEO_RULES, head)):
+        return name
+    for name in _matching(_OTHER_RULES, text):
+        raise UnsupportedContainer(f"this is {name}; give a video (MP4, MKV, AVI ..) or a JPEG or PNG picture")
+    return UNKNOWN
+
+
+def _matching(rules: dict[str, re.Pattern[bytes]], head: bytes) -> list[str]:
+    return [name for name, rule in rules.items() if rule.match(head)]
 
 
 class Source:
     """A regular file, opened for reading by descriptor. Closed when left as a context manager."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
-        self.fd = -1
-        self.fd, self.size_bytes = _open_regular(self.path)
+    def __init__(self, path: str | bytes | os.PathLike[str]) -> None:
+        self.path = os.fsdecode(path)
+        self.name = printable(self.path)
+        self._fd, self.size_bytes = _open_regular(self.path)
         try:
             if self.size_bytes == 0:
-                raise FileEmpty(f"{printable(self.path)} has 0 bytes; it was perhaps not copied to the end")
-            self.head = _read_at_start(self.fd, self.path)
+                raise FileEmpty(f"{self.name} has 0 bytes; it was perhaps not copied to the end")
             self.kind = self._kind()
         except BaseException:
             self.close()
             raise
 
     def _kind(self) -> str:
-        if not any(self.head) and _only_zeros(self.readable):
-            raise CorruptFile(f"{printable(self.path)} holds nothing but zero bytes; copy it again from where it came")
         try:
-            return sniff(self.head)
+            head = os.read(self._fd, _HEAD_BYTES)
+            if _is_zeros(head) and _is_zeros(_start_of(self.readable)):
+                raise CorruptFile("there is nothing but zero bytes in it; copy it again from where it came")
+            return sniff(head)
+        except OSError as error:
+            raise FileUnreadable(f"{self.name} cannot be read ({error.strerror}); check the disk") from None
         except InputError as error:
-            raise type(error)(f"{printable(self.path)}: {error}") from None
+            raise type(error)(f"{self.name}: {error}") from None
 
     @property
     def readable(self) -> str:
         """A path to open: the descriptor's, where the system names descriptors, else the absolute one."""
-        by_descriptor = f"/proc/self/fd/{self.fd}"
+        by_descriptor = f"/proc/self/fd/{self._fd}"
         return by_descriptor if Path("/proc/self/fd").exists() else str(Path(self.path).absolute())
 
+    @property
+    def is_picture(self) -> bool:
+        return self.kind in _PICTURES
+
     def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +156,42 @@ class Source:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class FileHash:
+    """A file's SHA-256, computed in a thread of its own; hashing lets other threads run."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._digest = hashlib.sha256()
+        self._error: OSError | None = None
+        self._is_cancelled = False
+        self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            with self._file:
+                while not self._is_cancelled and (block := self._file.read(_BLOCK_BYTES)):
+                    self._digest.update(block)
+        except OSError as error:
+            self._error = error
+
+    @property
+    def is_done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def result(self) -> str:
+        """Waits for it. Raises `FileUnreadable` where the disk fails half-way."""
+        self._thread.join()
+        if self._error is not None:
+            raise FileUnreadable(f"the file cannot be read to its end ({self._error.strerror}); check the disk")
+        return self._digest.hexdigest()
+
+    def cancel(self) -> None:
+        """Stop soon; nobody will ask."""
+        self._is_cancelled = True
+        self._thread.join()
 
 
 def printable(path: str) -> str:
@@ -149,50 +205,45 @@ def printable(path: str) -> str:
 
 
 def _open_regular(path: str) -> tuple[int, int]:
+    """Descriptor and size. Looks before opening: opening a pipe waits, opening a device may do something."""
     name = printable(path)
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        mode = Path(path).stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise NotAFile(f"{name} is {_kind_of(mode)}, not a file; give a video or picture file")
-        fd = os.open(path, flags)
+        _expect_regular(name, Path(path).stat().st_mode)
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         raise FileMissing(f"{name} does not exist; check the spelling and the folder") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise FileUnreadable(f"{name} cannot be opened ({reason}); check its permissions") from None
+        raise FileUnreadable(f"{name} cannot be opened ({reason}); check its name and permissions") from None
     found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
+    try:
+        _expect_regular(name, found.st_mode)
+    except NotAFile:
         os.close(fd)
-        raise NotAFile(f"{name} is {_kind_of(found.st_mode)}, not a file; give a video or picture file")
+        raise
     return fd, found.st_size
 
 
-def _kind_of(mode: int) -> str:
-    for test, kind in (
-        (stat.S_ISDIR, "a folder"),
-        (stat.S_ISFIFO, "a named pipe"),
-        (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISCHR, "a device"),
-        (stat.S_ISBLK, "a device"),
-    ):
-        if test(mode):
-            return kind
-    return "something else"
+def _expect_regular(name: str, mode: int) -> None:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    if not stat.S_ISREG(mode):
+        kind = kinds.get(stat.S_IFMT(mode), "something else")
+        raise NotAFile(f"{name} is {kind}, not a file; give a video or picture file")
 
 
-def _read_at_start(fd: int, path: str) -> bytes:
-    try:
-        os.lseek(fd, 0, os.SEEK_SET)
-        return os.read(fd, _HEAD_BYTES)
-    except OSError as error:
-        raise FileUnreadable(f"{printable(path)} cannot be read ({error.strerror}); check the disk") from None
-
-
-def _only_zeros(path: str) -> bool:
+def _start_of(path: str) -> bytes:
     with Path(path).open("rb") as file:
-        start = file.read(1 << 20)
-    return start.count(0) == len(start)
+        return file.read(_BLOCK_BYTES)
 
 
-__all__ = ["Source", "printable", "sniff"]
+def _is_zeros(data: bytes) -> bool:
+    return data.count(0) == len(data)
+
+
+__all__ = ["UNKNOWN", "FileHash", "Source", "printable", "sniff"]

@@ -1,98 +1,126 @@
-"""Still and animated pictures, read with Pillow as the frames of a video: JPEG, PNG, WebP, GIF and BMP.
+"""Still and animated pictures, read with Pillow: JPEG, PNG, WebP, GIF, BMP, and AVIF where Pillow has its decoder.
 
-    with open_picture(source, plan, limits) as reader: ...    # see telltale.video.open_video
+Orientation from EXIF is applied, transparent parts become white, and the number of pixels is checked before
+any is decoded. Colour profiles are not applied.
 
-Orientation from EXIF is applied; transparent parts become white; the number of pixels is checked before
-any is decoded.
+    with Source("portrait.jpg") as source, Picture(source, max_pixels=36_000_000) as picture:
+        picture.rgb(0).shape
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
-from telltale._source import Source, printable
-from telltale.errors import CorruptFile, TooManyPixels
-from telltale.types import Code, RgbImage
+from telltale._rgb import composite
+from telltale._source import Source
+from telltale.errors import CorruptFile, OutOfMemory, TooManyPixels, UnsupportedCodec
+from telltale.types import Code, Float64Array, RgbImage
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as PilImage
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-_DEFAULT_FRAME_S = 0.1
-"""What browsers show a GIF frame for when it asks for 0 or 10 ms."""
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+_FRAME_S = 0.1
+"""What browsers show a GIF frame for when it asks for 10 ms or less."""
+_DAMAGE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, IndexError, KeyError, EOFError, OverflowError)
+"""What comes out of Pillow on damaged files."""
+_FIRST_TURNED = 5
+"""EXIF orientations from here on swap width and height."""
 
 
 class Picture:
-    """One picture file. `width_px` and `height_px` are as displayed."""
+    """One picture file, closed when left as a context manager."""
 
     def __init__(self, source: Source, *, max_pixels: int) -> None:
-        from PIL import Image, UnidentifiedImageError
-
-        self._name = printable(source.path)
-        self._file = open(source.readable, "rb")  # noqa: SIM115, PTH123 - closed in close()
+        self._source = source
+        self._most = f"{max_pixels / 1e6:g} million pixels"
+        if source.kind == "an AVIF picture" and not features.check("avif"):
+            raise UnsupportedCodec(f"{source.name} is an AVIF picture, which this Pillow cannot read; save it as JPEG")
+        self._file = Path(source.readable).open("rb")  # noqa: SIM115 - closed in close()
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._image = Image.open(self._file, formats=FORMATS)
-        except Image.DecompressionBombError:
+            self._image = self._open(max_pixels)
+            self.n_frames = 1 if self.format == "mpo" else int(getattr(self._image, "n_frames", 1))
+            self.width_px, self.height_px = self._displayed()
+        except _DAMAGE as error:
             self._file.close()
-            raise TooManyPixels(f"{self._name} has far more than {max_pixels / 1e6:.0f} million pixels") from None
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, IndexError, KeyError) as error:
+            raise self._damaged(error) from None
+        except BaseException:
             self._file.close()
-            raise CorruptFile(f"{self._name} begins like a {source.kind} but is damaged ({error})") from None
-        width, height = self._image.size
-        if width * height > max_pixels:
-            self.close()
-            raise TooManyPixels(
-                f"{self._name} is {width}x{height}, more than {max_pixels / 1e6:.0f} million pixels; make it smaller"
-            )
-        self.format = self._image.format or "unknown"
-        is_turned = self._image.getexif().get(0x0112, 1) >= 5
-        self.width_px, self.height_px = (height, width) if is_turned else (width, height)
-        n_frames = getattr(self._image, "n_frames", 1)
-        self.n_frames = 1 if self.format == "MPO" else int(n_frames)
+            raise
         self.codes: set[Code] = set()
 
-    def times_s(self) -> Iterator[float]:
-        """When each frame is shown."""
-        time_s = 0.0
-        for index in range(self.n_frames):
-            self._image.seek(index)
-            yield time_s
-            shown_s = self._image.info.get("duration", 0) / 1000
-            time_s += shown_s if shown_s > 0.01 else _DEFAULT_FRAME_S
+    def _open(self, max_pixels: int) -> Image.Image:
+        too_many = f"has more than {self._most}; make it smaller"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of decompression bombs: the limit below is stricter
+                image = Image.open(self._file, formats=_FORMATS)
+        except Image.DecompressionBombError:
+            raise TooManyPixels(f"{self._source.name} {too_many}") from None
+        if image.width * image.height > max_pixels:
+            raise TooManyPixels(f"{self._source.name} is {image.width}x{image.height} and {too_many}")
+        return image
+
+    @property
+    def format(self) -> str:
+        """In small letters: jpeg, png .."""
+        return (self._image.format or "unknown").lower()
+
+    def _displayed(self) -> tuple[int, int]:
+        width, height = self._image.size
+        is_turned = self._image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
+        return (height, width) if is_turned else (width, height)
+
+    def times_s(self) -> Float64Array:
+        """float64 (n_frames,): when each frame is shown."""
+        shown_s = []
+        try:
+            for index in range(self.n_frames - 1):
+                self._image.seek(index)
+                asked_s = float(self._image.info.get("duration", 0)) / 1000
+                shown_s.append(asked_s if asked_s > 0.01 else _FRAME_S)
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+        return np.concatenate([[0.0], np.cumsum(shown_s)])
 
     def rgb(self, index: int) -> RgbImage:
-        """uint8 (H, W, 3)."""
-        from PIL import ImageOps
-
+        """uint8 (H, W, 3). Raises `CorruptFile` where the picture is damaged or cut off, `OutOfMemory`."""
         try:
             self._image.seek(index)
-            image = ImageOps.exif_transpose(self._image)
-            return self._to_rgb(image)
-        except (OSError, ValueError, SyntaxError, IndexError, KeyError, EOFError) as error:
-            raise CorruptFile(
-                f"{self._name} is damaged or cut off ({error}); copy it again from where it came"
-            ) from None
+            return self._to_rgb(ImageOps.exif_transpose(self._image))
+        except MemoryError:
+            raise OutOfMemory(f"{self._source.name} asks for more memory than it may have; make it smaller") from None
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
 
-    def _to_rgb(self, image: PilImage) -> RgbImage:
-        if image.mode.startswith("I;16") or image.mode == "I":
+    def _to_rgb(self, image: Image.Image) -> RgbImage:
+        if image.mode.startswith("I"):  # 16 bits; Pillow would clip at 255
             grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
             return np.repeat(grey[..., None], 3, axis=2)
         if image.has_transparency_data:
             self.codes.add(Code.ALPHA_COMPOSITED)
-            from telltale._rgb import composite
-
             return composite(np.asarray(image.convert("RGBA")))
         return np.array(image.convert("RGB"))
+
+    def _damaged(self, error: Exception) -> CorruptFile:
+        reason = str(error).replace(repr(self._file), "the file")
+        kind = self._source.kind
+        return CorruptFile(f"{self._source.name} is {kind} that is damaged or cut off ({reason}); copy it again")
 
     def close(self) -> None:
         self._image.close()
         self._file.close()
 
+    def __enter__(self) -> Self:
+        return self
 
-__all__ = ["FORMATS", "Picture"]
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+__all__ = ["Picture"]

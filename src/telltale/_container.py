@@ -1,0 +1,279 @@
+"""A video file opened with PyAV: the right stream, and its packets read once without decoding.
+
+FFmpeg is given a whitelist of containers and one protocol, `file`; the tests check what these do, because an
+option whose name it does not know is ignored without a word.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+import av.error
+import av.logging
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+from telltale import _timestamps
+from telltale._source import UNKNOWN, Source
+from telltale._timestamps import NO_PTS, Timeline
+from telltale.errors import (
+    CorruptFile,
+    InputError,
+    NoFrames,
+    NoVideoStream,
+    OutOfMemory,
+    TooManyPixels,
+    TooManyStreams,
+    UnsupportedCodec,
+    UnsupportedContainer,
+)
+
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,asf,ogg,mxf,dv,nut,ivf,obu,"
+    "h264,hevc,vvc,m4v,h263,mjpeg,wav,mp3,flac,aac"
+)
+"""FFmpeg's names. Sound alone is let in to be told from junk. None of them opens a second file."""
+DAMAGE = (av.error.FFmpegError, UnicodeDecodeError, IndexError, ValueError, OverflowError)
+"""What was seen to come out of PyAV on damaged files; not only its own errors."""
+NO_MEMORY = (MemoryError, av.error.MemoryError)
+_MAX_RESTARTS = 100
+"""Times that reading goes on after a packet that could not be read."""
+_DECLARING = ("matroska,webm", "flv", "live_flv")
+_SHORT_BY_S, _SHORT_BY_FRAC = 0.5, 0.03
+"""A video that ends this much before its declared duration was cut off; sound often ends a little later."""
+_REORDER_SLACK = 64
+"""Packets read beyond the last one needed, for those that come late."""
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What a file may ask for before it is refused."""
+
+    max_pixels: int = 36_000_000
+    """Pixels of one frame."""
+    max_streams: int = 64
+
+
+@dataclass
+class Scan:
+    """The packets of one stream, in decoding order."""
+
+    pts: array[int] = field(default_factory=lambda: array("q"))
+    ends_broken: bool = False
+    """The last packet is incomplete: the file was cut off."""
+    is_complete: bool = True
+    """The file was read to its end."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a file that was cut off has lost."""
+
+    n_frames: int
+    """Known to be missing; 0 where only the time tells."""
+    frac_present: float | None
+    """None where nothing tells how long it was."""
+
+
+def open_container(source: Source, limits: DecodeLimits) -> InputContainer:
+    """Open and identify, decoding nothing. Raises `InputError` or `OutOfMemory`."""
+    av.logging.set_level(None)
+    av.logging.set_libav_level(av.logging.PANIC)
+    try:
+        container = av.open(
+            "file:" + source.readable,
+            options={
+                "protocol_whitelist": "file",
+                "format_whitelist": CONTAINERS,
+                "max_pixels": str(limits.max_pixels),
+                "skip_frame": "all",
+            },
+            metadata_errors="replace",
+        )
+    except NO_MEMORY:
+        raise out_of_memory(source) from None
+    except DAMAGE:
+        raise _not_opened(source) from None
+    if len(container.streams) > limits.max_streams:
+        n_streams = len(container.streams)
+        container.close()
+        raise TooManyStreams(f"{source.name} has {n_streams} streams, more than {limits.max_streams}; extract one")
+    return container
+
+
+def out_of_memory(source: Source) -> OutOfMemory:
+    return OutOfMemory(f"{source.name} asks for more memory than it may have; make its picture smaller")
+
+
+def _not_opened(source: Source) -> InputError:
+    if source.kind == UNKNOWN:
+        return UnsupportedContainer(f"{source.name} is no video or picture of a kind that is read here")
+    reason = "it was cut off, or recording was never finished"
+    return CorruptFile(f"{source.name} begins like {source.kind} but its index cannot be read: {reason}")
+
+
+def candidates(container: InputContainer, source: Source) -> list[VideoStream]:
+    """The streams that are moving pictures with a decoder; covers are none. Raises `InputError`."""
+    pictures = container.streams.video
+    moving = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
+    if not moving:
+        what = "sound and a cover picture" if pictures else "sound" if container.streams.audio else "data"
+        raise NoVideoStream(f"{source.name} holds {what} but no video, so no faces; give the video itself")
+    readable = [stream for stream in moving if stream.codec_context is not None]
+    if not readable:
+        raise UnsupportedCodec(f"{source.name} is in a video format without a decoder here; convert it to H.264")
+    return readable
+
+
+def scan(source: Source, limits: DecodeLimits, *, until_s: float | None, until_n: int | None) -> dict[int, Scan]:
+    """Read the packets of all candidate streams, by stream index; as far as needed."""
+    with open_container(source, limits) as container:
+        streams = candidates(container, source)
+        scans = {stream.index: Scan() for stream in streams}
+        for packet in packets(container, streams):
+            if not packet.size or packet.is_discard:
+                continue
+            found = scans[packet.stream_index]
+            pts = packet.pts
+            found.pts.append(NO_PTS if pts is None else pts)
+            found.ends_broken = packet.is_corrupt
+            if _has_enough(found.pts, packet, until_s, until_n):
+                found.is_complete = False
+                break
+        return scans
+
+
+def _has_enough(pts: array[int], packet: Packet[VideoStream], until_s: float | None, until_n: int | None) -> bool:
+    if until_n is not None and len(pts) > until_n + _REORDER_SLACK:
+        return True
+    if until_s is None or len(pts) <= _REORDER_SLACK or not packet.time_base:
+        return False
+    first = pts[0]
+    return first != NO_PTS and (pts[-_REORDER_SLACK] - first) * float(packet.time_base) > until_s
+
+
+def packets(container: InputContainer, streams: list[VideoStream]) -> Iterator[Packet[VideoStream]]:
+    """The packets of some streams, the others not read. After one that is damaged the next is tried."""
+    wanted = {stream.index for stream in streams}
+    for stream in container.streams:
+        if stream.index not in wanted:
+            stream.discard = Discard.all
+    for _ in range(_MAX_RESTARTS):
+        try:
+            yield from container.demux(tuple(streams))
+            return
+        except DAMAGE:
+            continue
+
+
+def pick(streams: list[VideoStream], scans: dict[int, Scan], source: Source) -> VideoStream:
+    """The stream to analyse: of those that hold frames the default one, then the one with most picture."""
+    filled = [stream for stream in streams if scans[stream.index].pts]
+    if not filled:
+        raise NoFrames(f"{source.name} announces a video but holds no frame of it; copy it again")
+
+    def merit(stream: VideoStream) -> tuple[bool, int, int]:
+        n_packets = len(scans[stream.index].pts)
+        is_default = bool(stream.disposition & Disposition.default)
+        return is_default, n_packets * stream.width * stream.height, -stream.index
+
+    return max(filled, key=merit)
+
+
+def refuse_large(stream: VideoStream, source: Source, limits: DecodeLimits) -> None:
+    """Raise `TooManyPixels` where the header already says so."""
+    width, height = stream.width, stream.height
+    if not width * height:  # a decoder that refuses `max_pixels` leaves no size behind (VP9)
+        with av.open("file:" + source.readable, options={"skip_frame": "all"}, metadata_errors="replace") as container:
+            unlimited = container.streams.video[stream.container.streams.video.index(stream)]
+            width, height = unlimited.width, unlimited.height
+    if width * height > limits.max_pixels:
+        most = f"{limits.max_pixels / 1e6:g} million"
+        raise TooManyPixels(f"{source.name} is {width}x{height}, more than {most} pixels a frame; make it smaller")
+
+
+def timeline(stream: VideoStream, found: Scan) -> Timeline:
+    """When the frames of a stream are shown."""
+    container = stream.container
+    time_base_s = float(stream.time_base or Fraction(1, 1000))
+    start_us = container.start_time if isinstance(container, InputContainer) else None
+    context = stream.codec_context
+    return _timestamps.build(
+        np.frombuffer(found.pts, np.int64),
+        time_base_s=time_base_s,
+        interval_s=1 / fps(stream),
+        start_pts=None if start_us is None else round(start_us / av.time_base / time_base_s),
+        knows_display_order=container.format.name != "avi" or not context.has_b_frames,
+    )
+
+
+def fps(stream: VideoStream) -> float:
+    """Frames per second as the header says, or 25: for files that hold no times."""
+    rate = stream.guessed_rate or stream.average_rate
+    return float(rate) if rate and 0.01 < rate < 1000 else 25.0
+
+
+def declared_duration_s(stream: VideoStream) -> float | None:
+    """What the header says; may lie."""
+    tag = stream.metadata.get("DURATION", "")
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if tag.count(":") == 2:
+        hours, minutes, seconds = tag.split(":")
+        try:
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        except ValueError:
+            return None
+    container = stream.container
+    microseconds = container.duration if isinstance(container, InputContainer) else None
+    return microseconds / av.time_base if microseconds else None
+
+
+def missing(stream: VideoStream, found: Scan, when: Timeline, size_bytes: int) -> Missing | None:
+    """Whether the end of the file is missing, and how much of it.
+
+    An MP4's index says it frame by frame, AVI declares a number of frames, Matroska and FLV a duration.
+    """
+    container = stream.container.format.name
+    if container.startswith("mov,"):
+        entries = stream.index_entries
+        if len(entries) and entries[-1].pos + entries[-1].size > size_bytes:
+            n_beyond = sum(entry.pos + entry.size > size_bytes for entry in entries)
+            return Missing(n_beyond, 1 - n_beyond / len(entries))
+    if not found.is_complete:
+        return None
+    present, declared, slack = float(len(found.pts)), float(stream.frames), math.inf
+    if container != "avi":
+        present, declared = when.end_s - float(when.times_s[0]), declared_duration_s(stream) or 0.0
+        slack = max(_SHORT_BY_S, _SHORT_BY_FRAC * declared) if container in _DECLARING else math.inf
+    frac_present = present / declared if present < declared else None
+    return Missing(0, frac_present) if found.ends_broken or declared - present > slack else None
+
+
+__all__ = [
+    "CONTAINERS",
+    "DAMAGE",
+    "NO_MEMORY",
+    "DecodeLimits",
+    "Missing",
+    "Scan",
+    "candidates",
+    "declared_duration_s",
+    "fps",
+    "missing",
+    "open_container",
+    "out_of_memory",
+    "packets",
+    "pick",
+    "refuse_large",
+    "scan",
+    "timeline",
+]
