@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telltale.errors import LeakFound, UsageError
-from telltale.split import SIDES, By, Split, check_leaks, find_leaks, k_fold, make_split, parse_ratio, persons
+from telltale.split import SIDES, By, Split, check_leaks, draw, find_leaks, k_fold, make_split, parse_ratio, persons
 from telltale.types import Side, VideoRecord
 
 
@@ -229,9 +229,24 @@ def test_a_senseless_way_is_refused(by: By) -> None:
         make_split(pairs(5), by=by)
 
 
+def test_a_limit_draws_evenly_and_in_halves_where_asked() -> None:
+    records = pairs(50)
+    drawn = draw(records, limit=21, seed=1)
+    assert len(drawn) == 21
+    assert drawn == sorted(drawn, key=records.index)
+    assert drawn == [r for r in records if r in draw(records[::-1], limit=21, seed=1)]
+    halves = draw(records, limit=20, balance=True, seed=1)
+    assert [sum(r.label == label for r in halves) for label in (0, 1)] == [10, 10]
+    assert len(draw(records, limit=1000, balance=True)) == 100
+    assert draw(records, limit=1000) == records
+    with pytest.raises(UsageError, match="--limit"):
+        draw(records, limit=0)
+
+
 def test_leaks_are_found_across_stores() -> None:
     a = [video("a/x", 0, "dfdc:x")]
     b = [video("b/x", 1, "dfdc:x", person="dfdc:p+q")]
     assert find_leaks({"train": a, "test": b}).groups == ("dfdc:x",)
+    assert find_leaks({"train": a}, {"test": b}).groups == ("dfdc:x",)
     assert find_leaks({"train": [*a, *b]}).groups == ()
     assert persons(b[0]) == ["dfdc:p", "dfdc:q"]

@@ -191,6 +191,25 @@ def _sample(records: Sequence[Record], per_class: int, seed: int) -> list[Record
     return chosen
 
 
+def draw(records: Iterable[Record], *, limit: int, balance: bool = False, seed: int = 0) -> list[Record]:
+    """`limit` of `records`, drawn evenly, in the order they came; half real and half fake where `balance`.
+
+    Where there are no more than `limit` (than half of it, of one label), all are taken; `balance` then takes as many
+    of the other label.
+    """
+    found = list(records)
+    if limit < 1:
+        raise UsageError(f"--limit wants 1 or more, got {limit}")
+    rng = np.random.default_rng([seed, 2])
+    order = sorted(range(len(found)), key=lambda i: (found[i].dataset, found[i].video_id))
+    drawn = [order[i] for i in rng.permutation(len(order))]
+    if balance:
+        by_label = [[i for i in drawn if found[i].label == label] for label in (0, 1)]
+        n = min(limit // 2, *map(len, by_label))
+        drawn = [i for half in by_label for i in half[:n]]
+    return [found[i] for i in sorted(drawn[:limit])]
+
+
 def _dealt(
     records: Sequence[Record], shares: npt.NDArray[np.float64], seed: int
 ) -> tuple[npt.NDArray[np.int64], Literal["group", "person"]]:
@@ -320,11 +339,11 @@ def k_fold(records: Iterable[Record], *, k: int, seed: int = 0, per_class: int |
     ]
 
 
-def find_leaks(sides: Mapping[str, Iterable[Record]]) -> Leaks:
-    """Groups and persons on more than one of `sides`, over all the stores the records come from."""
+def find_leaks(*stores: Mapping[str, Iterable[Record]]) -> Leaks:
+    """Groups and persons on more than one side, over all the stores given: side -> records for each."""
     groups: dict[str, set[str]] = {}
     people: dict[str, set[str]] = {}
-    for side, records in sides.items():
+    for side, records in (item for sides in stores for item in sides.items()):
         for record in records:
             for piece in group_pieces(record.group_id):
                 groups.setdefault(piece, set()).add(side)
@@ -336,9 +355,9 @@ def find_leaks(sides: Mapping[str, Iterable[Record]]) -> Leaks:
     )
 
 
-def check_leaks(sides: Mapping[str, Iterable[Record]], *, allow_leaks: bool = False) -> Leaks:
+def check_leaks(*stores: Mapping[str, Iterable[Record]], allow_leaks: bool = False) -> Leaks:
     """`find_leaks`, but groups on two sides raise `LeakFound` unless `allow_leaks`."""
-    leaks = find_leaks(sides)
+    leaks = find_leaks(*stores)
     if leaks.groups and not allow_leaks:
         shown = ", ".join(leaks.groups[:3]) + (", ..." if len(leaks.groups) > 3 else "")
         raise LeakFound(
@@ -354,6 +373,7 @@ __all__ = [
     "Leaks",
     "Split",
     "check_leaks",
+    "draw",
     "find_leaks",
     "k_fold",
     "make_split",

@@ -1,0 +1,64 @@
+"""The face store: Parquet shards with checksums, one row a face, and splits beside them.
+
+    STORE/manifest.json           what it was made from and how, counts, failures, the SHA-256 of each file below
+    STORE/shards/*.parquet        for pandas, DuckDB, Hugging Face `datasets` (its Image column displays)
+    STORE/splits/NAME.parquet     video_id -> side: a new split never rewrites a shard
+    STORE/index-*.npy             where each picture lies, for random access
+    STORE/videos-*.parquet        one row a video, failed ones too
+
+A store is made by `StoreWriter` (task by task, resumable, all or nothing) and read through `open_store`. Page
+checksums are on both ways, and every picture has a CRC: a flipped bit is an error, never a wrong pixel.
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> import numpy as np
+>>> from telltale.types import FaceRecord
+>>> folder = tempfile.TemporaryDirectory()
+>>> picture = Path(folder.name) / "a.jpg"
+>>> _ = picture.write_bytes(encode_crop(np.zeros((8, 8, 3), np.uint8)))
+>>> record = FaceRecord(dataset="d", image_id="a", path=str(picture), name="a.jpg", label=1, group_id="d:a")
+>>> writer = StoreWriter(Path(folder.name) / "faces.store", settings={"crop": "as_given"})
+>>> for task in tasks([record]):
+...     if not writer.done(task):
+...         writer.stage_as_given(task)
+>>> _ = writer.compact([record])
+>>> store = open_store(writer.out)
+>>> len(store), store.rgb(0).shape
+(1, (8, 8, 3))
+>>> store.verify()
+>>> folder.cleanup()
+"""
+
+from __future__ import annotations
+
+from telltale.store._export import export
+from telltale.store._format import COLUMNS, SCHEMA, ClassCount, FailedVideo, Manifest, Part
+from telltale.store._read import Store, open_store
+from telltale.store._stage import (
+    Outcome,
+    StoredFace,
+    StoreWriter,
+    Task,
+    content_sha256,
+    encode_crop,
+    tasks,
+)
+
+__all__ = [
+    "COLUMNS",
+    "SCHEMA",
+    "ClassCount",
+    "FailedVideo",
+    "Manifest",
+    "Outcome",
+    "Part",
+    "Store",
+    "StoreWriter",
+    "StoredFace",
+    "Task",
+    "content_sha256",
+    "encode_crop",
+    "export",
+    "open_store",
+    "tasks",
+]

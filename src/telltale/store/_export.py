@@ -1,0 +1,121 @@
+"""A store as plain files, for tools that want those."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale._text import visible
+from telltale.errors import DataError, OutputError, UsageError
+from telltale.store._read import Store
+
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
+_WORDS = ("real", "fake")
+_LIST = ("file", "label", "side", "dataset", "video_id", "group_id", "method", "track_id", "frame_index", "pts_s")
+
+
+def export(
+    store: Store, out: str | Path, *, to: Literal["folders", "npy"] = "folders", split: str | None = None
+) -> int:
+    """Write every face of `store` (of `split`, where one is named) to the new folder `out`; how many they were.
+
+    `folders`: `SIDE/real/*.jpg` and `SIDE/fake/*.jpg` with the bytes that are stored; without a split the side is
+    `all`. `npy`: `X_SIDE.npy` uint8 (N, S, S, 3), RGB, and `y_SIDE.npy` uint8 (N,), 1 = fake; without a split `X.npy`
+    and `y.npy`. Both with `faces.csv`, a line a face. Raises `OutputError`, with nothing written, and `DataError`
+    where `npy` meets crops of several sizes.
+    """
+    if to not in ("folders", "npy"):
+        raise UsageError(f"--to wants folders or npy, got {to!r}")
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{visible(str(out))} is not empty: choose another --out")
+    sides = store.sides(split) if split is not None else np.full(len(store), "all")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".telltale-", suffix=".part", dir=out.parent))
+    except OSError as error:
+        raise _failed(out, error) from error
+    try:
+        rows = store.table(["label", "dataset", "video_id", "group_id", "method", "track_id", "frame_index", "pts_s"])
+        lines = rows.to_pylist()
+        names = _write_folders(store, part, sides, lines) if to == "folders" else _write_npy(store, part, sides, lines)
+        _write_list(part / "faces.csv", names, sides, lines)
+        part.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        part.rename(out)
+    except OSError as error:
+        raise _failed(out, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return len(names)
+
+
+def _failed(out: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{visible(str(out))}: {error.strerror or error}; nothing was written: free some space or choose another --out"
+    )
+
+
+def _write_folders(
+    store: Store, part: Path, sides: npt.NDArray[np.str_], lines: list[dict[str, object]]
+) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for row, line in enumerate(lines):
+        side = str(sides[row])
+        if not side:
+            continue
+        data = store.image(row)
+        video = str(line["video_id"])
+        plain = _ODD.sub("_", video)
+        if plain != video:
+            plain = f"{plain[:120]}-{zlib.crc32(video.encode()):08x}"
+        suffix = {b"\x89P": "png", b"RI": "webp", b"GI": "gif", b"BM": "bmp"}.get(data[:2], "jpg")
+        name = f"{side}/{_WORDS[int(str(line['label']))]}/{plain}_{line['track_id']}_{line['frame_index']}.{suffix}"
+        path = part / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        names[row] = name
+    return names
+
+
+def _write_npy(store: Store, part: Path, sides: npt.NDArray[np.str_], lines: list[dict[str, object]]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for side in sorted(set(sides.tolist()) - {""}):
+        rows = np.flatnonzero(sides == side)
+        ending = "" if side == "all" else f"_{side}"
+        shape = store.rgb(int(rows[0])).shape
+        x = np.lib.format.open_memmap(part / f"X{ending}.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *shape))
+        for number, row in enumerate(rows):
+            rgb = store.rgb(int(row))
+            if rgb.shape != shape:
+                raise DataError(
+                    f"{lines[row]['video_id']} is {rgb.shape[1]}x{rgb.shape[0]} px and others are "
+                    f"{shape[1]}x{shape[0]}: prepare the store with one --size, or export to folders"
+                )
+            x[number] = rgb
+            names[int(row)] = f"X{ending}.npy[{number}]"
+        x.flush()
+        np.save(part / f"y{ending}.npy", np.array([lines[row]["label"] for row in rows], np.uint8))
+    return names
+
+
+def _write_list(path: Path, names: dict[int, str], sides: npt.NDArray[np.str_], lines: list[dict[str, object]]) -> None:
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(_LIST)
+    for row, name in names.items():
+        table.writerow([name, lines[row]["label"], sides[row], *(lines[row][key] for key in _LIST[3:])])
+    path.write_text(buffer.getvalue(), encoding="utf-8")
+
+
+__all__ = ["export"]

@@ -1,0 +1,243 @@
+"""What a store is on disk: the columns of a shard, the manifest, the index of pictures. Writer and reader share it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import parquet
+from pydantic import BaseModel, ConfigDict
+
+from telltale.datasets import Problem
+from telltale.errors import StoreInvalid
+
+MANIFEST = "manifest.json"
+SHARDS = "shards"
+SPLITS = "splits"
+STAGING = "staging"
+
+ROW_GROUP_ROWS = 512
+SHARD_BYTES = 128 << 20
+
+_TEXT = pa.string()
+SCHEMA = pa.schema(
+    [
+        ("dataset", _TEXT),
+        ("video_id", _TEXT),
+        ("path", _TEXT),
+        ("label", pa.int64()),
+        ("method", _TEXT),
+        ("group_id", _TEXT),
+        ("person_id", _TEXT),
+        ("official_split", _TEXT),
+        ("track_id", pa.int32()),
+        ("frame_index", pa.int64()),
+        ("pts_s", pa.float64()),
+        ("box_xyxy", pa.list_(pa.float32())),
+        ("points", pa.list_(pa.list_(pa.float32()))),
+        ("confidence", pa.float32()),
+        ("source", _TEXT),
+        ("image", pa.struct([("bytes", pa.binary()), ("path", _TEXT)])),
+    ],
+    # Hugging Face `datasets` reads this: it shows the column as pictures and the label by name.
+    metadata={
+        "huggingface": json.dumps(
+            {
+                "info": {
+                    "features": {
+                        "label": {"names": ["real", "fake"], "_type": "ClassLabel"},
+                        "image": {"_type": "Image"},
+                    }
+                }
+            }
+        )
+    },
+)
+"""One row a face. A crop that came as it is (no detection) has no box, points, confidence and source."""
+
+COLUMNS = tuple(name for name in SCHEMA.names if name != "image")
+
+VIDEOS_SCHEMA = pa.schema(
+    [
+        ("task", _TEXT),
+        ("dataset", _TEXT),
+        ("video_id", _TEXT),
+        ("path", _TEXT),
+        ("label", pa.int64()),
+        ("method", _TEXT),
+        ("group_id", _TEXT),
+        ("person_id", _TEXT),
+        ("official_split", _TEXT),
+        ("sha256", _TEXT),
+        ("n_frames_sampled", pa.int64()),
+        ("n_frames_with_face", pa.int64()),
+        ("n_faces", pa.int64()),
+        ("code", _TEXT),
+        ("message", _TEXT),
+    ]
+)
+"""One row a video, failed ones too: what was done, so that it is not done again."""
+
+INDEX_DTYPE = np.dtype([("offset", "<u8"), ("shard", "<u4"), ("size", "<u4"), ("crc32", "<u4")])
+"""Where each row's encoded picture lies, so that one row costs one read of one picture."""
+
+_LEAVES = (
+    *(name for name in COLUMNS if name not in ("box_xyxy", "points")),
+    "box_xyxy.list.element",
+    "points.list.element.list.element",
+    "image.path",
+)
+WRITE_OPTIONS: dict[str, Any] = {
+    "version": "2.6",
+    "compression": dict.fromkeys(_LEAVES, "zstd"),
+    "use_dictionary": [*COLUMNS[:9], "source"],
+    "write_statistics": [*COLUMNS[:11]],
+    "write_page_checksum": True,
+}
+"""Pictures are neither compressed again nor put into dictionaries: their bytes lie in the file as they are."""
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Part(_Written):
+    """One file of the store."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    n_rows: int
+    footer_sha256: str = ""
+    """Of a shard's footer: page checksums leave it out, and a flipped bit there can rename a column."""
+
+
+class ClassCount(_Written):
+    """What became of the videos of one data set, label and method."""
+
+    dataset: str
+    label: int
+    method: str | None
+    n_videos: int
+    n_failed: int
+    n_faces: int
+    n_frames_sampled: int
+    n_frames_with_face: int
+
+    @property
+    def capture_rate(self) -> float | None:
+        """Of the frames sampled, how many gave a face; None where no frame was sampled."""
+        return self.n_frames_with_face / self.n_frames_sampled if self.n_frames_sampled else None
+
+
+class FailedVideo(_Written):
+    video_id: str
+    path: str
+    code: str
+    message: str
+
+
+class Manifest(_Written):
+    """STORE/manifest.json. A store is the files that are named here, and no others."""
+
+    schema_version: Literal[1] = 1
+    datasets: tuple[str, ...]
+    settings: dict[str, Any]
+    settings_sha256: str
+    n_videos: int
+    """That gave at least one face."""
+    n_faces: int
+    counts: tuple[ClassCount, ...]
+    failures: dict[str, int]
+    """Code -> how many videos."""
+    failed: tuple[FailedVideo, ...]
+    problems: tuple[Problem, ...]
+    """What the reader of the data set found missing, unlabelled, duplicate or unknown."""
+    shards: tuple[Part, ...]
+    index: Part
+    videos: Part
+
+    def parts(self) -> Iterator[Part]:
+        yield from self.shards
+        yield self.index
+        yield self.videos
+
+
+def canonical_json(value: object) -> str:
+    """The same text for the same value, whatever the order of its keys."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def settings_sha256(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(settings).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def footer_sha256(path: Path) -> str:
+    """SHA-256 of the footer of a Parquet file: what follows the last page."""
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        file.seek(max(0, end - 8))
+        length = int.from_bytes(file.read(4), "little") + 8
+        file.seek(max(0, end - length))
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None, *, shown: str) -> pa.Table:
+    """The table in `path`, page checksums verified; `StoreInvalid` naming `shown` where they, or anything, fail."""
+    try:
+        return parquet.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreInvalid(
+            f"{shown} is damaged ({error}): restore it from a copy, or prepare the store again"
+        ) from error
+
+
+def find_images(data: memoryview, file: parquet.ParquetFile, sizes: Sequence[int], crcs: Sequence[int]) -> list[int]:
+    """Where in a shard's bytes each row's picture begins.
+
+    Pictures lie uncompressed in their pages, each after its length (Parquet's PLAIN encoding of byte arrays), so each
+    is found right behind the one before it, or behind the next page's header; its CRC proves it.
+    """
+    offsets: list[int] = []
+    row = 0
+    for group in range(file.metadata.num_row_groups):
+        columns = file.metadata.row_group(group)
+        column = next(
+            columns.column(i) for i in range(columns.num_columns) if columns.column(i).path_in_schema == "image.bytes"
+        )
+        at, end = column.data_page_offset, column.data_page_offset + column.total_compressed_size
+        for _ in range(columns.num_rows):
+            at = _find(data, at, end, sizes[row], crcs[row])
+            offsets.append(at)
+            at += sizes[row]
+            row += 1
+    return offsets
+
+
+def _find(data: memoryview, at: int, end: int, size: int, crc: int) -> int:
+    prefix = size.to_bytes(4, "little")
+    if data[at : at + 4] == prefix and zlib.crc32(data[at + 4 : at + 4 + size]) == crc:
+        return at + 4
+    window = bytes(data[at : min(end, at + 65536)])
+    found = window.find(prefix)
+    while found >= 0:
+        start = at + found + 4
+        if zlib.crc32(data[start : start + size]) == crc:
+            return start
+        found = window.find(prefix, found + 1)
+    raise AssertionError(f"picture of {size} bytes is not where Parquet should have put it, at {at}")
+
+
+Index = npt.NDArray[np.void]
