@@ -37,6 +37,9 @@ from telltale.types import Face, Float32Array, Float64Array, RgbImage, Track
 AVERAGED = 5
 """Boxes of a track that are averaged where it was missed."""
 
+FADING_S = 0.4
+"""How long a missed face goes on moving."""
+
 _UNLINKED = 1.0
 """Cost of leaving a track without a face. A link that costs more is never made."""
 
@@ -66,28 +69,28 @@ class _Path:
     awaiting: list[Face] = field(default_factory=list)
     """Provisional faces since the last hit."""
 
-    def expected(self, pts_s: float) -> tuple[Float64Array, float]:
-        """Centre (2,) px and size px at a time: the recent faces' straight line, followed for a second at most."""
-        recent = self.hits
-        size = float(np.mean([_size(face) for face in recent]))
-        last = recent[-1]
-        usable = [face for face in recent if last.pts_s - face.pts_s <= 1.1]
-        if len(usable) < 2 or usable[-1].pts_s <= usable[0].pts_s:
+    def expected(self, pts_s: float, *, fading: bool = False) -> tuple[Float64Array, float]:
+        """Centre (2,) px and size px at a time: the recent faces' straight line, followed for a second at most.
+
+        `fading`: as motion dies down that was not seen to go on.
+        """
+        last = self.hits[-1]
+        size = float(np.mean([_size(face) for face in self.hits]))
+        usable = [face for face in self.hits if last.pts_s - face.pts_s <= 1.1]
+        if usable[-1].pts_s <= usable[0].pts_s:
             return _centre(last), size
         times = np.array([face.pts_s for face in usable])
-        centres = np.array([_centre(face) for face in usable])
         times -= times.mean()
-        velocity = times @ centres / (times @ times)
+        velocity = times @ np.array([_centre(face) for face in usable]) / (times @ times)
         ahead_s = min(pts_s - last.pts_s, 1.0)
-        step = velocity * ahead_s
-        longest = 2.0 * size
-        step *= min(1.0, longest / max(float(np.hypot(*step)), 1e-9))
-        return _centre(last) + step, size
+        if fading:
+            ahead_s = FADING_S * (1.0 - math.exp(-ahead_s / FADING_S))
+        return _centre(last) + velocity * ahead_s, size
 
     def average(self, frame_index: int, pts_s: float) -> Face:
         """The face to expect where none was found: recent boxes' mean shape, carried to where the track leads."""
         recent = self.hits
-        centre, _ = self.expected(pts_s)
+        centre, _ = self.expected(pts_s, fading=True)
         centres = np.array([_centre(face) for face in recent])
         moved_box = np.mean([face.box_xyxy - np.tile(c, 2) for face, c in zip(recent, centres, strict=True)], axis=0)
         points = None
@@ -101,7 +104,7 @@ class _Path:
 class Tracker:
     """Online linking of faces. Deterministic: the same faces in the same order give the same tracks."""
 
-    def __init__(self, *, max_gap_s: float = 1.6, max_lost_s: float = 4.0) -> None:
+    def __init__(self, *, max_gap_s: float = 1.2, max_lost_s: float = 4.0) -> None:
         """`max_gap_s`: longest time between two hits of a track that is filled with interpolated faces.
         `max_lost_s`: how long a lost person may be taken up again under the same id, without filling the gap.
         Both are stretched to at least 2.1 sampling intervals, so that sparse sampling still gives one track a person.
@@ -137,12 +140,12 @@ class Tracker:
         if cut or self._is_cut(rgb):
             self._end(self._paths)
         self._times = [*self._times[-8:], pts_s]
-        stretch_s = 2.1 * median(np.diff(self._times)) if len(self._times) > 1 else 0.0
-        gap_s, lost_s = max(self._max_gap_s, stretch_s), max(self._max_lost_s, stretch_s)
+        interval_s = float(median(np.diff(self._times))) if len(self._times) > 1 else 0.0
+        gap_s, lost_s = max(self._max_gap_s, 2.1 * interval_s), max(self._max_lost_s, 2.1 * interval_s)
         self._end([path for path in self._paths if pts_s - path.hits[-1].pts_s > lost_s])
 
         looks = [None if rgb is None else look_of(rgb, face.box_xyxy) for face in faces]
-        links = self._assign(pts_s, faces, looks)
+        links = self._assign(pts_s, interval_s, faces, looks)
         linked = []
         for i, face in enumerate(faces):
             path = self._paths[links[i]] if i in links else self._begin(face)
@@ -208,13 +211,15 @@ class Tracker:
             return False
         return self._frame_size != size_before or bool(np.minimum(before, self._scene).sum() < 0.35)
 
-    def _assign(self, pts_s: float, faces: Sequence[Face], looks: Sequence[Float32Array | None]) -> dict[int, int]:
+    def _assign(
+        self, pts_s: float, interval_s: float, faces: Sequence[Face], looks: Sequence[Float32Array | None]
+    ) -> dict[int, int]:
         """Face -> path, of least total cost, where every path left alone costs `_UNLINKED`."""
         if not faces or not self._paths:
             return {}
         cost = np.array(
             [
-                [_link_cost(path, pts_s, face, look) for path in self._paths]
+                [_link_cost(path, pts_s, interval_s, face, look) for path in self._paths]
                 for face, look in zip(faces, looks, strict=True)
             ]
         )
@@ -222,25 +227,33 @@ class Tracker:
         return {i: j for i, j in pairs if cost[i, j] < _UNLINKED}
 
 
-def _link_cost(path: _Path, pts_s: float, face: Face, look: Float32Array | None) -> float:
-    """0 where the face is just what was expected of the path, `_UNLINKED` and more where it is someone else's."""
+def _link_cost(path: _Path, pts_s: float, interval_s: float, face: Face, look: Float32Array | None) -> float:
+    """0 where the face is just what was expected of the path, `_UNLINKED` and more where it is someone else's.
+
+    The figures were set on the street clip, at 25 and at 2 frames a second (docs/decisions.md).
+    """
     expected, size = path.expected(pts_s)
     last = path.hits[-1]
     elapsed_s = pts_s - last.pts_s
+    missed_s = max(0.0, elapsed_s - interval_s)
     centre, new_size = _centre(face), _size(face)
-    # People stop and turn: staying where one was is as good as going on, but for the way one would have gone.
-    off = float(np.hypot(*(centre - expected)))
-    stayed = float(np.hypot(*(centre - _centre(last)))) + 0.5 * float(np.hypot(*(expected - _centre(last))))
-    reach = 0.6 + 1.4 * min(elapsed_s, 1.0)  # in face sizes; doubled below where the colours agree
-    distance = min(off, stayed) / min(size, new_size)
     growth = abs(math.log(new_size / size)) / math.log(1.5 + 0.5 * min(elapsed_s, 1.0))
     if growth > 1.0:
         return 2.0 * _UNLINKED
+    # People stop and turn: staying where one was is as good as going on, but for half the way one would have gone.
+    gone = float(np.hypot(*(centre - expected)))
+    stayed = float(np.hypot(*(centre - _centre(last)))) + 0.5 * float(np.hypot(*(expected - _centre(last))))
+    distance = min(gone, stayed) / min(size, new_size)
+    freedom = 0.9 * min(elapsed_s, interval_s + 0.3, 1.0)  # face sizes one may have moved unexpectedly
     if look is None or path.look is None:
-        return 0.8 * distance / reach + 0.2 * growth
+        return 0.8 * distance / (0.5 + freedom) + 0.2 * growth
     strangeness = 1.0 - float(look @ path.look)
-    reach *= 2.0 - min(1.0, 2.5 * strangeness)
-    return 0.6 * distance / reach + 0.2 * growth + 1.0 * strangeness
+    tolerated = 0.25 - 0.17 * min(missed_s, 1.0)  # who was out of sight must look the same when back
+    if missed_s > 0.2 and strangeness > tolerated:
+        return 2.0 * _UNLINKED
+    alike = min(max((0.1 - strangeness) / 0.05, 0.0), 1.0)
+    reach = 0.5 + freedom * (1.0 + 6.0 * alike)
+    return 0.55 * distance / reach + 0.15 * growth + 0.3 * min(strangeness / tolerated, 1.5)
 
 
 def _cheapest_pairs(cost: Float64Array) -> list[tuple[int, int]]:
