@@ -233,7 +233,7 @@ def test_a_limit_draws_evenly_and_in_halves_where_asked() -> None:
     records = pairs(50)
     drawn = draw(records, limit=21, seed=1)
     assert len(drawn) == 21
-    assert drawn == sorted(drawn, key=records.index)
+    assert [records.index(r) for r in drawn if isinstance(r, VideoRecord)] == sorted(map(records.index, drawn))  # type: ignore[arg-type]
     assert drawn == [r for r in records if r in draw(records[::-1], limit=21, seed=1)]
     halves = draw(records, limit=20, balance=True, seed=1)
     assert [sum(r.label == label for r in halves) for label in (0, 1)] == [10, 10]
