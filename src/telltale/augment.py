@@ -1,0 +1,253 @@
+"""What happens to a face on its way to a viewer, drawn at random: framing, light, scaling, blur, noise, compression.
+
+Everything is drawn once a clip and done to every frame alike, and drawn in the same way for real and fake, so that
+no trace of the augmentation can stand for a class.
+
+>>> clip = np.full((2, 96, 96, 3), 128, np.uint8)
+>>> out = augment_clip(clip, box_xyxy=np.array([8, 8, 88, 88]), size_px=64, rng=np.random.default_rng(0))
+>>> out.shape, out.dtype
+((2, 64, 64, 3), dtype('uint8'))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale.types import RgbImage
+
+Picture = npt.NDArray[np.uint8]
+Step = Callable[[Picture], Picture]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How much of each. `*_p` is the chance that a step happens at all. The defaults train the default model."""
+
+    scale: tuple[float, float] = (0.9, 1.4)
+    """Side of the square cut out, in longer sides of the box: 1.125 cuts with a margin of 1/16 each side."""
+    shift_frac: float = 0.08
+    rotation_deg: float = 10.0
+    aspect: float = 0.06
+    flip_p: float = 0.5
+    degrade_p: float = 0.6
+    """The chance that anything below happens at all: the rest of the clips are only framed."""
+    light_p: float = 0.7
+    """Brightness, contrast, gamma, saturation, hue, white balance."""
+    grey_p: float = 0.08
+    rescale_p: float = 0.5
+    """Down to `rescale_px` and up again."""
+    rescale_px: tuple[int, int] = (56, 200)
+    blur_p: float = 0.15
+    sharpen_p: float = 0.1
+    noise_p: float = 0.2
+    jpeg_p: float = 0.65
+    jpeg_quality: tuple[int, int] = (28, 96)
+    cutout_p: float = 0.15
+    """A rectangle of one colour over a part of the face."""
+
+
+NONE = Augmentation(scale=(1.125, 1.125), shift_frac=0, rotation_deg=0, aspect=0, flip_p=0, degrade_p=0)
+"""Only cut out and scaled."""
+
+
+def augment_clip(
+    rgb: RgbImage,
+    *,
+    box_xyxy: npt.ArrayLike,
+    size_px: int,
+    rng: np.random.Generator,
+    spec: Augmentation | None = None,
+) -> RgbImage:
+    """Crop and degrade a clip uint8 (T, H, W, 3) -> (T, S, S, 3), every frame alike.
+
+    `box_xyxy` (4,) px is the face in the pictures given. Where the cut reaches outside, edges are repeated.
+    """
+    spec = Augmentation() if spec is None else spec
+    box = np.asarray(box_xyxy, np.float64)
+    steps = [_framing(box, size_px, rng, spec), *_quality(size_px, rng, spec)]
+    out = []
+    for frame in rgb:
+        picture: Picture = frame
+        for step in steps:
+            picture = step(picture)
+        out.append(picture)
+    return np.ascontiguousarray(np.stack(out))
+
+
+def _framing(box: npt.NDArray[np.float64], size_px: int, rng: np.random.Generator, spec: Augmentation) -> Step:
+    """One affine map from the picture to the square: no second resampling."""
+    import cv2
+
+    longer = max(box[2] - box[0], box[3] - box[1])
+    side = longer * np.exp(rng.uniform(*np.log(spec.scale)))
+    centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2
+    centre = centre + rng.uniform(-1, 1, 2) * spec.shift_frac * longer
+    angle = np.deg2rad(rng.uniform(-1, 1) * spec.rotation_deg)
+    aspect = np.exp(rng.uniform(-1, 1) * spec.aspect / 2)
+    mirror = -1.0 if rng.random() < spec.flip_p else 1.0
+    border = int(rng.choice([cv2.BORDER_REPLICATE, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101]))
+    enlarge = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+
+    def step(picture: Picture) -> Picture:
+        scale = size_px / side
+        at = centre
+        if scale < 0.75:  # warpAffine samples single pixels: average first
+            height, width = picture.shape[:2]
+            factor = scale * 1.1
+            new = (max(8, round(width * factor)), max(8, round(height * factor)))
+            picture = _u8(cv2.resize(picture, new, interpolation=cv2.INTER_AREA))
+            at = (centre + 0.5) * np.array([new[0] / width, new[1] / height]) - 0.5
+            scale = scale * width / new[0]
+        cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+        linear = np.array([[mirror * aspect * cos, -mirror * aspect * sin], [sin / aspect, cos / aspect]])
+        offset = (size_px - 1) / 2 - linear @ at
+        matrix = np.hstack([linear, offset[:, None]])
+        return _u8(cv2.warpAffine(picture, matrix, (size_px, size_px), flags=enlarge, borderMode=border))
+
+    return step
+
+
+def _quality(size_px: int, rng: np.random.Generator, spec: Augmentation) -> list[Step]:
+    """The steps drawn for this clip: light first, then what cameras and uploads do, in any order, compression last."""
+    steps: list[Step] = []
+    if rng.random() >= spec.degrade_p:
+        return steps
+    if rng.random() < spec.light_p:
+        steps.append(_light(rng))
+    if rng.random() < spec.grey_p:
+        steps.append(lambda p: np.repeat((p @ np.array([0.299, 0.587, 0.114]))[..., None], 3, 2).astype(np.uint8))
+    if rng.random() < spec.cutout_p:
+        steps.append(_cutout(size_px, rng))
+    middle: list[Step] = []
+    if rng.random() < spec.rescale_p:
+        middle.append(_rescale(rng, spec.rescale_px))
+    if rng.random() < spec.blur_p:
+        middle.append(_blur(float(np.exp(rng.uniform(np.log(0.4), np.log(1.8)))) * size_px / 160))
+    if rng.random() < spec.sharpen_p:
+        middle.append(_sharpen(float(rng.uniform(0.2, 1.0))))
+    if rng.random() < spec.noise_p:
+        middle.append(_noise(size_px, rng))
+    if rng.random() < spec.jpeg_p / 3:
+        middle.append(_jpeg(int(rng.integers(max(50, spec.jpeg_quality[0]), 99))))
+    rng.shuffle(middle)
+    steps += middle
+    if rng.random() < spec.jpeg_p:
+        steps.append(_jpeg(int(rng.integers(spec.jpeg_quality[0], spec.jpeg_quality[1] + 1))))
+    return steps
+
+
+def _light(rng: np.random.Generator) -> Step:
+    gain = np.exp(rng.uniform(-0.25, 0.25)) * np.exp(rng.normal(0, 0.05, 3))
+    offset = rng.uniform(-18, 18)
+    gamma = np.exp(rng.uniform(-0.25, 0.25))
+    saturation = float(rng.uniform(0.6, 1.35))
+    x = np.arange(256)[:, None] / 255.0
+    table = np.clip((x**gamma - 0.5) * gain * 255 + 127.5 + offset, 0, 255)
+    tables = np.rint(table).astype(np.uint8)
+
+    def step(picture: Picture) -> Picture:
+        import cv2
+
+        lit = _u8(cv2.LUT(picture, tables[None]))
+        grey = cv2.cvtColor(lit, cv2.COLOR_RGB2GRAY)
+        return _u8(cv2.addWeighted(lit, saturation, cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), 1 - saturation, 0))
+
+    return step
+
+
+def _rescale(rng: np.random.Generator, px: tuple[int, int]) -> Step:
+    import cv2
+
+    size = int(np.exp(rng.uniform(*np.log(px))))
+    down = int(rng.choice([cv2.INTER_AREA, cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+    up = int(
+        rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_CUBIC, cv2.INTER_NEAREST], p=[0.4, 0.4, 0.15, 0.05])
+    )
+
+    def step(picture: Picture) -> Picture:
+        full = picture.shape[0]
+        if size >= full:
+            return picture
+        return _u8(cv2.resize(cv2.resize(picture, (size, size), interpolation=down), (full, full), interpolation=up))
+
+    return step
+
+
+def _blur(sigma: float) -> Step:
+    def step(picture: Picture) -> Picture:
+        import cv2
+
+        return _u8(cv2.GaussianBlur(picture, (0, 0), sigma))
+
+    return step
+
+
+def _sharpen(amount: float) -> Step:
+    def step(picture: Picture) -> Picture:
+        import cv2
+
+        return _u8(cv2.addWeighted(picture, 1 + amount, cv2.GaussianBlur(picture, (0, 0), 1.0), -amount, 0))
+
+    return step
+
+
+def _noise(size_px: int, rng: np.random.Generator) -> Step:
+    import cv2
+
+    sigma = float(rng.uniform(1.5, 9))
+    noise = rng.standard_normal((size_px, size_px, 3 if rng.random() < 0.5 else 1), np.float32) * sigma
+    if rng.random() < 0.3:  # coarse grain
+        noise = cv2.GaussianBlur(noise, (0, 0), 0.8).reshape(noise.shape) * 2.0
+
+    def step(picture: Picture) -> Picture:
+        return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+    return step
+
+
+def _cutout(size_px: int, rng: np.random.Generator) -> Step:
+    width, height = (rng.uniform(0.1, 0.45, 2) * size_px).astype(int)
+    x, y = int(rng.integers(0, size_px - width)), int(rng.integers(0, size_px - height))
+    colour = rng.integers(0, 256, 3).astype(np.uint8)
+
+    def step(picture: Picture) -> Picture:
+        picture = picture.copy()
+        picture[y : y + height, x : x + width] = colour
+        return picture
+
+    return step
+
+
+def _jpeg(quality: int) -> Step:
+    return lambda picture: jpeg(picture, quality)
+
+
+def jpeg(rgb: RgbImage, quality: int) -> RgbImage:
+    """uint8 (H, W, 3) after one JPEG compression at `quality` 1-100."""
+    import cv2
+
+    ok, coded = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise ValueError(f"a picture of {rgb.shape} could not be compressed")
+    return np.ascontiguousarray(_u8(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1])
+
+
+def half_size(rgb: RgbImage) -> RgbImage:
+    """uint8 (H, W, 3) after halving and doubling its size."""
+    import cv2
+
+    height, width = rgb.shape[:2]
+    small = cv2.resize(rgb, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return _u8(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _u8(picture: Any) -> Picture:
+    return np.asarray(picture, np.uint8)
+
+
+__all__ = ["NONE", "Augmentation", "augment_clip", "half_size", "jpeg"]
