@@ -1,0 +1,145 @@
+"""MobileNetV2 (Sandler et al., CVPR 2018), width 1.0, with a loader for weights whose batch norm is folded in.
+
+The file is an `.npz` with keys `NN_{conv,dw}_s{stride}_{w,b}` (OIHW), one pair a layer, in the order of the network,
+the 1,001-way classifier last. TensorFlow SAME padding: a stride of 2 pads bottom and right only.
+
+A folded network put into training mode with identity batch norm loses what it knew (AUC .52 after one epoch):
+`unfold` first sets each batch norm, from a batch of pictures, so that its output is the folded one exactly.
+
+>>> net = MobileNetV2()
+>>> net(torch.zeros(2, 3, 64, 64)).shape
+torch.Size([2, 1280, 2, 2])
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from telltale.errors import BundleInvalid
+
+# expansion, channels out, repeats, stride of the first: table 2 of the paper
+_BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+
+class ConvNorm(nn.Module):
+    """Convolution, batch norm and, unless `linear`, ReLU6; TensorFlow SAME padding for even inputs."""
+
+    def __init__(
+        self, n_in: int, n_out: int, *, kernel: int = 1, stride: int = 1, groups: int = 1, linear: bool = False
+    ) -> None:
+        super().__init__()
+        self.pad_after = kernel > 1 and stride == 2
+        padding = 0 if self.pad_after else kernel // 2
+        self.conv = nn.Conv2d(n_in, n_out, kernel, stride, padding, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(n_out, eps=1e-3, momentum=0.01)
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.pad_after:
+            x = self.conv(x)
+        elif self.training and self.conv.groups > 1:
+            # the same numbers from a stride of 1, thinned: oneDNN's strided depthwise gradient in bf16
+            # was measured 2 to 25 times slower
+            x = F.conv2d(x, self.conv.weight, padding=1, groups=self.conv.groups)[:, :, 1::2, 1::2]
+        else:
+            x = self.conv(F.pad(x, (0, 1, 0, 1)))
+        x = self.norm(x)
+        return x if self.linear else F.relu6(x)
+
+
+class InvertedResidual(nn.Module):
+    def __init__(self, n_in: int, n_out: int, *, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = n_in * expansion
+        layers = [ConvNorm(n_in, hidden)] if expansion > 1 else []
+        layers += [
+            ConvNorm(hidden, hidden, kernel=3, stride=stride, groups=hidden),
+            ConvNorm(hidden, n_out, linear=True),
+        ]
+        self.layers = nn.Sequential(*layers)
+        self.residual = stride == 1 and n_in == n_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return x + out if self.residual else out
+
+
+class MobileNetV2(nn.Module):
+    """float (N, 3, H, W) in -1..1 -> feature map (N, 1280, H / 32, W / 32)."""
+
+    num_features = 1280
+    mean = (0.5, 0.5, 0.5)
+    std = (0.5, 0.5, 0.5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = [ConvNorm(3, 32, kernel=3, stride=2)]
+        width = 32
+        for expansion, out, repeats, stride in _BLOCKS:
+            for i in range(repeats):
+                blocks.append(InvertedResidual(width, out, stride=stride if i == 0 else 1, expansion=expansion))
+                width = out
+        blocks.append(ConvNorm(width, self.num_features))
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.blocks(x)
+        return out
+
+    def layers(self) -> list[ConvNorm]:
+        """The 52 convolutions in the order of the network."""
+        return [module for module in self.modules() if isinstance(module, ConvNorm)]
+
+
+def load_folded(net: MobileNetV2, path: str | Path) -> None:
+    """Put folded weights into `net`; the norms become x + bias. Call `unfold` before training.
+
+    Raises BundleInvalid where a layer is missing or has another shape.
+    """
+    with np.load(path, allow_pickle=False) as archive:
+        weights = [archive[name] for name in sorted(archive.files) if name.endswith("_w")]
+        biases = [archive[name] for name in sorted(archive.files) if name.endswith("_b")]
+    layers = net.layers()
+    if len(weights) <= len(layers):
+        raise BundleInvalid(f"{path} has {len(weights)} layers, MobileNetV2 needs {len(layers)} and a classifier")
+    for layer, weight, bias in zip(layers, weights, biases, strict=False):
+        if layer.conv.weight.shape != weight.shape:
+            raise BundleInvalid(f"{path}: expected {tuple(layer.conv.weight.shape)}, got {weight.shape}")
+        norm = layer.norm
+        with torch.no_grad():
+            layer.conv.weight.copy_(torch.from_numpy(weight))
+            norm.running_mean.zero_()  # type: ignore[union-attr]
+            norm.running_var.fill_(1.0 - norm.eps)  # type: ignore[union-attr]
+            norm.weight.fill_(1.0)
+            norm.bias.copy_(torch.from_numpy(bias))
+
+
+@torch.no_grad()
+def unfold(net: MobileNetV2, pictures: Tensor) -> None:
+    """Give every batch norm the statistics of `pictures` (float (N, 3, H, W) in -1..1) without changing its output.
+
+    weight = sqrt(var + eps) and bias = folded bias + mean, so that
+    weight * (x - mean) / sqrt(var + eps) + bias = x + folded bias.
+    """
+
+    def measure(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
+        var, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)  # type: ignore[union-attr]
+        norm.running_var.copy_(var)  # type: ignore[union-attr]
+        norm.weight.copy_(torch.sqrt(var + norm.eps))
+        norm.bias.add_(mean)
+
+    was_training = net.training
+    net.eval()
+    hooks = [layer.norm.register_forward_pre_hook(measure) for layer in net.layers()]
+    try:
+        net(pictures)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        net.train(was_training)
