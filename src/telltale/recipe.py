@@ -1,0 +1,219 @@
+"""A training protocol as data: what is mixed into a batch, how it is degraded, and the stages of the fit.
+
+Recipes are YAML files in `recipes/`. `--set stages.0.lr=1e-4` overrides; a key that does not exist is an error
+that names the nearest one.
+
+>>> recipe = load_recipe("mobilenetv2", overrides=["seed=7", "stages.0.epochs=2"])
+>>> recipe.seed, recipe.stages[0].epochs
+(7, 2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from telltale.augment import NONE, Augmentation
+from telltale.errors import UnknownName, UsageError, require
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelPart(_Part):
+    """Which network, and where it begins."""
+
+    name: str = "transfer"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class SourceMix(_Part):
+    """What one source gives to each batch."""
+
+    real: int = Field(default=0, ge=0)
+    fake: int = Field(default=0, ge=0)
+    """Fakes of the same groups as the reals, where there are any: the difference is then not the person."""
+    blend: int = Field(default=0, ge=0)
+    """Self-blended fakes of the reals in the batch."""
+    donor_p: float = Field(default=0.0, ge=0, le=1)
+    """How many of those get another person's face of this source instead of their own."""
+    scale: tuple[float, float] | None = None
+    """Instead of the augmentation's: tight crops have no context to cut from."""
+
+
+class Stage(_Part):
+    """One fit with its own input size and schedule; the next begins from this one's best epoch."""
+
+    size_px: int = Field(default=160, ge=32, le=1024)
+    epochs: int = Field(default=1, ge=1)
+    steps_per_epoch: int = Field(default=400, ge=1)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    final_lr: float = Field(default=1e-5, ge=0)
+    warmup_steps: int = Field(default=200, ge=0)
+    decay_from: float = Field(default=0.0, ge=0, le=1)
+    """The share of the steps after which the cosine begins; before it the rate stays."""
+    weight_decay: float = Field(default=0.02, ge=0)
+    frozen_parts: int = Field(default=0, ge=0)
+    """So many parts of the network, from the input on, do not learn."""
+
+
+class CardText(_Part):
+    """What the model's card says that no measurement can."""
+
+    name: str = "model"
+    licence: str = ""
+    limits: tuple[str, ...] = ()
+    terms: dict[str, str] = Field(default_factory=dict)
+    """By source."""
+    flip_average: bool = False
+    """The exported graph averages each crop and its mirror image: twice the time."""
+
+
+class Recipe(_Part):
+    """Everything that decides a run, apart from the faces and the starting weights."""
+
+    description: str = ""
+    seed: int = 0
+    model: ModelPart = ModelPart()
+    mix: dict[str, SourceMix] = Field(default_factory=lambda: {"*": SourceMix(real=16, fake=16)})
+    """By source; `*` is every source not named."""
+    augment: bool = True
+    augmentation: Augmentation = Augmentation()
+    stages: tuple[Stage, ...] = (Stage(),)
+    label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
+    fake_smoothing: float | None = None
+    """Of the fakes that came as such, where their labels are less sure; None = the same."""
+    separate_classes: bool = True
+    """Average the losses of real and fake apart, then the two."""
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    """Of the averaged weights, which are those that are validated and kept; 0 = the plain ones."""
+    gradient_clip: float = Field(default=5.0, gt=0)
+    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    monitor: str = "val_auc"
+    crop_margin_frac: float = 0.0625
+    """Margin that scanning uses: (224 / 199 - 1) / 2 for crops of which the face fills 199 of 224 px."""
+    card: CardText = CardText()
+    val_limit: int = Field(default=700, ge=2)
+    """At most so many validation faces a source and label are scored each epoch; all of them at the end."""
+
+    def augmentation_for(self, source: str) -> Augmentation:
+        """The augmentation of a source, its own scale put in; none at all if `augment` is off."""
+        if not self.augment:
+            return NONE
+        scale = self.mix_for(source).scale
+        values = {name: getattr(self.augmentation, name) for name in self.augmentation.__dataclass_fields__}
+        return Augmentation(**values | ({"scale": scale} if scale else {}))
+
+    def mix_for(self, source: str) -> SourceMix:
+        return self.mix.get(source, self.mix.get("*", SourceMix()))
+
+
+def names() -> list[str]:
+    """Names of the shipped recipes."""
+    folder = resources.files("telltale") / "recipes"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
+    """A shipped recipe by name, or a YAML file. Raises UnknownName, UsageError."""
+    yaml = require("yaml", "train")
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UsageError(f"no recipe file {path}; `telltale train --recipe NAME` takes one of {', '.join(names())}")
+        text = path.read_text(encoding="utf-8")
+    elif str(name_or_path) in names():
+        text = (resources.files("telltale") / "recipes" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    else:
+        near = get_close_matches(str(name_or_path), names(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UnknownName(f"no recipe {str(name_or_path)!r} (there are {', '.join(names())}){hint}")
+    try:
+        data = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is no YAML: {error}") from error
+    recipe = _check(data, str(name_or_path))
+    return override(recipe, overrides) if overrides else recipe
+
+
+def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """`recipe` with `key.path=value` applied in order; values are YAML."""
+    yaml = require("yaml", "train")
+    data = recipe.model_dump(mode="json")
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting!r}: expected key=value, as in --set stages.0.lr=1e-4")
+        _put(data, key.split("."), _number(yaml.safe_load(value)), setting)
+    return _check(data, "--set")
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-4 as text."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+_OPEN = ("mix", "options", "terms")
+"""Keys below these are the user's own."""
+
+
+def _put(data: Any, path: list[str], value: Any, setting: str) -> None:
+    at = data
+    for depth, key in enumerate(path):
+        last = depth == len(path) - 1
+        if isinstance(at, list):
+            if not key.isdigit() or int(key) >= len(at):
+                raise UsageError(
+                    f"--set {setting}: {'.'.join(path[:depth])} has entries 0 to {len(at) - 1}, got {key!r}"
+                )
+            if last:
+                at[int(key)] = value
+            at = at[int(key)]
+            continue
+        if not isinstance(at, dict) or (key not in at and path[depth - 1] not in _OPEN):
+            known = list(_keys(data))
+            near = get_close_matches(".".join(path), known, n=1) or get_close_matches(path[-1], known, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+            raise UsageError(f"--set {setting}: the recipe has no {'.'.join(path)}{hint}")
+        if last:
+            at[key] = value
+        else:
+            at = at.setdefault(key, {})
+
+
+def _keys(data: Any, prefix: str = "") -> Iterator[str]:
+    items: Any = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in items:
+        yield f"{prefix}{key}"
+        yield from _keys(value, f"{prefix}{key}.")
+
+
+def _check(data: Any, where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        near = get_close_matches(str(first["loc"][-1]), _field_names(), n=1) if first["loc"] else []
+        hint = f"; did you mean {near[0]}?" if first["type"] == "extra_forbidden" and near else ""
+        raise UsageError(f"recipe {where}: {path}: {first['msg']}{hint}") from error
+
+
+def _field_names() -> list[str]:
+    parts: list[type[BaseModel]] = [Recipe, Stage, SourceMix, ModelPart, CardText]
+    return sorted({name for part in parts for name in part.model_fields} | set(Augmentation.__dataclass_fields__))
+
+
+__all__ = ["CardText", "ModelPart", "Recipe", "SourceMix", "Stage", "load_recipe", "names", "override"]
