@@ -1,0 +1,173 @@
+"""The faces a training run draws from, held in memory as JPEG: one row a face, the columns of a store.
+
+>>> table = FaceTable.empty()
+>>> len(table)
+0
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from telltale import datasets
+from telltale.errors import DataError, StoreInvalid
+from telltale.split import make_split
+from telltale.types import FaceRecord, Float32Array, RgbImage, Side
+
+StrArray = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class FaceTable:
+    """Columns of equal length N; row i is one face."""
+
+    dataset: StrArray
+    """Where it comes from: figures are kept per source."""
+    image_id: StrArray
+    label: npt.NDArray[np.int64]
+    """1 = fake."""
+    group_id: StrArray
+    """Never on two sides."""
+    side: StrArray
+    """train, val or test."""
+    box_xyxy: Float32Array
+    """(N, 4) px in the stored picture."""
+    points: Float32Array
+    """(N, 5, 2) px, NaN where no landmarks are known. Order as in `types.Face`."""
+    image: npt.NDArray[np.object_]
+    """JPEG or PNG bytes."""
+
+    def __post_init__(self) -> None:
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"columns must be equally long, got {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __repr__(self) -> str:
+        return (
+            f"FaceTable({len(self)} faces, {int(self.label.sum())} fake, sources {sorted(set(self.dataset.tolist()))})"
+        )
+
+    @classmethod
+    def empty(cls) -> FaceTable:
+        return cls.from_rows([])
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[dict[str, Any]]) -> FaceTable:
+        """Rows with the column names as keys; `points` may be missing or None."""
+
+        def text(name: str) -> StrArray:
+            return np.array([str(row[name]) for row in rows], dtype=np.str_)
+
+        images = np.empty(len(rows), dtype=object)
+        images[:] = [row["image"] for row in rows]
+        unknown = np.full((5, 2), np.nan, np.float32)
+        return cls(
+            dataset=text("dataset"),
+            image_id=text("image_id"),
+            label=np.array([int(row["label"]) for row in rows], dtype=np.int64),
+            group_id=text("group_id"),
+            side=text("side"),
+            box_xyxy=np.array([row["box_xyxy"] for row in rows], dtype=np.float32).reshape(-1, 4),
+            points=np.array(
+                [unknown if row.get("points") is None else row["points"] for row in rows], dtype=np.float32
+            ).reshape(-1, 5, 2),
+            image=images,
+        )
+
+    def take(self, rows: npt.NDArray[Any]) -> FaceTable:
+        """The rows of an index array or of a mask."""
+        return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def on(self, side: Side) -> FaceTable:
+        return self.take(self.side == side)
+
+    def decode(self, row: int) -> RgbImage:
+        """RGB uint8 (H, W, 3) of one row."""
+        import cv2
+
+        bgr = cv2.imdecode(np.frombuffer(self.image[row], np.uint8), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise StoreInvalid(f"{self.dataset[row]}/{self.image_id[row]} does not decode; prepare the store again")
+        return np.ascontiguousarray(bgr[..., ::-1])
+
+    def digest(self) -> str:
+        """SHA-256 over the pictures' bytes, in an order of their own."""
+        each = sorted(hashlib.sha256(image).digest() for image in self.image)
+        return hashlib.sha256(b"".join(each)).hexdigest()
+
+    def write(self, path: str | Path) -> None:
+        columns = {
+            field.name: pa.array(getattr(self, field.name).reshape(len(self), -1).tolist())
+            if field.name in {"box_xyxy", "points"}
+            else pa.array(getattr(self, field.name).tolist())
+            for field in fields(self)
+        }
+        pq.write_table(pa.table(columns), path, compression="none", write_page_checksum=True)
+
+    @classmethod
+    def read(cls, path: str | Path) -> FaceTable:
+        rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
+        return cls.from_rows(rows)
+
+
+def concat(tables: Sequence[FaceTable]) -> FaceTable:
+    """One table after the other."""
+    if not tables:
+        return FaceTable.empty()
+    return FaceTable(
+        **{field.name: np.concatenate([getattr(table, field.name) for table in tables]) for field in fields(FaceTable)}
+    )
+
+
+def read_faces(path: str | Path, *, seed: int = 0, given_margin_frac: float = 0.0625) -> FaceTable:
+    """A table written by `FaceTable.write`, or any data set of face crops that `datasets.read` knows.
+
+    The latter is split 80/10/10 by group; its pictures are taken to be faces with a margin of `given_margin_frac`.
+    Raises DataError for a data set of videos: those are prepared first.
+    """
+    path = Path(path)
+    if path.suffix == ".parquet":
+        return FaceTable.read(path)
+    found = datasets.read(path, find_duplicates=False)
+    records = [record for record in found.records if isinstance(record, FaceRecord)]
+    if not records or len(records) < len(found.records):
+        raise DataError(f"{path} holds videos, not face crops: run `telltale prepare {path} --out STORE` first")
+    split = make_split(records, seed=seed)
+    rows = []
+    for record in records:
+        side = split.side(record.video_id)
+        if side is None:
+            continue
+        image = record.read_bytes()
+        width, height = _size(image)
+        inset = given_margin_frac / (1 + 2 * given_margin_frac) * max(width, height)
+        rows.append(
+            {
+                "dataset": record.dataset, "image_id": record.image_id, "label": record.label,
+                "group_id": record.group_id, "side": side, "image": image,
+                "box_xyxy": (inset, inset, width - inset, height - inset),
+            }
+        )  # fmt: skip
+    return FaceTable.from_rows(rows)
+
+
+def _size(image: bytes) -> tuple[int, int]:
+    """Width and height from the header alone."""
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(image), formats=["JPEG", "PNG", "WEBP", "BMP"]) as picture:
+        return picture.size

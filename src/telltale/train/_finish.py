@@ -1,0 +1,181 @@
+"""From a fitted network to a bundle: export, calibrate on validation, measure, write the card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from telltale import metrics
+from telltale.aggregate import Calibration, Thresholds, calibrate
+from telltale.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle, ModelCard, TrainingSource, load_bundle, write_card
+from telltale.crops import CropSpec
+from telltale.errors import require
+from telltale.export import export_onnx, onnx_logits
+from telltale.recipe import Recipe
+from telltale.train import _calibrate, _validation
+from telltale.train._faces import FaceTable
+from telltale.types import Float64Array, Side
+
+_PARITY_FACES = 64
+
+
+def finish(
+    net: nn.Module,
+    table: FaceTable,
+    recipe: Recipe,
+    *,
+    size_px: int,
+    out: Path,
+    sides: tuple[Side, ...] = ("val",),
+    with_weights: bool = True,
+    resources: dict[str, float] | None = None,
+) -> Bundle:
+    """Write the bundle of `net` into `out`. Figures are stated for `sides`; calibration only ever sees validation.
+
+    Raises BundleInvalid if the graph does not say what the network says.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    flip = recipe.card.flip_average
+    val = _validation.build(table.on("val"), recipe, size_px=size_px)
+    off = export_onnx(net, val.clips[:_PARITY_FACES], out / MODEL_NAME, flip_average=flip)
+    logit = onnx_logits(out / MODEL_NAME, val.clips, n_threads=2)
+    plain = val.kind == "plain"
+    calibration = _calibrate.fit_platt(logit[plain], val.label[plain], fitted_on=_population(val))
+    judged = plain & np.isin(val.source, sorted(set(val.source[plain].tolist())))
+    thresholds = _calibrate.fit_thresholds(logit[judged], val.label[judged], val.source[judged], calibration)
+    figures: dict[str, object] = {"val": measure(val, logit, calibration, thresholds)}
+    for side in sides:
+        if side != "val":
+            faces = _validation.build(table.on(side), recipe, size_px=size_px)
+            scores = onnx_logits(out / MODEL_NAME, faces.clips, n_threads=2)
+            figures[side] = measure(faces, scores, calibration, thresholds)
+    if with_weights:
+        _write_weights(net, out / WEIGHTS_NAME)
+    card = ModelCard(
+        name=recipe.card.name,
+        description=recipe.description,
+        size_px=size_px,
+        mean=cast(tuple[float, float, float], net.mean),
+        std=cast(tuple[float, float, float], net.std),
+        crop=CropSpec(size_px=size_px, margin_frac=recipe.crop_margin_frac),
+        margins_tolerated=_margins(recipe),
+        calibration=calibration,
+        thresholds=thresholds,
+        flip_average=flip,
+        training=_sources(table.on("train"), recipe),
+        recipe=recipe.model_dump(mode="json", exclude={"card"}),
+        metrics={**figures, "export_parity": off},
+        resources=resources or {},
+        licence=recipe.card.licence,
+        limits=recipe.card.limits,
+    )
+    write_card(out, card)
+    return load_bundle(out)
+
+
+def measure(
+    of: _validation.ValidationSet, logit: Float64Array, calibration: Calibration, thresholds: Thresholds
+) -> dict[str, Any]:
+    """Figures by source: those of `metrics.summary` where both classes are there, else what the reals were called."""
+    p = calibrate(logit, calibration)
+    found: dict[str, Any] = {}
+    for source in sorted(set(of.source.tolist())):
+        here, plain = of.source == source, of.kind == "plain"
+        rows = here & plain
+        entry: dict[str, Any] = {"n_real": int((of.label[rows] == 0).sum()), "n_fake": int((of.label[rows] == 1).sum())}
+        for label, name in ((0, "real"), (1, "fake")):
+            if (rows & (of.label == label)).any():
+                entry[f"{name}_called"] = called(p[rows & (of.label == label)], thresholds)
+        if entry["n_real"] and entry["n_fake"]:
+            entry |= _balanced(of.label[rows], p[rows], of.group[rows])
+            for kind in ("jpeg30", "half"):
+                entry[f"auc_{kind}"] = _rounded(
+                    metrics.auc(of.label[here & (of.kind == kind)], p[here & (of.kind == kind)])
+                )
+        blended = here & ((of.kind == "blend") | (plain & (of.label == 0)))
+        if (of.kind[blended] == "blend").any() and entry["n_real"]:
+            entry["auc_blend"] = _rounded(metrics.auc(of.label[blended], p[blended]))
+        found[source] = entry
+    return found
+
+
+def called(p: Float64Array, thresholds: Thresholds) -> dict[str, float]:
+    """Shares called real, uncertain and fake, one face at a time."""
+    fake = p >= max(thresholds.fake_above, thresholds.real_below)
+    real = ~fake & (p < thresholds.real_below)
+    return {
+        "real": _rounded(float(real.mean())),
+        "uncertain": _rounded(float((~fake & ~real).mean())),
+        "fake": _rounded(float(fake.mean())),
+    }
+
+
+def _balanced(label: npt.NDArray[np.int64], p: Float64Array, groups: npt.NDArray[np.str_]) -> dict[str, Any]:
+    """Every figure on as many reals as fakes, taken evenly from the larger class, with intervals over groups."""
+    sides = [np.flatnonzero(label == value) for value in (0, 1)]
+    n = min(len(side) for side in sides)
+    rows = np.concatenate([_validation.spread(side, n) for side in sides])
+    y, q, of_row = label[rows], p[rows], groups[rows]
+    found: dict[str, Any] = {"balanced_n": 2 * n}
+    found |= {name: _rounded(value) for name, value in metrics.figures(y, q).items()}
+    intervals = metrics.bootstrap_figures(y, q, groups=of_row, rng=np.random.default_rng(0))
+    found["ci95"] = {name: [_rounded(low), _rounded(high)] for name, (low, high) in intervals.items()}
+    return found
+
+
+def _rounded(x: float) -> float:
+    return round(x, 4)
+
+
+def _population(of: _validation.ValidationSet) -> str:
+    plain = of.kind == "plain"
+    parts = []
+    for source in sorted(set(of.source.tolist())):
+        rows = plain & (of.source == source)
+        parts.append(f"{source} {int((of.label[rows] == 0).sum())} real {int((of.label[rows] == 1).sum())} fake")
+    return "validation faces: " + ", ".join(parts)
+
+
+def _margins(recipe: Recipe) -> tuple[float, float]:
+    """What the widest source of the mix was cut with, as margins."""
+    scales = [mix.scale or recipe.augmentation.scale for mix in recipe.mix.values()]
+    low, high = min(s[0] for s in scales), max(s[1] for s in scales)
+    return round((low - 1) / 2, 3), round((high - 1) / 2, 3)
+
+
+def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
+    found = []
+    for source in sorted(set(table.dataset.tolist())):
+        mine = table.take(table.dataset == source)
+        found.append(
+            TrainingSource(
+                name=source,
+                n_real=int((mine.label == 0).sum()),
+                n_fake=int((mine.label == 1).sum()),
+                terms=recipe.card.terms.get(source, ""),
+                digest=mine.digest(),
+            )
+        )
+    return tuple(found)
+
+
+def _write_weights(net: nn.Module, path: Path) -> None:
+    save = require("safetensors.torch", "train").save_file
+    staged = path.with_name(path.name + ".part")
+    save({name: value.contiguous() for name, value in net.state_dict().items()}, str(staged))
+    staged.replace(path)
+
+
+def read_resources(run: Path) -> dict[str, float]:
+    """Sums over the stages of a run: wall_s, cpu_s; the largest peak_memory_mb."""
+    total: dict[str, float] = {}
+    for done in sorted(run.glob("stage-*/done")):
+        text = done.read_text(encoding="utf-8")
+        for name, value in (json.loads(text) if text else {}).items():
+            total[name] = max(total.get(name, 0.0), value) if name.startswith("peak") else total.get(name, 0.0) + value
+    return total

@@ -1,0 +1,152 @@
+"""The faces a run is judged on after each epoch: fixed pictures, made once a stage.
+
+Sets: each source's reals and fakes as a scan would crop them, self-blended fakes of its reals, and sources with both
+classes again under JPEG 30 and half size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from telltale.augment import Augmentation, augment_clip, half_size, jpeg
+from telltale.crops import CropSpec, crop_face
+from telltale.metrics import auc
+from telltale.recipe import Recipe
+from telltale.train._data import Batch, Draw, blend_row, close_up
+from telltale.train._faces import FaceTable
+from telltale.types import Float64Array, RgbImage
+
+_ROBUST_LIMIT = 300
+_BLENDS = 200
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Crops with where they come from."""
+
+    clips: npt.NDArray[np.uint8]
+    """(N, 1, S, S, 3)"""
+    kind: npt.NDArray[np.str_]
+    """plain, blend, jpeg30, half."""
+    source: npt.NDArray[np.str_]
+    label: npt.NDArray[np.int64]
+    group: npt.NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def loader(self, batch_size: int = 64) -> DataLoader[Batch]:
+        return DataLoader(_Rows(self), batch_size=batch_size, shuffle=False)
+
+
+class _Rows(Dataset[Batch]):
+    def __init__(self, of: ValidationSet) -> None:
+        self.of = of
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def __getitem__(self, row: int) -> Batch:
+        return {"clips": torch.from_numpy(self.of.clips[row]), "row": torch.tensor(row)}
+
+
+def build(
+    table: FaceTable, recipe: Recipe, *, size_px: int, limit: int | None = None, robust: bool = True
+) -> ValidationSet:
+    """Crops of the validation faces; at most `limit` a source and label, spread evenly."""
+    spec = CropSpec(size_px=size_px, margin_frac=recipe.crop_margin_frac)
+    clips: list[RgbImage] = []
+    kinds: list[str] = []
+    sources: list[str] = []
+    labels: list[int] = []
+    groups: list[str] = []
+
+    def add(rgb: RgbImage, kind: str, source: str, label: int, row: int) -> None:
+        clips.append(rgb)
+        kinds.append(kind)
+        sources.append(source)
+        labels.append(label)
+        groups.append(str(table.group_id[row]))
+
+    for source in sorted(set(table.dataset.tolist())):
+        both = len(set(table.label[table.dataset == source].tolist())) == 2
+        for label in (0, 1):
+            rows = np.flatnonzero((table.dataset == source) & (table.label == label))
+            for place, row in enumerate(spread(rows, limit).tolist()):
+                rgb = crop_face(table.decode(row), table.box_xyxy[row], None, spec)
+                add(rgb, "plain", source, label, row)
+                if robust and both and place < _ROBUST_LIMIT:
+                    add(jpeg(rgb, 30), "jpeg30", source, label, row)
+                    add(half_size(rgb), "half", source, label, row)
+        reals = np.flatnonzero((table.dataset == source) & (table.label == 0))
+        if robust and recipe.mix_for(source).blend and len(reals):
+            for place, row in enumerate(np.resize(spread(reals, _BLENDS), _BLENDS).tolist()):
+                add(_blend(table, row, place, size_px), "blend", source, 1, row)
+    columns = np.array(kinds), np.array(sources), np.array(labels), np.array(groups)
+    return ValidationSet(np.stack(clips)[:, None], *columns)
+
+
+def spread(rows: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:
+    """At most `limit` of `rows`, evenly spaced."""
+    if limit is None or len(rows) <= limit:
+        return rows
+    kept: npt.NDArray[np.int64] = rows[np.linspace(0, len(rows) - 1, limit).round().astype(int)]
+    return kept
+
+
+_BLEND_LOOK = Augmentation(
+    scale=(1.125, 1.125), shift_frac=0, rotation_deg=0, aspect=0, flip_p=0, degrade_p=1, light_p=0, grey_p=0,
+    rescale_p=0, blur_p=0, sharpen_p=0, noise_p=0, jpeg_p=1, jpeg_quality=(70, 95), cutout_p=0,
+)  # fmt: skip
+
+
+def _blend(table: FaceTable, row: int, place: int, size_px: int) -> RgbImage:
+    rng = np.random.default_rng([17, place])
+    face_px = 1.4 * size_px
+    rgb, box, points = close_up(table, row, face_px=face_px)
+    fake = blend_row(table, Draw(row, blend=True), (rgb, box, points), rng, face_px=face_px)
+    seen: RgbImage = augment_clip(fake[None], box_xyxy=box, size_px=size_px, rng=rng, spec=_BLEND_LOOK)[0]
+    return seen
+
+
+def figures(of: ValidationSet, logit: Float64Array) -> dict[str, float]:
+    """What is logged after each epoch. `val_auc` is over all plain faces; the rest by source and kind.
+
+    `SOURCE_fpr`: share of a source's reals above the logit that 1 % of the first two-class source's reals reach.
+    """
+    found: dict[str, float] = {}
+    plain, real = of.kind == "plain", of.label == 0
+    both = [
+        source
+        for source in sorted(set(of.source.tolist()))
+        if set(of.label[plain & (of.source == source)].tolist()) == {0, 1}
+    ]
+    judged = plain & np.isin(of.source, both) if both else (plain & real) | (of.kind == "blend")
+    found["val_auc"] = auc(of.label[judged], logit[judged])
+    for source in sorted(set(of.source.tolist())):
+        here = of.source == source
+        for kind in ("plain", "jpeg30", "half"):
+            rows = here & (of.kind == kind)
+            if set(of.label[rows].tolist()) == {0, 1}:
+                found[f"{source}_{kind}_auc"] = auc(of.label[rows], logit[rows])
+        rows = here & ((of.kind == "blend") | (plain & real))
+        if set(of.label[rows].tolist()) == {0, 1}:
+            found[f"{source}_blend_auc"] = auc(of.label[rows], logit[rows])
+    if both:
+        limit = float(np.quantile(logit[plain & real & (of.source == both[0])], 0.99))
+        found["fake_tpr_at_1"] = float((logit[plain & ~real & (of.source == both[0])] > limit).mean())
+        for source in sorted(set(of.source.tolist()) - {both[0]}):
+            rows = plain & real & (of.source == source)
+            if rows.any():
+                found[f"{source}_fpr"] = float((logit[rows] > limit).mean())
+    for source in sorted(set(of.source.tolist())):
+        rows = plain & real & (of.source == source)
+        if rows.any():
+            found[f"{source}_real_median"] = float(np.median(logit[rows]))
+            found[f"{source}_real_p95"] = float(np.quantile(logit[rows], 0.95))
+    return found
