@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -20,37 +21,54 @@ from telltale.errors import OutOfMemory, TelltaleError
 
 Job = Callable[[dict[str, Any]], Iterator[Message]]
 
+_SLACK_BYTES = 512 << 20
+"""Address space beyond resident memory: stacks and arenas that are reserved and not used."""
+_STACK_BYTES = 16 << 20
+"""The same for each processor: libraries start a thread for each."""
+_NO_MEMORY_WORDS = ("bad_alloc", "insufficient memory", "failed to allocate", "cannot allocate")
+
 
 def main(settings: dict[str, Any]) -> None:
     """Serve jobs until the parent closes the pipe."""
     requests, answers = _take_pipes()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     _die_with_parent(settings["parent_pid"])
     _limit(settings["memory_bytes"])
     jobs: Mapping[str, str] = settings["jobs"]
-    _wire.write(answers, Message("ready"))
-    while (request := _wire.read(requests)) is not None:
-        if request.kind == "warm":
-            with contextlib.suppress(Exception):  # the job itself will say what is wrong
-                _load(jobs, request.data["job"])
-            continue
-        for message in _answer(jobs, request.data):
-            _wire.write(answers, message)
+    try:
+        while (request := _wire.read(requests)) is not None:
+            if request.kind == "warm":
+                with contextlib.suppress(Exception):  # the job itself will say what is wrong
+                    _load(jobs, request.data["job"])
+                continue
+            for message in _answer(jobs, request.data):
+                _wire.write(answers, message)
+    except BrokenPipeError:
+        os._exit(0)
 
 
 def _answer(jobs: Mapping[str, str], request: Mapping[str, Any]) -> Iterator[Message]:
     try:
-        os.chdir(request["folder"])
+        if request["folder"] is not None:
+            os.chdir(request["folder"])
         for message in _load(jobs, request["job"])(request["args"]):
             yield Message("say", {"kind": message.kind, "data": message.data}, message.arrays)
         yield Message("done")
     except TelltaleError as error:
-        yield Message("failed", {"code": error.code, "message": error.message})
-    except MemoryError as error:
-        yield Message("failed", {"code": OutOfMemory.code, "message": f"the job ran out of memory ({error})"})
+        yield _failed(error)
     except Exception as error:  # noqa: BLE001 - becomes WorkerCrashed in the parent
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(where.filename).name}:{where.lineno}"
-        yield Message("crashed", {"message": f"{type(error).__name__}: {error} ({place})"})
+        if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY_WORDS):
+            yield Message(
+                "failed", {"code": OutOfMemory.code, "message": "the file asks for more memory than it may have"}
+            )
+        else:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(where.filename).name}:{where.lineno}"
+            yield Message("crashed", {"message": f"{type(error).__name__}: {error} ({place})"})
+
+
+def _failed(error: TelltaleError) -> Message:
+    return Message("failed", {"code": error.code, "message": error.message})
 
 
 def _load(jobs: Mapping[str, str], name: str) -> Job:
@@ -73,7 +91,6 @@ def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
 def _die_with_parent(parent_pid: int) -> None:
     if sys.platform == "linux":
         import ctypes
-        import signal
 
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
@@ -82,9 +99,14 @@ def _die_with_parent(parent_pid: int) -> None:
 
 
 def _limit(memory_bytes: int) -> None:
+    """No core files, and a ceiling for what is allocated at once; the parent watches what is resident."""
     try:
         import resource
-    except ImportError:  # Windows: the parent's watch is all there is
+    except ImportError:  # Windows: the parent's deadline is all there is
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    ceiling = memory_bytes + _SLACK_BYTES + _STACK_BYTES * (os.cpu_count() or 1)
+    resource.setrlimit(resource.RLIMIT_DATA, (ceiling, ceiling))
+
+
+__all__ = ["main"]

@@ -1,0 +1,185 @@
+"""The parent's side of one worker process: its pipes, its memory, its end. Used by `sandbox`.
+
+child = Child(jobs, memory_bytes=1 << 30)
+child.send(Message("run", {...}))
+child.receive(timeout_s=1)          # a Message, or Ended
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Final
+
+from telltale import _wire
+from telltale._wire import Message
+
+_BOOT = (
+    "import sys, json; s = json.loads(sys.argv[1]); sys.path[:] = s['sys_path']; "
+    "from telltale._child import main; main(s)"
+)
+"""`-P` and the parent's own path: a `numpy.py` beside a suspicious video must not be imported."""
+_QUEUED_MESSAGES = 32
+_WATCH_EVERY_S = 0.02
+_GONE_WITHIN_S = 2.0
+"""How long an end is waited for; a process in an uninterruptible read of a dead disk is left to the system."""
+
+
+class Ended:
+    """What comes instead of a message when the process has closed its pipe."""
+
+
+class Child:
+    """One running process, and the two threads that listen to it."""
+
+    def __init__(self, jobs: Mapping[str, str], *, memory_bytes: int) -> None:
+        settings = {
+            "sys_path": [entry for entry in sys.path if entry],
+            "jobs": dict(jobs),
+            "parent_pid": os.getpid(),
+            "memory_bytes": memory_bytes,
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _BOOT, json.dumps(settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **os.environ},
+        )
+        self.pid: Final = self._process.pid
+        self._messages: queue.Queue[Message | Ended] = queue.Queue(_QUEUED_MESSAGES)
+        self._last_words: collections.deque[str] = collections.deque(maxlen=5)
+        self._is_dropped = False
+        self._threads = [
+            threading.Thread(target=self._listen, args=(self._process.stdout,), name="telltale-listen", daemon=True),
+            threading.Thread(target=self._drain, args=(self._process.stderr,), name="telltale-drain", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, message: Message) -> None:
+        """Raises `OSError` when the process is gone."""
+        if self._process.stdin is not None:
+            _wire.write(self._process.stdin, message)
+
+    def receive(self, *, timeout_s: float) -> Message | Ended | None:
+        """The next message; None when nothing came in time."""
+        with contextlib.suppress(queue.Empty):
+            return self._messages.get(timeout=timeout_s)
+        return None
+
+    def _listen(self, pipe: IO[bytes]) -> None:
+        try:
+            while (message := _wire.read(pipe)) is not None:
+                self._put(message)
+        except (_wire.WireError, OSError, ValueError) as error:
+            self._last_words.append(f"its answer could not be understood: {error}")
+            self.kill()
+        self._put(Ended())
+
+    def _put(self, message: Message | Ended) -> None:
+        while not self._is_dropped:
+            with contextlib.suppress(queue.Full):
+                self._messages.put(message, timeout=0.1)
+                return
+
+    def _drain(self, pipe: IO[bytes]) -> None:
+        """What the process prints is kept from the user's terminal; its last lines say why it died."""
+        with contextlib.suppress(OSError, ValueError):
+            for line in iter(lambda: pipe.readline(4096), b""):
+                self._last_words.append(line.decode("utf-8", "backslashreplace").rstrip())
+
+    def memory_bytes(self, field: str = "VmRSS") -> int:
+        """Resident memory now, or its peak (`VmHWM`); 0 where the system does not tell."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text("ascii", "replace")
+        except OSError:
+            return 0
+        line = next((line for line in status.splitlines() if line.startswith(f"{field}:")), "x: 0 kB")
+        return int(line.split()[1]) * 1024
+
+    def how_it_ended(self) -> str:
+        """In words: the signal or status, and the last line it printed."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GONE_WITHIN_S)
+        for thread in self._threads:
+            thread.join(_GONE_WITHIN_S)
+        status = self._process.returncode
+        how = f"by {signal.Signals(-status).name}" if status is not None and status < 0 else f"with status {status}"
+        if status == -9:
+            how += ", perhaps because the machine ran out of memory"
+        return f"{how} ({self._last_words[-1]})" if self._last_words else how
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self._process.kill()
+
+    def dispose(self) -> None:
+        """Kill, wait, and close what is open."""
+        self._is_dropped = True
+        self.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GONE_WITHIN_S)
+        for thread in self._threads:
+            thread.join(_GONE_WITHIN_S)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+class Watch:
+    """Kills a child at its deadline, above its memory or when asked to, also while nobody listens to it."""
+
+    def __init__(
+        self, child: Child, *, started_at: float, deadline_s: float, memory_bytes: int, stop: threading.Event | None
+    ) -> None:
+        self.verdict = ""
+        """Why it was killed: deadline, memory or stopped; empty while it was not."""
+        self.started_at = started_at
+        self.ends_at = started_at + deadline_s
+        self._child = child
+        self._memory_bytes = memory_bytes
+        self._stop_asked = stop
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="telltale-watch", daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._is_over.wait(_WATCH_EVERY_S):
+            if self._stop_asked is not None and self._stop_asked.is_set():
+                self.verdict = "stopped"
+            elif time.monotonic() > self.ends_at:
+                self.verdict = "deadline"
+            elif self._child.memory_bytes() > self._memory_bytes:
+                self.verdict = "memory"
+            if self.verdict:
+                self._child.kill()
+                return
+
+    def end(self) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+
+_spawners: dict[int, ThreadPoolExecutor] = {}
+
+
+def spawner() -> ThreadPoolExecutor:
+    """One thread that lives as long as this process starts all children: on Linux a child that is to die
+    with its parent dies with the *thread* that started it (prctl(2), PR_SET_PDEATHSIG)."""
+    return _spawners.setdefault(os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="telltale-spawner"))
+
+
+__all__ = ["Child", "Ended", "Watch", "spawner"]
