@@ -1,0 +1,126 @@
+"""Jobs that misbehave in every way a hostile file could make them; run by test_sandbox in a worker."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from telltale.errors import CorruptFile
+from telltale.sandbox import Message
+
+JOBS = {
+    name: f"sandbox_jobs:{name}"
+    for name in (
+        "echo",
+        "count",
+        "sleep",
+        "sleep_in_c",
+        "eat_memory",
+        "eat_memory_at_once",
+        "abort",
+        "leave",
+        "raise_known",
+        "raise_unknown",
+        "print_much",
+        "talk_nonsense",
+        "pid",
+        "folder",
+        "standard_input",
+    )
+} | {"not_importable": "no_such_module:job"}
+
+
+def echo(args: dict[str, Any]) -> Iterator[Message]:
+    arrays = {name: np.arange(6).astype(name).reshape(2, 3) for name in args.get("dtypes", [])}
+    yield Message("echo", args, arrays)
+
+
+def count(args: dict[str, Any]) -> Iterator[Message]:
+    for i in range(args["n"]):
+        yield Message("number", {"i": i}, {"payload": np.full(args.get("n_bytes", 1), i % 256, np.uint8)})
+
+
+def sleep(args: dict[str, Any]) -> Iterator[Message]:
+    yield Message("asleep", {"pid": os.getpid()})
+    time.sleep(args["seconds"])
+
+
+def sleep_in_c(args: dict[str, Any]) -> Iterator[Message]:
+    """Stuck in C with the interpreter locked: nothing in this process can run any more."""
+    yield Message("asleep", {"pid": os.getpid()})
+    ctypes.PyDLL(None).sleep(args["seconds"])
+
+
+def eat_memory(args: dict[str, Any]) -> Iterator[Message]:
+    """Step by step, so that only somebody who looks notices."""
+    yield Message("eating", {})
+    eaten = []
+    while True:
+        eaten.append(np.ones(args["step_bytes"], np.uint8))
+        time.sleep(0.005)
+
+
+def eat_memory_at_once(args: dict[str, Any]) -> Iterator[Message]:
+    yield Message("eating", {"n": len(bytearray(args["n_bytes"]))})
+
+
+def abort(_: dict[str, Any]) -> Iterator[Message]:
+    yield Message("aborting", {})
+    os.abort()
+
+
+def leave(_: dict[str, Any]) -> Iterator[Message]:
+    yield Message("leaving", {})
+    sys.stderr.write("so long\n")
+    sys.stderr.flush()
+    os._exit(7)
+
+
+def raise_known(args: dict[str, Any]) -> Iterator[Message]:
+    yield Message("raising", {})
+    raise CorruptFile(args["message"])
+
+
+def raise_unknown(_: dict[str, Any]) -> Iterator[Message]:
+    yield Message("raising", {})
+    raise ZeroDivisionError("division of labour")
+
+
+def print_much(_: dict[str, Any]) -> Iterator[Message]:
+    sys.stdout.write("x" * 1_000_000)
+    sys.stderr.write("y" * 1_000_000)
+    os.write(1, b"straight to the descriptor")
+    yield Message("printed", {})
+
+
+def talk_nonsense(_: dict[str, Any]) -> Iterator[Message]:
+    """A decoder that was taken over writes to every descriptor it finds."""
+    for fd in range(3, 20):
+        try:
+            os.write(fd, b"\x80\x04cposix\nsystem\nX\x02\x00\x00\x00id\x85R." * 100)
+        except OSError:
+            continue
+    yield Message("said", {})
+
+
+def pid(_: dict[str, Any]) -> Iterator[Message]:
+    yield Message("pid", {"pid": os.getpid(), "n_threads": threading.active_count()})
+
+
+def folder(_: dict[str, Any]) -> Iterator[Message]:
+    yield Message("folder", {"folder": str(Path.cwd()), "path": sys.path})
+
+
+def standard_input(_: dict[str, Any]) -> Iterator[Message]:
+    yield Message("read", {"text": sys.stdin.read()})
+
+
+__all__ = ["JOBS"]
