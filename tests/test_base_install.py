@@ -1,4 +1,4 @@
-"""The base install alone, no PyTorch: the example clips become reports. `make test-base` runs this where torch is absent."""
+"""The base install alone turns the example clips into reports; `make test-base` runs this where PyTorch is absent."""
 
 from __future__ import annotations
 

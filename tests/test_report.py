@@ -19,7 +19,8 @@ import pytest
 from make_reports import SHA256, THRESHOLDS, make_report, make_track, wave
 from telltale import _report_words, errors
 from telltale._report_chart import ZoneScale, lay_out, ticks, x_percent
-from telltale._report_page import MAX_CROPS, MAX_CROPS_PERSON, build_page
+from telltale._report_page import build_page
+from telltale._report_people import MAX_CROPS, MAX_CROPS_PERSON
 from telltale._text import csv_cell, file_stem, printable, visible
 from telltale.errors import OutputError
 from telltale.report import report_name, to_html, to_json, to_notebook, write_index, write_report

@@ -9,55 +9,16 @@ Every string that may come from a file passes `visible`; the template escapes al
 
 from __future__ import annotations
 
-import base64
-import statistics
 from dataclasses import dataclass
 
 from telltale import _report_words as _words
-from telltale._report_chart import Chart, ZoneScale, lay_out, ticks, x_percent
-from telltale._text import clock, file_size, percent, plural, visible
-from telltale.types import Code, Label, Pictures, Report, TrackReport
+from telltale._report_chart import ZoneScale, ticks, x_percent
+from telltale._report_people import Person, build_people, jpeg_uri, span_words
+from telltale._text import clock, file_size, percent, visible
+from telltale.types import Code, Label, Pictures, Report
 
 MAX_STRIP = 10
-MAX_CROPS_SHOWN = 12
-MAX_CROPS_PERSON = 120
-MAX_CROPS = 600
-"""Over the whole page: 600 crops of 224 px are about 8 MB."""
-
 Pairs = list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """One face that the page can show."""
-
-    face: int
-    image: str
-    pts_s: float
-    time: str
-    score: str
-    zone: str
-    source: str
-    alt: str
-    is_first_shown: bool
-    """The others appear on demand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    id: int
-    label: Label
-    word: str
-    score: str
-    interval: str
-    facts: str
-    reasons: list[str]
-    portrait: Crop | None
-    crops: list[Crop]
-    n_faces: int
-    chart: Chart | None
-    suspicious: str
-    chart_alt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +73,21 @@ def build_page(report: Report) -> Page:
     scale = ZoneScale(verdict.thresholds)
     end_s = _end_s(report)
     is_still = (video is not None and video.is_image) or end_s <= 0
-    people = [
-        _person(track, report, scale=scale, end_s=0.0 if is_still else end_s, budget=budget)
-        for track, budget in zip(_by_suspicion(report), _crop_budgets(report), strict=True)
-    ]
+    people = build_people(report, scale=scale, end_s=0.0 if is_still else end_s)
     return Page(
         name=visible(report.input.path.rsplit("/", 1)[-1]) or visible(report.input.path),
-        what="picture" if is_still else "clip",
+        what="file" if video is None else "picture" if is_still else "clip",
         subtitle=_subtitle(report),
         label=verdict.label,
         headline=_words.headline(label=verdict.label, any_face=bool(report.tracks)),
         lede=visible(_words.lede(report)),
         number="" if verdict.p_fake is None else percent(verdict.p_fake),
-        interval="" if verdict.interval is None else _span(*verdict.interval),
+        interval="" if verdict.interval is None else span_words(*verdict.interval),
         meaning=_words.meaning(report),
         bars=_words.bars(report),
         gauge=_gauge(report, scale),
-        reasons=[visible(reason) for reason in verdict.reasons],
+        # Without a face the sentence above has said everything.
+        reasons=[visible(reason) for reason in verdict.reasons] if report.tracks else [],
         error=_error(report),
         strip=_strip(report.pictures, end_s),
         is_still=is_still,
@@ -143,10 +102,6 @@ def build_page(report: Report) -> Page:
     )
 
 
-def jpeg_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
-
-
 def _end_s(report: Report) -> float:
     times = [face.pts_s for track in report.tracks for face in track.faces]
     times += [pts_s for pts_s, _ in report.pictures.thumbnails]
@@ -154,19 +109,6 @@ def _end_s(report: Report) -> float:
     seen = max(times, default=0.0)
     # A header may claim hours; the axis then ends where frames were seen.
     return declared if declared is not None and seen <= declared <= 1.5 * seen + 2 else seen
-
-
-def _by_suspicion(report: Report) -> list[TrackReport]:
-    return sorted(report.tracks, key=lambda track: -1.0 if track.p_fake is None else track.p_fake, reverse=True)
-
-
-def _crop_budgets(report: Report) -> list[int]:
-    n = len(report.tracks)
-    return [min(MAX_CROPS_PERSON, max(4, MAX_CROPS // n))] * n if n else []
-
-
-def _span(low: float, high: float) -> str:
-    return f"{percent(low)} to {percent(high)}"
 
 
 def _subtitle(report: Report) -> list[str]:
@@ -231,85 +173,6 @@ def _x(fraction: float) -> str:
     return f"{100 * fraction:.2f}%"
 
 
-def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: float, budget: int) -> Person:
-    crops = _crops(track, report.pictures, scale, budget)
-    telling = {crop.face: crop for crop in crops}
-    scored = [i for i in telling if track.faces[i].p_fake is not None]
-    best = max(scored or telling, key=lambda i: (track.faces[i].p_fake or 0.0, track.faces[i].confidence), default=None)
-    suspicious = ", ".join(_interval_words(start, end) for start, end in track.suspicious_s)
-    score = "" if track.p_fake is None else percent(track.p_fake)
-    told = " ".join(report.verdict.reasons)
-    return Person(
-        id=track.id,
-        label=track.label,
-        word=_words.LABELS[track.label].name if score else "not judged",
-        score=score,
-        interval="" if track.interval is None else _span(*track.interval),
-        facts=_facts(track, is_still=end_s <= 0),
-        reasons=[visible(reason) for reason in track.reasons if reason not in told],
-        portrait=None if best is None else telling[best],
-        crops=crops,
-        n_faces=len(track.faces),
-        chart=lay_out(track, end_s=end_s, scale=scale) if end_s > 0 and len(track.faces) > 1 else None,
-        suspicious=suspicious,
-        chart_alt=f"Scores of person {track.id} over time, {plural(len(track.faces), 'face')}. "
-        + (f"Suspicious: {suspicious}." if suspicious else "No suspicious interval."),
-    )
-
-
-def _interval_words(start: float, end: float) -> str:
-    return f"{clock(start)}–{clock(end)}" if end > start else clock(start)
-
-
-def _facts(track: TrackReport, *, is_still: bool) -> str:
-    sizes = [max(f.box_xyxy[2] - f.box_xyxy[0], f.box_xyxy[3] - f.box_xyxy[1]) for f in track.faces]
-    size = f"face {statistics.median(sizes):.0f} pixels large" if sizes else ""
-    if is_still:
-        return size
-    found = sum(face.source == "detected" for face in track.faces)
-    filled = len(track.faces) - found
-    parts = [f"{clock(track.start_s)} to {clock(track.end_s)}", f"found in {plural(found, 'frame')}"]
-    if filled:
-        parts.append(f"filled in for {filled} between")
-    return ", ".join([*parts, size])
-
-
-def _crops(track: TrackReport, pictures: Pictures, scale: ZoneScale, budget: int) -> list[Crop]:
-    """At most `budget` crops in time order, evenly spread, with the highest and the lowest score among them."""
-    have = [i for i in range(len(track.faces)) if (track.id, i) in pictures.crops]
-    if len(have) > budget:
-        scored = [i for i in have if track.faces[i].p_fake is not None]
-        ends = {pick(scored, key=lambda i: track.faces[i].p_fake or 0.0) for pick in (min, max)} if scored else set()
-        n = budget - len(ends)
-        have = sorted(set(_spread(have, n)) | ends)
-    shown = set(_spread(have, MAX_CROPS_SHOWN))
-    crops = []
-    for i in have:
-        face = track.faces[i]
-        score = "no score" if face.p_fake is None else percent(face.p_fake)
-        crops.append(
-            Crop(
-                face=i,
-                image=jpeg_uri(pictures.crops[track.id, i]),
-                pts_s=face.pts_s,
-                time=clock(face.pts_s),
-                score=score,
-                zone="none" if face.p_fake is None else scale.zone(face.p_fake),
-                source="found in this frame" if face.source == "detected" else "filled in between two frames",
-                alt=f"Face of person {track.id} at {clock(face.pts_s)}: {score}",
-                is_first_shown=i in shown,
-            )
-        )
-    return crops
-
-
-def _spread(items: list[int], n: int) -> list[int]:
-    """`n` of them at even distances, ends included."""
-    if len(items) <= n:
-        return items
-    return [items[round(k * (len(items) - 1) / max(n - 1, 1))] for k in range(n)]
-
-
 def _notes(report: Report) -> list[str]:
     """What a reader must know about this analysis: codes that no reason repeats, then warnings."""
     told = {Code.NO_FACE, Code.BETWEEN_THRESHOLDS, Code.TOO_SMALL, Code.TOO_FEW_FACES}
@@ -319,6 +182,8 @@ def _notes(report: Report) -> list[str]:
 
 def _looked_at(report: Report) -> Pairs:
     frames = report.frames
+    if not frames.decoded:
+        return []
     faces = [face for track in report.tracks for face in track.faces]
     detected = sum(face.source == "detected" for face in faces)
     rows: Pairs = [
@@ -376,4 +241,4 @@ def _flat(settings: dict[str, object], prefix: str = "") -> Pairs:
     return rows
 
 
-__all__ = ["Page", "build_page", "jpeg_uri"]
+__all__ = ["Page", "build_page"]

@@ -69,6 +69,7 @@ ERRORS: dict[str, str] = {
     "deadline_exceeded": "Reading took longer than allowed and was stopped.",
     "out_of_memory": "Reading needed more memory than allowed and was stopped.",
     "worker_crashed": "The decoder crashed on this file. It ran in a process of its own, and nothing else was harmed.",
+    "stopped": "The scan was stopped by whoever had started it.",
     "unknown_name": "There is no model, detector, reader or recipe of that name.",
     "detector_weights": "The weights of the face detector are missing, or not the ones that were pinned.",
     "bundle_invalid": "The model folder is incomplete or was changed.",

@@ -26,7 +26,8 @@ from telltale._files import write_files
 from telltale._html import asset, render
 from telltale._report_chart import PLOT_HEIGHT_PX, PLOT_TOP_PX, y_px
 from telltale._report_index import Summary, count_labels, report_name, summarise, summary_csv
-from telltale._report_page import build_page, jpeg_uri
+from telltale._report_page import build_page
+from telltale._report_people import jpeg_uri
 from telltale._report_words import LABELS
 from telltale._text import percent, plural, printable, visible
 from telltale.types import Report
