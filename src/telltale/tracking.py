@@ -32,6 +32,7 @@ from statistics import median
 import numpy as np
 
 from telltale._appearance import look_of, scene_of
+from telltale._assign import cheapest_pairs
 from telltale.types import Face, Float32Array, Float64Array, RgbImage, Track
 
 AVERAGED = 5
@@ -61,44 +62,47 @@ class _Path:
     """A track in the making."""
 
     id: int
-    faces: list[Face]
+    faces: list[Face] = field(default_factory=list)
     """Detected and confirmed, in time order."""
-    hits: list[Face]
+    hits: list[Face] = field(default_factory=list)
     """The last few detected ones."""
-    look: Float32Array | None = None
     awaiting: list[Face] = field(default_factory=list)
     """Provisional faces since the last hit."""
+    look: Float32Array | None = None
+    centre: Float64Array = field(default_factory=lambda: np.zeros(2))
+    """Of the last hit, (2,) px."""
+    velocity: Float64Array = field(default_factory=lambda: np.zeros(2))
+    """Of the last hits' straight line, (2,) px/s."""
+    size_px: float = 0.0
+    """Mean of the last hits."""
 
-    def expected(self, pts_s: float, *, fading: bool = False) -> tuple[Float64Array, float]:
-        """Centre (2,) px and size px at a time: the recent faces' straight line, followed for a second at most.
-
-        `fading`: as motion dies down that was not seen to go on.
-        """
-        last = self.hits[-1]
-        size = float(np.mean([_size(face) for face in self.hits]))
-        usable = [face for face in self.hits if last.pts_s - face.pts_s <= 1.1]
-        if usable[-1].pts_s <= usable[0].pts_s:
-            return _centre(last), size
-        times = np.array([face.pts_s for face in usable])
-        times -= times.mean()
-        velocity = times @ np.array([_centre(face) for face in usable]) / (times @ times)
-        ahead_s = min(pts_s - last.pts_s, 1.0)
-        if fading:
-            ahead_s = FADING_S * (1.0 - math.exp(-ahead_s / FADING_S))
-        return _centre(last) + velocity * ahead_s, size
+    def hit(self, face: Face) -> None:
+        self.faces.append(face)
+        self.hits = [*self.hits, face][-AVERAGED:]
+        self.centre = _centre(face)
+        self.size_px = float(np.mean([_size(hit) for hit in self.hits]))
+        usable = [hit for hit in self.hits if face.pts_s - hit.pts_s <= 1.1]
+        self.velocity = np.zeros(2)
+        if face.pts_s > usable[0].pts_s:
+            times = np.array([hit.pts_s for hit in usable])
+            times -= times.mean()
+            self.velocity = times @ np.array([_centre(hit) for hit in usable]) / (times @ times)
 
     def average(self, frame_index: int, pts_s: float) -> Face:
-        """The face to expect where none was found: recent boxes' mean shape, carried to where the track leads."""
-        recent = self.hits
-        centre, _ = self.expected(pts_s, fading=True)
-        centres = np.array([_centre(face) for face in recent])
-        moved_box = np.mean([face.box_xyxy - np.tile(c, 2) for face, c in zip(recent, centres, strict=True)], axis=0)
-        points = None
-        if all(face.points is not None for face in recent):
-            moved = [face.points - c for face, c in zip(recent, centres, strict=True) if face.points is not None]
-            points = (np.mean(moved, axis=0) + centre).astype(np.float32)
-        box = (moved_box + np.tile(centre, 2)).astype(np.float32)
-        return Face(frame_index, pts_s, box, 0.0, points, source="interpolated")
+        """The face to expect where none was found: recent boxes' mean shape, carried on as motion dies down."""
+        ahead_s = FADING_S * (1.0 - math.exp(-(pts_s - self.hits[-1].pts_s) / FADING_S))
+        centre = self.centre + self.velocity * ahead_s
+        centres = [_centre(hit) for hit in self.hits]
+        box = np.mean([hit.box_xyxy - np.tile(c, 2) for hit, c in zip(self.hits, centres, strict=True)], axis=0)
+        points = [hit.points - c for hit, c in zip(self.hits, centres, strict=True) if hit.points is not None]
+        return Face(
+            frame_index,
+            pts_s,
+            (box + np.tile(centre, 2)).astype(np.float32),
+            0.0,
+            (np.mean(points, axis=0) + centre).astype(np.float32) if len(points) == len(centres) else None,
+            source="interpolated",
+        )
 
 
 class Tracker:
@@ -145,7 +149,7 @@ class Tracker:
         self._end([path for path in self._paths if pts_s - path.hits[-1].pts_s > lost_s])
 
         looks = [None if rgb is None else look_of(rgb, face.box_xyxy) for face in faces]
-        links = self._assign(pts_s, interval_s, faces, looks)
+        links = dict(cheapest_pairs(_link_costs(faces, looks, self._paths, pts_s, interval_s), _UNLINKED))
         linked = []
         for i, face in enumerate(faces):
             path = self._paths[links[i]] if i in links else self._begin(face)
@@ -179,7 +183,8 @@ class Tracker:
         return tracks
 
     def _begin(self, face: Face) -> _Path:
-        path = _Path(len(self._paths) + len(self._done), [face], [face])
+        path = _Path(len(self._paths) + len(self._done))
+        path.hit(face)
         self._paths.append(path)
         return path
 
@@ -191,8 +196,7 @@ class Tracker:
         else:
             self._dropped |= named
         path.awaiting = []
-        path.faces.append(face)
-        path.hits = [*path.hits, face][-AVERAGED:]
+        path.hit(face)
 
     def _end(self, paths: Sequence[_Path]) -> None:
         for path in list(paths):
@@ -211,77 +215,52 @@ class Tracker:
             return False
         return self._frame_size != size_before or bool(np.minimum(before, self._scene).sum() < 0.35)
 
-    def _assign(
-        self, pts_s: float, interval_s: float, faces: Sequence[Face], looks: Sequence[Float32Array | None]
-    ) -> dict[int, int]:
-        """Face -> path, of least total cost, where every path left alone costs `_UNLINKED`."""
-        if not faces or not self._paths:
-            return {}
-        cost = np.array(
-            [
-                [_link_cost(path, pts_s, interval_s, face, look) for path in self._paths]
-                for face, look in zip(faces, looks, strict=True)
-            ]
-        )
-        pairs = _cheapest_pairs(np.minimum(cost, _UNLINKED))
-        return {i: j for i, j in pairs if cost[i, j] < _UNLINKED}
 
+def _link_costs(
+    faces: Sequence[Face],
+    looks: Sequence[Float32Array | None],
+    paths: Sequence[_Path],
+    pts_s: float,
+    interval_s: float,
+) -> Float64Array:
+    """(faces, paths): 0 where a face is just what was expected, `_UNLINKED` and more where it is someone else's.
 
-def _link_cost(path: _Path, pts_s: float, interval_s: float, face: Face, look: Float32Array | None) -> float:
-    """0 where the face is just what was expected of the path, `_UNLINKED` and more where it is someone else's.
-
-    The figures were set on the street clip, at 25 and at 2 frames a second (docs/decisions.md).
+    The figures were set on a street scene, at 25 and at 2 frames a second (docs/decisions.md).
     """
-    expected, size = path.expected(pts_s)
-    last = path.hits[-1]
-    elapsed_s = pts_s - last.pts_s
-    missed_s = max(0.0, elapsed_s - interval_s)
-    centre, new_size = _centre(face), _size(face)
-    growth = abs(math.log(new_size / size)) / math.log(1.5 + 0.5 * min(elapsed_s, 1.0))
-    if growth > 1.0:
-        return 2.0 * _UNLINKED
+    if not faces or not paths:
+        return np.empty((len(faces), len(paths)))
+    centre, last = np.array([_centre(face) for face in faces])[:, None], np.array([path.centre for path in paths])
+    new_size, size = np.array([_size(face) for face in faces])[:, None], np.array([path.size_px for path in paths])
+    elapsed_s = pts_s - np.array([path.hits[-1].pts_s for path in paths])
+    missed_s = np.maximum(0.0, elapsed_s - interval_s)
+    going = np.array([path.velocity for path in paths]) * np.minimum(elapsed_s, 1.0)[:, None]
+
+    growth = np.abs(np.log(new_size / size)) / np.log(1.5 + 0.5 * np.minimum(elapsed_s, 1.0))
     # People stop and turn: staying where one was is as good as going on, but for half the way one would have gone.
-    gone = float(np.hypot(*(centre - expected)))
-    stayed = float(np.hypot(*(centre - _centre(last)))) + 0.5 * float(np.hypot(*(expected - _centre(last))))
-    distance = min(gone, stayed) / min(size, new_size)
-    freedom = 0.9 * min(elapsed_s, interval_s + 0.3, 1.0)  # face sizes one may have moved unexpectedly
-    if look is None or path.look is None:
-        return 0.8 * distance / (0.5 + freedom) + 0.2 * growth
-    strangeness = 1.0 - float(look @ path.look)
-    tolerated = 0.25 - 0.17 * min(missed_s, 1.0)  # who was out of sight must look the same when back
-    if missed_s > 0.2 and strangeness > tolerated:
-        return 2.0 * _UNLINKED
-    alike = min(max((0.1 - strangeness) / 0.05, 0.0), 1.0)
+    stayed = _length(centre - last) + 0.5 * _length(going)
+    distance = np.minimum(_length(centre - last - going), stayed) / np.minimum(size, new_size)
+    freedom = 0.9 * np.minimum(elapsed_s, min(interval_s + 0.3, 1.0))  # face sizes one may have moved unexpectedly
+    absence = 0.1 * np.minimum(missed_s / 0.2, 1.0)  # of two at the same place, the one seen just before
+
+    strangeness = np.array([[_strangeness(look, path.look) for path in paths] for look in looks])
+    tolerated = 0.25 - 0.17 * np.minimum(missed_s, 1.0)  # who was out of sight must look the same when back
+    alike = np.clip((0.1 - strangeness) / 0.05, 0.0, 1.0)
     reach = 0.5 + freedom * (1.0 + 6.0 * alike)
-    return 0.55 * distance / reach + 0.15 * growth + 0.3 * min(strangeness / tolerated, 1.5)
+    by_look = 0.55 * distance / reach + 0.15 * growth + 0.3 * np.minimum(strangeness / tolerated, 1.5)
+    by_place = 0.8 * distance / (0.5 + freedom) + 0.2 * growth
+    cost: Float64Array = np.where(np.isnan(strangeness), by_place, by_look) + absence
+    someone_else = (growth > 1.0) | ((missed_s > 0.2) & (strangeness > tolerated))
+    return np.where(someone_else, 2.0 * _UNLINKED, cost)
 
 
-def _cheapest_pairs(cost: Float64Array) -> list[tuple[int, int]]:
-    """Optimal assignment of rows to columns (N, M), Hungarian method with potentials (Jonker & Volgenant, 1987)."""
-    if cost.shape[0] > cost.shape[1]:
-        return sorted((j, i) for i, j in _cheapest_pairs(cost.T))
-    n, m = cost.shape
-    row_price, column_price = np.zeros(n + 1), np.zeros(m + 1)
-    owner = np.zeros(m + 1, np.int64)  # 1-based row that holds each column; column 0 is where a search starts
-    for row in range(1, n + 1):
-        owner[0], column = row, 0
-        slack, came_from = np.full(m + 1, np.inf), np.zeros(m + 1, np.int64)
-        used = np.zeros(m + 1, bool)
-        while owner[column]:
-            used[column] = True
-            reduced = cost[owner[column] - 1] - row_price[owner[column]] - column_price[1:]
-            better = ~used[1:] & (reduced < slack[1:])
-            slack[1:][better], came_from[1:][better] = reduced[better], column
-            nearest = 1 + int(np.argmin(np.where(used[1:], np.inf, slack[1:])))
-            step = slack[nearest]
-            row_price[owner[used]] += step
-            column_price[used] -= step
-            slack[~used] -= step
-            column = nearest
-        while column:
-            owner[column] = owner[came_from[column]]
-            column = int(came_from[column])
-    return sorted((int(owner[j]) - 1, j - 1) for j in range(1, m + 1) if owner[j])
+def _strangeness(look: Float32Array | None, other: Float32Array | None) -> float:
+    """0 alike, 1 nothing in common, NaN not known."""
+    return math.nan if look is None or other is None else 1.0 - float(look @ other)
+
+
+def _length(vectors: Float64Array) -> Float64Array:
+    lengths: Float64Array = np.hypot(vectors[..., 0], vectors[..., 1])
+    return lengths
 
 
 def _blend(before: Float32Array | None, now: Float32Array | None) -> Float32Array | None:
