@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from telltale.cli import models, scan, train
+from telltale.cli import export, models, prepare, scan, serve, split, train
 
 app = typer.Typer(
     name="telltale",
@@ -27,7 +27,11 @@ app = typer.Typer(
     epilog="Exit codes: 0 every input got a verdict or an abstention, 2 usage, 3 at least one input failed.",
 )
 app.command()(scan.scan)
+app.command()(prepare.prepare)
+app.command()(split.split)
+app.command()(export.export)
 app.command()(train.train)
+app.command()(serve.serve)
 app.add_typer(models.app, name="models")
 
 

@@ -1,0 +1,132 @@
+"""`telltale serve`: a page to drop a clip on, and an API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from telltale.cli._errors import say, told
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@told
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Where uploads, results and the queue are kept.")] = Path(
+        "telltale-data"
+    ),
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|DIR", help="A model to offer; may be repeated.", show_default="default"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Analyses at a time.", show_default="one a core, at most 4")
+    ] = None,
+    require_key: Annotated[
+        bool, typer.Option("--require-key", help="Answer only those who send an API key, and show them only their own.")
+    ] = False,
+    new_key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Print a new API key for NAME, replacing an old one, and end.")
+    ] = None,
+    drop_key: Annotated[str | None, typer.Option(metavar="NAME", help="Revoke the key of NAME, and end.")] = None,
+    max_upload: Annotated[int, typer.Option(metavar="MB", min=1, help="The largest upload.")] = 1000,
+    queue: Annotated[int, typer.Option(metavar="N", min=1, help="Analyses that may wait.")] = 256,
+    per_client: Annotated[int, typer.Option(metavar="N", min=1, help="Scans of one client that may wait or run.")] = 64,
+    keep: Annotated[float, typer.Option(metavar="HOURS", help="Remove uploads and results after so long.")] = 168.0,
+    deadline: Annotated[float, typer.Option(metavar="S", help="The longest an analysis may take.")] = 600.0,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name to answer under; may be repeated.",
+            show_default="local names where only this machine is served, else any",
+        ),
+    ] = None,
+    behind_proxy: Annotated[
+        str, typer.Option(metavar="ADDRESSES", help="Believe X-Forwarded-For from these, comma-separated.")
+    ] = "",
+) -> None:
+    """Serve a page to drop clips on, and an API, until stopped with Ctrl-C."""
+    import logging
+    import os
+
+    from telltale.errors import UsageError, require
+
+    for name, value in (("--keep", keep), ("--deadline", deadline)):
+        if not 0 < value < float("inf"):
+            raise UsageError(f"{name} must be a number above 0, got {value}")
+    for module in ("fastapi", "uvicorn", "python_multipart"):
+        require(module, "web")
+    from telltale.web.server import serve as run
+    from telltale.web.settings import ServeSettings
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a warning for every malformed request else
+    if new_key is not None or drop_key is not None:
+        _change_keys(data, new_key, drop_key)
+        return
+    if require_key:
+        _ensure_key(data)
+    elif host not in _LOCAL:
+        say("telltale: everybody who reaches this address shares one list of scans; --require-key keeps them apart")
+    allowed = tuple(allow_host or ()) or (_LOCAL if host in _LOCAL else ())
+    defaults = ServeSettings(data=data)
+    settings = ServeSettings(
+        data=data,
+        models=tuple(model or ("default",)),
+        workers=workers or defaults.workers,
+        require_key=require_key,
+        max_upload_bytes=max_upload * 1_000_000,
+        queue_length=queue,
+        per_client=per_client,
+        keep_s=keep * 3600,
+        deadline_s=deadline,
+        allowed_hosts=tuple(name.lower() for name in allowed),
+    )
+    os.umask(0o077)
+    run(
+        settings,
+        host=host,
+        port=port,
+        trusted_proxies=behind_proxy,
+        on_ready=lambda url: say(f"Telltale is at {url} (data in {data}; Ctrl-C stops it)"),
+    )
+
+
+def _change_keys(data: Path, new: str | None, dropped: str | None) -> None:
+    from contextlib import closing
+
+    from telltale.errors import UsageError
+    from telltale.web.guard import digest, new_key
+    from telltale.web.store import Store, database
+
+    with closing(Store(database(data))) as store:
+        if dropped is not None and not store.remove_key(dropped):
+            names = ", ".join(store.key_names()) or "none"
+            raise UsageError(f"there is no key called {dropped!r}; there are: {names}")
+        if new is not None:
+            key = new_key()
+            store.add_key(new, digest(key))
+            typer.echo(key)
+
+
+def _ensure_key(data: Path) -> None:
+    """The first start with --require-key makes a key; otherwise nobody could come in."""
+    from contextlib import closing
+
+    from telltale.web.guard import digest, new_key
+    from telltale.web.store import Store, database
+
+    with closing(Store(database(data))) as store:
+        if not store.key_names():
+            key = new_key()
+            store.add_key("admin", digest(key))
+            say(f"The key of admin, shown this once: {key}")
+            say("More: telltale serve --new-key NAME")
+
+
+__all__ = ["serve"]

@@ -1,0 +1,210 @@
+"""A typed client for a Telltale server.
+
+    with Client("http://127.0.0.1:8000") as client:
+        report = client.scan("clip.mp4")
+        for entry in client.scans(q="clip"):
+            print(entry.name, entry.outcome)
+
+A server that is busy says when to come back (429); uploads are then repeated by themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+from telltale.errors import FileMissing, FileUnreadable, TelltaleError
+from telltale.types import Report
+from telltale.web.schema import ENDED, FILE_FIELD, ModelEntry, Problem, Scan, ScanEntry, ScanOptions, ScanPage, State
+
+SCANS = "/api/v1/scans"
+_TRY_AGAIN = 429
+_POLL_S = 0.5
+
+
+class ApiError(TelltaleError):
+    """The server refused; `problem` has its words (RFC 9457)."""
+
+    code = "api"
+
+    def __init__(self, problem: Problem, *, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{problem.title}: {problem.detail} ({problem.code})")
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+
+
+class ServerUnreachable(TelltaleError):
+    """No answer; `code` is stable."""
+
+    code = "server_unreachable"
+
+
+class Client:
+    """One server. Safe to share between threads."""
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", *, key: str | None = None, timeout_s: float = 60.0) -> None:
+        """`timeout_s` bounds the silence between two bytes, not a whole upload."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout_s)
+
+    def scan(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        model: str | None = None,
+        options: ScanOptions | None = None,
+        wait_s: float = 3600.0,
+    ) -> Report:
+        """Upload a file and wait for its report. Whatever is wrong with the file is in the report.
+
+        Raises `ApiError`, `ServerUnreachable`, `TimeoutError`, and `TelltaleError` if the scan was cancelled.
+        """
+        entry = self.submit(path, model=model, options=options, wait_s=wait_s)
+        scan = self.wait(entry.id, wait_s=wait_s)
+        if scan.report is None:
+            reason = scan.error.message if scan.error else f"the scan is {scan.state}"
+            raise TelltaleError(f"{scan.name}: there is no report: {reason}")
+        return scan.report
+
+    def submit(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        model: str | None = None,
+        options: ScanOptions | None = None,
+        wait_s: float = 600.0,
+    ) -> ScanEntry:
+        """Upload a file; the analysis goes on by itself. A busy server is asked again for up to `wait_s`."""
+        file = Path(path)
+        fields = (options or ScanOptions()).model_dump(exclude_none=True, mode="json")
+        form = {key: json.dumps(value) if isinstance(value, bool) else str(value) for key, value in fields.items()}
+        if model is not None:
+            form["model"] = model
+        ends_at = time.monotonic() + wait_s
+        while True:
+            try:
+                with file.open("rb") as content:
+                    answer = self._send("POST", SCANS, data=form, files={FILE_FIELD: (name or file.name, content)})
+                return ScanEntry.model_validate_json(answer.content)
+            except FileNotFoundError as error:
+                raise FileMissing(f"{file} does not exist; check the spelling and the folder") from error
+            except OSError as error:
+                raise FileUnreadable(f"{file} cannot be read ({error.strerror}); check its permissions") from error
+            except ApiError as error:
+                pause_s = error.retry_after_s
+                if pause_s is None or time.monotonic() + pause_s > ends_at:
+                    raise
+                time.sleep(pause_s)
+
+    def get(self, scan_id: str) -> Scan:
+        """A scan, with its report once it has ended. Raises `ApiError` (`not_found`)."""
+        return Scan.model_validate_json(self._send("GET", f"{SCANS}/{scan_id}").content)
+
+    def wait(self, scan_id: str, *, wait_s: float = 3600.0) -> Scan:
+        """The scan when it has ended. Raises `TimeoutError` after `wait_s`."""
+        ends_at = time.monotonic() + wait_s
+        while True:
+            scan = self.get(scan_id)
+            if scan.state in ENDED:
+                return scan
+            if time.monotonic() > ends_at:
+                raise TimeoutError(f"scan {scan_id} is still {scan.state} after {wait_s:g} s")
+            time.sleep(_POLL_S)
+
+    def events(self, scan_id: str) -> Iterator[ScanEntry]:
+        """The scan every time there is news, the last time when it has ended."""
+        try:
+            with self._http.stream("GET", f"{SCANS}/{scan_id}/events") as answer:
+                if answer.is_error:
+                    answer.read()
+                _check(answer)
+                for line in answer.iter_lines():
+                    if line.startswith("data: {"):
+                        yield ScanEntry.model_validate_json(line.removeprefix("data: "))
+        except httpx2.TransportError as error:
+            raise _unreachable(error) from error
+
+    def page(self, *, limit: int = 20, cursor: str | None = None, q: str = "", state: State | None = None) -> ScanPage:
+        """One page of scans, the newest first."""
+        query = {"limit": limit, "cursor": cursor, "q": q, "state": state}
+        given = {key: value for key, value in query.items() if value}
+        return ScanPage.model_validate_json(self._send("GET", SCANS, params=given).content)
+
+    def scans(self, *, q: str = "", state: State | None = None) -> Iterator[ScanEntry]:
+        """All scans, the newest first."""
+        cursor: str | None = None
+        while True:
+            page = self.page(limit=100, cursor=cursor, q=q, state=state)
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def delete(self, scan_id: str) -> None:
+        """Cancel the scan if it waits or runs; delete it if it has ended."""
+        self._send("DELETE", f"{SCANS}/{scan_id}")
+
+    def report_html(self, scan_id: str) -> str:
+        """The report as one self-contained page."""
+        return self._send("GET", f"{SCANS}/{scan_id}/report.html").text
+
+    def models(self) -> list[ModelEntry]:
+        """The models of the server, with their cards."""
+        return [ModelEntry.model_validate(one) for one in self._send("GET", "/api/v1/models").json()]
+
+    def is_ready(self) -> bool:
+        """Whether the server can take uploads."""
+        try:
+            self._send("GET", "/readyz")
+        except (ApiError, ServerUnreachable):
+            return False
+        return True
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx2.TransportError as error:
+            raise _unreachable(error) from error
+        _check(answer)
+        return answer
+
+
+def _unreachable(error: Exception) -> ServerUnreachable:
+    return ServerUnreachable(f"the server does not answer ({error or type(error).__name__}); is it running?")
+
+
+def _check(answer: httpx2.Response) -> None:
+    if answer.is_success:
+        return
+    try:
+        problem = Problem.model_validate_json(answer.content)
+    except ValueError:  # a proxy's own page
+        detail = f"{answer.request.url} answered {answer.status_code}"
+        problem = Problem(
+            type="about:blank", title="No answer of Telltale's", status=answer.status_code, detail=detail, code="api"
+        )
+    wait = answer.headers.get("retry-after", "")
+    is_temporary = answer.status_code == _TRY_AGAIN and wait.isdigit()
+    raise ApiError(problem, retry_after_s=float(wait) if is_temporary else None)
+
+
+__all__ = ["ApiError", "Client", "ServerUnreachable"]

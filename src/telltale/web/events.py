@@ -1,0 +1,134 @@
+"""News about analyses, from worker threads to event streams (server-sent events).
+
+hub.changed(analysis_id)                    # any thread
+async for text in stream(hub, ...):         # what goes to one client
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+
+from telltale.web.problems import problem
+from telltale.web.schema import ENDED, ScanEntry
+
+_HEARTBEAT_S = 15.0
+_LONGEST_S = 3600.0
+"""Then the stream ends, and a browser opens it anew."""
+_PAUSE_S = 0.25
+"""News is gathered for so long."""
+
+
+class Hub:
+    """Wakes event streams. Of many changes in a row a stream sees the last."""
+
+    def __init__(self, *, streams_per_client: int) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._streams: set[asyncio.Event] = set()
+        self._of_client: Counter[str] = Counter()
+        self._streams_per_client = streams_per_client
+        self._is_news = False
+        self.is_closing = False
+
+    def attach(self) -> None:
+        """Use the event loop that runs now."""
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def n_streams(self) -> int:
+        return len(self._streams)
+
+    def changed(self, analysis_id: str = "") -> None:  # noqa: ARG002 - every stream looks for itself
+        """There is news; from any thread."""
+        if not self._is_news and self._loop is not None:
+            self._is_news = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._is_news = False
+        for event in self._streams:
+            event.set()
+
+    def close(self) -> None:
+        """End all streams."""
+        self.is_closing = True
+        self._wake()
+
+    def check_room(self, client: str) -> None:
+        """Raises a 429 problem where one client has too many streams."""
+        if self._of_client[client] >= self._streams_per_client:
+            raise problem("client_busy", f"{self._streams_per_client} event streams of yours are open", retry_after_s=5)
+
+    @contextlib.contextmanager
+    def listening(self, client: str) -> Iterator[asyncio.Event]:
+        """An event that is set when there is news."""
+        event = asyncio.Event()
+        self._streams.add(event)
+        self._of_client[client] += 1
+        try:
+            yield event
+        finally:
+            self._streams.discard(event)
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
+
+
+async def one_scan(
+    hub: Hub, event: asyncio.Event, read: Callable[[], Awaitable[ScanEntry | None]]
+) -> AsyncIterator[str]:
+    """`progress` events while the scan waits and runs, then one `end`; without data if it was deleted."""
+    yield "retry: 2000\n\n"
+    sent = ""
+    async for _ in _ticks(hub, event):
+        entry = await read()
+        if entry is None:
+            yield "event: end\ndata: null\n\n"
+            return
+        text = entry.model_dump_json()
+        if entry.state in ENDED:
+            yield f"event: end\ndata: {text}\n\n"
+            return
+        yield f"event: progress\ndata: {text}\n\n" if text != sent else ": still here\n\n"
+        sent = text
+
+
+async def all_scans(
+    hub: Hub,
+    event: asyncio.Event,
+    read_active: Callable[[], Awaitable[Sequence[ScanEntry]]],
+    read_one: Callable[[str], Awaitable[ScanEntry | None]],
+) -> AsyncIterator[str]:
+    """`scan` events for every scan that waits or runs, and one when it has ended."""
+    yield "retry: 2000\n\n"
+    sent: dict[str, str] = {}
+    async for _ in _ticks(hub, event):
+        entries = {entry.id: entry for entry in await read_active()}
+        for scan_id in [known for known in sent if known not in entries]:
+            del sent[scan_id]
+            if (ended := await read_one(scan_id)) is not None:
+                yield f"event: scan\ndata: {ended.model_dump_json()}\n\n"
+        for scan_id, entry in entries.items():
+            text = entry.model_dump_json()
+            if sent.get(scan_id) != text:
+                sent[scan_id] = text
+                yield f"event: scan\ndata: {text}\n\n"
+        yield ": still here\n\n"
+
+
+async def _ticks(hub: Hub, event: asyncio.Event) -> AsyncIterator[None]:
+    """One at once, one for news, one for the heartbeat."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + _LONGEST_S
+    while not hub.is_closing and loop.time() < ends_at:
+        event.clear()
+        yield
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), _HEARTBEAT_S)
+        await asyncio.sleep(_PAUSE_S)
+
+
+__all__ = ["Hub", "all_scans", "one_scan"]

@@ -1,0 +1,162 @@
+"""The data folder: uploads on their way in, uploads that are kept, results. Every name in it is made by the server.
+
+DATA/telltale.db          jobs (`store`)
+DATA/uploads/ID           being received; emptied at every start
+DATA/media/ID             what was uploaded, for an analysis
+DATA/results/ID/          report.json, pictures.json, thumbnail.jpg
+DATA/lock                 held by the server that uses the folder
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from telltale._files import write_files
+from telltale.errors import OutputError, UsageError
+from telltale.report import to_json
+from telltale.types import Pictures, Report
+from telltale.web.store import database
+
+REPORT_NAME = "report.json"
+PICTURES_NAME = "pictures.json"
+THUMBNAIL_NAME = "thumbnail.jpg"
+
+
+class DataFolder:
+    """Opens, locks and tidies the folder. Raises `UsageError` if another server uses it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.uploads, self._media, self._results = (self.root / name for name in ("uploads", "media", "results"))
+        try:
+            for folder in (self.root, self.uploads, self._media, self._results):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _locked(self.root / "lock")
+        except OSError as error:
+            raise OutputError(f"{root} cannot be used ({error.strerror}); choose another --data folder") from error
+        for leftover in self.uploads.iterdir():
+            leftover.unlink()
+
+    @property
+    def database(self) -> Path:
+        return database(self.root)
+
+    def media(self, analysis_id: str) -> Path:
+        return self._media / analysis_id
+
+    def thumbnail(self, analysis_id: str) -> Path:
+        return self._results / analysis_id / THUMBNAIL_NAME
+
+    def keep_upload(self, upload: Path, analysis_id: str) -> None:
+        upload.replace(self.media(analysis_id))
+
+    def keep_result(self, analysis_id: str, report: Report) -> None:
+        """Write a result; replaces one that a crash left behind. The upload's name is no part of it."""
+        thumbnails = report.pictures.thumbnails
+        canonical = _renamed(json.loads(to_json(report)), str(self.media(analysis_id)), _token(analysis_id))
+        files = {
+            REPORT_NAME: json.dumps(canonical).encode("ascii"),
+            PICTURES_NAME: _pictures_json(report.pictures),
+            **({THUMBNAIL_NAME: thumbnails[len(thumbnails) // 2][1]} if thumbnails else {}),
+        }
+        write_files(self._results / analysis_id, files)
+
+    def report_data(self, analysis_id: str, *, name: str) -> dict[str, Any]:
+        """The report as JSON values, under the name its upload has for whoever asks."""
+        data = json.loads((self._results / analysis_id / REPORT_NAME).read_bytes())
+        renamed: dict[str, Any] = _renamed(data, _token(analysis_id), name)
+        return renamed
+
+    def report(self, analysis_id: str, *, name: str) -> Report:
+        """The report with its pictures."""
+        pictures = _pictures((self._results / analysis_id / PICTURES_NAME).read_bytes())
+        report = Report.model_validate(self.report_data(analysis_id, name=name))
+        return report.model_copy(update={"pictures": pictures})
+
+    def drop_media(self, analysis_id: str) -> None:
+        self.media(analysis_id).unlink(missing_ok=True)
+
+    def drop(self, analysis_ids: Iterable[str]) -> None:
+        """Remove all files of these analyses."""
+        for analysis_id in analysis_ids:
+            self.drop_media(analysis_id)
+            shutil.rmtree(self._results / analysis_id, ignore_errors=True)
+
+    def drop_strays(self, known: set[str]) -> None:
+        """Remove what a crash left behind: files of no analysis."""
+        self.drop({entry.name for folder in (self._media, self._results) for entry in folder.iterdir()} - known)
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.root).free
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _locked(path: Path) -> IO[bytes]:
+    file = path.open("wb")
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; a second server is then the operator's own doing
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise UsageError(f"another server uses {path.parent}; stop it or choose another --data folder") from None
+    with contextlib.suppress(OSError):
+        os.set_inheritable(file.fileno(), False)
+    return file
+
+
+def _token(analysis_id: str) -> str:
+    return f"upload-{analysis_id}"
+
+
+def _renamed(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(old, new)
+    if isinstance(value, list):
+        return [_renamed(item, old, new) for item in value]
+    if isinstance(value, dict):
+        return {key: _renamed(item, old, new) for key, item in value.items()}
+    return value
+
+
+def _pictures_json(pictures: Pictures) -> bytes:
+    data = {
+        "thumbnails": [[pts_s, _base64(jpeg)] for pts_s, jpeg in pictures.thumbnails],
+        "crops": [[track, face, _base64(jpeg)] for (track, face), jpeg in pictures.crops.items()],
+    }
+    return json.dumps(data).encode("ascii")
+
+
+def _pictures(data: bytes) -> Pictures:
+    held = json.loads(data)
+    return Pictures(
+        thumbnails=tuple((pts_s, base64.b64decode(jpeg)) for pts_s, jpeg in held["thumbnails"]),
+        crops={(track, face): base64.b64decode(jpeg) for track, face, jpeg in held["crops"]},
+    )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+__all__ = ["DataFolder"]

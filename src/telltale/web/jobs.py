@@ -1,0 +1,366 @@
+"""The queue and those who work it off: N threads, each with a `Scanner` whose worker process can be killed.
+
+jobs = Jobs(settings, store, folder, scorers, on_change=hub.changed)
+jobs.start()
+row = jobs.submit(upload, ...)      # queued, or answered at once from the store
+jobs.remove(row.id, owner="")       # cancels what waits or runs, deletes what has ended
+jobs.stop()
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from telltale import __version__
+from telltale._report_words import ERRORS, headline, lede
+from telltale._text import percent
+from telltale.errors import InputError, Stopped, TelltaleError, WorkerCrashed, error_from_code
+from telltale.runtime import Scorer
+from telltale.scan import Scanner, ScanSettings
+from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
+from telltale.web.files import DataFolder
+from telltale.web.metrics import Metrics
+from telltale.web.schema import ENDED, Outcome, Progress, ScanEntry, ScanOptions
+from telltale.web.settings import ServeSettings
+from telltale.web.store import NewScan, ScanRow, Store, Work
+from telltale.web.upload import Upload
+
+_log = logging.getLogger("telltale.web")
+_TIDY_EVERY_S = 30.0
+_PLAUSIBLE_SHARE = 0.05
+"""Below this an estimate of the time left means nothing."""
+_MEDIA_TYPES = {
+    "mov,mp4,m4a,3gp,3g2,mj2": "video/mp4",
+    "matroska,webm": "video/webm",
+    "ogg": "video/ogg",
+    "mpegts": "video/mp2t",
+    "avi": "video/x-msvideo",
+    **{name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "bmp")},
+}
+"""What a browser is told the upload is: from what was found in it, never from what the sender says."""
+_UNPLAYED = "application/octet-stream"
+PLAYED_AS = (*_MEDIA_TYPES.values(), _UNPLAYED)
+
+
+@dataclass(slots=True)
+class _Running:
+    """One analysis under way."""
+
+    work: Work
+    stop: threading.Event = field(default_factory=threading.Event)
+    started_at: float = field(default_factory=time.monotonic)
+    share: float | None = None
+    frames: int = 0
+
+    def progress(self) -> Progress:
+        left_s = None
+        if self.share is not None and self.share >= _PLAUSIBLE_SHARE:
+            left_s = round((time.monotonic() - self.started_at) / self.share * (1 - self.share), 1)
+        stage = "analysing" if self.frames else "starting"
+        return Progress(stage=stage, share=self.share, frames=self.frames, left_s=left_s)  # type: ignore[arg-type]
+
+
+class Jobs:
+    """Everything between an upload that has arrived and its result."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        store: Store,
+        folder: DataFolder,
+        scorers: Mapping[str, Scorer],
+        *,
+        metrics: Metrics,
+        on_change: Callable[[str], None],
+    ) -> None:
+        """`on_change` is called, from any thread, with the id of an analysis about which there is news."""
+        self._settings, self._store, self._folder, self._scorers = settings, store, folder, scorers
+        self._metrics = metrics
+        self._on_change = on_change
+        self._news = threading.Condition()
+        self._is_stopping = threading.Event()
+        self._running: dict[str, _Running] = {}
+        self._took_s = 5.0
+        self._next_place_at = 0.0
+        self._threads = [
+            threading.Thread(target=self._work, name=f"analyst-{number}", daemon=True)
+            for number in range(settings.workers)
+        ]
+        self._threads.append(threading.Thread(target=self._tidy, name="tidy", daemon=True))
+
+    def start(self) -> None:
+        """Take up what a crash left behind, then work."""
+        for work in self._store.recover():
+            _log.warning("set aside after %d attempts: %s", work.attempts, work.id)
+            self._conclude(work, self._set_aside(work))
+        self._folder.drop_strays(self._store.analysis_ids())
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Kill what runs; it waits again for the next start."""
+        self._is_stopping.set()
+        for running in list(self._running.values()):
+            running.stop.set()
+        with self._news:
+            self._news.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    @property
+    def is_alive(self) -> bool:
+        return all(thread.is_alive() for thread in self._threads)
+
+    @property
+    def n_running(self) -> int:
+        return len(self._running)
+
+    def submit(self, upload: Upload, *, options: ScanOptions, model: str, owner: str, client: str) -> ScanRow:
+        """Keep an upload and queue its analysis, or find one that is equal. Raises `QueueFull` and `ClientBusy`."""
+        settings = options.model_dump(exclude_none=True)
+        parts = [upload.sha256, self._scorers[model].bundle.sha256, settings, __version__]
+        key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
+        self._folder.keep_upload(upload.path, upload.id)
+        try:
+            row = self._store.admit(
+                NewScan(
+                    id=upload.id,
+                    key=key,
+                    owner=owner,
+                    client=client,
+                    name=upload.name,
+                    sha256=upload.sha256,
+                    size_bytes=upload.size_bytes,
+                    model=model,
+                    options=json.dumps(settings),
+                ),
+                queue_length=self._settings.queue_length,
+                per_client=self._settings.per_client,
+            )
+        except BaseException:
+            self._folder.drop_media(upload.id)
+            raise
+        if row.analysis_id != upload.id:
+            self._folder.drop_media(upload.id)
+            self._metrics.reused.add()
+        with self._news:
+            self._news.notify()
+        return row
+
+    def remove(self, scan_id: str, *, owner: str) -> str | None:
+        """Cancel the scan if it waits or runs, delete it if it has ended: `cancelled`, `deleted`, or None."""
+        row = self._store.get(scan_id, owner=owner)
+        if row is None:
+            return None
+        dropped = self._store.cancel(scan_id, owner=owner)
+        if dropped is None:
+            self._folder.drop(self._store.delete(scan_id, owner=owner))
+            return "deleted"
+        for analysis_id in dropped:
+            if running := self._running.get(analysis_id):
+                running.stop.set()
+            self._folder.drop_media(analysis_id)
+        self._on_change(row.analysis_id)
+        return "cancelled"
+
+    def entry(self, row: ScanRow) -> ScanEntry:
+        """What the API says about a scan."""
+        return ScanEntry(
+            id=row.id,
+            state=row.state,
+            name=row.name,
+            size_bytes=row.size_bytes,
+            sha256=row.sha256,
+            model=row.model,
+            settings=ScanOptions.model_validate_json(row.options),
+            created_at=_when(row.created_at),
+            started_at=None if row.started_at is None else _when(row.started_at),
+            finished_at=None if row.finished_at is None else _when(row.finished_at),
+            expires_at=None if row.finished_at is None else _when(row.finished_at + self._settings.keep_s),
+            progress=self._progress(row),
+            outcome=None if row.outcome is None else Outcome.model_validate_json(row.outcome),
+            error=None if row.error is None else ErrorInfo.model_validate_json(row.error),
+            has_media=bool(row.media_type) and row.state == "done",
+            has_thumbnail=bool(row.has_thumbnail),
+        )
+
+    def _progress(self, row: ScanRow) -> Progress:
+        if row.state in ENDED:
+            return Progress(stage="ended", share=1.0 if row.state == "done" else None)
+        if running := self._running.get(row.analysis_id):
+            return running.progress()
+        if row.state == "running":
+            return Progress(stage="starting")
+        return Progress(stage="waiting", ahead=self._store.ahead(row.queued_at))
+
+    def retry_after_s(self) -> float:
+        """When to come back. Everybody turned away is told another time, as places come free one by one."""
+        now = time.monotonic()
+        with self._news:
+            self._next_place_at = max(self._next_place_at, now) + self._took_s / self._settings.workers
+            return min(self._next_place_at - now, 120.0)
+
+    def _work(self) -> None:
+        while not self._is_stopping.is_set():
+            try:
+                with Scanner(next(iter(self._scorers.values())), settings=self._scan_settings()) as scanner:
+                    while (work := self._next()) is not None:
+                        self._analyse(scanner, work)
+            except Exception:  # noqa: BLE001 - one fault must not cost a worker for good
+                _log.exception("a worker stumbled")
+                self._is_stopping.wait(1.0)
+
+    def _next(self) -> Work | None:
+        while not self._is_stopping.is_set():
+            work = self._store.claim()
+            if work is not None:
+                return work
+            with self._news:
+                self._news.wait(timeout=1.0)
+        return None
+
+    def _analyse(self, scanner: Scanner, work: Work) -> None:
+        self._running[work.id] = running = _Running(work)
+        if not self._store.is_running(work.id):
+            running.stop.set()
+        self._on_change(work.id)
+        try:
+            try:
+                report = self._scan(scanner, running)
+            except Stopped:
+                if self._is_stopping.is_set():
+                    self._store.put_back(work.id)
+                return
+            except Exception as error:  # noqa: BLE001 - a fault of ours is the job's failure, not the server's
+                _log.exception("analysis %s failed", work.id)
+                report = self._failed(work, WorkerCrashed(f"the analysis broke off ({type(error).__name__})"))
+            self._conclude(work, report)
+            self._took_s += 0.2 * (time.monotonic() - running.started_at - self._took_s)
+        finally:
+            del self._running[work.id]
+            self._on_change(work.id)
+
+    def _scan(self, scanner: Scanner, running: _Running) -> Report:
+        work = running.work
+        options = ScanOptions.model_validate_json(work.options)
+
+        def on_progress(share: float | None, n_frames: int) -> None:
+            running.share, running.frames = share, n_frames
+            self._on_change(work.id)
+
+        scanner.scorer = self._scorers[work.model]
+        scanner.settings = self._scan_settings(options, work.model)
+        report = scanner.scan(self._folder.media(work.id), on_progress=on_progress, stop=running.stop)
+        if running.stop.is_set():
+            raise Stopped("stopped on request")
+        return report.model_copy(
+            update={"input": InputInfo(path=report.input.path, sha256=work.sha256, size_bytes=work.size_bytes)}
+        )
+
+    def _scan_settings(self, options: ScanOptions | None = None, model: str = "") -> ScanSettings:
+        options = options or ScanOptions()
+        scorer = self._scorers[model] if model else next(iter(self._scorers.values()))
+        return ScanSettings(
+            plan=options.plan(scorer.bundle.card.sample),
+            detector=options.detector,
+            min_face_px=options.min_face_px,
+            min_confidence=options.min_confidence,
+            deadline_s=min(options.deadline_s or math.inf, self._settings.deadline_s),
+            pictures=True,
+            n_threads=1 if self._settings.workers > 1 else 2,
+        )
+
+    def _conclude(self, work: Work, report: Report) -> None:
+        state = "failed" if report.verdict.label == "failed" else "done"
+        try:
+            self._folder.keep_result(work.id, report)
+        except TelltaleError as error:
+            report, state = self._failed(work, error), "failed"
+            _log.error("the result of %s cannot be written: %s", work.id, error.message)
+        video = report.video
+        was_kept = self._store.finish(
+            work.id,
+            work.attempts,
+            state=state,  # type: ignore[arg-type]
+            is_reusable=_is_lasting(report),
+            outcome=_outcome(report).model_dump(),
+            error=None if report.error is None else _error(report.error, work.id).model_dump(),
+            media_type="" if video is None else _MEDIA_TYPES.get(video.container, _UNPLAYED),
+            has_thumbnail=bool(report.pictures.thumbnails),
+        )
+        if not was_kept:
+            self._folder.drop([work.id])
+            return
+        if state == "failed":
+            self._folder.drop_media(work.id)
+        took_s = report.timings_s.get("total")
+        self._metrics.ended(report.verdict.label, report.error.code if report.error else "", took_s)
+
+    def _set_aside(self, work: Work) -> Report:
+        message = (
+            f"The server stopped {work.attempts} times while this file was being analysed, so it is not tried again; "
+            "send it once more to have it tried"
+        )
+        return self._failed(work, WorkerCrashed(message))
+
+    def _failed(self, work: Work, error: TelltaleError) -> Report:
+        bundle = self._scorers[work.model].bundle if work.model in self._scorers else None
+        return Report(
+            input=InputInfo(path=str(self._folder.media(work.id)), sha256=work.sha256, size_bytes=work.size_bytes),
+            verdict=Verdict(label="failed", reasons=(error.message,)),
+            error=ErrorInfo(code=error.code, message=error.message),
+            model=ModelInfo(name=work.model, sha256=bundle.sha256 if bundle else ""),
+        )
+
+    def _tidy(self) -> None:
+        """Remove uploads and results whose time is over."""
+        while not self._is_stopping.wait(min(_TIDY_EVERY_S, self._settings.keep_s / 4)):
+            try:
+                self.expire()
+            except Exception:  # noqa: BLE001 - tried again in half a minute
+                _log.exception("removing old scans failed")
+
+    def expire(self) -> Sequence[str]:
+        """Remove what has been kept long enough; returns the analyses that went."""
+        gone = self._store.expire(time.time() - self._settings.keep_s)
+        self._folder.drop(gone)
+        return gone
+
+
+def _is_lasting(report: Report) -> bool:
+    """Whether the same bytes would end the same way; not so where time, memory or a crash decided."""
+    return report.error is None or isinstance(error_from_code(report.error.code, ""), InputError)
+
+
+def _outcome(report: Report) -> Outcome:
+    verdict = report.verdict
+    reason = lede(report) if report.error is None else ERRORS.get(report.error.code, "The analysis failed.")
+    return Outcome(
+        label=verdict.label,
+        headline=headline(label=verdict.label, any_face=bool(report.tracks)),
+        p_fake=verdict.p_fake,
+        score="" if verdict.p_fake is None else percent(verdict.p_fake),
+        reason=reason,
+        n_people=len(report.tracks),
+    )
+
+
+def _error(error: ErrorInfo, analysis_id: str) -> ErrorInfo:
+    """Without the server's own path, which messages of the decoder begin with."""
+    _, _, rest = error.message.rpartition(f"{analysis_id}: ")
+    return ErrorInfo(code=error.code, message=rest)
+
+
+def _when(timestamp: float) -> datetime:
+    return datetime.fromtimestamp(timestamp, tz=UTC)
+
+
+__all__ = ["PLAYED_AS", "Jobs"]

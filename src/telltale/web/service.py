@@ -1,0 +1,127 @@
+"""What the routes share: opened at the server's start, closed at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from starlette.requests import HTTPConnection
+
+from telltale.bundle import load_bundle, shipped_names
+from telltale.errors import UsageError
+from telltale.runtime import Scorer
+from telltale.scan import ScanSettings, load_scorer
+from telltale.web.events import Hub
+from telltale.web.files import DataFolder
+from telltale.web.guard import client_of, owner_of
+from telltale.web.jobs import Jobs
+from telltale.web.metrics import Metrics
+from telltale.web.schema import ScanEntry
+from telltale.web.settings import ServeSettings
+from telltale.web.store import ScanRow, Store
+from telltale.web.upload import Receiver
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    owner: str
+    """Whose scans are seen: a key's name, or empty where no keys are asked for."""
+    client: str
+    """Who is counted for limits."""
+
+
+class Service:
+    """Everything behind the routes."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        """Open the data folder and load the models. Raises `UsageError`, `ModelError` and `OutputError`."""
+        self.settings = settings
+        self.metrics = metrics = Metrics()
+        self.scorers = _load_models(settings)
+        self.folder = DataFolder(settings.data)
+        self.store = Store(self.folder.database)
+        self._db = ThreadPoolExecutor(1, thread_name_prefix="db")
+        self._files = ThreadPoolExecutor(4, thread_name_prefix="files")
+        self._pages = ThreadPoolExecutor(1, thread_name_prefix="pages")
+        self.hub = Hub(streams_per_client=settings.streams_per_client)
+        self.receiver = Receiver(
+            self.folder.uploads,
+            self._files,
+            max_bytes=settings.max_upload_bytes,
+            on_bytes=lambda n_bytes: metrics.received.add(by=n_bytes),
+        )
+        self.jobs = Jobs(settings, self.store, self.folder, self.scorers, metrics=metrics, on_change=self.hub.changed)
+        metrics.watch("scans_waiting", "Analyses that wait.", lambda: self.store.count("queued"))
+        metrics.watch("scans_running", "Analyses that run.", lambda: self.jobs.n_running)
+        metrics.watch("uploads_arriving", "Uploads being received.", lambda: self.receiver.n_receiving)
+        metrics.watch("event_streams", "Event streams open.", lambda: self.hub.n_streams)
+        metrics.watch("disk_free_bytes", "Room in the data folder.", self.folder.free_bytes)
+
+    def start(self) -> None:
+        """In the event loop's thread."""
+        self.hub.attach()
+        self.jobs.start()
+
+    def close(self) -> None:
+        self.hub.close()
+        self.jobs.stop()
+        for executor in (self._db, self._files, self._pages):
+            executor.shutdown(cancel_futures=True)
+        self.store.close()
+        self.folder.close()
+
+    async def db(self, function: Callable[_P, _R], *args: _P.args, **options: _P.kwargs) -> _R:
+        """Run a call of `store` or `jobs` outside the event loop: a commit waits for the disk."""
+        return await self._run(self._db, function, *args, **options)
+
+    async def page(self, function: Callable[_P, _R], *args: _P.args, **options: _P.kwargs) -> _R:
+        """Make a report's page: one at a time, so that making pages never takes all cores."""
+        return await self._run(self._pages, function, *args, **options)
+
+    async def _run(
+        self, executor: ThreadPoolExecutor, function: Callable[_P, _R], *args: _P.args, **options: _P.kwargs
+    ) -> _R:
+        return await asyncio.get_running_loop().run_in_executor(executor, lambda: function(*args, **options))
+
+    async def caller(self, connection: HTTPConnection) -> Caller:
+        """Who asks. Raises the 401 problem where a key is required and missing."""
+        if not self.settings.require_key:
+            return Caller("", client_of(connection))
+        owner = await owner_of(connection, lambda digest: self.db(self.store.key_owner, digest))
+        return Caller(owner, owner)
+
+    async def row(self, scan_id: str, caller: Caller) -> ScanRow | None:
+        return await self.db(self.store.get, scan_id, owner=caller.owner)
+
+    async def entry(self, scan_id: str, caller: Caller) -> ScanEntry | None:
+        row = await self.row(scan_id, caller)
+        return None if row is None else await self.db(self.jobs.entry, row)
+
+    async def entries(self, rows: Sequence[ScanRow]) -> list[ScanEntry]:
+        return await self.db(lambda: [self.jobs.entry(row) for row in rows])
+
+    def default_model(self) -> str:
+        return next(iter(self.scorers))
+
+
+def _load_models(settings: ServeSettings) -> dict[str, Scorer]:
+    scorers: dict[str, Scorer] = {}
+    for wanted in settings.models:
+        bundle = load_bundle(wanted)
+        name = str(wanted) if str(wanted) in shipped_names() else bundle.card.name
+        if name in scorers:
+            raise UsageError(f"two models are called {name!r}; serve one of them")
+        threads = ScanSettings(n_threads=1 if settings.workers > 1 else 2)
+        scorers[name] = load_scorer(bundle, threads)
+    if not scorers:
+        raise UsageError("name a model with --model")
+    return scorers
+
+
+__all__ = ["Caller", "Service"]

@@ -1,0 +1,101 @@
+// One scan: its progress until there is a report; then the video beside the time line, and what one can do with it.
+import { ask } from "./ask.js";
+import { stage } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const scan = $("scan");
+const { id, state, name } = scan.dataset;
+const is_active = state === "queued" || state === "running";
+
+const button = $("delete");
+button.hidden = false;
+button.addEventListener("click", async () => {
+  if (!is_active && state !== "cancelled" && !(await ask(name))) return;
+  button.disabled = true;
+  const answer = await fetch(`/api/v1/scans/${id}`, { method: "DELETE" }).catch(() => null);
+  if (answer?.ok || answer?.status === 404) location.assign("/");
+  else button.disabled = false;
+});
+
+if (is_active) {
+  const events = new EventSource(`/api/v1/scans/${id}/events`);
+  events.addEventListener("progress", ({ data }) => {
+    const entry = JSON.parse(data);
+    $("stage").textContent = `${stage(entry)}.`;
+    if (entry.progress.share === null) $("bar").removeAttribute("value");
+    else $("bar").value = entry.progress.share;
+  });
+  events.addEventListener("end", () => {
+    events.close();
+    location.reload();
+  });
+  addEventListener("pagehide", () => events.close());
+}
+
+const video = document.querySelector("#player video");
+if (video) {
+  const crops = [...document.querySelectorAll(".crop[data-pts-s]")];
+  const charts = [...document.querySelectorAll(".chart")];
+
+  const seek = (crop) => {
+    const at = Number(crop.dataset.ptsS);
+    if (Number.isFinite(at)) video.currentTime = at;
+  };
+
+  // Whatever chooses a face, by click, drag or key, marks it `chosen`: the video follows.
+  const watch = new MutationObserver((changes) => {
+    for (const { target, oldValue } of changes) {
+      const is_new = target.classList.contains("chosen") && !/(^|\s)chosen(\s|$)/.test(oldValue ?? "");
+      if (is_new) {
+        video.pause();
+        seek(target);
+      }
+    }
+  });
+  for (const crop of crops) watch.observe(crop, { attributeFilter: ["class"], attributeOldValue: true });
+
+  // A line in every time line that goes with the video.
+  const heads = charts.flatMap((chart) => {
+    // The last mark tells the scale: it stands at its time's share of the whole.
+    const marks = [...chart.querySelectorAll("a[href^='#'] use")];
+    const last = marks.at(-1);
+    const crop = last && document.getElementById(last.closest("a").getAttribute("href").slice(1));
+    const end_s = crop ? (100 * Number(crop.dataset.ptsS)) / parseFloat(last.getAttribute("x")) : 0;
+    if (!(end_s > 0) || !Number.isFinite(end_s)) return [];
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    line.setAttribute("class", "playhead");
+    const cursor = chart.querySelector(".cursor");
+    for (const side of ["y1", "y2"]) line.setAttribute(side, cursor.getAttribute(side));
+    cursor.before(line);
+    return [[line, end_s]];
+  });
+  const follow = () => {
+    for (const [line, end_s] of heads) {
+      const x = `${Math.min(100, (100 * video.currentTime) / end_s).toFixed(2)}%`;
+      line.setAttribute("x1", x);
+      line.setAttribute("x2", x);
+    }
+  };
+  const keepUp = () => {
+    follow();
+    if (!video.paused) requestAnimationFrame(keepUp);
+  };
+  video.addEventListener("timeupdate", follow);
+  video.addEventListener("seeking", follow);
+  video.addEventListener("play", keepUp);
+
+  const unplayable = () => {
+    $("unplayable").hidden = false;
+    video.hidden = true;
+  };
+  video.addEventListener("error", unplayable);
+  const ready = () => {
+    if (!video.videoWidth) return unplayable();
+    $("playhint").hidden = heads.length === 0;
+    const first = document.querySelector(".crop.chosen");
+    if (first) seek(first);
+  };
+  if (video.error) unplayable();
+  else if (video.readyState >= 1) ready();
+  else video.addEventListener("loadedmetadata", ready, { once: true });
+}

@@ -1,0 +1,393 @@
+"""Jobs in SQLite: what was asked for, what became of it. Survives `kill -9` at any moment.
+
+A *scan* is what one client asked for: a name and an owner. An *analysis* is the work: bytes, model and settings.
+Scans of the same bytes with the same settings share one analysis, so that it is done once.
+
+    with closing(Store(Path("telltale.db"))) as store:
+        store.admit(new, limits)                # -> the scan's row
+        work = store.claim()                    # queued -> running, in a fair order
+        store.finish(work.id, work.attempts, ...)
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from telltale.errors import OutputError, UsageError
+from telltale.web.schema import ENDED, State
+
+MAX_ATTEMPTS = 2
+"""A running analysis at a crash is run once more, then set aside."""
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE analyses (
+    id TEXT PRIMARY KEY, key TEXT NOT NULL, is_reusable INTEGER NOT NULL DEFAULT 1, client TEXT NOT NULL,
+    sha256 TEXT NOT NULL, size_bytes INTEGER NOT NULL, model TEXT NOT NULL, options TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'queued', attempts INTEGER NOT NULL DEFAULT 0,
+    queued_at REAL NOT NULL, started_at REAL, finished_at REAL,
+    outcome TEXT, error TEXT, media_type TEXT NOT NULL DEFAULT '', has_thumbnail INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX analyses_key ON analyses (key) WHERE is_reusable;
+CREATE INDEX analyses_state ON analyses (state);
+CREATE TABLE scans (
+    id TEXT PRIMARY KEY, analysis_id TEXT NOT NULL REFERENCES analyses (id), owner TEXT NOT NULL, client TEXT NOT NULL,
+    name TEXT NOT NULL, folded TEXT NOT NULL, created_at REAL NOT NULL, cancelled_at REAL
+) STRICT;
+CREATE INDEX scans_analysis ON scans (analysis_id);
+CREATE INDEX scans_owner ON scans (owner, created_at, id);
+CREATE INDEX scans_client ON scans (client);
+CREATE TABLE keys (name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, created_at REAL NOT NULL) STRICT;
+"""
+_SELECT = """
+SELECT s.id, s.analysis_id, s.name, s.created_at, a.sha256, a.size_bytes, a.model, a.options, a.queued_at, a.started_at,
+    coalesce(s.cancelled_at, max(a.finished_at, s.created_at)) AS finished_at, a.outcome, a.error, a.media_type,
+    a.has_thumbnail, CASE WHEN s.cancelled_at IS NULL THEN a.state ELSE 'cancelled' END AS state
+FROM scans s JOIN analyses a ON a.id = s.analysis_id
+"""
+_IS_ACTIVE = "s.cancelled_at IS NULL AND a.state IN ('queued', 'running')"
+
+
+def database(data: Path) -> Path:
+    """The database of a data folder, which is made where absent. Raises `OutputError`."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{data} cannot be used ({error.strerror}); choose another --data folder") from error
+    return data / "telltale.db"
+
+
+class QueueFull(Exception):
+    """As many analyses wait as may."""
+
+
+class ClientBusy(Exception):
+    """As many scans of this client wait or run as may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewScan:
+    """An upload that has arrived."""
+
+    id: str
+    """Also the analysis' id, where a new one is needed."""
+    key: str
+    """Of bytes, model, settings and version: equal keys have equal results."""
+    owner: str
+    client: str
+    name: str
+    sha256: str
+    size_bytes: int
+    model: str
+    options: str
+    """JSON"""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRow:
+    """A scan with its analysis."""
+
+    id: str
+    analysis_id: str
+    name: str
+    created_at: float
+    sha256: str
+    size_bytes: int
+    model: str
+    options: str
+    queued_at: float
+    started_at: float | None
+    finished_at: float | None
+    outcome: str | None
+    error: str | None
+    media_type: str
+    has_thumbnail: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An analysis to be done."""
+
+    id: str
+    attempts: int
+    sha256: str
+    size_bytes: int
+    model: str
+    options: str
+    client: str
+
+
+class Store:
+    """Safe to use from several threads; each call is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        self._db.row_factory = sqlite3.Row
+        # FULL: an upload that was answered with 202 survives a power cut, not only a crash.
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            self._db.execute(f"PRAGMA {pragma}")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+        elif version != _SCHEMA_VERSION:
+            self._db.close()
+            raise UsageError(f"{path} was written by another version of Telltale; choose another --data folder")
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def admit(self, new: NewScan, *, queue_length: int, per_client: int) -> ScanRow:
+        """Keep the scan; on an analysis that exists already, where its key does.
+
+        Raises `QueueFull` and `ClientBusy`, and then keeps nothing.
+        """
+        now = time.time()
+        with self._transaction() as db:
+            found = db.execute("SELECT id, state FROM analyses WHERE key = ? AND is_reusable", (new.key,)).fetchone()
+            if (found is None or found["state"] not in ENDED) and self.active_of(new.client) >= per_client:
+                raise ClientBusy
+            if found is None:
+                if self.count("queued") >= queue_length:
+                    raise QueueFull
+                db.execute(
+                    "INSERT INTO analyses (id, key, client, sha256, size_bytes, model, options, queued_at) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (new.id, new.key, new.client, new.sha256, new.size_bytes, new.model, new.options, now),
+                )
+            db.execute(
+                "INSERT INTO scans (id, analysis_id, owner, client, name, folded, created_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    new.id,
+                    new.id if found is None else found["id"],
+                    new.owner,
+                    new.client,
+                    new.name,
+                    new.name.casefold(),
+                    now,
+                ),
+            )
+            row = self.get(new.id, owner=new.owner)
+        if row is None:
+            raise RuntimeError("a scan that was just kept is not there")
+        return row
+
+    def get(self, scan_id: str, *, owner: str) -> ScanRow | None:
+        """The scan, if it is this owner's."""
+        return next(self._scans("WHERE s.id = ? AND s.owner = ?", (scan_id, owner)), None)
+
+    def list(
+        self,
+        *,
+        owner: str,
+        text: str = "",
+        state: State | None = None,
+        before: tuple[float, str] | None = None,
+        limit: int = 20,
+    ) -> Sequence[ScanRow]:
+        """Scans, the newest first, with `text` in their name; those after the one at `before`."""
+        where, values = ["s.owner = ?"], [owner]
+        if text:
+            where.append("instr(s.folded, ?)")
+            values.append(text.casefold())
+        if state:
+            where.append("state = ?")
+            values.append(state)
+        if before is not None:
+            where.append("(s.created_at, s.id) < (?, ?)")
+            values += before  # type: ignore[arg-type]
+        query = f"WHERE {' AND '.join(where)} ORDER BY s.created_at DESC, s.id DESC LIMIT ?"
+        return list(self._scans(query, (*values, limit)))
+
+    def active(self, *, owner: str) -> Sequence[ScanRow]:
+        """Scans that wait or run."""
+        return list(self._scans(f"WHERE s.owner = ? AND {_IS_ACTIVE} ORDER BY s.created_at", (owner,)))
+
+    def _scans(self, query: str, values: tuple[Any, ...]) -> Iterator[ScanRow]:
+        with self._lock:
+            rows = self._db.execute(_SELECT + query, values).fetchall()
+        return (ScanRow(**row) for row in rows)
+
+    def ahead(self, queued_at: float) -> int:
+        """How many analyses were queued earlier and still wait."""
+        return self._number("SELECT count(*) FROM analyses WHERE state = 'queued' AND queued_at < ?", queued_at)
+
+    def active_of(self, client: str) -> int:
+        """How many scans of this client wait or run."""
+        return self._number(
+            f"SELECT count(*) FROM scans s JOIN analyses a ON a.id = s.analysis_id WHERE s.client = ? AND {_IS_ACTIVE}",
+            client,
+        )
+
+    def count(self, state: State) -> int:
+        return self._number("SELECT count(*) FROM analyses WHERE state = ?", state)
+
+    def _number(self, query: str, *values: object) -> int:
+        with self._lock:
+            (number,) = self._db.execute(query, values).fetchone()
+        return int(number)
+
+    def claim(self) -> Work | None:
+        """The next analysis, now running. One client's hundred uploads do not keep another's one waiting."""
+        with self._transaction() as db:
+            row = db.execute(
+                "UPDATE analyses SET state = 'running', attempts = attempts + 1, started_at = ? WHERE id = ("
+                "SELECT id FROM (SELECT id, queued_at, row_number() OVER (PARTITION BY client ORDER BY queued_at)"
+                " + (SELECT count(*) FROM analyses r WHERE r.state = 'running' AND r.client = q.client) AS turn"
+                " FROM analyses q WHERE state = 'queued') ORDER BY turn, queued_at LIMIT 1"
+                ") RETURNING id, attempts, sha256, size_bytes, model, options, client",
+                (time.time(),),
+            ).fetchone()
+        return None if row is None else Work(**row)
+
+    def is_running(self, analysis_id: str) -> bool:
+        """Whether it still is: it may have been cancelled between `claim` and now."""
+        return bool(self._number("SELECT count(*) FROM analyses WHERE id = ? AND state = 'running'", analysis_id))
+
+    def finish(
+        self,
+        analysis_id: str,
+        attempt: int,
+        *,
+        state: State,
+        is_reusable: bool,
+        outcome: dict[str, Any] | None,
+        error: dict[str, Any] | None,
+        media_type: str,
+        has_thumbnail: bool,
+    ) -> bool:
+        """End an analysis; False where this attempt at it no longer runs (cancelled meanwhile)."""
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE analyses SET state = ?, is_reusable = ?, outcome = ?, error = ?, media_type = ?, "
+                "has_thumbnail = ?, finished_at = ? WHERE id = ? AND state = 'running' AND attempts = ?",
+                (
+                    state,
+                    is_reusable,
+                    None if outcome is None else json.dumps(outcome),
+                    None if error is None else json.dumps(error),
+                    media_type,
+                    has_thumbnail,
+                    time.time(),
+                    analysis_id,
+                    attempt,
+                ),
+            )
+            return done.rowcount == 1
+
+    def put_back(self, analysis_id: str) -> None:
+        """An orderly stop: the analysis waits again, and this attempt does not count."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE analyses SET state = 'queued', attempts = attempts - 1, started_at = NULL "
+                "WHERE id = ? AND state = 'running'",
+                (analysis_id,),
+            )
+
+    def recover(self) -> Sequence[Work]:
+        """After a start: what ran at the last moment waits again. Returns what is to be set aside instead."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE analyses SET state = 'queued', started_at = NULL WHERE state = 'running' AND attempts < ?",
+                (MAX_ATTEMPTS,),
+            )
+            rows = db.execute(
+                "SELECT id, attempts, sha256, size_bytes, model, options, client FROM analyses WHERE state = 'running'"
+            ).fetchall()
+        return [Work(**row) for row in rows]
+
+    def cancel(self, scan_id: str, *, owner: str) -> Sequence[str] | None:
+        """The scan ends as cancelled; None if it does not wait or run. Returns its analysis if nobody else wants it:
+        it is cancelled too, whoever does it must stop, and its files can go."""
+        now = time.time()
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT s.analysis_id FROM scans s JOIN analyses a ON a.id = s.analysis_id "
+                f"WHERE s.id = ? AND s.owner = ? AND {_IS_ACTIVE}",
+                (scan_id, owner),
+            ).fetchone()
+            if row is None:
+                return None
+            db.execute("UPDATE scans SET cancelled_at = ? WHERE id = ?", (now, scan_id))
+            stopped = db.execute(
+                "UPDATE analyses SET state = 'cancelled', is_reusable = 0, finished_at = ? WHERE id = ? "
+                "AND NOT EXISTS (SELECT 1 FROM scans WHERE analysis_id = analyses.id AND cancelled_at IS NULL)",
+                (now, row["analysis_id"]),
+            )
+            return [row["analysis_id"]] if stopped.rowcount else []
+
+    def delete(self, scan_id: str, *, owner: str) -> Sequence[str]:
+        """Forget an ended scan. Returns analyses that nobody refers to any more: their files can go."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM scans WHERE id = ? AND owner = ?", (scan_id, owner))
+            return self._drop_orphans(db)
+
+    def expire(self, ended_before: float) -> Sequence[str]:
+        """Forget scans that ended before then. Returns analyses whose files can go."""
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM scans WHERE coalesce(cancelled_at, (SELECT max(a.finished_at, scans.created_at) "
+                "FROM analyses a WHERE a.id = scans.analysis_id)) < ?",
+                (ended_before,),
+            )
+            return self._drop_orphans(db)
+
+    def _drop_orphans(self, db: sqlite3.Connection) -> Sequence[str]:
+        rows = db.execute(
+            "DELETE FROM analyses WHERE state IN ('done', 'failed', 'cancelled') "
+            "AND NOT EXISTS (SELECT 1 FROM scans WHERE analysis_id = analyses.id) RETURNING id"
+        ).fetchall()
+        return [row["id"] for row in rows]
+
+    def analysis_ids(self) -> set[str]:
+        with self._lock:
+            return {row["id"] for row in self._db.execute("SELECT id FROM analyses")}
+
+    def counts(self) -> dict[str, int]:
+        """State -> analyses in it."""
+        with self._lock:
+            return dict(self._db.execute("SELECT state, count(*) FROM analyses GROUP BY state").fetchall())
+
+    def add_key(self, name: str, digest: str) -> None:
+        """Keep a key's SHA-256 under a name, which becomes the owner of what is scanned with it."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?)", (name, digest, time.time()))
+
+    def remove_key(self, name: str) -> bool:
+        with self._transaction() as db:
+            return db.execute("DELETE FROM keys WHERE name = ?", (name,)).rowcount == 1
+
+    def key_names(self) -> Sequence[str]:
+        with self._lock:
+            return [row["name"] for row in self._db.execute("SELECT name FROM keys ORDER BY name")]
+
+    def key_owner(self, digest: str) -> str | None:
+        """Whose key has this SHA-256."""
+        with self._lock:
+            row = self._db.execute("SELECT name FROM keys WHERE digest = ?", (digest,)).fetchone()
+        return None if row is None else str(row["name"])
+
+
+__all__ = ["MAX_ATTEMPTS", "ClientBusy", "NewScan", "QueueFull", "ScanRow", "Store", "Work", "database"]
