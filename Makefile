@@ -38,7 +38,7 @@ clean:           ## remove what these targets made
 	rm -rf .venv .venv-base .venv-demo demo-report .mypy_cache .pytest_cache .ruff_cache
 
 .venv-demo/.ready: $(PACKAGE)
-	@echo "Installing Telltale into .venv-demo (once, about 250 MB) ..."
+	@echo "Installing Telltale into .venv-demo (once) ..."
 	@$(PYTHON) -m venv .venv-demo
 	@.venv-demo/bin/python $(PIP) --editable .
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from make_reports import make_report, make_track
 from telltale._report_index import summarise
 from telltale.cli import app
 from telltale.cli._inputs import expand
+from telltale.cli._progress import scan_progress
 from telltale.cli._table import print_table
 from telltale.errors import FileUnreadable, OutOfMemory, UsageError
 from telltale.types import Label, Report
@@ -280,6 +282,37 @@ def test_a_name_that_is_not_utf8_is_printed_on_any_terminal(tmp_path: Path, enco
         assert b"Traceback" not in done.stderr
         assert done.returncode in (2, 3)
         assert b"\\xff" in done.stdout + done.stderr
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_names_the_file_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := _Terminal())
+    monkeypatch.setenv("COLUMNS", "100")
+    with scan_progress(3, n_jobs=1) as progress:
+        progress.start_file("folder/[b]clip\x1b.mp4")
+        progress.on_frames(0.5, 12)
+        progress.finish_file()
+        progress.start_file("folder/[b]clip\x1b.mp4")
+        progress.on_frames(None, 13)
+    shown = terminal.getvalue()
+    assert "[b]clip\\x1b.mp4" in shown
+    assert "13 frames" in shown
+    assert "/3" in shown
+
+
+def test_progress_is_silent_where_standard_error_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with scan_progress(1, n_jobs=1) as progress:
+        progress.start_file("clip.mp4")
+        progress.on_frames(0.5, 12)
+        progress.finish_file()
+    assert capsys.readouterr() == ("", "")
 
 
 # Ctrl-C and closed pipes

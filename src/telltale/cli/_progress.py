@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,8 +52,8 @@ class ScanProgress:
 @contextmanager
 def scan_progress(n_files: int, *, n_jobs: int) -> Iterator[ScanProgress]:
     """A line with file, frames, bar, count and time left."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    # Rich would also draw into a file where FORCE_COLOR is set.
+    if not sys.stderr.isatty():
         yield ScanProgress(None, n_files, n_jobs=n_jobs)
         return
     columns = (
@@ -62,7 +63,7 @@ def scan_progress(n_files: int, *, n_jobs: int) -> Iterator[ScanProgress]:
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield ScanProgress(progress, n_files, n_jobs=n_jobs)
 
 
