@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from telltale.bundle import load_bundle as load
     from telltale.crops import CropSpec, crop_face
     from telltale.errors import TelltaleError
+    from telltale.prepare import prepare
     from telltale.sampling import SamplePlan
     from telltale.scan import Scanner, ScanSettings, scan, scan_many
     from telltale.types import Clip, Code, Face, Frame, Report, Scores, Track, Verdict, VideoInfo
@@ -45,6 +46,7 @@ _HOME = {
     "VideoInfo": "types",
     "crop_face": "crops",
     "load": "bundle.load_bundle",
+    "prepare": "prepare",
     "probe": "video",
     "read_frames": "video",
     "scan": "scan",
@@ -96,6 +98,7 @@ __all__ = [
     "__version__",
     "crop_face",
     "load",
+    "prepare",
     "probe",
     "read_frames",
     "scan",

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ from telltale.video import VideoReader, open_video
 
 THUMBNAIL_HEIGHT_PX = 120
 _FRAMES_AHEAD = 3
+_SAME_MOMENT_S = 0.05
+"""Frames of a fake and of its original belong together up to here: more than one frame's rounding, less than two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class ExtractRequest:
     detector_config: faces.DetectorConfig = faces.DetectorConfig()
     crop: CropSpec = CropSpec()
     thumbnails: bool = False
+    boxes_from: str | None = None
+    """Another video, of the same length: faces are looked for there, and cut from `path` at the same places."""
     deadline_s: float | None = None
     """None: `default_deadline_s`. Nine tenths of it into the work, reading stops and what was seen is kept."""
     n_decode_threads: int | None = None
@@ -92,7 +96,7 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
     with open_video(request.path, request.plan, n_threads=request.n_decode_threads) as reader:
         yield Message("info", asdict(reader.info))
         stop_after_s = 0.9 * (request.deadline_s or default_deadline_s(reader.info.duration_s))
-        linker = _Linker(request, stages)
+        linker = _Borrower(request, stages) if request.boxes_from else _Linker(request, stages)
         n_analysed = 0
         codes: list[Code] = []
         warnings: list[str] = []
@@ -177,6 +181,32 @@ class _Linker:
         with self.stages.timed("crop"):
             crop = centre_square(frame.rgb, self.request.crop)
         return _faces_message(frame, [(0, face, crop)], self.request.crop.size_px)
+
+
+class _Borrower:
+    """Cuts faces at the places where they were found in another video: a fake's where its original's are."""
+
+    def __init__(self, request: ExtractRequest, stages: _Stages) -> None:
+        self.codes: list[Code] = []
+        self._size_px = request.crop.size_px
+        self._crop = request.crop
+        self._stages = stages
+        self._rows: list[dict[str, Any]] = []
+        self._times: list[float] = []
+        for message in extract_job(replace(request, path=request.boxes_from or "", boxes_from=None).to_json()):
+            if message.kind == "faces":
+                self._times.append(message.data["pts_s"])
+                self._rows += message.data["faces"]
+
+    def link(self, frame: Frame, *, is_still: bool) -> Message:  # noqa: ARG002 - same call as `_Linker.link`
+        moment = min(self._times, key=lambda pts_s: abs(pts_s - frame.pts_s), default=frame.pts_s)
+        sure = []
+        with self._stages.timed("crop"):
+            for row in self._rows:
+                if row["pts_s"] == moment and abs(moment - frame.pts_s) < _SAME_MOMENT_S:
+                    face = replace(face_from_json(row), frame_index=frame.index, pts_s=frame.pts_s)
+                    sure.append((row["track_id"], face, crop_face(frame.rgb, face.box_xyxy, face.points, self._crop)))
+        return _faces_message(frame, sure, self._size_px)
 
 
 def _faces_message(frame: Frame, sure: list[tuple[int, Face, RgbImage]], size_px: int) -> Message:

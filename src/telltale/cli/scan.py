@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from telltale.cli import _sampling as sampling
 from telltale.cli._errors import EXIT_INPUT_FAILED, say, told
 
 if TYPE_CHECKING:
     from telltale._report_index import Summary
-    from telltale.sampling import SamplePlan
     from telltale.scan import ScanSettings
     from telltale.types import Report
 
@@ -31,17 +31,14 @@ def scan(
         Path | None, typer.Option(metavar="DIR", help="Write report.json and report.html per input, and an index.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each input.")] = False,
-    fps: Annotated[
-        float | None,
-        typer.Option(metavar="N", help="Sampling: N frames a second.", show_default="from the model"),
-    ] = None,
-    every: Annotated[int | None, typer.Option(metavar="N", min=1, help="Sampling: every N-th frame.")] = None,
-    frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Sampling: N frames, spread evenly.")] = None,
-    first: Annotated[int | None, typer.Option(metavar="N", min=1, help="Sampling: the first N frames.")] = None,
-    all_frames: Annotated[bool, typer.Option("--all-frames", help="Sampling: every frame.")] = False,
-    max_frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N sampled frames.")] = None,
-    seconds: Annotated[float | None, typer.Option(metavar="N", help="Only the first N seconds.")] = None,
-    max_side: Annotated[int | None, typer.Option(metavar="PX", min=16, help="Make larger frames smaller.")] = None,
+    fps: sampling.Fps = None,
+    every: sampling.Every = None,
+    frames: sampling.Frames = None,
+    first: sampling.First = None,
+    all_frames: sampling.AllFrames = False,
+    max_frames: sampling.MaxFrames = None,
+    seconds: sampling.Seconds = None,
+    max_side: sampling.MaxSide = None,
     detector: Annotated[
         str | None, typer.Option(metavar="NAME", help="mtcnn, haar or yunet.", show_default="from the model")
     ] = None,
@@ -58,13 +55,20 @@ def scan(
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Files at a time.")] = 1,
 ) -> None:
     """Say for each video or picture whether its faces are real, and why."""
+    from telltale.bundle import load_bundle
     from telltale.cli._inputs import expand
     from telltale.scan import ScanSettings
 
-    plan = _plan(
-        {"fps": fps, "every": every, "uniform": frames, "first": first, "all": 1.0 if all_frames else None},
-        model=model,
-        limits={"max_frames": max_frames, "seconds": seconds, "max_side_px": max_side},
+    plan = sampling.plan(
+        load_bundle(model).card.sample,
+        fps=fps,
+        every=every,
+        frames=frames,
+        first=first,
+        all_frames=all_frames,
+        max_frames=max_frames,
+        seconds=seconds,
+        max_side=max_side,
     )
     _above_zero("--deadline", deadline)
     settings = ScanSettings(
@@ -80,30 +84,6 @@ def scan(
     _conclude(summaries, out=out, prints_json=json)
     if any(summary.label == "failed" for summary in summaries):
         raise typer.Exit(EXIT_INPUT_FAILED)
-
-
-def _plan(kinds: dict[str, float | None], *, model: str, limits: dict[str, float | None]) -> SamplePlan | None:
-    """The sampling that was asked for; None leaves it to the model's card."""
-    from dataclasses import replace
-
-    from telltale.bundle import load_bundle
-    from telltale.errors import UsageError
-    from telltale.sampling import SamplePlan
-
-    options = {"fps": "--fps", "every": "--every", "uniform": "--frames", "first": "--first", "all": "--all-frames"}
-    chosen = {kind: value for kind, value in kinds.items() if value is not None}
-    set_limits = {name: value for name, value in limits.items() if value is not None}
-    if len(chosen) > 1:
-        raise UsageError(f"{' and '.join(options[kind] for kind in chosen)} exclude each other; choose one")
-    if not chosen and not set_limits:
-        return None
-    try:
-        if not chosen:
-            return replace(load_bundle(model).card.sample, **set_limits)  # type: ignore[arg-type]
-        ((kind, value),) = chosen.items()
-        return SamplePlan(kind=kind, value=value, **set_limits)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise UsageError(f"the sampling options make no sense: {error}") from error
 
 
 def _above_zero(option: str, value: float | None) -> None:

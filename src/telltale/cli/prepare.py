@@ -1,0 +1,189 @@
+"""`telltale prepare`: a data set in, a face store out."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from telltale.cli import _sampling as sampling
+from telltale.cli._errors import say, told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from telltale.prepare import Progress
+    from telltale.store import Manifest
+
+
+@told
+def prepare(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The data set's folder, or a CSV with path,label.")],
+    out: Annotated[Path, typer.Option(metavar="STORE", help="Where the store is made; run again to go on.")],
+    format: Annotated[
+        str, typer.Option(metavar="NAME", help="The data set's layout; auto looks for marker files.")
+    ] = "auto",
+    labels: Annotated[str, typer.Option(metavar="NAME=real,...", help="What the data set's own words mean.")] = "",
+    fps: sampling.Fps = None,
+    every: sampling.Every = None,
+    frames: sampling.Frames = None,
+    first: sampling.First = None,
+    all_frames: sampling.AllFrames = False,
+    max_frames: sampling.MaxFrames = None,
+    seconds: sampling.Seconds = None,
+    max_side: sampling.MaxSide = None,
+    detector: Annotated[str, typer.Option(metavar="NAME", help="mtcnn, haar or yunet.")] = "mtcnn",
+    detector_model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Weights, for a detector that ships none.")
+    ] = None,
+    min_confidence: Annotated[float, typer.Option(metavar="P", min=0, max=1, help="Surer faces only.")] = 0.9,
+    min_face: Annotated[float | None, typer.Option(metavar="PX", min=12, help="Find faces from this size on.")] = None,
+    size: Annotated[int, typer.Option(metavar="PX", min=8, max=1024, help="Side of the stored crops.")] = 224,
+    margin: Annotated[
+        float | None,
+        typer.Option(metavar="FRAC", help="Added around the face on each side. With --no-detect: what is there."),
+    ] = None,
+    align: Annotated[bool, typer.Option("--align", help="Turn faces until the eyes are level.")] = False,
+    crop: Annotated[
+        str, typer.Option(metavar="face|centre_square", help="Faces, or the middle of the frame.")
+    ] = "face",
+    faces: Annotated[str, typer.Option(metavar="all|largest", help="Everybody, or the largest person only.")] = "all",
+    detect: Annotated[
+        bool, typer.Option("--detect/--no-detect", help="Find faces, or keep pictures as they are.")
+    ] = True,
+    boxes_from_original: Annotated[
+        bool, typer.Option("--boxes-from-original", help="Cut fakes where their original's faces are.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="N videos, drawn at random.")] = None,
+    balance: Annotated[bool, typer.Option("--balance", help="With --limit: half real, half fake.")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the draw.")] = 0,
+    deadline: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", min=1, help="Give up on a video after S seconds.", show_default="60, or 3 times its length"
+        ),
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try videos again that failed before.")] = False,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Videos at a time.")] = 1,
+    engine: Annotated[str, typer.Option(metavar="local|ray", help="Where the work is done.")] = "local",
+    address: Annotated[str | None, typer.Option(metavar="A", help="Of the Ray cluster.")] = None,
+) -> None:
+    """Turn a data set into a store of faces. Killed and run again, it goes on where it was."""
+    from telltale import datasets
+    from telltale.cli._choices import choose
+    from telltale.crops import CropSpec
+    from telltale.faces import DetectorConfig
+    from telltale.prepare import PrepareSettings
+    from telltale.prepare import prepare as make
+    from telltale.sampling import SamplePlan
+
+    plan = sampling.plan(
+        SamplePlan(),
+        fps=fps,
+        every=every,
+        frames=frames,
+        first=first,
+        all_frames=all_frames,
+        max_frames=max_frames,
+        seconds=seconds,
+        max_side=max_side,
+    )
+    kind: Literal["face", "centre_square"] = choose("--crop", crop, "face", "centre_square")
+    default_margin = CropSpec().margin_frac
+    settings = PrepareSettings(
+        plan=plan,
+        detector=detector,
+        detector_config=DetectorConfig(
+            min_face_px=min_face,
+            min_confidence=min_confidence,
+            model_path=None if detector_model is None else str(detector_model),
+        ),
+        crop=CropSpec(
+            kind=kind, size_px=size, margin_frac=default_margin if margin is None or not detect else margin, align=align
+        ),
+        faces=choose("--faces", faces, "all", "largest"),
+        detect=detect,
+        margin_frac=None if detect else margin,
+        boxes_from_original=boxes_from_original,
+        deadline_s=deadline,
+    )
+    dataset = datasets.read(source, format=format, labels=datasets.parse_labels(labels))
+    say(f"{dataset!r}")
+    with _progress() as on_progress:
+        manifest = make(
+            dataset,
+            out,
+            settings=settings,
+            limit=limit,
+            balance=balance,
+            seed=seed,
+            engine=choose("--engine", engine, "local", "ray"),
+            jobs=jobs,
+            address=address,
+            retry_failed=retry_failed,
+            on_progress=on_progress,
+        )
+    _conclude(manifest, out)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None] | None]:
+    """Bar, rate and time left on standard error; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    from telltale._text import clock
+    from telltale.prepare import Rate
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    rate = Rate()
+    columns = (
+        TextColumn("preparing"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rest]}"),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None, rest="")
+
+        def show(progress: Progress) -> None:
+            a_second, left_s = rate.of(progress)
+            left = "" if left_s is None else f", {clock(left_s, tenths=False)} left"
+            rest = f"{a_second:.1f} a second{left}; {progress.n_faces:,} faces, {progress.n_failed} failed"
+            bar.update(task, total=progress.n_total, completed=progress.n_done, rest=rest)
+
+        yield show
+
+
+def _conclude(manifest: Manifest, out: Path) -> None:
+    """Capture rate by label and method, failures by code, size."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from telltale._text import file_size
+
+    console = Console()
+    table = Table("data set", "label", "method", *("videos", "failed", "faces", "frames with a face"), box=None)
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for count in manifest.counts:
+        rate = count.capture_rate
+        captured = "" if rate is None else f"{count.n_frames_with_face:,} of {count.n_frames_sampled:,} ({rate:.1%})"
+        numbers = (f"{count.n_videos:,}", f"{count.n_failed:,}", f"{count.n_faces:,}", captured)
+        table.add_row(count.dataset, "fake" if count.label else "real", count.method or "", *numbers)
+    console.print(table)
+    for code, n in sorted(manifest.failures.items()):
+        console.print(f"{n:,} failed with {code}; the manifest names them")
+    if manifest.problems:
+        console.print(f"{len(manifest.problems):,} problems in the data set itself: telltale inspect shows them")
+    size = file_size(sum(part.size_bytes for part in manifest.parts()))
+    say(f"Store: {out} ({manifest.n_faces:,} faces of {manifest.n_videos:,} videos, {size})")
+
+
+__all__ = ["prepare"]

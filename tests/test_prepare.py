@@ -1,0 +1,176 @@
+"""A data set in, a store out: the same bytes however it was made."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import make_datasets
+import make_videos
+from telltale.crops import CropSpec
+from telltale.errors import DataError, UsageError
+from telltale.prepare import PrepareSettings, Progress, prepare
+from telltale.sampling import SamplePlan
+from telltale.store import Manifest, open_store
+
+SETTINGS = PrepareSettings(plan=SamplePlan("fps", 4), crop=CropSpec(size_px=64))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four clips with a face, one without, one that is no video and one without pictures."""
+    root = tmp_path_factory.mktemp("data")
+    for i in range(2):
+        for label in ("real", "fake"):
+            (root / label).mkdir(exist_ok=True)
+            make_videos.face_clip(root / label / f"{label}{i}.mp4", seconds=1 + 0.5 * i)
+    make_videos.empty_clip(root / "real" / "nobody.mp4", seconds=1)
+    (root / "fake" / "junk.mp4").write_bytes(b"junk" * 100)
+    make_videos.audio_only(root / "real" / "sound.mp4")
+    return root
+
+
+@pytest.fixture(scope="module")
+def manifest(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return prepare(data, tmp_path_factory.mktemp("store") / "faces.store", settings=SETTINGS)
+
+
+def hashes(manifest: Manifest) -> list[str]:
+    return [part.sha256 for part in manifest.parts()]
+
+
+def test_every_sampled_face_is_a_row(manifest: Manifest) -> None:
+    assert manifest.n_faces == 2 * (4 + 6)
+    (real, fake) = sorted(manifest.counts, key=lambda count: count.label)
+    assert (real.n_frames_sampled, real.n_frames_with_face) == (4 + 6 + 4, 4 + 6)
+    assert fake.capture_rate == 1.0
+
+
+def test_a_bad_video_is_a_failure_by_name(manifest: Manifest) -> None:
+    assert manifest.failures == {"no_video_stream": 1, "unsupported_container": 1}
+    assert {failed.path for failed in manifest.failed} == {"fake/junk.mp4", "real/sound.mp4"}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_another_run_gives_the_same_bytes(data: Path, manifest: Manifest, tmp_path: Path, jobs: int) -> None:
+    again = prepare(data, tmp_path / "again.store", settings=SETTINGS, jobs=jobs)
+    assert hashes(again) == hashes(manifest)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
+def test_a_ray_cluster_gives_the_same_bytes(data: Path, manifest: Manifest, tmp_path: Path) -> None:
+    again = prepare(data, tmp_path / "ray.store", settings=SETTINGS, engine="ray", jobs=2)
+    assert hashes(again) == hashes(manifest)
+
+
+def test_what_was_done_is_not_done_again(data: Path, manifest: Manifest, tmp_path: Path) -> None:
+    out = tmp_path / "twice.store"
+    seen: list[Progress] = []
+    prepare(data, out, settings=SETTINGS)
+    prepare(data, out, settings=SETTINGS, on_progress=seen.append)
+    assert seen[-1].n_skipped == seen[-1].n_total == 7
+    assert hashes(prepare(data, out, settings=SETTINGS)) == hashes(manifest)
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(data: Path, manifest: Manifest, tmp_path: Path) -> None:
+    out = tmp_path / "killed.store"
+    command = [sys.executable, "-m", "telltale", "prepare", str(data), "--out", str(out), "--fps", "4", "--size", "64"]
+    rng = random.Random(0)
+    for _ in range(4):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.3, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert hashes(prepare(data, out, settings=SETTINGS)) == hashes(manifest)
+    assert not list(out.rglob("*.part"))
+
+
+def test_a_changed_video_is_done_again(data: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    before = prepare(copy, tmp_path / "s.store", settings=SETTINGS)
+    make_videos.face_clip(copy / "fake" / "junk.mp4", seconds=1)
+    after = prepare(copy, tmp_path / "s.store", settings=SETTINGS)
+    assert after.n_faces == before.n_faces + 4
+    assert after.failures == {"no_video_stream": 1}
+
+
+def test_other_settings_are_another_store(data: Path, tmp_path: Path) -> None:
+    prepare(data, tmp_path / "s.store", settings=SETTINGS, limit=1)
+    with pytest.raises(UsageError, match="crop"):
+        prepare(data, tmp_path / "s.store", settings=PrepareSettings(plan=SETTINGS.plan, crop=CropSpec(size_px=32)))
+
+
+def test_a_balanced_draw_takes_halves(data: Path, tmp_path: Path) -> None:
+    drawn = prepare(data, tmp_path / "s.store", settings=SETTINGS, limit=4, balance=True, seed=3)
+    assert sum(count.n_videos for count in drawn.counts if count.label) == 2
+    assert sum(count.n_videos for count in drawn.counts) == 4
+
+
+def test_fakes_can_be_cut_where_their_original_is(tmp_path: Path) -> None:
+    for label in ("real", "fake"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+    make_videos.face_clip(tmp_path / "data" / "real" / "0000.mp4", seconds=1)
+    # Nobody is in the fake, so every box in it must come from the original.
+    make_videos.empty_clip(tmp_path / "data" / "fake" / "0000_fake.mp4", seconds=1)
+    settings = PrepareSettings(plan=SamplePlan("fps", 4), crop=CropSpec(size_px=64), boxes_from_original=True)
+    prepare(tmp_path / "data", tmp_path / "s.store", settings=settings, format="uadfv")
+    rows = open_store(tmp_path / "s.store").table(["label", "box_xyxy", "pts_s"]).to_pylist()
+    boxes = {label: [row["box_xyxy"] for row in rows if row["label"] == label] for label in (0, 1)}
+    assert len(boxes[1]) == 4
+    np.testing.assert_allclose(boxes[0], boxes[1])
+
+
+def test_only_the_largest_person_if_asked(tmp_path: Path) -> None:
+    for label in ("real", "fake"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        make_videos.two_face_clip(tmp_path / "data" / label / f"{label}.mp4", seconds=1)
+    both = prepare(tmp_path / "data", tmp_path / "all.store", settings=SETTINGS)
+    largest = PrepareSettings(plan=SETTINGS.plan, crop=SETTINGS.crop, faces="largest")
+    one = prepare(tmp_path / "data", tmp_path / "one.store", settings=largest)
+    assert both.n_faces == 2 * one.n_faces == 16
+
+
+def test_pictures_are_kept_as_they_are_with_their_margin_measured(tmp_path: Path) -> None:
+    face = make_videos.portrait()[55:200, 155:300]
+    for i in range(12):
+        for label in ("real", "fake"):
+            (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+            shifted = np.roll(face, i % 4, axis=1)
+            make_videos.write_picture(
+                tmp_path / "data" / label / f"{label}{i}.jpg", shifted, format="JPEG", quality=80 + i
+            )
+    manifest = prepare(tmp_path / "data", tmp_path / "s.store", settings=PrepareSettings(detect=False))
+    crop = manifest.settings["crop"]
+    assert (crop["kind"], crop["size_px"]) == ("as_given", 145)
+    assert -0.1 < crop["margin_frac"] < 0.2
+    store = open_store(tmp_path / "s.store")
+    assert store.image(0) == next((tmp_path / "data").rglob(store.table(["path"]).to_pylist()[0]["path"])).read_bytes()
+
+
+def test_pictures_without_faces_need_their_margin_said(tmp_path: Path) -> None:
+    for i, label in enumerate(("real", "fake")):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        (tmp_path / "data" / label / f"{label}.jpg").write_bytes(make_datasets.tiny_picture(i))
+    with pytest.raises(DataError, match="--margin"):
+        prepare(tmp_path / "data", tmp_path / "s.store", settings=PrepareSettings(detect=False))
+    said = PrepareSettings(detect=False, margin_frac=0.2)
+    assert prepare(tmp_path / "data", tmp_path / "s.store", settings=said).settings["crop"]["margin_frac"] == 0.2
+
+
+def test_the_manifest_says_how_it_was_made(manifest: Manifest) -> None:
+    said = json.loads(manifest.model_dump_json())["settings"]
+    assert said["plan"]["value"] == 4
+    assert "n_threads" not in said
