@@ -67,6 +67,8 @@ for (const person of document.querySelectorAll(".person")) {
 
   viewer.hidden = false;
   if (chart) {
+    // One control, not one with dozens of links inside.
+    for (const link of chart.querySelectorAll("a")) link.replaceWith(...link.childNodes);
     chart.setAttribute("role", "slider");
     chart.setAttribute("tabindex", "0");
     chart.setAttribute("aria-valuemin", 1);
@@ -79,7 +81,6 @@ for (const person of document.querySelectorAll(".person")) {
     });
     chart.addEventListener("pointermove", (event) => dragging && choose(nearest(event)));
     addEventListener("pointerup", () => (dragging = false));
-    chart.addEventListener("click", (event) => event.preventDefault());
   }
   crops.forEach((crop, index) =>
     crop.addEventListener("click", (event) => {
