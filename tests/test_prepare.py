@@ -17,9 +17,10 @@ import pytest
 
 import make_datasets
 import make_videos
+from telltale import datasets
 from telltale.crops import CropSpec
 from telltale.errors import DataError, UsageError
-from telltale.prepare import PrepareSettings, Progress, prepare
+from telltale.prepare import PrepareSettings, Progress, originals_of, prepare
 from telltale.sampling import SamplePlan
 from telltale.store import Manifest, open_store
 
@@ -131,6 +132,18 @@ def test_fakes_can_be_cut_where_their_original_is(tmp_path: Path) -> None:
     boxes = {label: [row["box_xyxy"] for row in rows if row["label"] == label] for label in (0, 1)}
     assert len(boxes[1]) == 4
     np.testing.assert_allclose(boxes[0], boxes[1])
+
+
+def test_a_fake_of_a_pair_is_matched_with_its_target_at_its_own_compression(tmp_path: Path) -> None:
+    make_datasets.faceforensics(tmp_path, n=4)
+    matched = {
+        Path(fake).relative_to(tmp_path).as_posix(): Path(real).relative_to(tmp_path).as_posix()
+        for fake, real in originals_of(datasets.read(tmp_path).records).items()
+    }
+    assert matched
+    for fake, real in matched.items():
+        assert Path(fake).stem.split("_")[0] == Path(real).stem
+        assert ("c40" in fake) == ("c40" in real) or not (tmp_path / real.replace("c23", "c40")).exists()
 
 
 def test_only_the_largest_person_if_asked(tmp_path: Path) -> None:

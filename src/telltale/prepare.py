@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
@@ -123,7 +123,7 @@ def prepare(
         out=str(Path(out).absolute()),
         identity=identity,
         settings=settings,
-        originals=_originals(dataset.records) if settings.boxes_from_original else {},
+        originals=originals_of(dataset.records) if settings.boxes_from_original else {},
         retry_failed=retry_failed,
     )
     all_tasks = list(tasks(records))
@@ -249,15 +249,20 @@ def _set_aside(writer: StoreWriter, task: Task, error: WorkerCrashed) -> _Done:
     return _Done(len(task), n_failed=len(task))
 
 
-def _originals(records: Sequence[Record]) -> dict[str, str]:
-    """Path of each fake -> path of the real video of its group that lies nearest to it (the same compression)."""
+def originals_of(records: Sequence[Record]) -> dict[str, str]:
+    """Path of each fake -> path of the real video of its group that it was made from.
+
+    A group may hold several: the two of a FaceForensics++ pair, each at several compressions. The one whose name the
+    fake's begins with comes first, then the one that lies in folders of the same names.
+    """
     reals: dict[str, list[Record]] = {}
     for record in records:
         if record.label == 0:
             reals.setdefault(record.group_id, []).append(record)
 
-    def nearness(real: Record, fake: Record) -> int:
-        return len(set(real.name.split("/")) & set(fake.name.split("/")))
+    def nearness(real: Record, fake: Record) -> tuple[bool, int]:
+        real_parts, fake_parts = PurePosixPath(real.name), PurePosixPath(fake.name)
+        return fake_parts.stem.startswith(real_parts.stem), len({*real_parts.parts} & {*fake_parts.parts})
 
     return {
         fake.path: max(reals[fake.group_id], key=lambda real: nearness(real, fake)).path
@@ -311,4 +316,4 @@ class Rate:
         return rate, (progress.n_total - progress.n_done) / rate if rate > 0 else None
 
 
-__all__ = ["PrepareSettings", "Progress", "Rate", "prepare"]
+__all__ = ["PrepareSettings", "Progress", "Rate", "originals_of", "prepare"]

@@ -1,0 +1,120 @@
+"""How fast is `prepare`, how well do two jobs help, and does memory stay flat?
+
+    python benchmarks/prepare_speed.py VIDEO... [--copies 4] [--flat 200] [--runs 3]
+
+Every video is taken `copies` times under other names. In turns: plain PyAV decoding in one process and in two (one
+thread each), `prepare` with one job and with two (one thread each). Prints videos a second, the ratio to decoding and
+what the second job gains against what a second decoding process gains. Then `flat` short clips through one worker: the
+memory at the end over that after a tenth. Exits 1 above a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import av
+import psutil
+
+from telltale.prepare import PrepareSettings, Progress, prepare
+
+LEAST_GAIN_SHARE = 0.95
+MOST_GROWTH = 1.05
+
+
+def decode(path: Path) -> int:
+    with av.open(f"file:{path}") as container:
+        stream = container.streams.video[0]
+        stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+        return sum(1 for _ in container.decode(stream))
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def as_data_set(videos: Sequence[Path], copies: int, root: Path) -> list[Path]:
+    """Links to the videos as a `folder` data set, half of them called fake."""
+    made = []
+    for i in range(copies):
+        for j, video in enumerate(videos):
+            label = ("real", "fake")[(i + j) % 2]
+            (root / label).mkdir(parents=True, exist_ok=True)
+            link = root / label / f"{i:04d}_{video.stem}{video.suffix}"
+            link.symlink_to(video)
+            made.append(link)
+    return made
+
+
+def prepare_s(root: Path, jobs: int, on_progress: Callable[[Progress], None] | None = None) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        return seconds(
+            lambda: prepare(
+                root,
+                Path(folder) / "s.store",
+                settings=PrepareSettings(n_threads=1),
+                jobs=jobs,
+                on_progress=on_progress,
+            )
+        )
+
+
+def memory_growth(video: Path, n: int) -> float:
+    """Resident memory of this process and its worker after `n` videos, over that after a tenth of them."""
+    samples: list[float] = []
+
+    def look(_: Progress) -> None:
+        processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        samples.append(sum(process.memory_info().rss for process in processes))
+
+    with tempfile.TemporaryDirectory() as folder:
+        as_data_set([video], n, Path(folder))
+        prepare_s(Path(folder), 1, look)
+    tenth = len(samples) // 10
+    return statistics.median(samples[-tenth:]) / statistics.median(samples[tenth : 2 * tenth])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", type=Path, nargs="+")
+    parser.add_argument("--copies", type=int, default=4)
+    parser.add_argument("--flat", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=3)
+    args = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    videos = [video.resolve() for video in args.videos]
+
+    times: dict[str, list[float]] = {name: [] for name in ("decode 1", "decode 2", "prepare 1", "prepare 2")}
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1) as one, ProcessPoolExecutor(2) as two:
+        paths = as_data_set(videos, args.copies, Path(folder))
+        list(two.map(decode, paths[:2]))
+        list(one.map(decode, paths[:1]))
+        for _ in range(args.runs):
+            times["decode 1"].append(seconds(lambda: list(one.map(decode, paths))))
+            times["decode 2"].append(seconds(lambda: list(two.map(decode, paths))))
+            times["prepare 1"].append(prepare_s(Path(folder), 1))
+            times["prepare 2"].append(prepare_s(Path(folder), 2))
+    median = {name: statistics.median(values) for name, values in times.items()}
+    gain = {name: median[f"{name} 1"] / median[f"{name} 2"] for name in ("decode", "prepare")}
+    share = gain["prepare"] / gain["decode"]
+    for name, value in median.items():
+        print(f"{name:10} {value:7.2f} s  {len(paths) / value:6.2f} videos a second")
+    print(f"ratio      {median['prepare 1'] / median['decode 1']:7.2f}    prepare over decode, one thread each")
+    print(f"gain       {gain['prepare']:7.2f} x  from a second job; decoding gains {gain['decode']:.2f} x")
+    print(f"share      {share:7.2f}    (limit {LEAST_GAIN_SHARE})")
+    growth = memory_growth(videos[0], args.flat)
+    print(f"memory     {growth:7.3f} x  at the end of {args.flat} videos over the start (limit {MOST_GROWTH})")
+    return int(share < LEAST_GAIN_SHARE or growth > MOST_GROWTH)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
