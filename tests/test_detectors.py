@@ -18,6 +18,7 @@ from make_videos import FACE_IN_PORTRAIT, background, portrait
 from telltale import faces
 from telltale.errors import DetectorWeights, UnknownName
 from telltale.faces import DetectorConfig, detect_still, yunet
+from telltale.faces._picture import shrink
 from telltale.types import Face, Frame
 
 
@@ -30,6 +31,28 @@ def test_an_unknown_detector_is_answered_with_the_nearest_name() -> None:
 def test_a_configuration_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(fields))):
         DetectorConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("size", "fields", "searched", "min_face_px"),
+    [
+        ((1920, 1080), {}, (720, 405), 40),
+        ((1080, 1920), {}, (405, 720), 40),
+        ((360, 288), {}, (360, 288), 20),
+        ((1920, 1080), {"min_face_px": 40}, (960, 540), 20),
+        ((1920, 1080), {"min_face_px": 160}, (720, 405), 60),
+        ((640, 480), {"min_face_px": 14}, (640, 480), 14),
+        ((6000, 6000), {"min_face_px": 20}, (2000, 2000), 20),
+        ((4096, 1), {}, (720, 1), 40),
+    ],
+)
+def test_the_picture_searched_is_bounded_and_follows_the_smallest_face(
+    size: tuple[int, int], fields: dict[str, Any], searched: tuple[int, int], min_face_px: float
+) -> None:
+    picture = shrink(np.zeros((size[1], size[0], 3), np.uint8), DetectorConfig(**fields))
+    assert picture.rgb.shape == (searched[1], searched[0], 3)
+    assert picture.min_face_px == pytest.approx(min_face_px)
+    assert picture.to_frame(np.array([*searched], np.float32)).tolist() == pytest.approx(size, rel=1e-4)
 
 
 def test_a_portrait_is_no_face_crop() -> None:

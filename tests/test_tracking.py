@@ -199,6 +199,17 @@ def test_a_picture_of_another_scene_is_a_cut() -> None:
     assert [len(track.faces) for track in tracker.finish()] == [2, 1]
 
 
+def test_the_other_person_of_an_interview_does_not_inherit_the_track() -> None:
+    """Shot and reverse shot in one studio: half the colours stay, the face is in the same place."""
+    tracker = Tracker()
+    for i, shade in enumerate([(180, 30, 30), (180, 30, 30), (30, 150, 40), (30, 150, 40)]):
+        picture, face = _shown(150, shade)
+        if i >= 2:
+            picture[:, 260:] = (30, 60, 30)
+        tracker.update(i, i / 2, [Face(i, i / 2, face.box_xyxy, 0.99)], rgb=picture)
+    assert [len(track.faces) for track in tracker.finish()] == [2, 2]
+
+
 def test_another_frame_size_is_a_cut() -> None:
     tracker = Tracker()
     tracker.update(0, 0.0, [_face(0, 0.0, 100, 100)], rgb=background((480, 360)))

@@ -41,6 +41,9 @@ AVERAGED = 5
 FADING_S = 0.4
 """How long a missed face goes on moving."""
 
+CUT_BELOW = 0.35
+"""Every track ends where less than this share of a frame's colours is kept; within a shot it was never below .8."""
+
 _UNLINKED = 1.0
 """Cost of leaving a track without a face. A link that costs more is never made."""
 
@@ -141,7 +144,8 @@ class Tracker:
         """
         if self._times and pts_s < self._times[-1]:
             raise ValueError(f"frames must come in time order, got {pts_s} s after {self._times[-1]} s")
-        if cut or self._is_cut(rgb):
+        scene_kept = self._scene_kept(rgb)
+        if cut or scene_kept < CUT_BELOW:
             self._end(self._paths)
         self._times = [*self._times[-8:], pts_s]
         interval_s = float(median(np.diff(self._times))) if len(self._times) > 1 else 0.0
@@ -149,7 +153,8 @@ class Tracker:
         self._end([path for path in self._paths if pts_s - path.hits[-1].pts_s > lost_s])
 
         looks = [None if rgb is None else look_of(rgb, face.box_xyxy) for face in faces]
-        links = dict(cheapest_pairs(_link_costs(faces, looks, self._paths, pts_s, interval_s), _UNLINKED))
+        cost = _link_costs(faces, looks, self._paths, pts_s, interval_s, scene_kept)
+        links = dict(cheapest_pairs(cost, _UNLINKED))
         linked = []
         for i, face in enumerate(faces):
             path = self._paths[links[i]] if i in links else self._begin(face)
@@ -206,14 +211,15 @@ class Tracker:
         ended = {path.id for path in paths}
         self._paths = [path for path in self._paths if path.id not in ended]
 
-    def _is_cut(self, rgb: RgbImage | None) -> bool:
+    def _scene_kept(self, rgb: RgbImage | None) -> float:
+        """How much of the last frame's colours is still in its place: 1 all, or not known; 0 none, or another size."""
         if rgb is None:
-            return False
+            return 1.0
         before, self._scene = self._scene, scene_of(rgb)
         size_before, self._frame_size = self._frame_size, (rgb.shape[0], rgb.shape[1])
         if before is None:
-            return False
-        return self._frame_size != size_before or bool(np.minimum(before, self._scene).sum() < 0.35)
+            return 1.0
+        return float(np.minimum(before, self._scene).sum()) if self._frame_size == size_before else 0.0
 
 
 def _link_costs(
@@ -222,6 +228,7 @@ def _link_costs(
     paths: Sequence[_Path],
     pts_s: float,
     interval_s: float,
+    scene_kept: float,
 ) -> Float64Array:
     """(faces, paths): 0 where a face is just what was expected, `_UNLINKED` and more where it is someone else's.
 
@@ -243,13 +250,15 @@ def _link_costs(
     absence = 0.1 * np.minimum(missed_s / 0.2, 1.0)  # of two at the same place, the one seen just before
 
     strangeness = np.array([[_strangeness(look, path.look) for path in paths] for look in looks])
-    tolerated = 0.25 - 0.17 * np.minimum(missed_s, 1.0)  # who was out of sight must look the same when back
+    # Who was out of sight must look the same when back, and so must whoever is there after what may be a cut.
+    doubt = np.maximum(np.minimum(missed_s, 1.0), min(max((0.8 - scene_kept) / 0.2, 0.0), 1.0))
+    tolerated = 0.25 - 0.17 * doubt
     alike = np.clip((0.1 - strangeness) / 0.05, 0.0, 1.0)
     reach = 0.5 + freedom * (1.0 + 6.0 * alike)
     by_look = 0.55 * distance / reach + 0.15 * growth + 0.3 * np.minimum(strangeness / tolerated, 1.5)
     by_place = 0.8 * distance / (0.5 + freedom) + 0.2 * growth
     cost: Float64Array = np.where(np.isnan(strangeness), by_place, by_look) + absence
-    someone_else = (growth > 1.0) | ((missed_s > 0.2) & (strangeness > tolerated))
+    someone_else = (growth > 1.0) | ((doubt > 0.2) & (strangeness > tolerated))
     return np.where(someone_else, 2.0 * _UNLINKED, cost)
 
 

@@ -137,7 +137,7 @@ def test_threads_change_nothing(make: Make) -> None:
         assert np.allclose(a.box_xyxy, b.box_xyxy, atol=0.01)
 
 
-def test_a_turned_box_may_reach_outside_but_has_area(make: Make) -> None:
+def test_boxes_at_the_edge_of_the_picture_have_area(make: Make) -> None:
     picture = background((300, 300))
     paste_portrait(picture, -190, -40, 700)
     (found,) = make(min_confidence=0.5).detect([_frame(picture)])

@@ -9,6 +9,7 @@ array([  0.,   0., 192., 192.], dtype=float32)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ DEFAULT_MIN_FACE_FRAC = 40 / 720
 """Smallest face looked for by default, as a fraction of the shrunk picture's long side."""
 LEAST_FACE_PX = 20.0
 """The smallest face looked for is at least this large in the shrunk picture: below, detectors see too little."""
+MOST_PX = 4_000_000
+"""Of the shrunk picture, whatever was asked for: detection runs where memory is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,10 @@ class Shrunk:
 
 
 def shrink(rgb: RgbImage, config: DetectorConfig) -> Shrunk:
-    """The frame at `config.side_px`, or as much larger as `config.min_face_px` asks for; never enlarged."""
+    """The frame at `config.side_px`, or as much larger as `config.min_face_px` asks for; never enlarged.
+
+    Nor is it ever larger than `MOST_PX`: the smallest face found is then larger than asked for.
+    """
     import cv2
 
     height, width = rgb.shape[:2]
@@ -45,9 +51,12 @@ def shrink(rgb: RgbImage, config: DetectorConfig) -> Shrunk:
     scale = min(1.0, config.side_px / long_side)
     if config.min_face_px is not None:
         scale = min(1.0, max(scale, LEAST_FACE_PX / config.min_face_px))
-        min_face_px = config.min_face_px * scale
-    else:
+    most = math.sqrt(MOST_PX / (height * width))
+    scale = min(scale, most)
+    if config.min_face_px is None:
         min_face_px = max(LEAST_FACE_PX, DEFAULT_MIN_FACE_FRAC * long_side * scale)
+    else:
+        min_face_px = max(config.min_face_px * scale, LEAST_FACE_PX if scale == most else 0.0)
     if scale == 1.0:
         return Shrunk(rgb, min_face_px, (1.0, 1.0))
     size = max(1, round(width * scale)), max(1, round(height * scale))
