@@ -110,7 +110,7 @@ def test_the_forest_is_as_good_as_scikit_learns() -> None:
     p = ours.p_fake(pixels, test), theirs.predict_proba(pixels.T[test])[:, 1]
     accuracy = [((q > 0.5) == label[test]).mean() for q in p]
     assert accuracy[0] == pytest.approx(accuracy[1], abs=0.05)
-    assert np.corrcoef(*p)[0, 1] > 0.9
+    assert np.corrcoef(*p)[0, 1] > 0.8
     sizes = np.mean([len(t) for t in ours.trees]), np.mean([t.tree_.node_count for t in theirs.estimators_])
     assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
 
