@@ -35,8 +35,8 @@ def by_sklearn(label: IntArray, p: FloatArray, weight: FloatArray | None = None)
         "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(label, said, sample_weight=weight),
         "log_loss": sklearn_metrics.log_loss(label, p, sample_weight=weight),
         "brier": sklearn_metrics.brier_score_loss(label, p, sample_weight=weight),
-        "tpr_at_1": tpr[fpr <= 0.01 + 1e-12].max(),
-        "tpr_at_5": tpr[fpr <= 0.05 + 1e-12].max(),
+        "tpr_at_1pct_fpr": tpr[fpr <= 0.01 + 1e-12].max(),
+        "tpr_at_5pct_fpr": tpr[fpr <= 0.05 + 1e-12].max(),
     }
 
 
@@ -120,7 +120,7 @@ def test_a_set_of_one_class_has_no_auc_and_still_an_accuracy() -> None:
         found = figures([0, 0, 0], [0.2, 0.7, 0.1])
         bounds = bootstrap_figures([0, 0, 0], [0.2, 0.7, 0.1], groups=[1, 2, 3], rng=np.random.default_rng(0))
     assert found["accuracy"] == pytest.approx(2 / 3)
-    for name in ("auc", "ap", "eer", "balanced_accuracy", "tpr_at_1"):
+    for name in ("auc", "ap", "eer", "balanced_accuracy", "tpr_at_1pct_fpr"):
         assert np.isnan(found[name]), name
         assert np.isnan(bounds[name]).all(), name
     with pytest.raises(ValueError, match="both classes"):

@@ -32,10 +32,13 @@ HIGHER_IS_BETTER: Mapping[str, bool] = {
     "log_loss": False,
     "brier": False,
     "ece": False,
-    "tpr_at_1": True,
-    "tpr_at_5": True,
+    "tpr_at_1pct_fpr": True,
+    "tpr_at_5pct_fpr": True,
 }
-"""Every figure that `figures` gives. `tpr_at_1`: share of fakes found where at most 1 % of reals are called fake."""
+"""Every figure that `figures` gives.
+
+`tpr_at_1pct_fpr` is the share of fakes found at the threshold that at most 1 % of reals reach.
+"""
 
 N_ECE_BINS = 15
 
@@ -300,8 +303,8 @@ class _Evaluator:
             "log_loss": loss / n,
             "brier": squares / n,
             "ece": np.abs(weights @ self._excess).sum(axis=1) / n,
-            "tpr_at_1": _tpr_at(curves, 0.01),
-            "tpr_at_5": _tpr_at(curves, 0.05),
+            "tpr_at_1pct_fpr": _tpr_at(curves, 0.01),
+            "tpr_at_5pct_fpr": _tpr_at(curves, 0.05),
         }
 
 
