@@ -104,7 +104,7 @@ def x_percent(pts_s: float, end_s: float) -> str:
 def ticks(end_s: float) -> list[float]:
     """Round times from 0 to at most `end_s`, six at most."""
     step = next((s for s in _STEPS_S if end_s / s <= _MAX_TICKS - 1), end_s / (_MAX_TICKS - 1) or 1.0)
-    return [round(i * step, 6) for i in range(int(end_s / step + 1e-9) + 1)]
+    return [round(float(i * step), 6) for i in range(int(end_s / step + 1e-9) + 1)]
 
 
 def lay_out(track: TrackReport, *, end_s: float, scale: ZoneScale) -> Chart:

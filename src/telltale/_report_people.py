@@ -37,6 +37,7 @@ class Crop:
 @dataclass(frozen=True, slots=True)
 class Person:
     id: int
+    name: str
     label: Label
     word: str
     score: str
@@ -64,7 +65,8 @@ def jpeg_uri(jpeg: bytes) -> str:
 
 
 def span_words(low: float, high: float) -> str:
-    return f"{percent(low)} to {percent(high)}"
+    """Nothing where both ends read the same: "99% to 99%" says no more than the number."""
+    return f"{percent(low)} to {percent(high)}" if percent(low) != percent(high) else ""
 
 
 def _by_suspicion(report: Report) -> list[TrackReport]:
@@ -89,6 +91,7 @@ def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: floa
     told = " ".join(report.verdict.reasons)
     return Person(
         id=track.id,
+        name=f"Person {track.id}" if len(report.tracks) > 1 else "One person",
         label=track.label,
         word=_words.LABELS[track.label].name if score else "not judged",
         score=score,

@@ -1,0 +1,74 @@
+"""What the documentation shows is true: examples in docstrings run, commands and links exist."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import telltale
+from telltale.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
+COMMANDS = [
+    (page.name, line.split("#")[0].strip())
+    for page in PAGES
+    for line in page.read_text(encoding="utf-8").splitlines()
+    if line.startswith("    telltale ")
+]
+OPTIONAL = (
+    "torch",
+    "timm",
+    "lightning",
+    "sklearn",
+    "matplotlib",
+    "fastapi",
+    "starlette",
+    "ray",
+    "captum",
+    "yaml",
+    "onnx",
+)
+
+
+def _modules() -> list[str]:
+    return sorted(
+        info.name for info in pkgutil.walk_packages(telltale.__path__, "telltale.") if "__main__" not in info.name
+    )
+
+
+@pytest.mark.parametrize("name", _modules())
+def test_examples_in_docstrings_run(name: str) -> None:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in OPTIONAL:
+            pytest.skip(f"needs {error.name}")
+        raise
+    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_commands_in_the_docs_exist_with_their_options(page: str, command: str) -> None:
+    words = shlex.split(command)[1:]
+    known = {"models"}
+    path = words[: 2 if words[0] in known else 1]
+    result = CliRunner().invoke(app, [*path, "--help"])
+    assert result.exit_code == 0, f"{page}: {command}"
+    missing = [word for word in words if word.startswith("--") and word.split("=")[0] not in result.stdout]
+    assert not missing, f"{page}: {command}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_inside_the_docs_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
