@@ -50,3 +50,15 @@ def test_each_has_a_page(scanned: tuple[list[dict[str, Any]], Path]) -> None:
     assert len(list(out.glob("*/report.html"))) == 3
     assert (out / "index.html").is_file()
     assert (out / "summary.csv").is_file()
+
+
+def test_real_clips_are_read_and_their_people_followed(shared: Path) -> None:
+    clips = sorted((shared / "videos" / "labelled").glob("*.mp4"))
+    done = subprocess.run(
+        [sys.executable, "-m", "telltale", "scan", "--json", *map(str, clips)], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    reports = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [report["input"]["path"] for report in reports] == [str(clip) for clip in clips]
+    for report in reports:
+        assert max(len(track["faces"]) for track in report["tracks"]) > 0.5 * report["frames"]["analysed"]
