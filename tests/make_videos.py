@@ -101,14 +101,17 @@ def write_video(
     format: str | None = None,
     options: dict[str, str] | None = None,
     colour: dict[str, int] | None = None,
+    matrix: str | None = None,
+    container_options: dict[str, str] | None = None,
 ) -> Path:
     """Encode frames. `pts`: a time for each in 1 / fps s, where they are not evenly spaced. `rotation_deg`:
-    a clockwise turn that the file asks players for. `colour`: attributes of the codec context."""
-    with av.open(str(path), "w", format=format) as out:
+    a clockwise turn that the file asks players for. `colour`: attributes of the codec context. `matrix`: how
+    RGB becomes YUV."""
+    with av.open(str(path), "w", format=format, options=container_options) as out:
         stream: VideoStream | None = None
         for i, rgb in enumerate(frames):
             if stream is None:
-                stream = cast(VideoStream, out.add_stream(codec, rate=fps, options=options or _fast(codec)))
+                stream = cast(VideoStream, out.add_stream(codec, rate=fps, options={**_fast(codec), **(options or {})}))
                 stream.width, stream.height, stream.pix_fmt = rgb.shape[1], rgb.shape[0], pix_fmt
                 stream.codec_context.time_base = Fraction(1, fps)
                 for name, value in (colour or {}).items():
@@ -116,7 +119,7 @@ def write_video(
                 if rotation_deg or mirrored:
                     stream.set_display_rotation(-rotation_deg, hflip=mirrored)
             frame = av.VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24")
-            frame = frame.reformat(format=pix_fmt)
+            frame = frame.reformat(format=pix_fmt, dst_colorspace=matrix)
             frame.pts = i if pts is None else pts[i]
             frame.time_base = Fraction(1, fps)
             out.mux(stream.encode(frame))
@@ -150,8 +153,8 @@ def empty_clip(path: Path, *, seconds: float = 2, fps: int = 25, size: tuple[int
 
 def rotated_clip(path: Path, clockwise_deg: int, *, seconds: float = 1, mirrored: bool = False) -> Path:
     """A face clip stored turned, with the display matrix that turns it upright again."""
-    turned = (np.rot90(rgb, clockwise_deg // 90) for rgb in face_frames(round(seconds * 25)))
-    stored = (np.ascontiguousarray(rgb[:, ::-1] if mirrored else rgb) for rgb in turned)
+    flipped = (rgb[:, ::-1] if mirrored else rgb for rgb in face_frames(round(seconds * 25)))
+    stored = (np.ascontiguousarray(np.rot90(rgb, clockwise_deg // 90)) for rgb in flipped)
     return write_video(path, stored, rotation_deg=clockwise_deg, mirrored=mirrored)
 
 
@@ -257,6 +260,18 @@ def damaged(source: Path, path: Path, *, every: int = 997, start: float = 0.1, s
     data = bytearray(source.read_bytes())
     for at in range(int(len(data) * start), int(len(data) * stop), every):
         data[at] ^= 0xFF
+    path.write_bytes(bytes(data))
+    return path
+
+
+def damage_frame(source: Path, path: Path, n: int) -> Path:
+    """The same file with the packet of the n-th frame, in decoding order, made unreadable."""
+    data = bytearray(source.read_bytes())
+    with av.open(str(source)) as container:
+        packet = next(packet for i, packet in enumerate(container.demux(video=0)) if i == n)
+        start, size = packet.pos or 0, packet.size
+    for at in range(start + 6, start + size):
+        data[at] ^= 0xA5
     path.write_bytes(bytes(data))
     return path
 

@@ -61,6 +61,11 @@ class DecodeLimits:
     """Pixels of one frame."""
     max_streams: int = 64
 
+    @property
+    def for_decoder(self) -> str:
+        """FFmpeg counts pixels after rounding the sides up to what its decoders work in."""
+        return str(self.max_pixels * 5 // 4)
+
 
 @dataclass
 class Scan:
@@ -93,7 +98,7 @@ def open_container(source: Source, limits: DecodeLimits) -> InputContainer:
             options={
                 "protocol_whitelist": "file",
                 "format_whitelist": CONTAINERS,
-                "max_pixels": str(limits.max_pixels),
+                "max_pixels": limits.for_decoder,
                 "skip_frame": "all",
             },
             metadata_errors="replace",
@@ -110,7 +115,7 @@ def open_container(source: Source, limits: DecodeLimits) -> InputContainer:
 
 
 def out_of_memory(source: Source) -> OutOfMemory:
-    return OutOfMemory(f"{source.name} asks for more memory than it may have; make its picture smaller")
+    return OutOfMemory(f"{source.name} asks for more memory than it may have; it is damaged or far too large")
 
 
 def _not_opened(source: Source) -> InputError:

@@ -145,9 +145,12 @@ class FileReader(_Reader):
             raise
         super().__init__(source, info, FileHash(Path(source.readable)))
         self.n_lost = self._missing.n_frames if self._missing else 0
+        self._limits = limits
         self._choice = choose(self._timeline.times_s, plan)
         self._converter = Converter(max_side_px=plan.max_side_px)
         self._clock = Clock(self._timeline.interval_s)
+        self._is_tainted = False
+        """The frame at hand is damaged, or built from one that is: damage lasts until the next key frame."""
         self._changed_size: str | None = None
         self._which = f"stream {self._stream.index} ({self._stream.width}x{self._stream.height}) was looked at"
 
@@ -172,7 +175,7 @@ class FileReader(_Reader):
         due_s: list[float] = self._timeline.times_s[self._choice.indices].tolist()
         n_due, n_passed, n_taken = len(due_s), 0, 0
         for n_before, time_s, frame in self._timed(self._decoded()):
-            if time_s < due_s[n_passed] - _EPSILON_S or frame.is_corrupt:
+            if time_s < due_s[n_passed] - _EPSILON_S or self._is_tainted:
                 continue
             yield Frame(self._timeline.place(frame.pts, n_before), time_s, self._to_rgb(frame))
             n_taken += 1
@@ -209,11 +212,15 @@ class FileReader(_Reader):
                 raise _container.out_of_memory(self._source) from None
             except DAMAGE:
                 self.n_lost += 1
+                self._is_tainted = True
                 continue
             for frame in frames:
                 self.n_decoded += 1
-                if frame.is_corrupt:
+                if frame.width * frame.height > self._limits.max_pixels:
                     self.n_lost += 1
+                    continue
+                self._is_tainted = frame.is_corrupt or (self._is_tainted and not frame.key_frame)
+                self.n_lost += self._is_tainted
                 yield frame
 
     def _timed(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[int, float, VideoFrame]]:
@@ -267,7 +274,9 @@ class FileReader(_Reader):
             found.append((Code.PARTIAL, _cut_off(self._missing, self._info)))
         n_damaged = self.n_lost - (self._missing.n_frames if self._missing else 0)
         if n_damaged:
-            found.append((Code.FRAMES_LOST, f"{n_damaged} damaged frames were left out."))
+            found.append(
+                (Code.FRAMES_LOST, f"{n_damaged} frames that are damaged, or built from damaged ones, were left out.")
+            )
         if self._clock.is_synthetic:
             found.append((Code.TIMESTAMPS_SYNTHETIC, "The file holds no times; they are counted from its frame rate."))
         elif self._clock.n_repaired:
@@ -303,7 +312,7 @@ def _prepare(stream: VideoStream, limits: DecodeLimits, n_threads: int | None) -
     """Set the decoder up. More threads hold more frames in memory: few for large pictures."""
     pixels = max(1, stream.width * stream.height)
     affordable = max(1, min(_MOST_THREADS, _PIXELS_IN_FLIGHT // pixels))
-    stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
+    stream.codec_context.options = {"max_pixels": limits.for_decoder}
     stream.codec_context.skip_frame = "DEFAULT"
     stream.thread_count = min(affordable, n_threads or (os.cpu_count() or 1) + 1)
     stream.thread_type = "AUTO"

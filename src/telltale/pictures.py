@@ -80,6 +80,8 @@ class Picture:
         try:
             for index in range(self.n_frames - 1):
                 self._image.seek(index)
+                if self.format != "gif":  # the others tell a frame's time when they have decoded it
+                    self._image.load()
                 asked_s = float(self._image.info.get("duration", 0)) / 1000
                 shown_s.append(asked_s if asked_s > 0.01 else _FRAME_S)
         except _DAMAGE as error:
