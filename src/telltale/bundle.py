@@ -49,6 +49,8 @@ class TrainingSource(Written):
     n_fake: int = 0
     terms: str = ""
     digest: str = ""
+    group_hashes: str = ""
+    """Of the groups learned from (`_group_hashes`), so that `evaluate` finds a leak in any store; empty: unknown."""
 
 
 class ModelCard(Written):

@@ -1,0 +1,85 @@
+"""What `compare --out` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from telltale import plots
+from telltale._files import write_files
+from telltale.evaluate._files import to_csv
+from telltale.metrics import HIGHER_IS_BETTER
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from telltale.evaluate import Scored
+    from telltale.evaluate.comparison import Comparison
+
+_SHOWN = ("auc", "ap", "accuracy", "balanced_accuracy", "tpr_at_1pct_fpr", "tpr_at_5pct_fpr")
+
+
+def write(comparison: Comparison, scored: Sequence[Scored], out: Path) -> None:
+    """JSON, two tables and pictures into `out`, all or nothing. Raises `OutputError`."""
+    files = {
+        "comparison.json": (comparison.model_dump_json(indent=1) + "\n").encode(),
+        "figures.csv": _figures_csv(comparison),
+        "differences.csv": _differences_csv(comparison),
+    }
+    figures = {"figures": _table(comparison)}
+    curves = _curves(comparison, scored)
+    if curves:
+        figures |= {"roc": plots.roc(curves), "precision_recall": plots.precision_recall(curves)}
+    write_files(out, files | {f"{name}.png": plots.to_png(figure) for name, figure in figures.items()})
+
+
+def _curves(comparison: Comparison, scored: Sequence[Scored]) -> list[plots.Scored]:
+    """Video level, each model on what it judged."""
+    found = []
+    for name, one, said in zip(comparison.names, scored, comparison.evaluations, strict=True):
+        known = np.isfinite(one.p_video)
+        label = one.faces.label[one.first][known]
+        if said.video.auc is not None:
+            found.append(plots.Scored(label, one.p_video[known], name=name, note=f"AUC {said.video.auc:.3f}"))
+    return found
+
+
+def _table(comparison: Comparison) -> Figure:
+    values = [
+        [np.nan if (value := getattr(said.video, name)) is None else value for name in _SHOWN]
+        for said in comparison.evaluations
+    ]
+    return plots.heat_table(
+        values,
+        rows=comparison.names,
+        columns=[name.replace("_", " ") for name in _SHOWN],
+        quantity="videos",
+        limits=(0.0, 1.0),
+        title="Models side by side",
+    )
+
+
+def _figures_csv(comparison: Comparison) -> bytes:
+    rows = []
+    for name, said in zip(comparison.names, comparison.evaluations, strict=True):
+        for level, measures in (("face", said.frame), ("video", said.video)):
+            for figure in HIGHER_IS_BETTER:
+                low, high = measures.ci95.get(figure, (None, None))
+                rows.append([name, level, measures.n, said.abstained, figure, getattr(measures, figure), low, high])
+    return to_csv(["model", "level", "n", "abstained", "figure", "value", "low", "high"], rows)
+
+
+def _differences_csv(comparison: Comparison) -> bytes:
+    rows = [
+        [pair.first, pair.second, level, n, figure, found.value, *found.ci95, "yes" if found.clear else "no"]
+        for pair in comparison.differences
+        for level, n, differences in (("face", pair.n_faces, pair.frame), ("video", pair.n_videos, pair.video))
+        for figure, found in differences.items()
+    ]
+    return to_csv(["first", "second", "level", "n", "figure", "second_less_first", "low", "high", "clear"], rows)
+
+
+__all__ = ["write"]

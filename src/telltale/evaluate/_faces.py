@@ -1,0 +1,214 @@
+"""The faces a model is judged on: one side of a split, over all stores, in columns."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale._components import Components
+from telltale.bundle import ModelCard
+from telltale.crops import CropSpec, centre_square
+from telltale.errors import DataError, StoreInvalid, UsageError
+from telltale.split import SIDES, Leaks, check_leaks, group_pieces
+from telltale.store import Store
+from telltale.types import Float64Array, RgbImage, VideoRecord
+
+SideName = Literal["train", "val", "test", "all"]
+StrArray = npt.NDArray[np.str_]
+
+_STILL_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
+_COLUMNS = (
+    "dataset", "video_id", "path", "label", "method", "group_id", "track_id", "frame_index", "pts_s", "box_xyxy",
+    "confidence", "source",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Row i is one face; the faces of a video lie together, in the order of time within each track."""
+
+    stores: tuple[Store, ...]
+    store: npt.NDArray[np.int64]
+    """Which of `stores`."""
+    row: npt.NDArray[np.int64]
+    """Its row there."""
+    video: npt.NDArray[np.int64]
+    """A number for each video of each store, rising."""
+    cluster: npt.NDArray[np.int64]
+    """A number for each set of groups that share an original: what is resampled."""
+    columns: Mapping[str, npt.NDArray[Any]]
+    """dataset, video_id, path, label, method (empty for reals), group_id, track_id, frame_index, pts_s, confidence,
+    source, all (n,); box_xyxy float32 (n, 4), NaN where the picture came as it was."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def label(self) -> npt.NDArray[np.int64]:
+        return self.columns["label"]
+
+    @property
+    def pts_s(self) -> Float64Array:
+        return self.columns["pts_s"]
+
+    def rgb(self, index: int) -> RgbImage:
+        """The stored crop, uint8 (H, W, 3)."""
+        return self.store_of(index).rgb(int(self.row[index]))
+
+    def store_of(self, index: int) -> Store:
+        return self.stores[int(self.store[index])]
+
+    def size_px(self, index: int) -> tuple[int, int]:
+        """Width and height of the stored crop, from its header."""
+        from PIL import Image
+
+        data = self.store_of(index).image(int(self.row[index]))
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP")) as picture:
+            return picture.size
+
+    def crop(self, index: int, size_px: int) -> RgbImage:
+        """What the model is shown: the stored crop; a picture that came as it was is resized to the model's size."""
+        rgb = self.rgb(index)
+        if rgb.shape[:2] == (size_px, size_px):
+            return rgb
+        store = self.store_of(index)
+        if crop_spec(store).kind != "as_given":
+            raise StoreInvalid(
+                f"{store.path}: the crop in row {self.row[index]} is {rgb.shape[1]} x {rgb.shape[0]} px, not "
+                f"{size_px}: prepare the store again"
+            )
+        return centre_square(rgb, CropSpec(kind="centre_square", size_px=size_px))
+
+    def is_still(self, index: int) -> bool:
+        """Whether the face comes from a picture: a single one is then enough for a verdict."""
+        return PurePosixPath(str(self.columns["path"][index])).suffix.lower() in _STILL_SUFFIXES
+
+
+def crop_spec(store: Store) -> CropSpec:
+    """How the faces of `store` were cut."""
+    said: Any = store.manifest.settings.get("crop")
+    try:
+        return CropSpec(**said)
+    except (TypeError, ValueError) as error:
+        raise StoreInvalid(f"{store.path} does not say how its faces were cut ({error}): prepare it again") from error
+
+
+def check_crops(store: Store, card: ModelCard) -> None:
+    """Raises UsageError where the store's faces were cut in another way than the model takes them."""
+    cut, wanted = crop_spec(store), card.crop
+    if cut.kind == "as_given":
+        low, high = card.margins_tolerated
+        if not low <= cut.margin_frac <= high:
+            raise UsageError(
+                f"{store.path}: its pictures were cut with a margin of {cut.margin_frac:.3f}, {card.name} takes "
+                f"{low:.3f} to {high:.3f}: cut faces from the originals with `telltale prepare`"
+            )
+    elif cut != wanted:
+        changed = [name for name in CropSpec.__dataclass_fields__ if getattr(cut, name) != getattr(wanted, name)]
+        differs = ", ".join(f"{name} {getattr(cut, name)} (model: {getattr(wanted, name)})" for name in changed)
+        raise UsageError(
+            f"{store.path}: its faces were cut in another way than {card.name} takes them: {differs}. Prepare the "
+            f"videos again with `--crop {wanted.kind} --size {wanted.size_px} --margin {wanted.margin_frac:g}`"
+        )
+
+
+def load(stores: Sequence[Store], *, split: str | None, side: SideName) -> Faces:
+    """The faces on `side` of `split`, which each store must have. Raises DataError where there is none."""
+    tables: list[dict[str, Any]] = []
+    for number, store in enumerate(stores):
+        kept = _on_side(store, split, side)
+        table = store.table(_COLUMNS).take(kept)
+        tables.append(_as_columns(table) | {"store": np.full(len(kept), number), "row": kept})
+    found = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    if not len(found["row"]):
+        sides = " and ".join(f"{store.path} has {_sides_of(store, split)}" for store in stores)
+        raise DataError(f"there is no face on side {side}: {sides}")
+    video = _number_of_each(np.char.add(found["store"].astype(str), np.char.add("/", found["video_id"])))
+    order = np.lexsort((found["pts_s"], found["frame_index"], found["track_id"], video))
+    columns = {name: values[order] for name, values in found.items()}
+    return Faces(
+        stores=tuple(stores),
+        store=columns.pop("store"),
+        row=columns.pop("row"),
+        video=video[order],
+        cluster=_clusters(columns["group_id"]),
+        columns=columns,
+    )
+
+
+def choose_split(stores: Sequence[Store], split: str | None, side: SideName) -> str | None:
+    """The split meant: the one named, or the only one there is. None, for side `all`, means every face."""
+    if split is not None or side == "all":
+        return split
+    there = sorted(set.intersection(*(set(store.splits()) for store in stores)))
+    if len(there) != 1:
+        listed = ", ".join(there) or "none"
+        raise UsageError(
+            f"name the split with --split (there is: {listed}), make one with `telltale split {stores[0].path} "
+            "--name NAME`, or take every face with --side all"
+        )
+    return there[0]
+
+
+def split_leaks(stores: Sequence[Store], split: str | None, *, allow_leaks: bool) -> Leaks:
+    """Groups on two sides of `split`, over all stores together. Raises LeakFound unless `allow_leaks`."""
+    sides: dict[str, list[VideoRecord]] = {side: [] for side in SIDES}
+    if split is not None:
+        for store in stores:
+            for side, records in store.side_records(split).items():
+                sides[side] += records
+    return check_leaks(sides, allow_leaks=allow_leaks)
+
+
+def _on_side(store: Store, split: str | None, side: SideName) -> npt.NDArray[np.int64]:
+    if split is None:
+        return np.arange(len(store))
+    sides = store.sides(split)
+    return np.flatnonzero(sides != "" if side == "all" else sides == side)
+
+
+def _sides_of(store: Store, split: str | None) -> str:
+    if split is None:
+        return f"{len(store)} faces"
+    names, counts = np.unique(store.sides(split), return_counts=True)
+    return (
+        ", ".join(f"{n} on {name}" for name, n in zip(names.tolist(), counts.tolist(), strict=True) if name) or "none"
+    )
+
+
+def _as_columns(table: Any) -> dict[str, npt.NDArray[Any]]:
+    plain = {name: table.column(name).to_pylist() for name in _COLUMNS}
+    nothing = [np.nan] * 4
+    text = ("dataset", "video_id", "path", "method", "group_id", "source")
+    found: dict[str, npt.NDArray[Any]] = {
+        name: np.array([value or "" for value in plain[name]], np.str_) for name in text
+    }
+    found |= {name: np.array(plain[name], np.int64) for name in ("label", "track_id", "frame_index")}
+    found["pts_s"] = np.array(plain["pts_s"], np.float64)
+    found["confidence"] = np.array([1.0 if v is None else v for v in plain["confidence"]], np.float64)
+    found["box_xyxy"] = np.array([nothing if v is None else v for v in plain["box_xyxy"]], np.float32).reshape(-1, 4)
+    return found
+
+
+def _number_of_each(names: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """A number for each different name, in the order of first appearance."""
+    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+
+
+def _clusters(group_id: StrArray) -> npt.NDArray[np.int64]:
+    joined = Components()
+    groups, inverse = np.unique(group_id, return_inverse=True)
+    for group in groups.tolist():
+        joined.join(group_pieces(group))
+    roots = np.array([joined.find(group_pieces(group)[0]) for group in groups.tolist()])
+    return _number_of_each(roots)[inverse]
+
+
+__all__ = ["Faces", "SideName", "check_crops", "choose_split", "crop_spec", "load", "split_leaks"]

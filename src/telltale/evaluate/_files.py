@@ -1,0 +1,204 @@
+"""What `evaluate --out` writes: JSON for programs, CSV for spreadsheets, pictures for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from telltale import plots
+from telltale._files import write_files
+from telltale._text import csv_cell
+from telltale.evaluate._measure import Measures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from telltale.evaluate import Scored
+
+_WORST = 25
+
+
+def write(scored: Scored, out: Path) -> None:
+    """Everything into `out`, all or nothing. Raises `OutputError`."""
+    said = scored.evaluation
+    files = {
+        "evaluation.json": (said.model_dump_json(indent=1) + "\n").encode(),
+        "faces.csv": _faces_csv(scored),
+        "videos.csv": _videos_csv(scored),
+        "methods.csv": _methods_csv(scored),
+    }
+    if said.perturbed:
+        files["perturbed.csv"] = _perturbed_csv(scored)
+    write_files(out, files | {f"{name}.png": png for name, png in pictures(scored).items()})
+
+
+def pictures(scored: Scored) -> dict[str, bytes]:
+    """Name -> PNG. Curves that need both classes are left out where there is one."""
+    said, card = scored.evaluation, scored.card
+    faces, videos = _scored_faces(scored), _scored_videos(scored)
+    # With one face a video, as in a set of pictures, both say the same.
+    levels = [videos] if said.video.n == said.frame.n else [videos, faces]
+    levels = [level for level in levels if 0 < level.is_fake.sum() < len(level.is_fake)]
+    found = {}
+    if levels:
+        found["roc"] = plots.to_png(plots.roc(levels))
+        found["precision_recall"] = plots.to_png(plots.precision_recall(levels))
+    if said.video.n:
+        found["confusion"] = plots.to_png(
+            plots.confusion(said.video.confusion, unit="videos", n_abstained=said.abstained)
+        )
+        found["reliability"] = plots.to_png(plots.reliability(videos))
+        bounds = (card.thresholds.real_below, max(card.thresholds.fake_above, card.thresholds.real_below))
+        found["scores"] = plots.to_png(plots.score_histogram(videos, thresholds=bounds))
+    if said.frame.n:
+        if said.frame.n != said.video.n:
+            found["confusion_faces"] = plots.to_png(plots.confusion(said.frame.confusion, unit="faces"))
+        found["worst_mistakes"] = plots.to_png(_worst_mistakes(scored))
+    if len(said.methods) > 1:
+        found["methods"] = plots.to_png(_methods_table(scored))
+    if said.perturbed:
+        found["perturbed"] = plots.to_png(_perturbed_table(scored))
+    return found
+
+
+def _scored_faces(scored: Scored) -> plots.Scored:
+    seen = np.isfinite(scored.p_face)
+    return plots.Scored(
+        scored.faces.label[seen], scored.p_face[seen], name="faces", note=_auc_note(scored.evaluation.frame)
+    )
+
+
+def _scored_videos(scored: Scored) -> plots.Scored:
+    p = scored.p_video
+    known = np.isfinite(p)
+    label = scored.faces.label[scored.first][known]
+    return plots.Scored(label, p[known], name="videos", note=_auc_note(scored.evaluation.video))
+
+
+def _auc_note(measures: Measures) -> str:
+    if measures.auc is None:
+        return ""
+    bounds = measures.ci95.get("auc")
+    return f"AUC {measures.auc:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
+
+
+def _worst_mistakes(scored: Scored) -> Figure:
+    """The faces whose label got the least probability, one a video."""
+    faces, p = scored.faces, scored.p_face
+    given = np.where(faces.label == 1, p, 1 - p)
+    tiles: list[plots.Tile] = []
+    shown: set[int] = set()
+    for index in np.argsort(given, kind="stable"):
+        video = int(faces.video[index])
+        if not np.isfinite(given[index]) or given[index] >= 0.5 or len(tiles) == _WORST:
+            break
+        if video in shown:
+            continue
+        shown.add(video)
+        tiles.append(_tile(scored, int(index)))
+    title = "Worst mistakes"
+    if not tiles:  # nothing is wrong: the least sure ones instead
+        title = "No mistakes; the least sure"
+        known = np.flatnonzero(np.isfinite(given))
+        tiles = [_tile(scored, int(i)) for i in known[np.argsort(given[known], kind="stable")][:_WORST]]
+    return plots.picture_grid(tiles, title=title, note=f"{scored.card.name}, p(fake) below each")
+
+
+def _tile(scored: Scored, index: int) -> plots.Tile:
+    faces = scored.faces
+    return plots.Tile(
+        faces.crop(index, scored.card.size_px),
+        label="fake" if faces.label[index] else "real",
+        caption=f"{scored.p_face[index]:.2f}",
+        note=str(faces.columns["video_id"][index]),
+    )
+
+
+def _methods_table(scored: Scored) -> Figure:
+    methods = scored.evaluation.methods
+    values = [[m.auc if m.auc is not None else np.nan, m.found] for m in methods]
+    return plots.heat_table(
+        values,
+        rows=[f"{m.dataset} {m.method} (n = {m.n_fake})" for m in methods],
+        columns=["AUC", "found"],
+        quantity="videos",
+        limits=(0.5, 1.0),
+        title="By method, against the reals of its set",
+    )
+
+
+def _perturbed_table(scored: Scored) -> Figure:
+    said = scored.evaluation
+    rows = [("as they are", said.frame, said.video), *((p.name, p.frame, p.video) for p in said.perturbed)]
+    return plots.heat_table(
+        [[np.nan if m.auc is None else m.auc for m in (frame, video)] for _, frame, video in rows],
+        rows=[name for name, _, _ in rows],
+        columns=["faces", "videos"],
+        quantity="AUC",
+        limits=(0.5, 1.0),
+        title="Degraded before the model saw them",
+    )
+
+
+def _faces_csv(scored: Scored) -> bytes:
+    faces = scored.faces
+    names = ("dataset", "video_id", "track_id", "frame_index", "pts_s", "label", "method", "group_id", "source")
+    columns = [faces.columns[name].tolist() for name in names]
+    values = (
+        [*row, _number(logit), _number(p)]
+        for *row, logit, p in zip(*columns, scored.logit.tolist(), scored.p_face.tolist(), strict=True)
+    )
+    return to_csv([*names, "logit", "p_fake"], values)
+
+
+def _videos_csv(scored: Scored) -> bytes:
+    names = ("dataset", "video_id", "label", "method", "group_id")
+    rows = []
+    for video in scored.videos:
+        known = [scored.faces.columns[name][video.first].item() for name in names]
+        p = float("nan") if video.p_fake is None else video.p_fake
+        rows.append([*known, video.label, _number(p), video.n_tracks, " ".join(video.codes)])
+    return to_csv([*names, "verdict", "p_fake", "people", "codes"], rows)
+
+
+def _methods_csv(scored: Scored) -> bytes:
+    names = ["dataset", "method", "n_fake", "n_real", "auc", "auc_low", "auc_high", "found"]
+    rows = [
+        [m.dataset, m.method, m.n_fake, m.n_real, m.auc, *(m.auc_ci95 or (None, None)), m.found]
+        for m in scored.evaluation.methods
+    ]
+    return to_csv(names, rows)
+
+
+def _perturbed_csv(scored: Scored) -> bytes:
+    figures = ("auc", "accuracy", "log_loss")
+    rows = [
+        [p.name, level, measures.n, p.abstained, *(getattr(measures, name) for name in figures)]
+        for p in scored.evaluation.perturbed
+        for level, measures in (("face", p.frame), ("video", p.video))
+    ]
+    return to_csv(["change", "level", "n", "abstained", *figures], rows)
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if np.isfinite(value) else None
+
+
+def to_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """A table that a spreadsheet opens without running anything; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow(
+            [csv_cell(value) if isinstance(value, str) else "" if value is None else value for value in row]
+        )
+    return text.getvalue().encode()
+
+
+__all__ = ["pictures", "to_csv", "write"]

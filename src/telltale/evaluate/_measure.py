@@ -1,0 +1,182 @@
+"""What an evaluation says, as it is written: one JSON object, no NaN in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from telltale import metrics
+from telltale.types import ModelInfo, Written
+
+Pair = tuple[int, int]
+
+
+class Measures(Written):
+    """Figures of one set: faces or videos. None where there is none, as an AUC of one class."""
+
+    n: int
+    n_fake: int
+    auc: float | None = None
+    ap: float | None = None
+    eer: float | None = None
+    accuracy: float | None = None
+    balanced_accuracy: float | None = None
+    log_loss: float | None = None
+    brier: float | None = None
+    ece: float | None = None
+    tpr_at_1pct_fpr: float | None = None
+    """Share of fakes found at the threshold that at most 1 % of reals reach."""
+    tpr_at_5pct_fpr: float | None = None
+    n_groups: int = 0
+    ci95: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % bootstrap intervals over groups, of the figures that have one."""
+    confusion: tuple[Pair, Pair] = ((0, 0), (0, 0))
+    """((tn, fp), (fn, tp)) at p_fake = .5."""
+    report: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Precision, recall, F1 and support of real, fake, macro, weighted."""
+
+
+class MethodMeasures(Written):
+    """One way to fake against the reals of the same data set, video by video."""
+
+    dataset: str
+    method: str
+    n_fake: int
+    n_real: int
+    auc: float | None
+    auc_ci95: tuple[float, float] | None
+    found: float
+    """Share of its videos with p_fake >= .5."""
+    called: dict[str, int]
+    """Verdict -> how many of its videos."""
+
+
+class Perturbed(Written):
+    """The same faces, degraded before the model saw them."""
+
+    name: str
+    frame: Measures
+    video: Measures
+    abstained: int
+
+
+class Evaluation(Written):
+    """What a model is worth on one side of a split; `evaluate --json` prints it on one line."""
+
+    schema_version: Literal[1] = 1
+    split: str
+    side: str
+    frame: Measures
+    video: Measures
+    abstained: int
+    """Videos with faces about which nothing was said; in no figure."""
+    abstentions: dict[str, int] = Field(default_factory=dict)
+    """Why: code -> how many."""
+    without_faces: dict[str, int] = Field(default_factory=dict)
+    """Code -> videos of the stores, on whatever side, in which no face was found or that could not be read."""
+    model: ModelInfo
+    verdicts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """real and fake -> verdict -> how many videos; thresholds and abstentions as in a scan."""
+    methods: tuple[MethodMeasures, ...] = ()
+    perturbed: tuple[Perturbed, ...] = ()
+    leaked_groups: int = 0
+    """Groups on this side that the model or another side also saw: the figures flatter."""
+    stores: tuple[str, ...] = ()
+    settings: dict[str, Any] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
+    timings_s: dict[str, float] = Field(default_factory=dict)
+
+
+def measure(
+    label: npt.NDArray[np.int64],
+    p_fake: npt.NDArray[np.float64],
+    cluster: npt.NDArray[np.int64],
+    *,
+    seed: int,
+    repeats: int,
+) -> Measures:
+    """All figures of one set, with intervals where `repeats` is not 0. An empty set has none."""
+    if not len(label):
+        return Measures(n=0, n_fake=0)
+    values = {name: _known(value) for name, value in metrics.figures(label, p_fake).items()}
+    return Measures(
+        n=len(label),
+        n_fake=int(label.sum()),
+        n_groups=len(np.unique(cluster)),
+        **values,
+        ci95=_intervals(label, p_fake, cluster, seed=seed, repeats=repeats) if repeats else {},
+        confusion=metrics.confusion(label, p_fake),
+        report=metrics.report(label, p_fake),
+    )
+
+
+def _intervals(
+    label: npt.NDArray[np.int64],
+    p_fake: npt.NDArray[np.float64],
+    cluster: npt.NDArray[np.int64],
+    *,
+    seed: int,
+    repeats: int,
+) -> dict[str, tuple[float, float]]:
+    rng = np.random.default_rng([seed, 11])
+    found = metrics.bootstrap_figures(label, p_fake, groups=cluster, rng=rng, repeats=repeats)
+    return {name: bounds for name, bounds in found.items() if np.isfinite(bounds).all()}
+
+
+def by_method(
+    dataset: npt.NDArray[np.str_],
+    method: npt.NDArray[np.str_],
+    label: npt.NDArray[np.int64],
+    p_fake: npt.NDArray[np.float64],
+    verdict: Sequence[str],
+    cluster: npt.NDArray[np.int64],
+    *,
+    seed: int,
+    repeats: int,
+) -> tuple[MethodMeasures, ...]:
+    """Each method of each data set, sorted; `unknown` where none is named. NaN in `p_fake`: abstained."""
+    said, known = np.array(verdict, np.str_), np.isfinite(p_fake)
+    found = []
+    for name, way in sorted(
+        {(d, m) for d, m, y in zip(dataset.tolist(), method.tolist(), label.tolist(), strict=True) if y}
+    ):
+        fakes = (dataset == name) & (label == 1) & (method == way)
+        reals = (dataset == name) & (label == 0)
+        rows = (fakes | reals) & known
+        both = len(np.unique(label[rows])) == 2
+        ci = (
+            _intervals(label[rows], p_fake[rows], cluster[rows], seed=seed, repeats=repeats) if both and repeats else {}
+        )
+        judged = fakes & known
+        found.append(
+            MethodMeasures(
+                dataset=name,
+                method=way or "unknown",
+                n_fake=int(judged.sum()),
+                n_real=int((reals & known).sum()),
+                auc=metrics.auc(label[rows], p_fake[rows]) if both else None,
+                auc_ci95=ci.get("auc"),
+                found=float((p_fake[judged] >= 0.5).mean()) if judged.any() else 0.0,
+                called=counts(said[fakes]),
+            )
+        )
+    return tuple(found)
+
+
+def counts(names: npt.NDArray[np.str_]) -> dict[str, int]:
+    """How often each name occurs, the most frequent first."""
+    found, n = np.unique(names, return_counts=True)
+    order = np.argsort(-n, kind="stable")
+    return {str(found[i]): int(n[i]) for i in order}
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+__all__ = ["Evaluation", "Measures", "MethodMeasures", "Perturbed", "by_method", "counts", "measure"]

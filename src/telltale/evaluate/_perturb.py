@@ -1,0 +1,89 @@
+"""What uploads do to a face, at fixed strengths: how much of a model's figures is left then.
+
+>>> sorted(suite("resolution"))
+['half_size', 'quarter_size']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+
+import numpy as np
+
+from telltale.augment import half_size, jpeg
+from telltale.errors import UnknownName
+from telltale.evaluate._score import Change
+from telltale.types import RgbImage
+
+
+def _jpeg(quality: int) -> Change:
+    return lambda rgb, _rng: jpeg(rgb, quality)
+
+
+def _quarter_size(rgb: RgbImage, _rng: np.random.Generator) -> RgbImage:
+    import cv2
+
+    height, width = rgb.shape[:2]
+    small = cv2.resize(rgb, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _blur(sigma_frac: float) -> Change:
+    """`sigma_frac` of the crop's side."""
+
+    def blur(rgb: RgbImage, _rng: np.random.Generator) -> RgbImage:
+        import cv2
+
+        return np.asarray(cv2.GaussianBlur(rgb, (0, 0), sigma_frac * rgb.shape[0]), np.uint8)
+
+    return blur
+
+
+def _noise(sigma: float) -> Change:
+    def noise(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
+        return np.clip(rgb + rng.normal(0, sigma, rgb.shape), 0, 255).round().astype(np.uint8)
+
+    return noise
+
+
+def _gamma(power: float) -> Change:
+    table = (255 * (np.arange(256) / 255) ** power).round().astype(np.uint8)
+    return lambda rgb, _rng: table[rgb]
+
+
+def _grey(rgb: RgbImage, _rng: np.random.Generator) -> RgbImage:
+    grey = (rgb @ np.array([0.299, 0.587, 0.114])).round().astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+SUITES: Mapping[str, Mapping[str, Change]] = MappingProxyType(
+    {
+        "compression": {f"jpeg_{quality}": _jpeg(quality) for quality in (90, 70, 50, 30)},
+        "resolution": {"half_size": lambda rgb, _rng: half_size(rgb), "quarter_size": _quarter_size},
+        "blur": {"blur_1pct": _blur(0.01), "blur_2pct": _blur(0.02)},
+        "noise": {"noise_5": _noise(5), "noise_15": _noise(15)},
+        "light": {"darker": _gamma(1.8), "brighter": _gamma(0.55), "grey": _grey},
+    }
+)
+"""Suite -> name -> change. Sigmas of blur are in percent of the crop's side, those of noise in grey levels."""
+
+
+def suite_names() -> list[str]:
+    """`standard` takes every change there is."""
+    return ["standard", *SUITES]
+
+
+def suite(name: str) -> dict[str, Change]:
+    """The changes of a suite. Raises UnknownName."""
+    if name == "standard":
+        return {key: change for changes in SUITES.values() for key, change in changes.items()}
+    if name not in SUITES:
+        near = get_close_matches(name, suite_names(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UnknownName(f"there is no perturbation suite {name!r} (there are {', '.join(suite_names())}){hint}")
+    return dict(SUITES[name])
+
+
+__all__ = ["SUITES", "suite", "suite_names"]

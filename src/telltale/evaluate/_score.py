@@ -1,0 +1,130 @@
+"""Faces to logits to verdicts with the code that `scan` uses: the same clips, calibration and decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from telltale.aggregate import JudgedTrack, calibrate, decide
+from telltale.bundle import ModelCard
+from telltale.evaluate._faces import Faces
+from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
+from telltale.types import Clip, Code, Face, Float64Array, Label, RgbImage, Track
+
+Change = Callable[[RgbImage, np.random.Generator], RgbImage]
+"""A degraded crop, uint8 (S, S, 3), from a crop; the same for the same generator."""
+
+_AHEAD = 4 * BATCH_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedVideo:
+    """What a scan would have said."""
+
+    first: int
+    """Its first face's index."""
+    label: Label
+    p_fake: float | None
+    codes: tuple[Code, ...]
+    n_tracks: int
+
+
+def score(
+    scorer: Scorer, faces: Faces, *, change: Change | None = None, on_face: Callable[[int], None] | None = None
+) -> Float64Array:
+    """Logits (n,), NaN for a face on which no clip of a sequence model is centred.
+
+    `change` degrades each crop before the model sees it. `on_face` is called with the number of faces done.
+    """
+    found = np.full(len(faces), np.nan)
+    waiting: list[tuple[Clip, dict[float, int]]] = []
+
+    def run(n: int) -> None:
+        scores = scorer.score([clip for clip, _ in waiting[:n]])
+        for (_, at), pts_s, logit in zip(waiting[:n], scores.pts_s, scores.logit, strict=True):
+            found[at[float(pts_s)]] = logit
+        del waiting[:n]
+
+    for n_read, clips in _clips(scorer.bundle.card, faces, change):
+        waiting += clips
+        while len(waiting) >= BATCH_SIZE:
+            run(BATCH_SIZE)
+        if on_face is not None:
+            on_face(n_read)
+    if waiting:
+        run(len(waiting))
+    return found
+
+
+def _clips(
+    card: ModelCard, faces: Faces, change: Change | None
+) -> Iterator[tuple[int, list[tuple[Clip, dict[float, int]]]]]:
+    """(faces read so far, clips complete), each clip with its track's presentation times -> face."""
+
+    def read(index: int) -> RgbImage:
+        crop = faces.crop(index, card.size_px)
+        return crop if change is None else change(crop, np.random.default_rng([7, index]))
+
+    cutter, video, track_at = ClipCutter(card.n_frames), -1, dict[int, dict[float, int]]()
+    with ThreadPoolExecutor(1) as pool:
+        for start in range(0, len(faces), _AHEAD):
+            block = range(start, min(start + _AHEAD, len(faces)))
+            for index, crop in zip(block, pool.map(read, block), strict=True):
+                done: list[Clip] = []
+                finished = track_at
+                if faces.video[index] != video:
+                    done, track_at, video = cutter.finish(), {}, int(faces.video[index])
+                at = [(clip, finished[clip.track_id]) for clip in done]
+                track_id = int(faces.columns["track_id"][index])
+                times = track_at.setdefault(track_id, {})
+                times[float(faces.pts_s[index])] = index
+                at += [(clip, times) for clip in cutter.add(track_id, float(faces.pts_s[index]), crop)]
+                yield index, at
+    yield len(faces), [(clip, track_at[clip.track_id]) for clip in cutter.finish()]
+
+
+def judge(faces: Faces, logit: Float64Array, card: ModelCard) -> list[JudgedVideo]:
+    """Every video decided as `scan` decides it, in the order of the faces."""
+    p_face = calibrate(logit, card.calibration)
+    starts = np.flatnonzero(np.diff(faces.video, prepend=-1))
+    return [
+        _decide(faces, p_face, range(int(start), int(end)), card)
+        for start, end in zip(starts, [*starts[1:], len(faces)], strict=True)
+    ]
+
+
+def _decide(faces: Faces, p_face: Float64Array, rows: range, card: ModelCard) -> JudgedVideo:
+    by_track: dict[int, list[int]] = {}
+    for index in rows:
+        by_track.setdefault(int(faces.columns["track_id"][index]), []).append(index)
+    tracks = [
+        JudgedTrack(Track(track_id, tuple(_face(faces, index) for index in members)), p_face[members])
+        for track_id, members in by_track.items()
+    ]
+    verdict, _ = decide(
+        tracks,
+        calibration=card.calibration,
+        thresholds=card.thresholds,
+        minimum=card.minimum,
+        is_still=faces.is_still(rows[0]),
+    )
+    return JudgedVideo(rows[0], verdict.label, verdict.p_fake, verdict.codes, len(tracks))
+
+
+def _face(faces: Faces, index: int) -> Face:
+    box = faces.columns["box_xyxy"][index]
+    if np.isnan(box).any():  # a picture that came as it was: the face fills it
+        box = np.array([0, 0, *faces.size_px(index)], np.float32)
+    return Face(
+        frame_index=int(faces.columns["frame_index"][index]),
+        pts_s=float(faces.pts_s[index]),
+        box_xyxy=box,
+        confidence=float(np.clip(faces.columns["confidence"][index], 0, 1)),
+        source="interpolated" if faces.columns["source"][index] == "interpolated" else "detected",
+    )
+
+
+__all__ = ["Change", "JudgedVideo", "judge", "score"]

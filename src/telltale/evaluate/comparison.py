@@ -1,0 +1,137 @@
+"""Models side by side on the same faces, and whether a difference is more than chance.
+
+Each resample of groups is drawn once and used for every model (a paired bootstrap): what is hard in a resample is hard
+for all, so the interval of a difference is narrower than the intervals of the figures suggest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from telltale import metrics
+from telltale.errors import UsageError
+from telltale.evaluate import EvaluateSettings, Evaluation, Model, Progress, Scored, score_model
+from telltale.types import Float64Array, Written
+
+if TYPE_CHECKING:
+    from telltale.store import Store
+
+
+class Difference(Written):
+    """One figure of `second` less that of `first`, on the faces or videos that both judged."""
+
+    value: float
+    ci95: tuple[float, float]
+    clear: bool
+    """The interval leaves out 0."""
+
+
+class ModelPair(Written):
+    first: str
+    second: str
+    n_faces: int
+    n_videos: int
+    """That both judged: abstentions of either are in neither figure."""
+    frame: dict[str, Difference] = Field(default_factory=dict)
+    video: dict[str, Difference] = Field(default_factory=dict)
+
+
+class Comparison(Written):
+    schema_version: Literal[1] = 1
+    names: tuple[str, ...]
+    """One for each model, told apart where two cards have the same name."""
+    evaluations: tuple[Evaluation, ...]
+    differences: tuple[ModelPair, ...]
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def compare(
+    models: Sequence[Model],
+    *,
+    on: Sequence[Store],
+    settings: EvaluateSettings,
+    out: Path | None = None,
+    on_progress: Progress | None = None,
+) -> Comparison:
+    """See `telltale.evaluate.compare`."""
+    if len(models) < 2:
+        raise UsageError("name two models or more to compare; `telltale evaluate` judges one")
+    if not settings.repeats:
+        raise UsageError("a comparison needs resamples: their number must be above 0")
+    scored = []
+    for number, model in enumerate(models):
+
+        def told(share: float, what: str, number: int = number) -> None:
+            if on_progress is not None:
+                on_progress((number + share) / len(models), what)
+
+        scored.append(score_model(model, on, settings=settings, on_progress=told))
+    names = _names(scored)
+    pairs = [_pair(names[i], names[j], scored[i], scored[j], settings) for i, j in combinations(range(len(scored)), 2)]
+    found = Comparison(
+        names=names,
+        evaluations=tuple(one.evaluation for one in scored),
+        differences=tuple(pairs),
+        settings={"repeats": settings.repeats, "seed": settings.seed},
+    )
+    if out is not None:
+        from telltale.evaluate._comparison_files import write
+
+        write(found, scored, out)
+    return found
+
+
+def _names(scored: Sequence[Scored]) -> tuple[str, ...]:
+    plain = [one.card.name for one in scored]
+    return tuple(
+        name if plain.count(name) == 1 else f"{name} {one.evaluation.model.sha256[:8]} ({number})"
+        for number, (name, one) in enumerate(zip(plain, scored, strict=True), start=1)
+    )
+
+
+def _pair(first: str, second: str, one: Scored, other: Scored, settings: EvaluateSettings) -> ModelPair:
+    faces = one.faces
+    seen = np.isfinite(one.p_face) & np.isfinite(other.p_face)
+    judged = np.isfinite(one.p_video) & np.isfinite(other.p_video)
+    at = one.first[judged]
+    return ModelPair(
+        first=first,
+        second=second,
+        n_faces=int(seen.sum()),
+        n_videos=int(judged.sum()),
+        frame=_differences(faces.label[seen], one.p_face[seen], other.p_face[seen], faces.cluster[seen], settings),
+        video=_differences(faces.label[at], one.p_video[judged], other.p_video[judged], faces.cluster[at], settings),
+    )
+
+
+def _differences(
+    label: npt.NDArray[np.int64],
+    first: Float64Array,
+    second: Float64Array,
+    cluster: npt.NDArray[np.int64],
+    settings: EvaluateSettings,
+) -> dict[str, Difference]:
+    """Of every figure that both have; none where there are fewer than two groups."""
+    if len(np.unique(cluster)) < 2:
+        return {}
+    rng = np.random.default_rng([settings.seed, 13])
+    weights = metrics.group_weights(cluster, rng=rng, repeats=settings.repeats)
+    points = metrics.figures(label, first), metrics.figures(label, second)
+    draws = metrics.resampled(label, first, weights), metrics.resampled(label, second, weights)
+    found = {}
+    for name in metrics.HIGHER_IS_BETTER:
+        value = points[1][name] - points[0][name]
+        low, high = metrics.interval(draws[1][name] - draws[0][name])
+        if np.isfinite([value, low, high]).all():
+            found[name] = Difference(value=value, ci95=(low, high), clear=not low <= 0 <= high)
+    return found
+
+
+__all__ = ["Comparison", "Difference", "ModelPair", "compare"]

@@ -1,0 +1,106 @@
+"""Models side by side: the same faces, the same resamples."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from make_bundles import make_redness
+from make_stores import SIZE_PX, Clip, store_of_clips, store_of_pictures
+from telltale.aggregate import Calibration, Minimum
+from telltale.errors import UsageError
+from telltale.evaluate import EvaluateSettings, compare, score_model
+from telltale.store import Store
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+
+ALL = EvaluateSettings(side="all", repeats=200)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    rng = np.random.default_rng(0)
+    fakes = np.arange(120) % 2 == 1
+    logits = rng.normal(1.2 * fakes - 0.6, 1.0).round(1)
+    return store_of_pictures(tmp_path / "stills", logits.tolist(), fakes.tolist())
+
+
+def model(folder: Path, name: str, *, scale: float = 1.0, bias: float = 0.0, n_faces: int = 1) -> Path:
+    return make_redness(
+        folder / name,
+        name=name,
+        size_px=SIZE_PX,
+        calibration=Calibration(method="platt", scale=scale, bias=bias),
+        minimum=Minimum(n_faces=n_faces),
+    )
+
+
+def test_a_model_differs_from_itself_by_nothing(store: Store, tmp_path: Path) -> None:
+    one = model(tmp_path, "one")
+    found = compare([one, one], on=store, settings=ALL)
+    assert len(set(found.names)) == 2
+    assert all(d.value == 0 and d.ci95 == (0, 0) and not d.clear for d in found.differences[0].video.values())
+
+
+def test_a_difference_in_calibration_shows_where_it_should(store: Store, tmp_path: Path) -> None:
+    fair, boastful = model(tmp_path, "fair"), model(tmp_path, "boastful", scale=9.0)
+    found = compare([fair, boastful], on=store, settings=ALL)
+    assert found.names == ("fair", "boastful")
+    (pair,) = found.differences
+    assert (pair.n_faces, pair.n_videos) == (120, 120)
+    assert pair.video["auc"].value == pytest.approx(0, abs=5e-3)
+    assert not pair.video["auc"].clear
+    assert pair.video["log_loss"].clear
+    assert pair.video["log_loss"].ci95[0] > 0
+    assert pair.video["ece"].value == pytest.approx(
+        (found.evaluations[1].video.ece or 0) - (found.evaluations[0].video.ece or 0)
+    )
+
+
+def test_the_interval_of_a_difference_is_narrower_than_the_figures(store: Store, tmp_path: Path) -> None:
+    """Pairing removes what both share: here the models agree but for a shift."""
+    found = compare([model(tmp_path, "a"), model(tmp_path, "b", bias=0.1)], on=store, settings=ALL)
+    low, high = found.differences[0].video["accuracy"].ci95
+    own = found.evaluations[0].video.ci95["accuracy"]
+    assert high - low < (own[1] - own[0]) / 2
+
+
+def test_what_either_abstains_from_is_in_no_difference(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    clips = [
+        Clip([rng.normal(i % 2, 1, 2 if i < 6 else 5).round(1).tolist()], fake=bool(i % 2), group=str(i))
+        for i in range(24)
+    ]
+    made = store_of_clips(tmp_path / "clips", clips)
+    found = compare([model(tmp_path, "bold"), model(tmp_path, "shy", n_faces=3)], on=made, settings=ALL)
+    assert [said.abstained for said in found.evaluations] == [0, 6]
+    assert found.differences[0].n_videos == 18
+    assert found.differences[0].n_faces == len(score_model(tmp_path / "bold", [made], settings=ALL).faces)
+
+
+def test_three_models_make_three_pairs(store: Store, tmp_path: Path) -> None:
+    found = compare([model(tmp_path, name) for name in "abc"], on=store, settings=ALL)
+    assert [(pair.first, pair.second) for pair in found.differences] == [("a", "b"), ("a", "c"), ("b", "c")]
+
+
+def test_tables_and_pictures_are_written(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    out = tmp_path / "out"
+    found = compare([model(tmp_path, "a"), model(tmp_path, "b", scale=3.0)], on=store, settings=ALL, out=out)
+    assert {path.name for path in out.iterdir()} == {
+        "comparison.json", "figures.csv", "differences.csv", "figures.png", "roc.png", "precision_recall.png",
+    }  # fmt: skip
+    assert json.loads((out / "comparison.json").read_text())["names"] == ["a", "b"]
+    with (out / "differences.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    (row,) = [row for row in rows if row["level"] == "video" and row["figure"] == "brier"]
+    assert float(row["second_less_first"]) == pytest.approx(found.differences[0].video["brier"].value)
+
+
+def test_one_model_is_nothing_to_compare(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two models"):
+        compare([model(tmp_path, "one")], on=store, settings=ALL)
