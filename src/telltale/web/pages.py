@@ -75,7 +75,7 @@ def pages_router() -> APIRouter:
         return _page(
             request,
             "report.html.j2",
-            scripts=("report.js", "scan.js"),
+            scripts=("scan.js", "report.js"),  # the first needs links that the second takes out
             entry=entry,
             media="" if not entry.has_media else "image" if is_image else "video",
             **values,

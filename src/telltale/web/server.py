@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
+from fastapi import FastAPI
 
 from telltale.errors import UsageError
 from telltale.web.app import create_app
@@ -17,6 +18,7 @@ from telltale.web.settings import ServeSettings
 
 _BACKLOG = 4096
 _MAX_HEAD_BYTES = 32_768
+_LAST_ANSWERS_S = 5
 _WANTED_FILES = 65_536
 _FILES_FOR_OTHERS = 256
 """Descriptors that no connection may take: database, uploads, worker processes."""
@@ -43,30 +45,34 @@ def serve(
     Addresses in `X-Forwarded-For` are believed from `trusted_proxies` only (comma-separated).
     Raises `UsageError` where the port is taken, and what `create_app` raises.
     """
-    listener = _listen(host, port)
-    with listener:
-        app = create_app(settings)
-        metrics = app.state.service.metrics
-        config = uvicorn.Config(
-            app,
-            http=bounded(settings.receipt, metrics, max_connections=_most_connections()),
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=_BACKLOG,
-            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
-            proxy_headers=bool(trusted_proxies),
-            forwarded_allow_ips=trusted_proxies or None,
-            timeout_graceful_shutdown=5,
-        )
+    with listen(host, port) as listener:
+        server = make_server(create_app(settings), settings, trusted_proxies=trusted_proxies)
         if on_ready is not None:
             on_ready(_address(listener))
-        _Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def make_server(app: FastAPI, settings: ServeSettings, *, trusted_proxies: str = "") -> uvicorn.Server:
+    """uvicorn with our deadlines; `run(sockets=[listen(..)])` runs it, `should_exit = True` ends it."""
+    config = uvicorn.Config(
+        app,
+        http=bounded(settings.receipt, app.state.service.metrics, max_connections=_most_connections()),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=trusted_proxies or None,
+        timeout_graceful_shutdown=_LAST_ANSWERS_S,
+    )
+    return _Server(config)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises `UsageError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
@@ -93,4 +99,4 @@ def _most_connections() -> int:
     return max(16, (max(soft, wanted) - _FILES_FOR_OTHERS) // 2)
 
 
-__all__ = ["serve"]
+__all__ = ["listen", "make_server", "serve"]

@@ -37,9 +37,10 @@ if (video) {
   const crops = [...document.querySelectorAll(".crop[data-pts-s]")];
   const charts = [...document.querySelectorAll(".chart")];
 
+  let wanted_s = 0;
   const seek = (crop) => {
-    const at = Number(crop.dataset.ptsS);
-    if (Number.isFinite(at)) video.currentTime = at;
+    wanted_s = Number(crop.dataset.ptsS);
+    video.currentTime = wanted_s;
   };
 
   // Whatever chooses a face, by click, drag or key, marks it `chosen`: the video follows.
@@ -57,8 +58,7 @@ if (video) {
   // A line in every time line that goes with the video.
   const heads = charts.flatMap((chart) => {
     // The last mark tells the scale: it stands at its time's share of the whole.
-    const marks = [...chart.querySelectorAll("a[href^='#'] use")];
-    const last = marks.at(-1);
+    const last = [...chart.querySelectorAll("a[href^='#'] use")].at(-1);
     const crop = last && document.getElementById(last.closest("a").getAttribute("href").slice(1));
     const end_s = crop ? (100 * Number(crop.dataset.ptsS)) / parseFloat(last.getAttribute("x")) : 0;
     if (!(end_s > 0) || !Number.isFinite(end_s)) return [];
@@ -86,9 +86,27 @@ if (video) {
 
   const unplayable = () => {
     $("unplayable").hidden = false;
+    $("playhint").hidden = true;
     video.hidden = true;
   };
-  video.addEventListener("error", unplayable);
+  // Some files do not decode from the middle. What plays from the start can be wound forward.
+  let is_winding = false;
+  const wind = () => {
+    if (is_winding || !(wanted_s > 0) || video.error?.code !== MediaError.MEDIA_ERR_DECODE) return unplayable();
+    is_winding = true;
+    video.load();
+    video.playbackRate = 16;
+    const stop = () => {
+      if (video.currentTime < wanted_s && !video.ended) return;
+      video.pause();
+      video.playbackRate = 1;
+      video.removeEventListener("timeupdate", stop);
+      is_winding = false;
+    };
+    video.addEventListener("timeupdate", stop);
+    video.play().catch(unplayable);
+  };
+  video.addEventListener("error", wind);
   const ready = () => {
     if (!video.videoWidth) return unplayable();
     $("playhint").hidden = heads.length === 0;
