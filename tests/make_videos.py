@@ -36,17 +36,26 @@ def portrait() -> RgbImage:
     return cast(RgbImage, data.astronaut())  # type: ignore[no-untyped-call]
 
 
+@cache
 def shrunk(side: int) -> RgbImage:
-    """The portrait, `side` pixels square."""
+    """The portrait, `side` pixels square; not to be written to."""
     return cast(RgbImage, cv2.resize(portrait(), (side, side), interpolation=cv2.INTER_AREA))
 
 
 def background(size: tuple[int, int] = SIZE, shift: int = 0) -> RgbImage:
     """A slow gradient with a texture that moves by `shift` pixels; no face in it."""
+    panorama = _panorama(size)
+    shift %= panorama.shape[1] - size[0] + 1
+    return panorama[:, shift : shift + size[0]].copy()
+
+
+@cache
+def _panorama(size: tuple[int, int]) -> RgbImage:
     width, height = size
-    x, y = np.meshgrid(np.arange(width) + shift, np.arange(height))
+    x, y = np.meshgrid(np.arange(width + 600, dtype=np.float32), np.arange(height, dtype=np.float32))
     waves = 12 * np.sin(x / 23) * np.cos(y / 31)
-    planes = [90 + 60 * x / width + waves, 110 + 40 * y / height - waves, 140 - 50 * y / height + waves]
+    across = 60 * np.cos(x / max(width, 100) * 2)
+    planes = [150 + across + waves, 110 + 40 * y / height - waves, 140 - 50 * y / height + waves]
     return cast(RgbImage, np.clip(np.stack(planes, axis=-1), 0, 255).astype(np.uint8))
 
 

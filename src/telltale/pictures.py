@@ -3,24 +3,26 @@
 Orientation from EXIF is applied, transparent parts become white, and the number of pixels is checked before
 any is decoded. Colour profiles are not applied.
 
-    with Source("portrait.jpg") as source, Picture(source, max_pixels=36_000_000) as picture:
-        picture.rgb(0).shape
+    with PictureReader(source, SamplePlan(), limits=DecodeLimits()) as reader:
+        for frame in reader: ...
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
-from telltale._rgb import composite
-from telltale._source import Source
+from telltale._container import DecodeLimits
+from telltale._reader import Finding, Reader, capped, converted
+from telltale._rgb import Converter, composite
+from telltale._source import FileHash, Source
 from telltale.errors import CorruptFile, OutOfMemory, TooManyPixels, UnsupportedCodec
-from telltale.types import Code, Float64Array, RgbImage
+from telltale.sampling import SamplePlan, choose
+from telltale.types import Code, Float64Array, Frame, RgbImage, VideoInfo
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 _FRAME_S = 0.1
@@ -32,7 +34,7 @@ _FIRST_TURNED = 5
 
 
 class Picture:
-    """One picture file, closed when left as a context manager."""
+    """One picture file, decoded frame by frame."""
 
     def __init__(self, source: Source, *, max_pixels: int) -> None:
         self._source = source
@@ -116,13 +118,45 @@ class Picture:
         self._image.close()
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+class PictureReader(Reader):
+    """A picture as a video of one frame, or of several when it is animated."""
+
+    def __init__(self, source: Source, plan: SamplePlan, *, limits: DecodeLimits) -> None:
+        self._picture = picture = Picture(source, max_pixels=limits.max_pixels)
+        self._times_s = picture.times_s()
+        self._choice = choose(self._times_s, plan)
+        self._converter = Converter(max_side_px=plan.max_side_px)
+        info = VideoInfo(
+            path=source.path,
+            sha256="",
+            size_bytes=source.size_bytes,
+            container=picture.format,
+            codec=picture.format,
+            width_px=picture.width_px,
+            height_px=picture.height_px,
+            rotation_deg=0,
+            duration_s=None,
+            fps_header=None,
+            n_frames_header=picture.n_frames,
+            stream_index=0,
+            is_image=True,
+        )
+        super().__init__(source, info, FileHash(Path(source.readable)))
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in self._choice.indices.tolist():
+            rgb = self._converter.shrunk(self._picture.rgb(index))
+            self.n_decoded += 1
+            yield Frame(index, float(self._times_s[index]), rgb)
+        self._is_finished = True
+
+    def _findings(self) -> list[Finding]:
+        return capped(self._choice) + converted(self._picture.codes)
+
+    def close(self) -> None:
+        self._picture.close()
+        super().close()
 
 
-__all__ = ["Picture"]
+__all__ = ["Picture", "PictureReader"]

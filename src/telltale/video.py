@@ -18,9 +18,10 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from telltale._container import DecodeLimits
-from telltale._readers import FileReader, PictureReader
+from telltale._file_reader import FileReader
 from telltale._source import FileHash, Source
 from telltale._wire import Message
+from telltale.pictures import PictureReader
 from telltale.sampling import SamplePlan
 from telltale.types import Code, Frame, VideoInfo
 

@@ -1,10 +1,7 @@
-"""What `video.open_video` gives: the frames of a video file (`FileReader`) or of a picture (`PictureReader`).
+"""The frames of a video file: opened, timed, decoded as far as needed, and turned into RGB where wanted.
 
-    with FileReader(source, SamplePlan("fps", 2), limits=DecodeLimits(), n_threads=None) as reader:
-        for frame in reader: ...
-
-What was found out on the way (`codes`, `warnings`, `info`, counts) is computed when asked for, so it is
-right also when the iteration was left early.
+with FileReader(source, SamplePlan("fps", 2), limits=DecodeLimits(), n_threads=None) as reader:
+    for frame in reader: ...
 """
 
 from __future__ import annotations
@@ -13,20 +10,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from telltale import _container
 from telltale._container import DAMAGE, NO_MEMORY, DecodeLimits, Missing
+from telltale._reader import Finding, Reader, capped, converted
 from telltale._rgb import Converter, turn_of
 from telltale._source import FileHash, Source
 from telltale._timestamps import Clock
 from telltale.errors import CorruptFile, NoFrames, UnsupportedCodec
-from telltale.pictures import Picture
-from telltale.sampling import Choice, SamplePlan, choose
+from telltale.sampling import SamplePlan, choose
 from telltale.types import Code, Frame, RgbImage, Timestamps, VideoInfo
 
 _EPSILON_S = 1e-6
@@ -34,96 +29,45 @@ _EPSILON_S = 1e-6
 _MOST_THREADS = 8
 _PIXELS_IN_FLIGHT = 33_000_000
 """Four frames of 4K."""
-_CONVERSIONS = {
-    Code.HDR_TONE_MAPPED: "The video is HDR; it was tone-mapped to what an ordinary screen shows.",
-    Code.ALPHA_COMPOSITED: "Transparent parts were made white.",
-    Code.INTERLACED: "The video is interlaced; where two moments were woven together one of them was kept.",
-}
 
 
-class _Reader:
-    """What readers of videos and pictures share."""
+class _Damage:
+    """Frames that cannot be used, counted by their place in the video.
 
-    def __init__(self, source: Source, info: VideoInfo, file_hash: FileHash) -> None:
-        self._source = source
-        self._hash = file_hash
-        self._info = info
-        self._is_finished = False
-        self.n_decoded = 0
-        self.n_lost = 0
+    Damage lasts from the frame that shows it to the next key frame, because what lies between is built from
+    it, and decoders keep silent about some of these frames or do not give them out at all.
+    """
+
+    def __init__(self) -> None:
+        self._n_before = 0
+        self._since: int | None = None
+        self._next = 0
+
+    def packet_lost(self) -> None:
+        if self._since is None:
+            self._since = self._next
+
+    def spoils(self, place: int, *, is_corrupt: bool, is_key: bool) -> bool:
+        """Whether the frame at `place` is spoiled; to be asked about every frame in turn."""
+        if is_corrupt and self._since is None:
+            self._since = place
+        elif is_key and not is_corrupt and self._since is not None:
+            self._n_before += max(1, place - self._since)
+            self._since = None
+        self._next = place + 1
+        return self._since is not None
+
+    def stream_ended(self, n_frames: int) -> None:
+        """After the last frame: those that never came are lost too."""
+        self._n_before += max(0, n_frames - (self._next if self._since is None else self._since))
+        self._since = None
 
     @property
-    def info(self) -> VideoInfo:
-        if not self._info.sha256 and (self._is_finished or self._hash.is_done):
-            self._info = replace(self._info, sha256=self._hash.result())
-        return self._info
-
-    def _findings(self) -> list[tuple[Code, str]]:
-        raise NotImplementedError
-
-    @property
-    def codes(self) -> list[Code]:
-        return [code for code, _ in self._findings()]
-
-    @property
-    def warnings(self) -> list[str]:
-        return [warning for _, warning in self._findings()]
-
-    def close(self) -> None:
-        self._is_finished = True
-        self._source.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def n_frames(self) -> int:
+        return self._n_before + (0 if self._since is None else max(1, self._next - self._since))
 
 
-class PictureReader(_Reader):
-    """A picture as a video of one frame, or of several when it is animated."""
-
-    def __init__(self, source: Source, plan: SamplePlan, *, limits: DecodeLimits) -> None:
-        self._picture = picture = Picture(source, max_pixels=limits.max_pixels)
-        self._times_s = picture.times_s()
-        self._choice = choose(self._times_s, plan)
-        self._converter = Converter(max_side_px=plan.max_side_px)
-        info = VideoInfo(
-            path=source.path,
-            sha256="",
-            size_bytes=source.size_bytes,
-            container=picture.format,
-            codec=picture.format,
-            width_px=picture.width_px,
-            height_px=picture.height_px,
-            rotation_deg=0,
-            duration_s=None,
-            fps_header=None,
-            n_frames_header=picture.n_frames,
-            stream_index=0,
-            is_image=True,
-        )
-        super().__init__(source, info, FileHash(Path(source.readable)))
-
-    def __iter__(self) -> Iterator[Frame]:
-        for index in self._choice.indices.tolist():
-            rgb = self._converter.shrunk(self._picture.rgb(index))
-            self.n_decoded += 1
-            yield Frame(index, float(self._times_s[index]), rgb)
-        self._is_finished = True
-
-    def _findings(self) -> list[tuple[Code, str]]:
-        found = _capped(self._choice)
-        return found + [(code, _CONVERSIONS[code]) for code in sorted(self._picture.codes)]
-
-    def close(self) -> None:
-        self._picture.close()
-        super().close()
-
-
-class FileReader(_Reader):
+class FileReader(Reader):
     """The frames of a video file."""
 
     def __init__(self, source: Source, plan: SamplePlan, *, limits: DecodeLimits, n_threads: int | None) -> None:
@@ -144,13 +88,11 @@ class FileReader(_Reader):
             self._container.close()
             raise
         super().__init__(source, info, FileHash(Path(source.readable)))
-        self.n_lost = self._missing.n_frames if self._missing else 0
         self._limits = limits
         self._choice = choose(self._timeline.times_s, plan)
         self._converter = Converter(max_side_px=plan.max_side_px)
         self._clock = Clock(self._timeline.interval_s)
-        self._is_tainted = False
-        """The frame at hand is damaged, or built from one that is: damage lasts until the next key frame."""
+        self._damage = _Damage()
         self._changed_size: str | None = None
         self._which = f"stream {self._stream.index} ({self._stream.width}x{self._stream.height}) was looked at"
 
@@ -174,15 +116,17 @@ class FileReader(_Reader):
     def __iter__(self) -> Iterator[Frame]:
         due_s: list[float] = self._timeline.times_s[self._choice.indices].tolist()
         n_due, n_passed, n_taken = len(due_s), 0, 0
-        for n_before, time_s, frame in self._timed(self._decoded()):
-            if time_s < due_s[n_passed] - _EPSILON_S or self._is_tainted:
+        for place, time_s, frame in self._good_frames():
+            if time_s < due_s[n_passed] - _EPSILON_S:
                 continue
-            yield Frame(self._timeline.place(frame.pts, n_before), time_s, self._to_rgb(frame))
+            yield Frame(place, time_s, self._to_rgb(frame))
             n_taken += 1
             while n_passed < n_due and due_s[n_passed] <= time_s + _EPSILON_S:
                 n_passed += 1
             if n_passed == n_due:
                 break
+        else:
+            self._damage.stream_ended(len(self._timeline.times_s))
         self._is_finished = True
         if not n_taken:
             self._raise_nothing_found()
@@ -193,9 +137,9 @@ class FileReader(_Reader):
             raise CorruptFile(f"{name}: every frame that was looked at is damaged; copy it again")
         raise NoFrames(f"{name}: no frame of its video can be decoded; it is damaged or was never finished")
 
-    def _decoded(self) -> Iterator[VideoFrame]:
-        """Frames in display order. What no frame is built from and nobody wants is skipped, which costs a
-        third less time for usual H.264 and changes no other frame."""
+    def _decoded(self) -> Iterator[VideoFrame | None]:
+        """Frames in display order, None for a packet that cannot be decoded. What no frame is built from and
+        nobody wants is skipped, which costs a third less time for usual H.264 and changes no other frame."""
         context = self._stream.codec_context
         pts = self._timeline.pts
         wanted = None if pts is None else set(pts[self._choice.indices].tolist())
@@ -207,37 +151,36 @@ class FileReader(_Reader):
                     context.skip_frame = "NONREF" if can_skip else "DEFAULT"
                     skips = can_skip
             try:
-                frames = packet.decode()
+                yield from packet.decode()
             except NO_MEMORY:
                 raise _container.out_of_memory(self._source) from None
             except DAMAGE:
-                self.n_lost += 1
-                self._is_tainted = True
-                continue
-            for frame in frames:
-                self.n_decoded += 1
-                if frame.width * frame.height > self._limits.max_pixels:
-                    self.n_lost += 1
-                    continue
-                self._is_tainted = frame.is_corrupt or (self._is_tainted and not frame.key_frame)
-                self.n_lost += self._is_tainted
-                yield frame
+                yield None
 
-    def _timed(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[int, float, VideoFrame]]:
-        """Each frame, how many came before it, and when it is shown."""
+    def _good_frames(self) -> Iterator[tuple[int, float, VideoFrame]]:
+        """Each frame that is not spoiled, with its place in the video and when it is shown."""
         timeline, clock = self._timeline, self._clock
         time_base_s = float(self._stream.time_base or 0.001)
         n_by_order = len(timeline.times_s) if timeline.is_by_order else 0
+        n_before = 0
         size: tuple[int, int] | None = None
-        for n_before, frame in enumerate(frames):
-            if size != (frame.width, frame.height):
-                self._note_size(frame, is_first=size is None)
-                size = (frame.width, frame.height)
+        for frame in self._decoded():
+            if frame is None:
+                self._damage.packet_lost()
+                continue
+            self.n_decoded += 1
             pts = frame.pts
             pts_s = None if pts is None else (pts - timeline.origin_pts) * time_base_s
             if n_before < n_by_order:
                 pts_s = float(timeline.times_s[n_before])
-            yield n_before, clock.next(pts_s), frame
+            time_s, place = clock.next(pts_s), timeline.place(pts, n_before)
+            n_before += 1
+            if size != (frame.width, frame.height):
+                self._note_size(frame, is_first=size is None)
+                size = (frame.width, frame.height)
+            is_corrupt = frame.is_corrupt or size[0] * size[1] > self._limits.max_pixels
+            if not self._damage.spoils(place, is_corrupt=is_corrupt, is_key=frame.key_frame):
+                yield place, time_s, frame
 
     def _note_size(self, frame: VideoFrame, *, is_first: bool) -> None:
         degrees, _ = turn_of(frame)
@@ -258,6 +201,10 @@ class FileReader(_Reader):
             raise UnsupportedCodec(message) from error
 
     @property
+    def n_lost(self) -> int:
+        return self._damage.n_frames + (self._missing.n_frames if self._missing else 0)
+
+    @property
     def info(self) -> VideoInfo:
         state: Timestamps = "exact"
         if self._clock.is_synthetic:
@@ -268,8 +215,8 @@ class FileReader(_Reader):
             self._info = replace(self._info, timestamps=state)
         return super().info
 
-    def _findings(self) -> list[tuple[Code, str]]:
-        found = _capped(self._choice)
+    def _findings(self) -> list[Finding]:
+        found = capped(self._choice)
         if self._missing:
             found.append((Code.PARTIAL, _cut_off(self._missing, self._info)))
         n_damaged = self.n_lost - (self._missing.n_frames if self._missing else 0)
@@ -287,18 +234,11 @@ class FileReader(_Reader):
         if self._n_streams > 1:
             several = f"The file holds {self._n_streams} videos; {self._which}."
             found.append((Code.SEVERAL_VIDEO_STREAMS, several))
-        return found + [(code, _CONVERSIONS[code]) for code in sorted(self._converter.codes)]
+        return found + converted(self._converter.codes)
 
     def close(self) -> None:
         self._container.close()
         super().close()
-
-
-def _capped(choice: Choice) -> list[tuple[Code, str]]:
-    if not choice.was_capped:
-        return []
-    n = len(choice.indices)
-    return [(Code.CAPPED, f"{n} frames spread over the whole clip were looked at instead of {choice.n_wanted}.")]
 
 
 def _cut_off(missing: Missing, info: VideoInfo) -> str:
@@ -318,4 +258,4 @@ def _prepare(stream: VideoStream, limits: DecodeLimits, n_threads: int | None) -
     stream.thread_type = "AUTO"
 
 
-__all__ = ["FileReader", "PictureReader"]
+__all__ = ["FileReader"]

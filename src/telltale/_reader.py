@@ -1,0 +1,83 @@
+"""What the readers of videos (`_file_reader`) and of pictures (`pictures`) share.
+
+What was found out on the way (`codes`, `warnings`, `info`, counts) is computed when asked for, so it is
+right also when the iteration was left early.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from telltale._source import FileHash, Source
+from telltale.sampling import Choice
+from telltale.types import Code, VideoInfo
+
+Finding = tuple[Code, str]
+
+CONVERSIONS = {
+    Code.HDR_TONE_MAPPED: "The video is HDR; it was tone-mapped to what an ordinary screen shows.",
+    Code.ALPHA_COMPOSITED: "Transparent parts were made white.",
+    Code.INTERLACED: "The video is interlaced; where two moments were woven together one of them was kept.",
+}
+
+
+class Reader:
+    """See `video.VideoReader`."""
+
+    def __init__(self, source: Source, info: VideoInfo, file_hash: FileHash) -> None:
+        self._source = source
+        self._hash = file_hash
+        self._info = info
+        self._is_finished = False
+        self.n_decoded = 0
+
+    @property
+    def info(self) -> VideoInfo:
+        if not self._info.sha256 and (self._is_finished or self._hash.is_done):
+            self._info = replace(self._info, sha256=self._hash.result())
+        return self._info
+
+    @property
+    def n_lost(self) -> int:
+        return 0
+
+    def _findings(self) -> list[Finding]:
+        raise NotImplementedError
+
+    @property
+    def codes(self) -> list[Code]:
+        return [code for code, _ in self._findings()]
+
+    @property
+    def warnings(self) -> list[str]:
+        return [warning for _, warning in self._findings()]
+
+    def close(self) -> None:
+        self._is_finished = True
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def capped(choice: Choice) -> list[Finding]:
+    """The finding that the cap left out frames, if it did."""
+    if not choice.was_capped:
+        return []
+    n = len(choice.indices)
+    return [(Code.CAPPED, f"{n} frames spread over the whole clip were looked at instead of {choice.n_wanted}.")]
+
+
+def converted(codes: set[Code]) -> list[Finding]:
+    """The findings about what was done to the pictures."""
+    return [(code, CONVERSIONS[code]) for code in sorted(codes)]
+
+
+__all__ = ["CONVERSIONS", "Finding", "Reader", "capped", "converted"]
