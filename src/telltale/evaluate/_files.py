@@ -128,7 +128,7 @@ def _methods_table(scored: Scored) -> Figure:
         columns=["AUC", "found"],
         quantity="videos",
         limits=(0.5, 1.0),
-        title="By method, against the reals of its set",
+        title="Methods",
     )
 
 
@@ -141,7 +141,7 @@ def _perturbed_table(scored: Scored) -> Figure:
         columns=["faces", "videos"],
         quantity="AUC",
         limits=(0.5, 1.0),
-        title="Degraded before the model saw them",
+        title="Degraded faces",
     )
 
 

@@ -1,0 +1,128 @@
+"""Figures with their intervals as a table on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from telltale._text import plural, visible
+from telltale.metrics import HIGHER_IS_BETTER
+
+if TYPE_CHECKING:
+    from telltale.evaluate import Evaluation, Measures
+    from telltale.evaluate.comparison import Comparison
+
+_WORDS: Mapping[str, str] = {
+    "auc": "AUC",
+    "ap": "average precision",
+    "eer": "equal error rate",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "log_loss": "log loss",
+    "brier": "Brier",
+    "ece": "calibration error",
+    "tpr_at_1pct_fpr": "found at 1 % false alarms",
+    "tpr_at_5pct_fpr": "found at 5 % false alarms",
+}
+
+
+def print_evaluation(said: Evaluation) -> None:
+    console = Console()
+    what = f"{said.model.name} on side {said.side} of {said.split}" if said.split != "all" else said.model.name
+    console.print(Text(visible(what), style="bold"))
+    console.print(_table([("faces", said.frame), ("videos", said.video)]))
+    for level, measures in (("videos", said.video), ("faces", said.frame)):
+        if measures.n and (level == "videos" or said.video.n == 0):
+            (tn, fp), (fn, tp) = measures.confusion
+            console.print(
+                f"At .5, {level}: of {tn + fp:,} real, {fp:,} called fake; of {fn + tp:,} fake, {fn:,} called real"
+            )
+            console.print(_report(measures))
+    if said.abstained:
+        why = ", ".join(f"{n:,} {code}" for code, n in said.abstentions.items())
+        console.print(f"{plural(said.abstained, 'video')} without an answer, in no figure: {why}")
+    if len(said.methods) > 1:
+        console.print(_methods(said))
+    if said.perturbed:
+        console.print(_many("degraded", [("as it is", said.video), *((p.name, p.video) for p in said.perturbed)]))
+    if said.leaked_groups:
+        console.print(
+            Text(
+                f"LEAK: {plural(said.leaked_groups, 'group')} of this side were learned from; the figures flatter.",
+                "bold red",
+            )
+        )
+    for warning in said.warnings:
+        console.print(Text(visible(warning), style="yellow"))
+
+
+def print_comparison(found: Comparison) -> None:
+    console = Console()
+    console.print(_many("model", [(n, said.video) for n, said in zip(found.names, found.evaluations, strict=True)]))
+    for pair in found.differences:
+        table = Table(box=None, title_justify="left")
+        table.add_column(Text(visible(f"{pair.second} less {pair.first}")))
+        for column in ("difference", "95 % interval", ""):
+            table.add_column(column, justify="right")
+        for name, difference in pair.video.items():
+            low, high = difference.ci95
+            better = (difference.value > 0) == HIGHER_IS_BETTER[name]
+            verdict = "" if not difference.clear else "better" if better else "worse"
+            table.add_row(_WORDS[name], f"{difference.value:+.3f}", f"{low:+.3f} to {high:+.3f}", verdict)
+        console.print(table)
+        console.print(Text(f"{plural(pair.n_videos, 'video')} that both judged", style="dim"))
+
+
+def _table(sets: Sequence[tuple[str, Measures]]) -> Table:
+    table = Table(box=None)
+    table.add_column("")
+    for name, measures in sets:
+        table.add_column(Text(visible(f"{name} (n = {measures.n:,})")), justify="right")
+    for figure, word in _WORDS.items():
+        table.add_row(word, *(_cell(measures, figure) for _, measures in sets))
+    return table
+
+
+def _many(what: str, sets: Sequence[tuple[str, Measures]]) -> Table:
+    """A row a set, a few figures: fits a terminal however many there are."""
+    table = Table(what, "videos", "AUC", "accuracy", "log loss", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, measures in sets:
+        plain = ["–" if v is None else f"{v:.3f}" for v in (measures.accuracy, measures.log_loss)]
+        table.add_row(Text(visible(name)), f"{measures.n:,}", _cell(measures, "auc"), *plain)
+    return table
+
+
+def _cell(measures: Measures, figure: str) -> str:
+    value = getattr(measures, figure)
+    if value is None:
+        return "–"
+    bounds = measures.ci95.get(figure)
+    return f"{value:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
+
+
+def _report(measures: Measures) -> Table:
+    table = Table("", *("precision", "recall", "F1", "support"), box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, row in measures.report.items():
+        table.add_row(name, *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), f"{row['support']:,.0f}")
+    return table
+
+
+def _methods(said: Evaluation) -> Table:
+    table = Table("data set", "method", "fakes", "AUC", "found at .5", box=None)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for m in said.methods:
+        auc = "–" if m.auc is None else f"{m.auc:.3f}"
+        table.add_row(Text(visible(m.dataset)), Text(visible(m.method)), f"{m.n_fake:,}", auc, f"{m.found:.1%}")
+    return table
+
+
+__all__ = ["print_comparison", "print_evaluation"]

@@ -1,0 +1,52 @@
+"""`telltale compare`: models side by side on one store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from telltale.cli._errors import say, told
+from telltale.cli.evaluate import AllowLeaks, Resamples, Seed, Side, Split, Threads
+
+
+@told
+def compare(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Bundles' folders or shipped models.")],
+    on: Annotated[list[Path], typer.Option("--on", metavar="STORE", help="The faces; may be given several times.")],
+    split: Split = None,
+    side: Side = "test",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write JSON, CSV and pictures.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
+    allow_leaks: AllowLeaks = False,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
+    threads: Threads = 2,
+) -> None:
+    """Judge models on the same faces, and say which differences are more than chance."""
+    from telltale.cli._choices import choose
+    from telltale.cli._figures import print_comparison
+    from telltale.cli._share import share_progress
+    from telltale.evaluate import EvaluateSettings
+    from telltale.evaluate import compare as run
+
+    settings = EvaluateSettings(
+        split=split,
+        side=choose("--side", side, "train", "val", "test", "all"),
+        repeats=resamples,
+        seed=seed,
+        allow_leaks=allow_leaks,
+        n_threads=threads,
+    )
+    with share_progress("faces") as on_progress:
+        found = run(models, on=on, settings=settings, out=out, on_progress=on_progress)
+    if json:
+        typer.echo(found.model_dump_json())
+    else:
+        print_comparison(found)
+    if out is not None:
+        say(f"Figures: {out}")
+
+
+__all__ = ["compare"]

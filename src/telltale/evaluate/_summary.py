@@ -1,0 +1,170 @@
+"""From logits to an `Evaluation`: whatever gave the logits, a bundle or a model that is being trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale._versions import versions
+from telltale.aggregate import calibrate
+from telltale.bundle import ModelCard
+from telltale.errors import UsageError
+from telltale.evaluate._faces import Faces, SideName
+from telltale.evaluate._measure import Evaluation, Measures, MethodMeasures, Perturbed, by_method, counts, measure
+from telltale.evaluate._score import JudgedVideo, judge
+from telltale.split import group_pieces
+from telltale.store import Store
+from telltale.types import Float64Array, ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateSettings:
+    """How to look, as far as it changes the figures."""
+
+    split: str | None = None
+    """None: the only one there is."""
+    side: SideName = "test"
+    repeats: int = 1000
+    """Bootstrap resamples; 0 = no intervals."""
+    seed: int = 0
+    perturb: str | None = None
+    """A suite of degradations whose figures are stated beside."""
+    allow_leaks: bool = False
+    n_threads: int = 2
+
+    def __post_init__(self) -> None:
+        if self.side not in ("train", "val", "test", "all"):
+            raise UsageError(f"--side must be train, val, test or all, got {self.side!r}")
+        if self.repeats < 0:
+            raise UsageError(f"the number of resamples must be 0 or more, got {self.repeats}")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Everything behind an evaluation: a column for each face, a `JudgedVideo` for each video."""
+
+    evaluation: Evaluation
+    card: ModelCard
+    faces: Faces
+    logit: Float64Array
+    """(n,), NaN where the model said nothing."""
+    p_face: Float64Array
+    """(n,) calibrated."""
+    videos: list[JudgedVideo]
+
+    @property
+    def first(self) -> npt.NDArray[np.int64]:
+        """Each video's first face."""
+        return np.array([video.first for video in self.videos], np.int64)
+
+    @property
+    def p_video(self) -> Float64Array:
+        """(videos,), NaN where nothing was said."""
+        return np.array([np.nan if video.p_fake is None else video.p_fake for video in self.videos])
+
+
+def summarise(
+    card: ModelCard,
+    faces: Faces,
+    logit: Float64Array,
+    *,
+    model: ModelInfo,
+    settings: EvaluateSettings,
+    split: str | None,
+    leaked: Set[str] = frozenset(),
+) -> Scored:
+    """Everything that follows from the logits (n,) of `faces`, NaN where nothing was said. `leaked` are groups."""
+    videos = judge(faces, logit, card)
+    p_face = calibrate(logit, card.calibration)
+    frame, video = _both(faces, p_face, videos, settings)
+    evaluation = Evaluation(
+        split=split or "all",
+        side=settings.side,
+        frame=frame,
+        video=video,
+        abstained=_abstained(videos),
+        abstentions=counts(np.array([str(c) for v in videos if v.p_fake is None for c in v.codes], np.str_)),
+        without_faces=_without_faces(faces.stores),
+        model=model,
+        verdicts=_verdicts(faces, videos),
+        methods=_methods(faces, videos, settings),
+        leaked_groups=len(leaked & {p for g in set(faces.columns["group_id"].tolist()) for p in (g, *group_pieces(g))}),
+        stores=tuple(str(store.path) for store in faces.stores),
+        settings={"repeats": settings.repeats, "seed": settings.seed, "perturb": settings.perturb},
+        warnings=tuple(_warnings(video, settings)),
+        versions=versions(),
+    )
+    return Scored(evaluation, card, faces, logit, p_face, videos)
+
+
+def perturbation(
+    name: str, faces: Faces, logit: Float64Array, card: ModelCard, settings: EvaluateSettings
+) -> Perturbed:
+    """The figures of the same faces after a change."""
+    videos = judge(faces, logit, card)
+    frame, video = _both(faces, calibrate(logit, card.calibration), videos, settings)
+    return Perturbed(name=name, frame=frame, video=video, abstained=_abstained(videos))
+
+
+def _both(
+    faces: Faces, p_face: Float64Array, videos: Sequence[JudgedVideo], settings: EvaluateSettings
+) -> tuple[Measures, Measures]:
+    """Frame level and video level."""
+    seen = np.isfinite(p_face)
+    judged = [video for video in videos if video.p_fake is not None]
+    at = np.array([video.first for video in judged], np.int64)
+    p_video = np.array([video.p_fake for video in judged], np.float64)
+    options = {"seed": settings.seed, "repeats": settings.repeats}
+    return (
+        measure(faces.label[seen], p_face[seen], faces.cluster[seen], **options),
+        measure(faces.label[at], p_video, faces.cluster[at], **options),
+    )
+
+
+def _abstained(videos: Sequence[JudgedVideo]) -> int:
+    return sum(video.p_fake is None for video in videos)
+
+
+def _verdicts(faces: Faces, videos: Sequence[JudgedVideo]) -> dict[str, dict[str, int]]:
+    labels = faces.label[[video.first for video in videos]]
+    said = np.array([video.label for video in videos], np.str_)
+    return {name: counts(said[labels == value]) for value, name in ((0, "real"), (1, "fake"))}
+
+
+def _methods(faces: Faces, videos: Sequence[JudgedVideo], settings: EvaluateSettings) -> tuple[MethodMeasures, ...]:
+    at = np.array([video.first for video in videos], np.int64)
+    return by_method(
+        faces.columns["dataset"][at],
+        faces.columns["method"][at],
+        faces.label[at],
+        np.array([np.nan if video.p_fake is None else video.p_fake for video in videos]),
+        [video.label for video in videos],
+        faces.cluster[at],
+        seed=settings.seed,
+        repeats=settings.repeats,
+    )
+
+
+def _without_faces(stores: Sequence[Store]) -> dict[str, int]:
+    codes = [
+        row["code"] or "no_face"
+        for store in stores
+        for row in store.videos().select(["n_faces", "code"]).to_pylist()
+        if not row["n_faces"]
+    ]
+    return counts(np.array(codes, np.str_))
+
+
+def _warnings(video: Measures, settings: EvaluateSettings) -> list[str]:
+    found = []
+    if settings.repeats and video.n_groups < 20:
+        found.append(f"There are only {video.n_groups} groups: the intervals are rough.")
+    if video.n and video.n_fake in (0, video.n):
+        found.append(f"Every video is {'fake' if video.n_fake else 'real'}: figures that need both are missing.")
+    return found
+
+
+__all__ = ["EvaluateSettings", "Scored", "perturbation", "summarise"]
