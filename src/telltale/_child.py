@@ -6,6 +6,8 @@ Started by `sandbox.Worker`, never by a person. Imports little: a job's modules 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import importlib
 import os
 import signal
@@ -43,8 +45,18 @@ def main(settings: dict[str, Any]) -> None:
                 continue
             for message in _answer(jobs, request.data):
                 _wire.write(answers, message)
+            _give_back_memory()
     except BrokenPipeError:
         os._exit(0)
+
+
+def _give_back_memory() -> None:
+    """PyAV's containers are cycles that hold decoders and their frames, and glibc keeps what was freed: without this
+    the worker grows by 70 MB a clip, to 500 MB, before it happens by itself. The parent has its answer already."""
+    gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # musl has no malloc_trim and needs none
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _answer(jobs: Mapping[str, str], request: Mapping[str, Any]) -> Iterator[Message]:
@@ -73,7 +85,11 @@ def _failed(error: TelltaleError) -> Message:
 
 def _load(jobs: Mapping[str, str], name: str) -> Job:
     module, function = jobs[name].split(":")
+    is_new = module not in sys.modules
     job: Job = getattr(importlib.import_module(module), function)
+    if is_new:
+        gc.collect()
+        gc.freeze()  # modules stay: looking through them after each job would take 25 ms
     return job
 
 
@@ -90,8 +106,6 @@ def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
 
 def _die_with_parent(parent_pid: int) -> None:
     if sys.platform == "linux":
-        import ctypes
-
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
         if os.getppid() != parent_pid:

@@ -8,19 +8,20 @@ scores = scorer.score(cutter.add(track_id, pts_s, crop) + cutter.finish())
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from telltale.bundle import Bundle
-from telltale.errors import BundleInvalid
+from telltale.errors import BundleInvalid, UsageError
 from telltale.types import Clip, Float32Array, RgbImage, Scores
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-BATCH_SIZE = 16
-"""Clips run together. Fixed: another batch size may change the last bits of a logit."""
+BATCH_SIZE = 8
+"""Clips run together; 16 are no faster and take 65 MB more. Fixed: another size may change the last bits of a logit."""
 
 
 class Scorer:
@@ -35,26 +36,39 @@ class Scorer:
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Logits of `clips`, in their order; raises `BundleInvalid` on a logit that is no finite number."""
         logits = [self._run(clips[start : start + BATCH_SIZE]) for start in range(0, len(clips), BATCH_SIZE)]
-        return Scores(
-            track_id=np.array([clip.track_id for clip in clips], np.int32),
-            pts_s=np.array([middle_s(clip) for clip in clips], np.float64),
-            logit=np.concatenate(logits) if logits else np.empty(0, np.float32),
-        )
+        return _scores(clips, np.concatenate(logits) if logits else np.empty(0, np.float32))
+
+    def score_with_features(self, clips: Sequence[Clip]) -> tuple[Scores, Float32Array]:
+        """`score` of one batch of at most `BATCH_SIZE` clips, and their last feature maps, float32 (N, C, h, w).
+
+        The logits are the same to the last bit. Raises `UsageError` for a model that gives no features.
+        """
+        if not self.gives_features:
+            raise UsageError(f"model {self.bundle.card.name} gives no `features`; export it again with them")
+        logit, features = self._session.run(["logit", "features"], self._feed(clips))
+        return _scores(clips, self._checked(logit, len(clips))), np.asarray(features, np.float32)
 
     def _run(self, clips: Sequence[Clip]) -> Float32Array:
-        feed = {"clips": np.stack([clip.rgb for clip in clips])}
+        (logit,) = self._session.run(["logit"], self._feed(clips))
+        return self._checked(logit, len(clips))
+
+    def _feed(self, clips: Sequence[Clip]) -> dict[str, npt.NDArray[Any]]:
+        feed: dict[str, npt.NDArray[Any]] = {"clips": np.stack([clip.rgb for clip in clips])}
         if self._takes_mask:
             feed["mask"] = np.stack([clip.mask for clip in clips])
-        (logit,) = self._session.run(["logit"], feed)
+        return feed
+
+    def _checked(self, logit: npt.NDArray[Any], n_clips: int) -> Float32Array:
         if not np.isfinite(logit).all():
             raise BundleInvalid(f"{self.bundle.path} gave a logit that is no number; its weights are damaged")
-        return np.asarray(logit, np.float32).reshape(len(clips))
+        return np.asarray(logit, np.float32).reshape(n_clips)
 
     def _check_graph(self) -> None:
         card = self.bundle.card
         inputs = {i.name: i for i in self._session.get_inputs()}
         outputs = {o.name for o in self._session.get_outputs()}
         self._takes_mask = "mask" in inputs
+        self.gives_features = "features" in outputs
         if set(inputs) - {"mask"} != {"clips"} or "logit" not in outputs:
             raise BundleInvalid(
                 f"{self.bundle.model_path}: expected input `clips` (and `mask`) and output `logit`, "
@@ -69,6 +83,14 @@ class Scorer:
             )
 
 
+def _scores(clips: Sequence[Clip], logit: Float32Array) -> Scores:
+    return Scores(
+        track_id=np.array([clip.track_id for clip in clips], np.int32),
+        pts_s=np.array([middle_s(clip) for clip in clips], np.float64),
+        logit=logit,
+    )
+
+
 def _open_session(bundle: Bundle, n_threads: int) -> ort.InferenceSession:
     import onnxruntime as ort
 
@@ -76,6 +98,7 @@ def _open_session(bundle: Bundle, n_threads: int) -> ort.InferenceSession:
     options.intra_op_num_threads = n_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.enable_mem_pattern = False  # with it a second, larger plan is kept for the last, smaller batch
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         # From bytes: a graph that points to files outside the bundle then has nowhere to look.
