@@ -16,16 +16,31 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from telltale import _cam, _heat
 from telltale.aggregate import JudgedTrack, calibrate
 from telltale.extract import face_from_json
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
 from telltale.sandbox import Message
-from telltale.types import Clip, Code, Face, FrameCounts, Pictures, RgbImage, Scores, Track, VideoInfo
+from telltale.types import (
+    Clip,
+    Code,
+    Face,
+    Float32Array,
+    FrameCounts,
+    Heat,
+    Pictures,
+    RgbImage,
+    Scores,
+    Track,
+    VideoInfo,
+)
 
 MAX_THUMBNAILS = 48
 MAX_CROPS_A_TRACK = 60
 _MAX_BATCHES_WAITING = 4
 T = TypeVar("T")
+_Scored = tuple[Scores, Float32Array | None, float]
+"""Scores, what each place of each crop says (N, h, w) if that was asked for, and the seconds it took."""
 
 Progress = Callable[[float | None, int], None]
 """Called with the share of the video read (None where its length is unknown) and the number of frames analysed."""
@@ -35,21 +50,32 @@ class Findings:
     """Collects faces and scores of one file. Memory stays flat: crops are dropped as soon as they are scored."""
 
     def __init__(
-        self, scorer: Scorer, executor: Executor, *, pictures: bool = False, on_progress: Progress | None = None
+        self,
+        scorer: Scorer,
+        executor: Executor,
+        *,
+        pictures: bool = False,
+        head: _cam.Head | None = None,
+        on_progress: Progress | None = None,
     ) -> None:
+        """`head`: also keep, for every crop that is kept, which places of it spoke for which side."""
         self.video: VideoInfo | None = None
         self.frames = FrameCounts()
         self.codes: tuple[Code, ...] = ()
         self.warnings: tuple[str, ...] = ()
         self.timings_s: dict[str, float] = {}
+        self.explanation: Heat | None = None
+        """Final once `pictures` was called."""
         self._scorer = scorer
         self._executor = executor
-        self._keep_pictures = pictures
+        self._keep_pictures = pictures or head is not None
+        self._head = head
+        self._places: dict[tuple[int, float], Float32Array] = {}
         self._on_progress = on_progress
         self._cutter = ClipCutter(scorer.bundle.card.n_frames)
         self._faces: dict[int, list[Face]] = {}
         self._clips: list[Clip] = []
-        self._scoring: deque[Future[tuple[Scores, float]]] = deque()
+        self._scoring: deque[Future[_Scored]] = deque()
         self._logit: dict[tuple[int, float], float] = {}
         self._score_s = 0.0
         self._n_analysed = 0
@@ -98,7 +124,14 @@ class Findings:
             for track_id, kept in self._crops.items()
             for pts_s, jpeg in kept.items
         }
-        return Pictures(thumbnails=tuple(self._thumbnails.items), crops=crops)
+        kept = {
+            (track_id, index[track_id, pts_s]): self._places[track_id, pts_s]
+            for track_id, thinned in self._crops.items()
+            for pts_s, _ in thinned.items
+            if (track_id, pts_s) in self._places
+        }
+        heat, self.explanation = _heat.cam_layers(kept) if self._head else ({}, None)
+        return Pictures(thumbnails=tuple(self._thumbnails.items), crops=crops, heat=heat)
 
     def _take_faces(self, message: Message) -> None:
         self._n_analysed += 1
@@ -130,13 +163,15 @@ class Findings:
             return
         while len(self._scoring) >= _MAX_BATCHES_WAITING:
             self._collect()
-        self._scoring.append(self._executor.submit(_timed_score, self._scorer, clips))
+        self._scoring.append(self._executor.submit(_timed_score, self._scorer, clips, self._head))
 
     def _collect(self) -> None:
-        scores, spent_s = self._scoring.popleft().result()
+        scores, places, spent_s = self._scoring.popleft().result()
         self._score_s += spent_s
-        for track_id, pts_s, logit in zip(scores.track_id, scores.pts_s, scores.logit, strict=True):
-            self._logit[int(track_id), float(pts_s)] = float(logit)
+        for i, key in enumerate(zip(scores.track_id.tolist(), scores.pts_s.tolist(), strict=True)):
+            self._logit[key] = float(scores.logit[i])
+            if places is not None and any(pts_s == key[1] for pts_s, _ in self._crops[key[0]].items):
+                self._places[key] = places[i]
 
 
 class _Thinned(Generic[T]):
@@ -163,10 +198,14 @@ class _Thinned(Generic[T]):
         self._n_seen += 1
 
 
-def _timed_score(scorer: Scorer, clips: list[Clip]) -> tuple[Scores, float]:
+def _timed_score(scorer: Scorer, clips: list[Clip], head: _cam.Head | None) -> _Scored:
     start = time.perf_counter()
-    scores = scorer.score(clips)
-    return scores, time.perf_counter() - start
+    if head is None:
+        scores, places = scorer.score(clips), None
+    else:
+        scores, features = scorer.score_with_features(clips)
+        places = _cam.place_logits(features, head)
+    return scores, places, time.perf_counter() - start
 
 
 def _jpeg(rgb: RgbImage) -> bytes:

@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
+from telltale._cam import find_head
 from telltale._text import printable
 from telltale._versions import versions
 from telltale.aggregate import decide
@@ -50,6 +51,8 @@ class ScanSettings:
     """None: 60 s, or three times the video's length where that is more."""
     pictures: bool = False
     """Keep thumbnails and crops for an HTML report."""
+    explain: bool = False
+    """Keep also, for every crop that is kept, a heat map of what spoke for and against a forgery."""
     n_threads: int = 2
     """1 where several workers share the machine: decoding then uses one thread too."""
 
@@ -63,11 +66,13 @@ class Scanner:
         *,
         settings: ScanSettings | None = None,
     ) -> None:
-        """Load `model`; a `Scorer` is shared as it is. Raises `ModelError` if it cannot be used."""
+        """Load `model`; a `Scorer` is shared as it is. Raises `ModelError` if it cannot be used,
+        `UsageError` if it cannot be explained and that was asked for."""
         self.settings = settings or ScanSettings()
         self._worker = Worker()  # starts up while the model loads
         try:
             self.scorer = model if isinstance(model, Scorer) else load_scorer(model, self.settings)
+            self._head = find_head(self.scorer.bundle) if self.settings.explain else None
         except BaseException:
             self._worker.close()
             raise
@@ -86,7 +91,13 @@ class Scanner:
         """
         started = time.perf_counter()
         request = self._request(path)
-        findings = Findings(self.scorer, self._executor, pictures=self.settings.pictures, on_progress=on_progress)
+        findings = Findings(
+            self.scorer,
+            self._executor,
+            pictures=self.settings.pictures,
+            head=self._head,
+            on_progress=on_progress,
+        )
         report: dict[str, Any]
         try:
             deadline_s = request.deadline_s or default_deadline_s(None)
@@ -133,7 +144,7 @@ class Scanner:
                 n_threads=settings.n_threads,
             ),
             crop=card.crop,
-            thumbnails=settings.pictures,
+            thumbnails=settings.pictures or settings.explain,
             deadline_s=settings.deadline_s,
             n_decode_threads=1 if settings.n_threads == 1 else None,
         )
@@ -152,6 +163,7 @@ class Scanner:
             "verdict": verdict.model_copy(update={"codes": codes}),
             "tracks": tuple(tracks),
             "pictures": findings.pictures(),
+            "explanation": findings.explanation,
         }
 
     def _circumstances(self, request: ExtractRequest, findings: Findings) -> dict[str, Any]:

@@ -17,8 +17,19 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from telltale._evidence import (
+    Attachment,
+    ContainerInfo,
+    Credentials,
+    Heat,
+    Provenance,
+    Stability,
+    StabilityRow,
+    StreamInfo,
+    Written,
+)
 from telltale.errors import CorruptFile, FileMissing, FileUnreadable
 
 Float32Array = npt.NDArray[np.float32]
@@ -306,12 +317,8 @@ class Pictures:
     """(pts_s, JPEG of the whole frame, small), in time order."""
     crops: dict[tuple[int, int], bytes] = field(default_factory=dict)
     """(track id, index into that track's faces) -> JPEG of the crop the model saw."""
-
-
-class Written(BaseModel):
-    """What is written to disk or sent: frozen, and unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    heat: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    """The same keys -> PNG, RGBA, smaller than the crop: to be stretched over it, shown without its own colours."""
 
 
 class Verdict(Written):
@@ -391,6 +398,12 @@ class Report(Written):
     frames: FrameCounts = FrameCounts()
     timings_s: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
+    explanation: Heat | None = None
+    """Where heat maps were asked for: how to read those in `pictures`."""
+    stability: Stability | None = None
+    provenance: Provenance | None = None
+    attachments: tuple[Attachment, ...] = ()
+    """Files beside the report: the annotated clip and what comes with it."""
     pictures: Pictures = Field(default_factory=Pictures, exclude=True, repr=False)
 
     def _repr_html_(self) -> str:
@@ -400,9 +413,12 @@ class Report(Written):
 
 
 __all__ = [
+    "Attachment",
     "BoolArray",
     "Clip",
     "Code",
+    "ContainerInfo",
+    "Credentials",
     "ErrorInfo",
     "Face",
     "FaceRecord",
@@ -412,15 +428,20 @@ __all__ = [
     "Float64Array",
     "Frame",
     "FrameCounts",
+    "Heat",
     "InputInfo",
     "Int32Array",
     "Label",
     "ModelInfo",
     "Pictures",
+    "Provenance",
     "Report",
     "RgbImage",
     "Scores",
     "Side",
+    "Stability",
+    "StabilityRow",
+    "StreamInfo",
     "Timestamps",
     "Track",
     "TrackReport",

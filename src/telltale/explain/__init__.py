@@ -1,0 +1,109 @@
+"""Why did the model say so? One file here is one method; its file name is its registration.
+
+>>> names()
+['cam', 'gradcam', 'lime', 'occlusion']
+
+    explanation = create("cam").explain(scorer, clip)
+    explanation.heat            # (S, S): above 0 speaks for "fake", below 0 against
+    Image.fromarray(explanation.pictures(clip)["heat"]).save("heat.png")
+
+A heat map says what the model reacted to, not what was forged. How well each method does even that is measured by
+`benchmarks/explain_faithfulness.py`; the figures are in docs/explain.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, cast, runtime_checkable
+
+import numpy as np
+
+from telltale import _heat
+from telltale.errors import UnknownName
+from telltale.runtime import Scorer
+from telltale.types import Clip, Float32Array, Int32Array, RgbImage
+
+Target = Literal["fake", "real"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What in a face crop spoke for the target, and how that was found out."""
+
+    method: str
+    target: Target
+    heat: Float32Array
+    """(S, S), in the crop's pixels: above 0 speaks for the target, below 0 against it, in logits."""
+    logit: float
+    """What the model says to the clip; positive = fake, whatever the target."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values: everything needed to repeat it."""
+    segments: Int32Array | None = None
+    """(S, S), numbered from 0: the pieces that a method hides or shows as wholes."""
+
+    def __post_init__(self) -> None:
+        heat = self.heat
+        if heat.ndim != 2 or heat.shape[0] != heat.shape[1] or heat.dtype != np.float32:
+            raise ValueError(f"heat must be float32 (S, S), got {heat.dtype} {heat.shape}")
+        if not np.isfinite(heat).all():
+            raise ValueError("heat must be finite, got NaN or infinity")
+        if self.segments is not None and self.segments.shape != heat.shape:
+            raise ValueError(f"segments must be {heat.shape}, got {self.segments.shape}")
+
+    def __repr__(self) -> str:
+        size = self.heat.shape[0]
+        return f"Explanation({self.method} for {self.target}, {size} x {size}, logit {self.logit:.2f})"
+
+    def pictures(self, clip: Clip, *, full: float | None = None) -> dict[str, RgbImage]:
+        """Pictures uint8 (S, S, 3) of the clip's middle face: `heat`; and for methods that work on pieces `for` (the
+        five that speak most for the target, the rest hidden) and `for_and_against` (the ten strongest of both, their
+        outlines drawn). `full`: the heat of the fullest colour, so that several pictures compare."""
+        rgb = middle_face(clip)
+        scale = _heat.full_scale([self.heat]) if full is None else full
+        found = {"heat": _heat.over(rgb, self.heat, full=scale)}
+        if self.segments is not None:
+            from telltale.explain import _segments
+
+            found["for"] = _segments.strongest_for(rgb, self.heat, self.segments)
+            found["for_and_against"] = _segments.for_and_against(rgb, self.heat, self.segments)
+        return found
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """What every file in this package makes with its `create(**settings)`."""
+
+    name: str
+
+    def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
+        """Why `scorer` says what it says to `clip`.
+
+        Raises `UsageError` where the method does not fit the model, `MissingExtra` where a library is missing.
+        """
+        ...
+
+
+def names() -> list[str]:
+    """Every method there is, without importing any."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def create(name: str, **settings: Any) -> Explainer:
+    """The method called `name`; `settings` are the fields of its `Settings`. Raises `UnknownName`."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)[0]
+        raise UnknownName(f"there is no explanation {name!r}; did you mean {near!r}? There are: {', '.join(names())}")
+    return cast(Explainer, importlib.import_module(f"{__name__}.{name}").create(**settings))
+
+
+def middle_face(clip: Clip) -> RgbImage:
+    """uint8 (S, S, 3): the face that a clip's score is given to; padding left out."""
+    seen = clip.rgb[clip.mask]
+    return np.asarray(seen[(len(seen) - 1) // 2])
+
+
+__all__ = ["Explainer", "Explanation", "Target", "create", "middle_face", "names"]

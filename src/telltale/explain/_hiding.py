@@ -1,0 +1,49 @@
+"""What methods that hide parts of a face share: the scores of many variants, and what is put in place of a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from telltale.errors import require
+from telltale.runtime import Scorer
+from telltale.types import Clip, RgbImage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BLUR_FRAC = 0.12
+"""Standard deviation of the blur, as a fraction of the crop's side: eyes and mouth are gone, light and skin are not."""
+
+
+def blurred(rgb: RgbImage) -> RgbImage:
+    """(T, S, S, 3) without detail: what stands for "hidden". A grey patch would itself look like a forgery."""
+    import cv2
+
+    sigma = BLUR_FRAC * rgb.shape[1]
+    # From OpenCV's own list of borders, the one that darkens nothing.
+    return np.stack([cv2.GaussianBlur(face, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for face in rgb])
+
+
+def scorer_of_variants(scorer: Scorer, clip: Clip, *, sign: int) -> Callable[[Tensor], Tensor]:
+    """A function for captum: float (N, T, S, S, 3) in 0-255 -> logit for the target, float (N,)."""
+    torch = require("torch", "explain")
+
+    def logits(variants: Tensor) -> Any:
+        pixels = variants.detach().round().clamp(0, 255).to(torch.uint8).numpy()
+        scores = scorer.score([replace(clip, rgb=rgb) for rgb in pixels])
+        return torch.from_numpy(sign * scores.logit)
+
+    return logits
+
+
+def as_tensor(rgb: RgbImage) -> Any:
+    """uint8 (T, S, S, 3) -> float (1, T, S, S, 3)."""
+    torch = require("torch", "explain")
+    return torch.from_numpy(rgb.astype(np.float32))[None]
+
+
+__all__ = ["as_tensor", "blurred", "scorer_of_variants"]

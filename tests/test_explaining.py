@@ -1,0 +1,207 @@
+"""Explanations: what each method alone must do, and what it refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from make_bundles import make_patches, make_redness, make_trainable
+from make_videos import face_clip, portrait
+from telltale import _cam, _heat, explain
+from telltale._onnx_file import NotOnnx, read_graph
+from telltale.bundle import load_bundle, write_card
+from telltale.errors import BundleInvalid, UnknownName, UsageError
+from telltale.runtime import Scorer
+from telltale.scan import Scanner, ScanSettings
+from telltale.types import Clip, RgbImage
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+
+
+def one(rgb: RgbImage) -> Clip:
+    return Clip(0, np.zeros(1), rgb[None], np.ones(1, bool))
+
+
+def face(size: int) -> RgbImage:
+    import cv2
+
+    return np.asarray(cv2.resize(portrait()[40:210, 140:310], (size, size)), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trainable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch", reason="makes a network")
+    return make_trainable(tmp_path_factory.mktemp("models") / "net")
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_patches(tmp_path_factory.mktemp("models") / "patches")
+
+
+def test_an_unknown_method_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'gradcam'"):
+        explain.create("grad-cam")
+
+
+def test_the_map_of_an_exported_network_adds_up_to_its_logit(trainable: Path) -> None:
+    scorer = Scorer(load_bundle(trainable))
+    clips = [one(face(64)), one(face(64)[:, ::-1].copy())]
+    scores, features = scorer.score_with_features(clips)
+    places = _cam.place_logits(features, _cam.find_head(scorer.bundle))
+    np.testing.assert_allclose(places.mean(axis=(1, 2)), scores.logit, atol=1e-4)
+
+
+def test_features_cost_no_bit_of_a_logit(trainable: Path) -> None:
+    scorer = Scorer(load_bundle(trainable))
+    clips = [one(face(64)), one(face(64)[::-1].copy())]
+    assert scorer.score_with_features(clips)[0].logit.tolist() == scorer.score(clips).logit.tolist()
+
+
+def test_a_network_that_averages_with_the_mirror_image_has_a_map(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="makes a network")
+    scorer = Scorer(load_bundle(make_trainable(tmp_path, flip_average=True)))
+    rgb = face(64)
+    said = [
+        _cam.place_logits(scorer.score_with_features([one(way)])[1], _cam.find_head(scorer.bundle)).mean()
+        for way in (rgb, rgb[:, ::-1].copy())
+    ]
+    assert np.mean(said) == pytest.approx(float(scorer.score([one(rgb)]).logit[0]), abs=1e-4)
+
+
+@pytest.mark.parametrize(("make", "options"), [(make_redness, {}), (make_patches, {"gives_features": False})])
+def test_a_model_without_a_map_says_so(tmp_path: Path, make: object, options: dict[str, bool]) -> None:
+    folder = make(tmp_path / "model", **options)  # type: ignore[operator]
+    scorer = Scorer(load_bundle(folder))
+    with pytest.raises(UsageError, match=r"features|occlusion or lime"):
+        explain.create("cam").explain(scorer, one(face(32)))
+
+
+def test_a_head_that_is_not_linear_is_refused(tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper
+
+    folder = make_patches(tmp_path / "model")
+    model = onnx.load(folder / "model.onnx")
+    end = model.graph.node[-1]
+    end.input[0] = "squashed"
+    model.graph.node.insert(len(model.graph.node) - 1, helper.make_node("Tanh", ["column"], ["squashed"]))
+    onnx.save(model, folder / "model.onnx")
+    write_card(folder, load_card(folder))
+    with pytest.raises(UsageError, match="last layers are not linear"):
+        _cam.find_head(load_bundle(folder))
+
+
+def load_card(folder: Path):  # type: ignore[no-untyped-def]
+    from telltale.bundle import CARD_NAME, ModelCard
+
+    return ModelCard.model_validate_json((folder / CARD_NAME).read_bytes())
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00", b"\xff" * 40, b"PK\x03\x04", b"\x3a\x05hello", b"\x3a\xff\xff\xff\xff\x7f"]
+)
+def test_bytes_that_are_no_graph_are_refused_by_name(data: bytes) -> None:
+    with pytest.raises(NotOnnx):
+        read_graph(data)
+
+
+def test_a_graph_cut_off_anywhere_is_refused_or_read(patches: Path) -> None:
+    data = (patches / "model.onnx").read_bytes()
+    for end in range(0, len(data), 17):
+        try:
+            read_graph(data[:end])
+        except NotOnnx:
+            continue
+
+
+def test_the_weights_of_the_head_are_those_that_onnx_reads(trainable: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    graph = read_graph((trainable / "model.onnx").read_bytes())
+    for tensor in onnx.load(trainable / "model.onnx").graph.initializer:
+        np.testing.assert_array_equal(graph.tensor(tensor.name), numpy_helper.to_array(tensor))
+
+
+def test_gradients_need_weights(patches: Path) -> None:
+    pytest.importorskip("captum", reason="gradcam is captum's")
+    with pytest.raises(UsageError, match=r"without weights\.safetensors"):
+        explain.create("gradcam").explain(Scorer(load_bundle(patches)), one(face(32)))
+
+
+def test_gradients_of_other_weights_are_refused(trainable: Path, tmp_path: Path) -> None:
+    pytest.importorskip("captum", reason="gradcam is captum's")
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "changed"
+    shutil.copytree(trainable, folder)
+    weights = load_file(folder / "weights.safetensors")
+    save_file({name: value + 1 if name == "head.bias" else value for name, value in weights.items()},
+              folder / "weights.safetensors")  # fmt: skip
+    write_card(folder, load_card(folder))
+    with pytest.raises(BundleInvalid, match=r"where model\.onnx says"):
+        explain.create("gradcam").explain(Scorer(load_bundle(folder)), one(face(64)))
+
+
+def test_gradcam_at_the_last_layer_is_cam(trainable: Path) -> None:
+    pytest.importorskip("captum", reason="gradcam is captum's")
+    scorer, clip = Scorer(load_bundle(trainable)), one(face(64))
+    features, cam = explain.create("gradcam", layer="backbone").explain(scorer, clip), explain.create("cam")
+    free = cam.explain(scorer, clip)
+    assert np.corrcoef(features.heat.ravel(), free.heat.ravel())[0, 1] > 0.999
+
+
+def test_the_two_pictures_show_the_strongest_pieces(patches: Path) -> None:
+    pytest.importorskip("captum", reason="lime is captum's")
+    rgb = np.full((32, 32, 3), 90, np.uint8)
+    rgb[4:16, 4:16] = (250, 40, 40)
+    clip = one(rgb)
+    found = explain.create("lime", n_samples=100, n_segments=16).explain(Scorer(load_bundle(patches)), clip)
+    pictures = found.pictures(clip)
+    assert (pictures["for"][6:14, 6:14] == rgb[6:14, 6:14]).all(), "what speaks for fake is hidden"
+    assert (pictures["for"] == 127).all(axis=2).mean() > 0.3, "the rest is not hidden"
+    assert (pictures["for_and_against"] != rgb).any()
+
+
+def test_a_face_that_speaks_for_one_side_only_is_not_of_one_colour() -> None:
+    heat, start = _heat.contrasted(np.array([[4.0, 6.0], [5.0, 4.5]], np.float32))
+    assert start == 4.0
+    assert heat.min() == 0
+    assert _heat.contrasted(np.array([[-4.0, 6.0]], np.float32))[1] == 0.0
+
+
+def test_a_scan_keeps_a_heat_map_for_every_crop_and_says_the_same(tmp_path: Path, patches: Path) -> None:
+    clip = face_clip(tmp_path / "clip.mp4")
+    with Scanner(patches, settings=ScanSettings(pictures=True)) as plain:
+        expected = plain.scan(clip)
+    with Scanner(patches, settings=ScanSettings(explain=True)) as scanner:
+        report = scanner.scan(clip)
+    assert report.verdict == expected.verdict
+    assert report.tracks == expected.tracks
+    assert report.pictures.heat.keys() == report.pictures.crops.keys() != set()
+    assert all(png.startswith(b"\x89PNG") for png in report.pictures.heat.values())
+    assert report.explanation is not None
+    assert report.explanation.n_faces == len(report.pictures.heat)
+    assert expected.explanation is None
+    assert expected.pictures.heat == {}
+
+
+def test_heat_is_kept_only_for_crops_that_are_kept(tmp_path: Path, patches: Path) -> None:
+    from telltale import SamplePlan
+    from telltale.findings import MAX_CROPS_A_TRACK
+
+    clip = face_clip(tmp_path / "clip.mp4", seconds=5)
+    with Scanner(patches, settings=ScanSettings(explain=True, plan=SamplePlan("all"))) as scanner:
+        report = scanner.scan(clip)
+    assert sum(len(track.faces) for track in report.tracks) > MAX_CROPS_A_TRACK
+    assert report.pictures.heat.keys() == report.pictures.crops.keys()
+    assert len(report.pictures.heat) <= MAX_CROPS_A_TRACK
+
+
+def test_a_model_that_cannot_be_explained_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no class activation map"):
+        Scanner(make_redness(tmp_path / "model"), settings=ScanSettings(explain=True))
