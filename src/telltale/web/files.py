@@ -61,7 +61,7 @@ class DataFolder:
     def keep_result(self, analysis_id: str, report: Report) -> None:
         """Write a result; replaces one that a crash left behind. The upload's name is no part of it."""
         thumbnails = report.pictures.thumbnails
-        canonical = _renamed(json.loads(to_json(report)), str(self.media(analysis_id)), _token(analysis_id))
+        canonical = self.without_path(json.loads(to_json(report)), analysis_id)
         files = {
             REPORT_NAME: json.dumps(canonical).encode("ascii"),
             PICTURES_NAME: _pictures_json(report.pictures),
@@ -72,14 +72,21 @@ class DataFolder:
     def report_data(self, analysis_id: str, *, name: str) -> dict[str, Any]:
         """The report as JSON values, under the name its upload has for whoever asks."""
         data = json.loads((self._results / analysis_id / REPORT_NAME).read_bytes())
-        renamed: dict[str, Any] = _renamed(data, _token(analysis_id), name)
-        return renamed
+        return self.with_name(data, analysis_id, name)
 
     def report(self, analysis_id: str, *, name: str) -> Report:
         """The report with its pictures."""
         pictures = _pictures((self._results / analysis_id / PICTURES_NAME).read_bytes())
         report = Report.model_validate(self.report_data(analysis_id, name=name))
         return report.model_copy(update={"pictures": pictures})
+
+    def without_path(self, data: dict[str, Any], analysis_id: str) -> dict[str, Any]:
+        """JSON values without the path of this upload: it is nobody's business, and each scan has its own name."""
+        return _replaced(data, str(self.media(analysis_id)), _token(analysis_id))
+
+    def with_name(self, data: dict[str, Any], analysis_id: str, name: str) -> dict[str, Any]:
+        """What `without_path` kept, with the name the upload has for whoever asks."""
+        return _replaced(data, _token(analysis_id), name)
 
     def drop_media(self, analysis_id: str) -> None:
         self.media(analysis_id).unlink(missing_ok=True)
@@ -129,14 +136,16 @@ def _token(analysis_id: str) -> str:
     return f"upload-{analysis_id}"
 
 
-def _renamed(value: Any, old: str, new: str) -> Any:
+def _replaced(data: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {key: _replaced_in(value, old, new) for key, value in data.items()}
+
+
+def _replaced_in(value: Any, old: str, new: str) -> Any:
     if isinstance(value, str):
         return value.replace(old, new)
     if isinstance(value, list):
-        return [_renamed(item, old, new) for item in value]
-    if isinstance(value, dict):
-        return {key: _renamed(item, old, new) for key, item in value.items()}
-    return value
+        return [_replaced_in(item, old, new) for item in value]
+    return _replaced(value, old, new) if isinstance(value, dict) else value
 
 
 def _pictures_json(pictures: Pictures) -> bytes:

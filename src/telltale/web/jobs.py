@@ -88,7 +88,7 @@ class Jobs:
         self._news = threading.Condition()
         self._is_stopping = threading.Event()
         self._running: dict[str, _Running] = {}
-        self._took_s = 5.0
+        self._took_s = 2.0
         self._next_place_at = 0.0
         self._threads = [
             threading.Thread(target=self._work, name=f"analyst-{number}", daemon=True)
@@ -152,6 +152,7 @@ class Jobs:
             self._folder.drop_media(upload.id)
             self._metrics.reused.add()
         with self._news:
+            self._next_place_at -= self._took_s / self._settings.workers  # one who was told to come back has
             self._news.notify()
         return row
 
@@ -187,10 +188,13 @@ class Jobs:
             expires_at=None if row.finished_at is None else _when(row.finished_at + self._settings.keep_s),
             progress=self._progress(row),
             outcome=None if row.outcome is None else Outcome.model_validate_json(row.outcome),
-            error=None if row.error is None else ErrorInfo.model_validate_json(row.error),
+            error=None if row.error is None else self._error(row, row.error),
             has_media=bool(row.media_type) and row.state == "done",
             has_thumbnail=bool(row.has_thumbnail),
         )
+
+    def _error(self, row: ScanRow, error: str) -> ErrorInfo:
+        return ErrorInfo.model_validate(self._folder.with_name(json.loads(error), row.analysis_id, row.name))
 
     def _progress(self, row: ScanRow) -> Progress:
         if row.state in ENDED:
@@ -292,7 +296,7 @@ class Jobs:
             state=state,  # type: ignore[arg-type]
             is_reusable=_is_lasting(report),
             outcome=_outcome(report).model_dump(),
-            error=None if report.error is None else _error(report.error, work.id).model_dump(),
+            error=None if report.error is None else self._folder.without_path(report.error.model_dump(), work.id),
             media_type="" if video is None else _MEDIA_TYPES.get(video.container, _UNPLAYED),
             has_thumbnail=bool(report.pictures.thumbnails),
         )
@@ -351,12 +355,6 @@ def _outcome(report: Report) -> Outcome:
         reason=reason,
         n_people=len(report.tracks),
     )
-
-
-def _error(error: ErrorInfo, analysis_id: str) -> ErrorInfo:
-    """Without the server's own path, which messages of the decoder begin with."""
-    _, _, rest = error.message.rpartition(f"{analysis_id}: ")
-    return ErrorInfo(code=error.code, message=rest)
 
 
 def _when(timestamp: float) -> datetime:

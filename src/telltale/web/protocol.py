@@ -15,6 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from telltale.web.metrics import Metrics
 from telltale.web.settings import ReceiptLimits
 
+_MAX_DRAINED_BYTES = 64 << 20
+"""Of a body that nobody reads, after an early answer: most clients read that answer only when they have sent all."""
 _YOUNG_S = 2.0
 """A connection this young is not judged slow."""
 
@@ -42,6 +44,8 @@ class BoundedProtocol(H11Protocol):
         super().data_received(data)
         if self._is_answering:
             self._stop_head_timer()
+        elif self._n_bytes > _MAX_DRAINED_BYTES:
+            self._cut_off("unread body")
         elif self._head_timer is None:
             self._await_head()
 

@@ -47,10 +47,11 @@ CREATE INDEX scans_owner ON scans (owner, created_at, id);
 CREATE INDEX scans_client ON scans (client);
 CREATE TABLE keys (name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, created_at REAL NOT NULL) STRICT;
 """
-_SELECT = """
+_STATE = "CASE WHEN s.cancelled_at IS NULL THEN a.state ELSE 'cancelled' END"
+_SELECT = f"""
 SELECT s.id, s.analysis_id, s.name, s.created_at, a.sha256, a.size_bytes, a.model, a.options, a.queued_at, a.started_at,
     coalesce(s.cancelled_at, max(a.finished_at, s.created_at)) AS finished_at, a.outcome, a.error, a.media_type,
-    a.has_thumbnail, CASE WHEN s.cancelled_at IS NULL THEN a.state ELSE 'cancelled' END AS state
+    a.has_thumbnail, {_STATE} AS state
 FROM scans s JOIN analyses a ON a.id = s.analysis_id
 """
 _IS_ACTIVE = "s.cancelled_at IS NULL AND a.state IN ('queued', 'running')"
@@ -213,7 +214,7 @@ class Store:
             where.append("instr(s.folded, ?)")
             values.append(text.casefold())
         if state:
-            where.append("state = ?")
+            where.append(f"{_STATE} = ?")
             values.append(state)
         if before is not None:
             where.append("(s.created_at, s.id) < (?, ?)")

@@ -63,7 +63,6 @@ class _Form:
             raise problem(
                 "unsupported_media_type",
                 f"send multipart/form-data with a boundary and the file in the field {FILE_FIELD!r}",
-                closes=True,
             )
         self.waiting = bytearray()
         self.fields: dict[str, str] = {}
@@ -86,7 +85,7 @@ class _Form:
         try:
             self._parser = MultipartParser(options[b"boundary"], callbacks)  # type: ignore[arg-type]
         except FormParserError as error:
-            raise problem("bad_form", f"the form's boundary cannot be used: {error}", closes=True) from error
+            raise problem("bad_form", f"the form's boundary cannot be used: {error}") from error
 
     def write(self, data: bytes) -> None:
         if self.is_complete:
@@ -94,12 +93,12 @@ class _Form:
         try:
             self._parser.write(data)
         except FormParserError as error:
-            raise problem("bad_form", f"this is no multipart form: {error}", closes=True) from error
+            raise problem("bad_form", f"this is no multipart form: {error}") from error
 
     def _begin(self) -> None:
         self._n_parts += 1
         if self._n_parts > MAX_PARTS:
-            raise problem("bad_form", f"a form may have {MAX_PARTS} parts", closes=True)
+            raise problem("bad_form", f"a form may have {MAX_PARTS} parts")
         self._part = _Part()
 
     def _end_header(self) -> None:
@@ -115,13 +114,13 @@ class _Form:
     def _end_headers(self) -> None:
         name = self._part.name
         if name == FILE_FIELD and self.file_name is not None:
-            raise problem("bad_form", "one file a request", closes=True)
+            raise problem("bad_form", "one file a request")
         if name == FILE_FIELD:
             self.file_name = _plain_name(self._part.file_name or "")
         elif self._part.file_name is not None:
-            raise problem("bad_form", f"the file goes into the field {FILE_FIELD!r}, not {name[:40]!r}", closes=True)
+            raise problem("bad_form", f"the file goes into the field {FILE_FIELD!r}, not {name[:40]!r}")
         elif name in self.fields:
-            raise problem("bad_form", f"the field {name[:40]!r} is there twice", closes=True)
+            raise problem("bad_form", f"the field {name[:40]!r} is there twice")
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         if self._part.name == FILE_FIELD:
@@ -129,7 +128,7 @@ class _Form:
             return
         self._part.value += data[start:end]
         if len(self._part.value) > MAX_FIELD_BYTES:
-            raise problem("bad_form", f"a field may have {MAX_FIELD_BYTES} bytes", closes=True)
+            raise problem("bad_form", f"a field may have {MAX_FIELD_BYTES} bytes")
 
     def _end_part(self) -> None:
         if self._part.name != FILE_FIELD:
@@ -159,7 +158,7 @@ class Receiver:
             if isinstance(error, ClientDisconnect):
                 raise problem("bad_form", "the upload was broken off") from None
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise problem("no_space", "there is no room left for this upload; try later", closes=True) from error
+                raise problem("no_space", "there is no room left for this upload; try later") from error
             raise
         finally:
             self.n_receiving -= 1
@@ -174,7 +173,7 @@ class Receiver:
                 if len(form.waiting) >= _WRITE_BYTES:
                     await self._run(sink.write, form.waiting)
             if not form.is_complete:
-                raise problem("bad_form", "the form breaks off before its end", closes=True)
+                raise problem("bad_form", "the form breaks off before its end")
             if form.file_name is None:
                 raise problem("bad_form", f"there is no file in the field {FILE_FIELD!r}")
             await self._run(sink.write, form.waiting)
@@ -218,7 +217,7 @@ class _Sink:
 
 
 def too_large(max_bytes: int) -> ProblemError:
-    return problem("too_large", f"an upload may have {max_bytes:,} bytes", closes=True)
+    return problem("too_large", f"an upload may have {max_bytes:,} bytes")
 
 
 def _decoded(value: bytes) -> str:
