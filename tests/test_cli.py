@@ -168,8 +168,10 @@ def test_sampling_options_become_a_plan(calls: Calls, options: list[str], kind: 
 
 
 def test_without_options_everything_comes_from_the_models_card(calls: Calls) -> None:
+    from telltale.bundle import load_bundle
+
     run("scan", "real.mp4")
-    assert calls[0]["settings"].plan is None
+    assert calls[0]["settings"].plan == load_bundle("default").card.sample
     assert calls[0]["settings"].detector is None
     assert calls[0]["settings"].pictures is False
     assert calls[0]["model"] == "default"
