@@ -312,9 +312,9 @@ def write_picture(path: Path, rgb: RgbImage | None = None, *, format: str, **kwa
     return path
 
 
-def animated_gif(path: Path, *, n: int = 5, frame_ms: int = 200) -> Path:
+def animated_gif(path: Path, *, n: int = 5, frame_ms: int = 200, size: tuple[int, int] = (240, 180)) -> Path:
     """A face that moves in a GIF."""
-    first, *rest = [Image.fromarray(rgb) for rgb in face_frames(n)]
+    first, *rest = [Image.fromarray(rgb) for rgb in face_frames(n, size)]
     first.save(path, format="GIF", save_all=True, append_images=rest, duration=frame_ms, loop=0)
     return path
 

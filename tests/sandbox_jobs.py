@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from telltale.errors import CorruptFile
+from telltale.sampling import SamplePlan
 from telltale.sandbox import Message
 
 JOBS = {
@@ -34,6 +35,8 @@ JOBS = {
         "pid",
         "folder",
         "standard_input",
+        "read_all",
+        "open_blindly",
     )
 } | {"not_importable": "no_such_module:job"}
 
@@ -121,6 +124,23 @@ def folder(_: dict[str, Any]) -> Iterator[Message]:
 
 def standard_input(_: dict[str, Any]) -> Iterator[Message]:
     yield Message("read", {"text": sys.stdin.read()})
+
+
+def open_blindly(args: dict[str, Any]) -> Iterator[Message]:
+    yield Message("opened", {"n": len(Path(args["path"]).read_bytes())})
+
+
+def read_all(args: dict[str, Any]) -> Iterator[Message]:
+    """Every frame of a file, as a scan would read it."""
+    from telltale.video import open_video
+
+    last_s = float("-inf")
+    with open_video(args["path"], SamplePlan("all")) as reader:
+        for frame in reader:
+            if frame.pts_s <= last_s:
+                raise AssertionError(f"{frame.pts_s} after {last_s}")
+            last_s = frame.pts_s
+    yield Message("read", {"n": reader.n_decoded, "codes": reader.codes, "sha256": reader.info.sha256})
 
 
 __all__ = ["JOBS"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -24,6 +25,8 @@ from telltale._wire import Message, WireError
 from telltale.errors import (
     CorruptFile,
     DeadlineExceeded,
+    FileMissing,
+    NotAFile,
     OutOfMemory,
     Stopped,
     UsageError,
@@ -321,6 +324,34 @@ def test_a_script_without_a_main_guard_can_use_a_worker(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("3\n", "", 0)
+
+
+def test_a_video_is_probed_in_the_worker(face_clip: Path, tmp_path: Path) -> None:
+    with Worker() as worker:
+        (message,) = answers(worker, "probe", path=str(face_clip))
+        assert (message.data["width_px"], message.data["codec"]) == (480, "h264")
+        with pytest.raises(FileMissing):
+            answers(worker, "probe", path=str(tmp_path / "none.mp4"))
+        assert answers(worker, "probe", path=str(face_clip))[0].data == message.data
+
+
+def test_what_cannot_be_read_can_still_be_identified(tmp_path: Path) -> None:
+    (tmp_path / "junk").write_bytes(b"junk")
+    with Worker() as worker:
+        (message,) = answers(worker, "hash", path=str(tmp_path / "junk"))
+        assert message.data == {"sha256": hashlib.sha256(b"junk").hexdigest(), "size_bytes": 4}
+        with pytest.raises(NotAFile):
+            answers(worker, "hash", path=str(tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_file_that_never_ends_is_stopped_at_the_deadline(worker: Worker, tmp_path: Path) -> None:
+    """Row 7: somebody reads a pipe all the same."""
+    os.mkfifo(tmp_path / "clip.mp4")
+    start = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        answers(worker, "open_blindly", deadline_s=1.0, path=str(tmp_path / "clip.mp4"))
+    assert time.monotonic() - start < 1.0 + 2.0
 
 
 class TestWire:

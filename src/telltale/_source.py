@@ -137,8 +137,7 @@ class Source:
     @property
     def readable(self) -> str:
         """A path to open: the descriptor's, where the system names descriptors, else the absolute one."""
-        by_descriptor = f"/proc/self/fd/{self._fd}"
-        return by_descriptor if Path("/proc/self/fd").exists() else str(Path(self.path).absolute())
+        return _readable(self._fd, self.path)
 
     @property
     def is_picture(self) -> bool:
@@ -194,6 +193,21 @@ class FileHash:
         self._thread.join()
 
 
+def fingerprint(path: str | bytes | os.PathLike[str]) -> tuple[str, int]:
+    """SHA-256 and size of a file whatever is in it. Raises `InputError` where nothing can be read."""
+    name = os.fsdecode(path)
+    fd, size_bytes = _open_regular(name)
+    try:
+        return FileHash(Path(_readable(fd, name))).result(), size_bytes
+    finally:
+        os.close(fd)
+
+
+def _readable(fd: int, path: str) -> str:
+    by_descriptor = f"/proc/self/fd/{fd}"
+    return by_descriptor if Path("/proc/self/fd").exists() else str(Path(path).absolute())
+
+
 def printable(path: str) -> str:
     """A path as it can be written anywhere: bytes that are not UTF-8 as \\xNN, control characters escaped.
 
@@ -246,4 +260,4 @@ def _is_zeros(data: bytes) -> bool:
     return data.count(0) == len(data)
 
 
-__all__ = ["UNKNOWN", "FileHash", "Source", "printable", "sniff"]
+__all__ = ["UNKNOWN", "FileHash", "Source", "fingerprint", "printable", "sniff"]

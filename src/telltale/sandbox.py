@@ -35,6 +35,7 @@ from telltale.errors import (
 
 JOBS: Mapping[str, str] = {
     "extract": "telltale.extract:extract_job",
+    "hash": "telltale.video:hash_job",
     "probe": "telltale.video:probe_job",
 }
 """All a worker can be asked to do: generator functions, `args -> Iterator[Message]`, imported in the child."""

@@ -19,7 +19,7 @@ from typing import Any, Protocol, Self
 
 from telltale._container import DecodeLimits
 from telltale._file_reader import FileReader
-from telltale._source import FileHash, Source
+from telltale._source import FileHash, Source, fingerprint
 from telltale._wire import Message
 from telltale.pictures import PictureReader
 from telltale.sampling import SamplePlan
@@ -115,9 +115,16 @@ def probe_job(args: dict[str, Any]) -> Iterator[Message]:
     yield Message("info", asdict(probe(args["path"])))
 
 
+def hash_job(args: dict[str, Any]) -> Iterator[Message]:
+    """SHA-256 and size of a file that cannot be read as a video, for its report."""
+    sha256, size_bytes = fingerprint(args["path"])
+    yield Message("hash", {"sha256": sha256, "size_bytes": size_bytes})
+
+
 __all__ = [
     "DecodeLimits",
     "VideoReader",
+    "hash_job",
     "open_video",
     "probe",
     "probe_job",
