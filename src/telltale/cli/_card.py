@@ -11,6 +11,13 @@ from rich.text import Text
 from telltale._text import percent, visible
 from telltale.bundle import Bundle, ModelCard
 
+_FIGURES = (
+    ("auc", "AUC"),
+    ("balanced_accuracy", "balanced accuracy"),
+    ("tpr_at_1pct_fpr", "fakes found at 1% false alarms"),
+    ("ece", "calibration error"),
+)
+
 
 def print_card(bundle: Bundle) -> None:
     console, card = Console(), bundle.card
@@ -21,6 +28,7 @@ def print_card(bundle: Bundle) -> None:
     for key, value in _rows(bundle, card):
         table.add_row(Text(key), Text(visible(value)))
     console.print(table)
+    console.print(Text("Figures in brackets are 95% intervals. --json prints the whole card.", style="dim"))
 
 
 def _rows(bundle: Bundle, card: ModelCard) -> Iterator[tuple[str, str]]:
@@ -39,22 +47,33 @@ def _rows(bundle: Bundle, card: ModelCard) -> Iterator[tuple[str, str]]:
         yield "measured on", limits.population
     for source in card.training:
         yield "trained on", f"{source.name}: {source.n_real:,} real, {source.n_fake:,} fake. {source.terms}"
-    yield from _flat(card.metrics)
+    yield from _figures(card.metrics)
     if card.licence:
         yield "licence", card.licence
     for limit in card.limits:
         yield "limit", limit
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, prefix=f"{name} / ")
-        elif isinstance(value, float):
-            yield name, f"{value:.4g}"
-        else:
-            yield name, str(value)
+def _figures(metrics: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """One line a side and source, with the figures people ask for first."""
+    for side, sources in metrics.items():
+        if not isinstance(sources, Mapping):
+            continue
+        for source, figures in sources.items():
+            if isinstance(figures, Mapping):
+                yield f"{side}, {source}", _sentence(figures)
+
+
+def _sentence(figures: Mapping[str, object]) -> str:
+    counts = [f"{figures[key]:,} {word}" for key, word in (("n_real", "real"), ("n_fake", "fake")) if figures.get(key)]
+    ci95 = figures.get("ci95")
+    parts = [", ".join(counts)]
+    for key, name in _FIGURES:
+        value = figures.get(key)
+        if isinstance(value, int | float):
+            span = ci95.get(key) if isinstance(ci95, Mapping) else None
+            parts.append(f"{name} {value:.3f}" + (f" ({span[0]:.3f} to {span[1]:.3f})" if span else ""))
+    return "; ".join(part for part in parts if part)
 
 
 __all__ = ["print_card"]
