@@ -16,7 +16,7 @@ LAYERS = (
     ("types",),
     ("video", "sampling", "crops", "tracking", "augment", "selfblend", "metrics", "aggregate"),
     ("faces", "datasets", "store", "split", "bundle", "runtime", "sandbox", "engine"),
-    ("scan", "prepare", "evaluate", "explain", "plots", "report", "models", "train", "tune", "export"),
+    ("scan", "prepare", "evaluate", "explain", "plots", "inspect", "report", "models", "train", "tune", "export"),
     ("cli", "web"),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}

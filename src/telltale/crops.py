@@ -57,16 +57,34 @@ def crop_face(rgb: RgbImage, box_xyxy: Float32Array, points: Float32Array | None
 
     `box_xyxy` (4,) and `points` are in pixels of `rgb`. Raises ValueError for a box without area.
     """
+    centre, side_px = square_of(box_xyxy, spec)
+    if spec.align and points is not None:
+        eyes_dx, eyes_dy = (float(v) for v in points[1] - points[0])
+        return _turned_square(rgb, centre, side_px, math.atan2(eyes_dy, eyes_dx), spec.size_px)
+    return _resize(_square(rgb, centre, max(1, round(side_px))), spec.size_px)
+
+
+def square_of(box_xyxy: Float32Array, spec: CropSpec) -> tuple[tuple[float, float], float]:
+    """Centre (x, y) and side, px, of the square that `crop_face` cuts. Raises ValueError for a box without area."""
     x0, y0, x1, y1 = (float(v) for v in box_xyxy)
     longer_px = max(x1 - x0, y1 - y0)
     side_px = longer_px * (1.0 + 2.0 * spec.margin_frac)
     if not (math.isfinite(side_px) and x1 > x0 and y1 > y0):
         raise ValueError(f"box_xyxy must have x1 > x0 and y1 > y0, got {box_xyxy}")
-    centre = ((x0 + x1) / 2.0, (y0 + y1) / 2.0 + spec.down_frac * longer_px)
-    if spec.align and points is not None:
-        eyes_dx, eyes_dy = (float(v) for v in points[1] - points[0])
-        return _turned_square(rgb, centre, side_px, math.atan2(eyes_dy, eyes_dx), spec.size_px)
-    return _resize(_square(rgb, centre, max(1, round(side_px))), spec.size_px)
+    return ((x0 + x1) / 2.0, (y0 + y1) / 2.0 + spec.down_frac * longer_px), side_px
+
+
+def box_of(width_px: int, height_px: int, spec: CropSpec) -> Float32Array:
+    """The box (4,) that a picture is the crop of: where its face was found, in its own pixels.
+
+    >>> spec = CropSpec(margin_frac=0.25, down_frac=0.1)
+    >>> square_of(box_of(150, 150, spec), spec)
+    ((75.0, 75.0), 150.0)
+    """
+    longer_px = max(width_px, height_px) / (1.0 + 2.0 * spec.margin_frac)
+    x, y = width_px / 2.0, height_px / 2.0 - spec.down_frac * longer_px
+    half = longer_px / 2.0
+    return np.array([x - half, y - half, x + half, y + half], np.float32)
 
 
 def centre_square(rgb: RgbImage, spec: CropSpec) -> RgbImage:
@@ -134,4 +152,4 @@ def _bytes(picture: npt.NDArray[Any]) -> RgbImage:
     return picture.astype(np.uint8, copy=False)
 
 
-__all__ = ["CropSpec", "centre_square", "crop_face"]
+__all__ = ["CropSpec", "box_of", "centre_square", "crop_face", "square_of"]

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from telltale.cli import export, models, prepare, scan, serve, split, train
+from telltale.cli import export, inspect, models, prepare, scan, serve, split, train
 
 app = typer.Typer(
     name="telltale",
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command()(scan.scan)
 app.command()(prepare.prepare)
 app.command()(split.split)
+app.command()(inspect.inspect)
 app.command()(export.export)
 app.command()(train.train)
 app.command()(serve.serve)

@@ -11,6 +11,7 @@ read. Nothing is written but by `save`. Needs `pip install 'telltale[analyze]'`.
 """
 
 from telltale.plots._save import save, to_png
+from telltale.plots._style import Class
 from telltale.plots.counts import class_counts
 from telltale.plots.curves import Scored, learning_curves, precision_recall, reliability, roc
 from telltale.plots.pictures import Tile, before_after, picture_grid
@@ -19,6 +20,7 @@ from telltale.plots.spread import distribution
 from telltale.plots.tables import SearchPoint, heat_table, search_results
 
 __all__ = [
+    "Class",
     "Scored",
     "SearchPoint",
     "Tile",

@@ -50,7 +50,11 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], *, unit: str = "videos
         tick.set_color(colour)
     n = sum(totals.values())
     fakes = n - totals.get("real", 0)
+    named = f"{shown(title)}: " if title and len(counts) > 1 else ""
     figure.supxlabel(
-        f"{count(n, unit)}, of them {fakes:,} fake ({fakes / n if n else 0:.0%})", fontsize=8.5, x=0.99, ha="right"
+        f"{named}{count(n, unit)}, of them {fakes:,} fake ({fakes / n if n else 0:.0%})",
+        fontsize=8.5,
+        x=0.99,
+        ha="right",
     )
     return figure
