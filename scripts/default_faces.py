@@ -23,11 +23,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from telltale.train._faces import FaceTable
+from telltale.crops import CropSpec
+from telltale.train._faces import FaceTable, box_of
 
 Array = npt.NDArray[Any]
 SEED = 0
 CONTEXT_FRAC = 0.40
+WHOLE_CROP = box_of(224, 224, CropSpec())
+"""DFDC's pictures are crops already: the box that a scan would have cut them from."""
 TALKERS_TEST = {"grid_lrwp9a", "grid_lwbsza"}
 TALKERS_VAL = {"grid_lbbc2a"}
 
@@ -100,7 +103,7 @@ def dfdc(shared: Path, yunet: YuNet) -> FaceTable:
                     {
                         "dataset": "dfdc", "image_id": video, "label": meta[video]["label"] == "FAKE",
                         "group_id": group,
-                        "side": side_of(group, train=0.8, val=0.1), "box_xyxy": (12.5, 12.5, 211.5, 211.5),
+                        "side": side_of(group, train=0.8, val=0.1), "box_xyxy": WHOLE_CROP,
                         "points": None, "image": archive.read(name),
                     }
                 )  # fmt: skip

@@ -4,7 +4,7 @@ Everything is drawn once a clip and done to every frame alike, and drawn in the 
 no trace of the augmentation can stand for a class.
 
 >>> clip = np.full((2, 96, 96, 3), 128, np.uint8)
->>> out = augment_clip(clip, box_xyxy=np.array([8, 8, 88, 88]), size_px=64, rng=np.random.default_rng(0))
+>>> out = augment_clip(clip, centre_xy=(48, 48), side_px=80, size_px=64, rng=np.random.default_rng(0))
 >>> out.shape, out.dtype
 ((2, 64, 64, 3), dtype('uint8'))
 """
@@ -28,9 +28,10 @@ Step = Callable[[Picture], Picture]
 class Augmentation:
     """How much of each. `*_p` is the chance that a step happens at all. The defaults train the default model."""
 
-    scale: tuple[float, float] = (0.9, 1.4)
-    """Side of the square cut out, in longer sides of the box: 1.125 cuts with a margin of 1/16 each side."""
+    scale: tuple[float, float] = (0.8, 1.3)
+    """Side of the square that is cut out, as a multiple of the one a scan would cut."""
     shift_frac: float = 0.08
+    """How far its centre may lie off, as a fraction of its side."""
     rotation_deg: float = 10.0
     aspect: float = 0.06
     flip_p: float = 0.5
@@ -51,25 +52,27 @@ class Augmentation:
     """A rectangle of one colour over a part of the face."""
 
 
-NONE = Augmentation(scale=(1.125, 1.125), shift_frac=0, rotation_deg=0, aspect=0, flip_p=0, degrade_p=0)
+NONE = Augmentation(scale=(1.0, 1.0), shift_frac=0, rotation_deg=0, aspect=0, flip_p=0, degrade_p=0)
 """Only cut out and scaled."""
 
 
 def augment_clip(
     rgb: RgbImage,
     *,
-    box_xyxy: npt.ArrayLike,
+    centre_xy: npt.ArrayLike,
+    side_px: float,
     size_px: int,
     rng: np.random.Generator,
     spec: Augmentation | None = None,
 ) -> RgbImage:
     """Crop and degrade a clip uint8 (T, H, W, 3) -> (T, S, S, 3), every frame alike.
 
-    `box_xyxy` (4,) px is the face in the pictures given. Where the cut reaches outside, edges are repeated.
+    `centre_xy` (2,) and `side_px`, in pixels of the pictures given, are the square that a scan would cut
+    (`crops.crop_face`); what is cut lies around it. Where it reaches outside, edges are repeated.
     """
     spec = Augmentation() if spec is None else spec
-    box = np.asarray(box_xyxy, np.float64)
-    steps = [_framing(box, size_px, rng, spec), *_quality(size_px, rng, spec)]
+    framing = _framing(np.asarray(centre_xy, np.float64), side_px, size_px, rng, spec)
+    steps = [framing, *_quality(size_px, rng, spec)]
     out = []
     for frame in rgb:
         picture: Picture = frame
@@ -79,14 +82,14 @@ def augment_clip(
     return np.ascontiguousarray(np.stack(out))
 
 
-def _framing(box: npt.NDArray[np.float64], size_px: int, rng: np.random.Generator, spec: Augmentation) -> Step:
+def _framing(
+    centre: npt.NDArray[np.float64], side_px: float, size_px: int, rng: np.random.Generator, spec: Augmentation
+) -> Step:
     """One affine map from the picture to the square: no second resampling."""
     import cv2
 
-    longer = max(box[2] - box[0], box[3] - box[1])
-    side = longer * np.exp(rng.uniform(*np.log(spec.scale)))
-    centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2
-    centre = centre + rng.uniform(-1, 1, 2) * spec.shift_frac * longer
+    side = side_px * np.exp(rng.uniform(*np.log(spec.scale)))
+    centre = centre + rng.uniform(-1, 1, 2) * spec.shift_frac * side_px
     angle = np.deg2rad(rng.uniform(-1, 1) * spec.rotation_deg)
     aspect = np.exp(rng.uniform(-1, 1) * spec.aspect / 2)
     mirror = -1.0 if rng.random() < spec.flip_p else 1.0

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from telltale.augment import NONE, Augmentation
+from telltale.crops import CropSpec
 from telltale.errors import UnknownName, UsageError, require
 
 
@@ -97,9 +98,14 @@ class Recipe(_Part):
     gradient_clip: float = Field(default=5.0, gt=0)
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     monitor: str = "val_auc"
-    crop_margin_frac: float = 0.0625
-    """Margin that scanning uses: (224 / 199 - 1) / 2 for crops of which the face fills 199 of 224 px."""
+    crop_margin_frac: float = CropSpec().margin_frac
+    """With `crop_down_frac`, how a scan cuts faces from boxes; training varies around it."""
+    crop_down_frac: float = CropSpec().down_frac
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Values that `tune` tries, by the key an override would name."""
     card: CardText = CardText()
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """What `tune` tries: key of the recipe -> values."""
     val_limit: int = Field(default=700, ge=2)
     """At most so many validation faces a source and label are scored each epoch; all of them at the end."""
 
@@ -110,6 +116,10 @@ class Recipe(_Part):
         scale = self.mix_for(source).scale
         values = {name: getattr(self.augmentation, name) for name in self.augmentation.__dataclass_fields__}
         return Augmentation(**values | ({"scale": scale} if scale else {}))
+
+    def crop(self, size_px: int) -> CropSpec:
+        """How a scan with the trained model cuts faces."""
+        return CropSpec(size_px=size_px, margin_frac=self.crop_margin_frac, down_frac=self.crop_down_frac)
 
     def mix_for(self, source: str) -> SourceMix:
         return self.mix.get(source, self.mix.get("*", SourceMix()))
@@ -165,7 +175,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-_OPEN = ("mix", "options", "terms")
+_OPEN = ("mix", "options", "terms", "grid")
 """Keys below these are the user's own."""
 
 

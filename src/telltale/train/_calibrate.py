@@ -15,6 +15,9 @@ from telltale.aggregate import Calibration, Thresholds, sigmoid
 from telltale.types import Float64Array
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+MIN_SCALE = 1e-3
+FEW_GROUPS = 50
+
 _COUNTED = 5
 """A rate is read from counts where so many reals of the source lie above it; otherwise from a fitted tail."""
 
@@ -22,7 +25,8 @@ _COUNTED = 5
 def fit_platt(logit: npt.ArrayLike, label: npt.ArrayLike, *, fitted_on: str = "") -> Calibration:
     """Scale and bias that minimise the log loss at even odds: both classes weigh the same (Platt, 1999).
 
-    Targets are smoothed by 1 / (n + 2) as in the paper. Raises ValueError where a class is missing.
+    Targets are smoothed by 1 / (n + 2) as in the paper. A scale under `MIN_SCALE` (reals rank as high as fakes) becomes
+    that: such a model may not be sure of anything. Raises ValueError where a class is missing.
     """
     x, y = np.asarray(logit, np.float64), np.asarray(label)
     n_real, n_fake = int((y == 0).sum()), int((y == 1).sum())
@@ -41,8 +45,8 @@ def fit_platt(logit: npt.ArrayLike, label: npt.ArrayLike, *, fitted_on: str = ""
         a, b = a - length * step[0], b - length * step[1]
         if float(np.abs(step).max()) < 1e-10:
             break
-    if a <= 0:
-        raise ValueError("the logits rank real faces above fakes: there is nothing to calibrate")
+    if a < MIN_SCALE:
+        a, b, fitted_on = MIN_SCALE, 0.0, f"{fitted_on}; no better than chance there, so every probability is about .5"
     return Calibration(method="platt", scale=float(a), bias=float(b), fitted_on=fitted_on)
 
 
@@ -63,13 +67,18 @@ def fit_thresholds(
     logit: Float64Array,
     label: npt.NDArray[np.int64],
     source: npt.NDArray[np.str_],
+    group: npt.NDArray[np.str_],
     calibration: Calibration,
     *,
     false_positive_rate: float = 0.01,
     miss_rate: float = 0.05,
 ) -> Thresholds:
     """`fake` above what at most 1 % of the reals of the worst source reach; `real` below what 5 % of the fakes of the
-    worst source fall under; where they cross, `fake` yields."""
+    worst source fall under; where they cross, `fake` yields.
+
+    All (n,). A source with fewer than `FEW_GROUPS` groups of reals (one clip, say) has no tail to fit: the largest
+    logit seen there counts instead. Raises ValueError where a class is missing.
+    """
     reals = {name: logit[(source == name) & (label == 0)] for name in np.unique(source)}
     fakes = {name: logit[(source == name) & (label == 1)] for name in np.unique(source)}
     reals = {name: values for name, values in reals.items() if len(values)}
@@ -80,8 +89,12 @@ def fit_thresholds(
     def odds(x: float) -> float:
         return calibration.scale * x + calibration.bias
 
+    few = {name for name in reals if len(np.unique(group[(source == name) & (label == 0)])) < FEW_GROUPS}
+
     def worst(rate: float) -> tuple[float, bool]:
-        return max(real_tail(values, rate) for values in reals.values())
+        return max(
+            (float(values.max()), True) if name in few else real_tail(values, rate) for name, values in reals.items()
+        )
 
     tail = [(rate, worst(rate)) for rate in RATES]
     fake_above = odds(worst(false_positive_rate)[0])
@@ -94,7 +107,10 @@ def fit_thresholds(
         miss_rate=miss_rate,
         tail=tuple((rate, odds(at)) for rate, (at, _) in tail),
         tail_extrapolated_below=_next_above(max(fitted)) if fitted else None,
-        population=", ".join(f"{name} {len(values)} real" for name, values in reals.items())
+        population=", ".join(
+            f"{name} {len(values)} real" + (" (too few groups for a tail: the largest counts)" if name in few else "")
+            for name, values in reals.items()
+        )
         + "; "
         + ", ".join(f"{name} {len(values)} fake" for name, values in fakes.items()),
         n_real=sum(len(values) for values in reals.values()),

@@ -17,7 +17,7 @@ from telltale.augment import augment_clip
 from telltale.errors import DataError
 from telltale.recipe import Recipe
 from telltale.selfblend import self_blend
-from telltale.train._faces import FaceTable
+from telltale.train._faces import FaceTable, square_of
 from telltale.types import Float32Array, RgbImage
 
 Batch = dict[str, Tensor]
@@ -137,6 +137,7 @@ class MixedBatches(Dataset[Batch]):
         self.table, self.recipe, self.stage = table, recipe, stage
         self.size_px = recipe.stages[stage].size_px
         self.mix = Mix(table, recipe)
+        self.crop = recipe.crop(self.size_px)
         self._augmentation = {source: recipe.augmentation_for(source) for source in self.mix.sources}
 
     def __getitem__(self, step: int) -> Batch:
@@ -162,7 +163,8 @@ class MixedBatches(Dataset[Batch]):
         if draw.blend:
             rgb = blend_row(self.table, draw, (rgb, box, points), rng, face_px=1.4 * self.size_px)
         spec = self._augmentation[str(self.table.dataset[draw.row])]
-        return augment_clip(rgb[None], box_xyxy=box, size_px=self.size_px, rng=rng, spec=spec)
+        centre, side_px = square_of(box, self.crop)
+        return augment_clip(rgb[None], centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=rng, spec=spec)
 
 
 def blend_row(

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telltale import datasets
+from telltale.crops import CropSpec
 from telltale.errors import DataError, StoreInvalid
 from telltale.split import make_split
 from telltale.types import FaceRecord, Float32Array, RgbImage, Side
@@ -131,10 +132,24 @@ def concat(tables: Sequence[FaceTable]) -> FaceTable:
     )
 
 
-def read_faces(path: str | Path, *, seed: int = 0, given_margin_frac: float = 0.0625) -> FaceTable:
+def square_of(box: Float32Array, spec: CropSpec) -> tuple[tuple[float, float], float]:
+    """Centre (x, y) and side, px, of the square that `crop_face` cuts for a box."""
+    longer = float(max(box[2] - box[0], box[3] - box[1]))
+    centre = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2 + spec.down_frac * longer
+    return centre, longer * (1 + 2 * spec.margin_frac)
+
+
+def box_of(width_px: int, height_px: int, spec: CropSpec) -> tuple[float, float, float, float]:
+    """The box whose square is a whole picture: where a face must have been found for the picture to be its crop."""
+    longer = max(width_px, height_px) / (1 + 2 * spec.margin_frac)
+    cx, cy = width_px / 2, height_px / 2 - spec.down_frac * longer
+    return cx - longer / 2, cy - longer / 2, cx + longer / 2, cy + longer / 2
+
+
+def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:
     """A table written by `FaceTable.write`, or any data set of face crops that `datasets.read` knows.
 
-    The latter is split 80/10/10 by group; its pictures are taken to be faces with a margin of `given_margin_frac`.
+    The latter is split 80/10/10 by group; its pictures are taken to be cut as the default `CropSpec` cuts.
     Raises DataError for a data set of videos: those are prepared first.
     """
     path = Path(path)
@@ -152,12 +167,11 @@ def read_faces(path: str | Path, *, seed: int = 0, given_margin_frac: float = 0.
             continue
         image = record.read_bytes()
         width, height = _size(image)
-        inset = given_margin_frac / (1 + 2 * given_margin_frac) * max(width, height)
         rows.append(
             {
                 "dataset": record.dataset, "image_id": record.image_id, "label": record.label,
                 "group_id": record.group_id, "side": side, "image": image,
-                "box_xyxy": (inset, inset, width - inset, height - inset),
+                "box_xyxy": box_of(width, height, CropSpec()),
             }
         )  # fmt: skip
     return FaceTable.from_rows(rows)

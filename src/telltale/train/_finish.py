@@ -13,7 +13,6 @@ from torch import nn
 from telltale import metrics
 from telltale.aggregate import Calibration, Thresholds, calibrate
 from telltale.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle, ModelCard, TrainingSource, load_bundle, write_card
-from telltale.crops import CropSpec
 from telltale.errors import require
 from telltale.export import export_onnx, onnx_logits
 from telltale.recipe import Recipe
@@ -46,8 +45,9 @@ def finish(
     logit = onnx_logits(out / MODEL_NAME, val.clips, n_threads=2)
     plain = val.kind == "plain"
     calibration = _calibrate.fit_platt(logit[plain], val.label[plain], fitted_on=_population(val))
-    judged = plain & np.isin(val.source, sorted(set(val.source[plain].tolist())))
-    thresholds = _calibrate.fit_thresholds(logit[judged], val.label[judged], val.source[judged], calibration)
+    thresholds = _calibrate.fit_thresholds(
+        logit[plain], val.label[plain], val.source[plain], val.group[plain], calibration
+    )
     figures: dict[str, object] = {"val": measure(val, logit, calibration, thresholds)}
     for side in sides:
         if side != "val":
@@ -62,7 +62,7 @@ def finish(
         size_px=size_px,
         mean=cast(tuple[float, float, float], net.mean),
         std=cast(tuple[float, float, float], net.std),
-        crop=CropSpec(size_px=size_px, margin_frac=recipe.crop_margin_frac),
+        crop=recipe.crop(size_px),
         margins_tolerated=_margins(recipe),
         calibration=calibration,
         thresholds=thresholds,
@@ -144,7 +144,8 @@ def _population(of: _validation.ValidationSet) -> str:
 def _margins(recipe: Recipe) -> tuple[float, float]:
     """What the widest source of the mix was cut with, as margins."""
     scales = [mix.scale or recipe.augmentation.scale for mix in recipe.mix.values()]
-    low, high = min(s[0] for s in scales), max(s[1] for s in scales)
+    side = 1 + 2 * recipe.crop_margin_frac
+    low, high = min(s[0] for s in scales) * side, max(s[1] for s in scales) * side
     return round((low - 1) / 2, 3), round((high - 1) / 2, 3)
 
 

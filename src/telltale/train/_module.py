@@ -37,6 +37,8 @@ class Fit(L.LightningModule):
             part.requires_grad_(False)
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
+        # dropout then depends on the step alone, wherever the run was resumed
+        torch.manual_seed((self.recipe.seed * 101 + self.stage_number) * 10_000_019 + self.global_step)
         logit, _ = self.net(batch["clips"])
         loss = F.binary_cross_entropy_with_logits(logit.float(), batch["target"], reduction="none")
         if self.recipe.separate_classes:

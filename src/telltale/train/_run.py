@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import resource
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
@@ -62,6 +66,7 @@ def fit(
     net = start(table.on("train"), recipe, weights)
     for number, stage in enumerate(recipe.stages):
         folder = out / f"stage-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
         done = folder / "done"
         if done.exists():
             net = load_averaged(net, folder / "best.ckpt")
@@ -71,14 +76,16 @@ def fit(
         module = Fit(net, recipe, stage=number, validation=validation)
         module.to(memory_format=torch.channels_last)
         last = folder / "last.ckpt"
-        trainer = _trainer(recipe, number, folder)
+        with _quiet():
+            trainer = _trainer(recipe, number, folder)
         began_s, began_cpu_s = time.monotonic(), _cpu_s()
-        trainer.fit(
-            module,
-            datamodule=Faces(batches, validation, workers=workers),
-            ckpt_path=str(last) if last.exists() else None,
-            weights_only=False,
-        )
+        with _quiet():
+            trainer.fit(
+                module,
+                datamodule=Faces(batches, validation, workers=workers),
+                ckpt_path=str(last) if last.exists() else None,
+                weights_only=False,
+            )
         net = load_averaged(net, folder / "best.ckpt")
         done.write_text(json.dumps(_used(began_s, began_cpu_s)), encoding="utf-8")
     return net
@@ -101,6 +108,20 @@ def load_averaged(net: nn.Module, checkpoint: Path) -> nn.Module:
     net = copy.deepcopy(net)
     net.load_state_dict({k.removeprefix("ema."): v for k, v in state.items() if k.startswith("ema.")})
     return net.requires_grad_(True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice on worker counts and intervals, which are chosen here, and on its own future."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning(\.|$)")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _cpu_s() -> float:

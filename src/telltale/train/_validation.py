@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from telltale.augment import Augmentation, augment_clip, half_size, jpeg
+from telltale.augment import half_size, jpeg
 from telltale.crops import CropSpec, crop_face
 from telltale.metrics import auc
 from telltale.recipe import Recipe
@@ -59,7 +59,7 @@ def build(
     table: FaceTable, recipe: Recipe, *, size_px: int, limit: int | None = None, robust: bool = True
 ) -> ValidationSet:
     """Crops of the validation faces; at most `limit` a source and label, spread evenly."""
-    spec = CropSpec(size_px=size_px, margin_frac=recipe.crop_margin_frac)
+    spec = recipe.crop(size_px)
     clips: list[RgbImage] = []
     kinds: list[str] = []
     sources: list[str] = []
@@ -86,7 +86,7 @@ def build(
         reals = np.flatnonzero((table.dataset == source) & (table.label == 0))
         if robust and recipe.mix_for(source).blend and len(reals):
             for place, row in enumerate(np.resize(spread(reals, _BLENDS), _BLENDS).tolist()):
-                add(_blend(table, row, place, size_px), "blend", source, 1, row)
+                add(_blend(table, row, place, spec), "blend", source, 1, row)
     columns = np.array(kinds), np.array(sources), np.array(labels), np.array(groups)
     return ValidationSet(np.stack(clips)[:, None], *columns)
 
@@ -99,19 +99,13 @@ def spread(rows: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int
     return kept
 
 
-_BLEND_LOOK = Augmentation(
-    scale=(1.125, 1.125), shift_frac=0, rotation_deg=0, aspect=0, flip_p=0, degrade_p=1, light_p=0, grey_p=0,
-    rescale_p=0, blur_p=0, sharpen_p=0, noise_p=0, jpeg_p=1, jpeg_quality=(70, 95), cutout_p=0,
-)  # fmt: skip
-
-
-def _blend(table: FaceTable, row: int, place: int, size_px: int) -> RgbImage:
+def _blend(table: FaceTable, row: int, place: int, spec: CropSpec) -> RgbImage:
     rng = np.random.default_rng([17, place])
-    face_px = 1.4 * size_px
+    face_px = 1.4 * spec.size_px
     rgb, box, points = close_up(table, row, face_px=face_px)
     fake = blend_row(table, Draw(row, blend=True), (rgb, box, points), rng, face_px=face_px)
-    seen: RgbImage = augment_clip(fake[None], box_xyxy=box, size_px=size_px, rng=rng, spec=_BLEND_LOOK)[0]
-    return seen
+    crop = crop_face(fake, box, None, spec)
+    return jpeg(crop, int(rng.integers(70, 96)))
 
 
 def figures(of: ValidationSet, logit: Float64Array) -> dict[str, float]:
