@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import make_faces
+from telltale.augment import NONE, Augmentation, augment_clip, half_size, jpeg
+from telltale.crops import CropSpec, crop_face
+from telltale.types import RgbImage
+
+ALWAYS = Augmentation(
+    degrade_p=1, light_p=1, grey_p=1, rescale_p=1, blur_p=1, sharpen_p=1, noise_p=1, jpeg_p=1, cutout_p=1, flip_p=1
+)
+
+
+def _face(seed: int = 0) -> RgbImage:
+    return make_faces.face(np.random.default_rng(seed))
+
+
+def _augmented(clip: RgbImage, *, seed: int, spec: Augmentation | None = None) -> RgbImage:
+    rng = np.random.default_rng(seed)
+    return augment_clip(clip, centre_xy=(48, 48), side_px=90, size_px=64, rng=rng, spec=spec)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_frame_of_a_clip_is_changed_alike(seed: int) -> None:
+    clip = np.repeat(_face()[None], 3, axis=0)
+    out = _augmented(clip, seed=seed, spec=ALWAYS)
+    assert out.shape == (3, 64, 64, 3)
+    assert out.dtype == np.uint8
+    assert (out[0] == out[1]).all()
+    assert (out[0] == out[2]).all()
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_another() -> None:
+    clip = _face()[None]
+    assert (_augmented(clip, seed=5) == _augmented(clip, seed=5)).all()
+    assert (_augmented(clip, seed=5) != _augmented(clip, seed=6)).any()
+
+
+def test_without_augmentation_a_face_is_cut_as_a_scan_cuts_it() -> None:
+    picture = _face()
+    spec = CropSpec(size_px=64, margin_frac=0.0, down_frac=0.0)
+    scanned = crop_face(picture, np.array([8, 8, 88, 88], np.float32), None, spec)
+    rng = np.random.default_rng(0)
+    trained = augment_clip(picture[None], centre_xy=(48, 48), side_px=80, size_px=64, rng=rng, spec=NONE)[0]
+    inner = slice(4, -4)
+    off = np.abs(trained.astype(float) - scanned.astype(float))[inner, inner]
+    assert off.mean() < 6
+
+
+def test_a_cut_that_reaches_outside_repeats_the_edge() -> None:
+    picture = np.full((40, 40, 3), 77, np.uint8)
+    rng = np.random.default_rng(0)
+    out = augment_clip(picture[None], centre_xy=(0, 0), side_px=120, size_px=32, rng=rng, spec=NONE)
+    assert (out == 77).all()
+
+
+def test_flipping_only_mirrors() -> None:
+    clip = _face()[None]
+    flipped = Augmentation(**{name: getattr(NONE, name) for name in NONE.__dataclass_fields__} | {"flip_p": 1.0})
+    plain = augment_clip(clip, centre_xy=(47.5, 47.5), side_px=96, size_px=96, rng=np.random.default_rng(0), spec=NONE)[
+        0
+    ]
+    mirrored = augment_clip(
+        clip, centre_xy=(47.5, 47.5), side_px=96, size_px=96, rng=np.random.default_rng(0), spec=flipped
+    )[0]
+    assert np.abs(mirrored.astype(int) - plain[:, ::-1].astype(int)).max() <= 2
+
+
+def test_stronger_compression_loses_more() -> None:
+    picture = _face().astype(float)
+    losses = [np.abs(jpeg(picture.astype(np.uint8), quality) - picture).mean() for quality in (90, 50, 10)]
+    assert losses == sorted(losses)
+
+
+def test_half_size_keeps_the_shape_and_loses_detail() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    assert half_size(noise).shape == noise.shape
+    assert half_size(noise).std() < 0.6 * noise.std()

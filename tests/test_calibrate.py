@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from telltale import metrics
+from telltale.aggregate import calibrate, sigmoid
+from telltale.train._calibrate import RATES, fit_platt, fit_thresholds, real_tail
+
+
+def _scores(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1], n)
+    return np.where(label == 1, 1.5, -1.5) + rng.logistic(size=2 * n), label
+
+
+def _each(label: np.ndarray) -> np.ndarray:
+    """Every face a group of its own."""
+    return np.arange(len(label)).astype(str)
+
+
+def test_calibrated_logits_are_probabilities() -> None:
+    logit, label = _scores()
+    p = calibrate(3 * logit + 2, fit_platt(3 * logit + 2, label))
+    assert metrics.ece(label, p) < 0.03
+    assert metrics.log_loss(label, p) == pytest.approx(
+        metrics.log_loss(label, calibrate(logit, fit_platt(logit, label)))
+    )
+
+
+def test_calibration_agrees_with_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    logit, label = _scores(500)
+    found = fit_platt(logit, label)
+    reference = LogisticRegression(C=1e6, tol=1e-8).fit(logit[:, None], label)
+    assert found.scale == pytest.approx(reference.coef_[0, 0], abs=0.02)
+    assert found.bias == pytest.approx(reference.intercept_[0], abs=0.02)
+
+
+def test_classes_weigh_the_same_however_many_there_are() -> None:
+    logit, label = _scores()
+    many_fakes = np.concatenate([np.flatnonzero(label == 0), np.repeat(np.flatnonzero(label == 1), 3)])
+    one, other = fit_platt(logit, label), fit_platt(logit[many_fakes], label[many_fakes])
+    assert other.bias == pytest.approx(one.bias, abs=0.02)
+    assert other.scale == pytest.approx(one.scale, abs=0.02)
+
+
+def test_a_calibration_needs_both_classes() -> None:
+    logit, label = _scores(50)
+    with pytest.raises(ValueError, match="real and fake"):
+        fit_platt(logit[label == 0], label[label == 0])
+
+
+def test_a_model_that_learned_nothing_is_sure_of_nothing() -> None:
+    logit, label = _scores(50)
+    calibration = fit_platt(-logit, label, fitted_on="made")
+    assert np.abs(calibrate(-logit, calibration) - 0.5).max() < 0.01
+    assert "no better than chance" in calibration.fitted_on
+    same = fit_platt(np.zeros(100), np.repeat([0, 1], 50))
+    assert calibrate(np.zeros(1), same) == pytest.approx(0.5)
+
+
+def test_the_tail_is_counted_where_there_are_enough_and_fitted_where_not() -> None:
+    rng = np.random.default_rng(0)
+    many, few = rng.logistic(size=20_000), rng.logistic(size=200)
+    at, counted = real_tail(many, 0.01)
+    assert counted
+    assert at == pytest.approx(np.log(99), abs=0.3)
+    at, counted = real_tail(few, 0.001)
+    assert not counted
+    assert at == pytest.approx(np.log(999), rel=0.35)
+
+
+def test_the_worst_source_sets_the_fake_threshold() -> None:
+    logit, label = _scores()
+    source = np.where(label == 1, "a", np.where(np.arange(len(label)) % 2 == 0, "a", "b"))
+    shifted = logit + 2 * ((source == "b") & (label == 0))
+    calibration = fit_platt(shifted, label)
+    thresholds = fit_thresholds(shifted, label, source, _each(label), calibration)
+    p = calibrate(shifted, calibration)
+    rates = [(p[(source == name) & (label == 0)] >= thresholds.fake_above).mean() for name in ("a", "b")]
+    assert rates[1] == pytest.approx(0.01, abs=0.003)
+    assert rates[0] < rates[1]
+    assert [rate for rate, _ in thresholds.tail] == list(RATES)
+    odds = [at for _, at in thresholds.tail]
+    assert odds == sorted(odds)
+    assert thresholds.fake_above == pytest.approx(float(sigmoid(odds[2])))
+    assert thresholds.tail_extrapolated_below == 0.005
+
+
+def test_one_clip_is_no_tail_but_its_largest_logit_counts() -> None:
+    logit, label = _scores()
+    logit = np.append(logit, [5.0, 4.0, 3.0])
+    label = np.append(label, [0, 0, 0])
+    source = np.append(np.full(8000, "many"), ["clip"] * 3)
+    group = np.append(np.arange(8000).astype(str), ["one"] * 3)
+    calibration = fit_platt(logit, label)
+    thresholds = fit_thresholds(logit, label, source, group, calibration)
+    assert thresholds.fake_above == pytest.approx(float(calibrate(np.array([5.0]), calibration)[0]))
+    assert "clip 3 real (too few groups" in thresholds.population
+
+
+def test_real_is_below_what_one_fake_in_twenty_falls_under() -> None:
+    logit, label = _scores()
+    calibration = fit_platt(logit, label)
+    thresholds = fit_thresholds(logit, label, np.full(len(label), "a"), _each(label), calibration)
+    p = calibrate(logit, calibration)
+    assert (p[label == 1] < thresholds.real_below).mean() == pytest.approx(0.05, abs=0.002)
+
+
+def test_where_they_cross_fake_yields() -> None:
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1], 2000)
+    logit = np.where(label == 1, 8.0, -8.0) + rng.logistic(size=4000)
+    thresholds = fit_thresholds(logit, label, np.full(4000, "a"), _each(label), fit_platt(logit, label))
+    assert thresholds.fake_above == thresholds.real_below

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from telltale import models
+from telltale.errors import BundleInvalid, UnknownName, UsageError
+from telltale.models import Weights
+from telltale.models._mobilenet import ConvNorm, MobileNetV2, load_folded, unfold
+
+WEIGHTS = "weights/mobilenet_v2_imagenet.npz"
+
+
+def test_an_unknown_model_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="did you mean transfer"):
+        models.create("tranfer", weights=Weights("none"))
+
+
+def test_mobilenetv2_is_never_silently_random() -> None:
+    with pytest.raises(UsageError, match="--weights"):
+        models.create("transfer", weights=Weights("hub"))
+
+
+def test_a_thinned_stride_gives_the_numbers_of_the_strided_convolution() -> None:
+    torch.manual_seed(0)
+    layer = ConvNorm(8, 8, kernel=3, stride=2, groups=8)
+    x = torch.randn(2, 8, 20, 20)
+    layer.norm.eval()
+    trained = layer(x)
+    layer.eval()
+    assert torch.allclose(trained, layer(x), atol=1e-6)
+
+
+def test_unfolding_changes_statistics_but_no_output(shared: Path) -> None:
+    net = MobileNetV2().eval()
+    load_folded(net, shared / WEIGHTS)
+    pictures = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        before = net(pictures)
+        unfold(net, pictures)
+        after = net(pictures)
+    assert torch.allclose(before, after, atol=1e-3)
+    norm = net.layers()[5].norm
+    assert not torch.allclose(norm.running_mean, torch.zeros_like(norm.running_mean))  # type: ignore[arg-type]
+
+
+def test_an_unfolded_net_in_training_mode_still_knows_what_it_knew(shared: Path) -> None:
+    net = MobileNetV2().eval()
+    load_folded(net, shared / WEIGHTS)
+    pictures = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        before = net(pictures)
+        folded = net.train()(pictures)
+        load_folded(net, shared / WEIGHTS)
+        unfold(net, pictures)
+        unfolded = net.train()(pictures)
+
+    def alike(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
+
+    assert alike(before, unfolded) > 0.99
+    assert not alike(before, folded) > 0.9
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.npz"
+    layers: dict[str, Any] = {f"{i:02d}_conv_s1_{k}": np.zeros(3, np.float32) for i in range(53) for k in "wb"}
+    np.savez(path, **layers)
+    with pytest.raises(BundleInvalid, match="expected"):
+        load_folded(MobileNetV2(), path)
+    few: dict[str, Any] = {"00_conv_s1_w": np.zeros(3, np.float32)}
+    np.savez(path, **few)
+    with pytest.raises(BundleInvalid, match="layers"):
+        load_folded(MobileNetV2(), path)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv2", "mobilenetv2_035"])
+def test_a_detector_takes_bytes_and_gives_logit_and_features(backbone: str) -> None:
+    net = models.create("transfer", weights=Weights("none"), options={"backbone": backbone}).eval()
+    clips = torch.zeros(2, 1, 64, 64, 3, dtype=torch.uint8)
+    with torch.no_grad():
+        logit, features = net(clips)
+    assert logit.shape == (2,)
+    assert features.shape[0] == 2
+    assert features.ndim == 4
+    assert len(net.stages()) >= 2  # type: ignore[operator]
+
+
+def test_an_unknown_backbone_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="no backbone"):
+        models.create("transfer", weights=Weights("none"), options={"backbone": "mobilenet_v99"})
+
+
+def test_normalisation_is_inside() -> None:
+    net = models.create("transfer", weights=Weights("none"))
+    x = torch.full((1, 1, 8, 8, 3), 255, dtype=torch.uint8)
+    assert torch.allclose(net.normalise(x), torch.ones(1, 3, 8, 8))  # type: ignore[operator]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from telltale.augment import NONE
+from telltale.errors import UnknownName, UsageError
+from telltale.recipe import Recipe, load_recipe, names, override
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_shipped_recipe_is_valid_and_says_what_it_is(name: str) -> None:
+    assert load_recipe(name).description
+
+
+def test_an_override_reaches_into_stages_and_mix() -> None:
+    recipe = load_recipe("default", overrides=["stages.1.lr=1e-4", "mix.dfdc.blend=5", "ema_decay=0"])
+    assert recipe.stages[1].lr == pytest.approx(1e-4)
+    assert recipe.mix["dfdc"].blend == 5
+    assert recipe.ema_decay == 0
+
+
+def test_a_new_source_can_be_added_to_the_mix() -> None:
+    recipe = override(Recipe(), ["mix.mine={real: 3, fake: 3}"])
+    assert recipe.mix_for("mine").real == 3
+    assert recipe.mix_for("other").real == 16
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("see=1", "seed"),
+        ("stages.0.learnrate=1", "recipe has no stages.0.learnrate"),
+        ("stages.0.epoch=2", "epochs"),
+        ("augmentation.blurp=1", "blur_p"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(setting: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=hint):
+        override(Recipe(), [setting])
+
+
+@pytest.mark.parametrize("setting", ["seed", "stages.3.lr=1", "seed=many", "ema_decay=2"])
+def test_an_override_that_makes_no_sense_is_refused(setting: str) -> None:
+    with pytest.raises(UsageError):
+        override(Recipe(), [setting])
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="did you mean default"):
+        load_recipe("defualt")
+
+
+def test_a_file_with_an_unknown_key_is_refused_with_a_hint(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("label_smothing: 0.1\n")
+    with pytest.raises(UsageError, match="did you mean label_smoothing"):
+        load_recipe(path)
+
+
+def test_a_missing_or_broken_file_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no recipe file"):
+        load_recipe(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1,\n")
+    with pytest.raises(UsageError, match="no YAML"):
+        load_recipe(tmp_path / "bad.yaml")
+
+
+def test_a_source_s_own_scale_replaces_the_common_one() -> None:
+    recipe = override(Recipe(), ["mix.tight={real: 1, fake: 1, scale: [0.9, 1.0]}"])
+    assert recipe.augmentation_for("tight").scale == (0.9, 1.0)
+    assert recipe.augmentation_for("other").scale == recipe.augmentation.scale
+    assert override(recipe, ["augment=false"]).augmentation_for("tight") == NONE

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import make_faces
+from telltale.bundle import load_bundle
+from telltale.errors import DataError, LeakFound, StoreInvalid, UsageError
+from telltale.recipe import Stage
+from telltale.runtime import Scorer
+from telltale.train import FaceTable, export_checkpoint, load_all, read_faces, train
+from telltale.train._data import Batch, MixedBatches, epoch_loader
+from telltale.train._faces import box_of, square_of
+from telltale.train._module import average, rate
+from telltale.types import Clip
+
+
+def _train(out: Path, **changes: object) -> Path:
+    train([make_faces.table()], recipe=make_faces.recipe(**changes), weights="none", out=out, workers=0, threads=1)
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _train(tmp_path_factory.mktemp("run"))
+
+
+def _averaged(checkpoint: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(checkpoint, weights_only=False)["state_dict"]
+    return {name: value for name, value in state.items() if name.startswith("ema.")}
+
+
+def test_a_run_ends_in_a_bundle_that_scores(run: Path) -> None:
+    bundle = load_bundle(run / "bundle")
+    assert bundle.card.calibration.method == "platt"
+    assert bundle.card.metrics["export_parity"] <= 1e-3  # type: ignore[operator]
+    assert bundle.weights_path is not None
+    crop = make_faces.face(np.random.default_rng(0))[:32, :32]
+    clip = Clip(track_id=0, pts_s=np.zeros(1), rgb=crop[None], mask=np.ones(1, bool))
+    assert np.isfinite(Scorer(bundle).score([clip]).logit).all()
+
+
+def test_the_card_says_what_was_learned_from(run: Path) -> None:
+    card = load_bundle(run / "bundle").card
+    (source,) = card.training
+    assert (source.name, source.n_real, source.n_fake) == ("made", 24, 24)
+    assert len(source.digest) == 64
+    assert card.recipe["seed"] == 0
+    assert card.resources["wall_s"] > 0
+    assert "8 real" in card.thresholds.population
+
+
+def test_each_epoch_leaves_a_row_of_figures(run: Path) -> None:
+    with (run / "stage-0" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert {"val_auc", "loss", "lr", "images_per_s", "made_blend_auc", "made_jpeg30_auc"} <= set(rows[0])
+
+
+def test_two_runs_give_the_same_weights(run: Path, tmp_path: Path) -> None:
+    other = _train(tmp_path / "again")
+    ours, theirs = (_averaged(path / "stage-0" / "last.ckpt") for path in (run, other))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert load_bundle(run / "bundle").sha256 == load_bundle(other / "bundle").sha256
+
+
+def test_another_seed_gives_other_weights(run: Path, tmp_path: Path) -> None:
+    other = _train(tmp_path / "other", seed=1)
+    ours, theirs = (_averaged(path / "stage-0" / "last.ckpt") for path in (run, other))
+    assert not all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_stopped_run_ends_like_one_that_was_not(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from telltale.train import _module
+
+    class Stopped(Exception):
+        pass
+
+    learn = _module.Fit.training_step
+
+    def stop(self: _module.Fit, batch: Batch, index: int) -> torch.Tensor:
+        if self.current_epoch == 1:
+            raise Stopped
+        return learn(self, batch, index)
+
+    half = tmp_path / "half"
+    with monkeypatch.context() as patched:
+        patched.setattr(_module.Fit, "training_step", stop)
+        with pytest.raises(Stopped):
+            _train(half)
+    train([make_faces.table()], recipe=make_faces.recipe(), weights="none", out=half, workers=0, threads=1, resume=True)
+    ours, theirs = (_averaged(path / "stage-0" / "last.ckpt") for path in (run, half))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    with (half / "stage-0" / "metrics.csv").open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(run: Path) -> None:
+    with pytest.raises(UsageError, match="--resume"):
+        _train(run)
+
+
+def test_a_checkpoint_can_be_exported_by_itself(run: Path, tmp_path: Path) -> None:
+    bundle = export_checkpoint(
+        run / "stage-0" / "best.ckpt", [make_faces.table()], recipe=make_faces.recipe(), size_px=32,
+        out=tmp_path / "bundle", with_weights=False,
+    )  # fmt: skip
+    assert bundle.sha256 == load_bundle(run / "bundle").sha256
+    assert bundle.weights_path is None
+    with pytest.raises(UsageError, match="no checkpoint"):
+        export_checkpoint(tmp_path / "none.ckpt", [], recipe=make_faces.recipe(), size_px=32, out=tmp_path)
+
+
+def test_a_batch_does_not_depend_on_the_number_of_workers() -> None:
+    batches = MixedBatches(make_faces.table().on("train"), make_faces.recipe(), stage=0)
+    plain, worked = (list(epoch_loader(batches, epoch=1, steps_per_epoch=2, workers=workers)) for workers in (0, 1))
+    assert all(torch.equal(a["clips"], b["clips"]) for a, b in zip(plain, worked, strict=True))
+    assert not torch.equal(plain[0]["clips"], plain[1]["clips"])
+
+
+def test_a_batch_holds_what_the_mix_says_and_fakes_of_the_same_groups() -> None:
+    table = make_faces.table().on("train")
+    batches = MixedBatches(table, make_faces.recipe(mix={"made": {"real": 5, "fake": 5, "blend": 2}}), stage=0)
+    draws = batches.mix.draws(0, 3)
+    real, fake, blends = draws[:5], draws[5:10], draws[10:]
+    assert [table.group_id[d.row] for d in real] == [table.group_id[d.row] for d in fake]
+    assert [bool(table.label[d.row]) for d in draws] == [False] * 5 + [True] * 5 + [False] * 2
+    assert [d.row for d in blends] == [d.row for d in real[:2]]
+    batch = batches[3]
+    assert batch["label"].tolist() == [0.0] * 5 + [1.0] * 7
+    assert batch["clips"].shape == (12, 1, 32, 32, 3)
+
+
+def test_every_face_is_drawn_before_one_is_drawn_again() -> None:
+    table = make_faces.table().on("train")
+    mix = MixedBatches(table, make_faces.recipe(mix={"made": {"real": 4, "fake": 4}}), stage=0).mix
+    drawn = [d.row for step in range(6) for d in mix.draws(0, step) if not table.label[d.row]]
+    assert len(drawn) == len(set(drawn)) == 24
+
+
+def test_a_mix_without_faces_to_fill_it_is_refused() -> None:
+    only_real = make_faces.table(fakes=False).on("train")
+    with pytest.raises(DataError, match="takes fake faces from made"):
+        MixedBatches(only_real, make_faces.recipe(), stage=0)
+    with pytest.raises(DataError, match="none of the sources"):
+        MixedBatches(only_real, make_faces.recipe(mix={"other": {"real": 1}}), stage=0)
+
+
+def test_a_group_on_two_sides_is_refused() -> None:
+    table = make_faces.table()
+    moved = FaceTable(**{**vars(table), "side": np.where(np.arange(len(table)) == 1, "train", table.side)})
+    with pytest.raises(LeakFound, match="made:0"):
+        load_all([moved])
+    with pytest.raises(DataError, match="no faces"):
+        load_all([FaceTable.empty()])
+
+
+def test_a_table_survives_its_file(tmp_path: Path) -> None:
+    table = make_faces.table(n=6)
+    table.write(tmp_path / "faces.parquet")
+    again = FaceTable.read(tmp_path / "faces.parquet")
+    assert again.digest() == table.digest()
+    for name in ("dataset", "image_id", "label", "group_id", "side", "box_xyxy", "points"):
+        assert np.array_equal(getattr(again, name), getattr(table, name)), name
+
+
+def test_a_data_set_of_crops_is_read_and_split_by_group(tmp_path: Path) -> None:
+    table = read_faces(make_faces.write_folder(tmp_path / "set"))
+    assert len(table) == 40
+    assert set(table.side.tolist()) == {"train", "val", "test"}
+    load_all([table])
+
+
+def test_a_picture_that_does_not_decode_is_named() -> None:
+    table = make_faces.table(n=2)
+    table.image[0] = b"no picture"
+    with pytest.raises(StoreInvalid, match="made/face0"):
+        table.decode(0)
+
+
+def test_a_crop_is_the_square_of_its_box() -> None:
+    spec = make_faces.recipe().crop(32)
+    centre, side_px = square_of(np.array(box_of(224, 224, spec), np.float32), spec)
+    assert centre == pytest.approx((112, 112), abs=1e-3)
+    assert side_px == pytest.approx(224, abs=1e-3)
+
+
+def test_the_rate_warms_up_stays_and_falls() -> None:
+    stage = Stage(epochs=10, steps_per_epoch=10, lr=1.0, final_lr=0.1, warmup_steps=10, decay_from=0.5)
+    rates = [rate(stage, step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10:50] == [1.0] * 40
+    assert rates[50:] == sorted(rates[50:], reverse=True)
+    assert rates[100] == pytest.approx(0.1)
+
+
+def test_averaging_moves_weights_and_statistics_by_the_same_share() -> None:
+    a, b = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
+    with torch.no_grad():
+        b.weight.fill_(3.0)
+        b.running_mean.fill_(4.0)  # type: ignore[union-attr]
+        b.num_batches_tracked.fill_(7)  # type: ignore[union-attr]
+    average(a, b, 0.75)
+    assert a.weight.tolist() == [1.5, 1.5]
+    assert a.running_mean.tolist() == [1.0, 1.0]  # type: ignore[union-attr]
+    assert int(a.num_batches_tracked) == 7  # type: ignore[arg-type]
+
+
+def test_frozen_parts_do_not_learn(tmp_path: Path) -> None:
+    stage = make_faces.recipe().stages[0].model_copy(update={"frozen_parts": 3, "epochs": 1})
+    out = _train(tmp_path / "frozen", stages=[stage.model_dump()])
+    state = torch.load(out / "stage-0" / "last.ckpt", weights_only=False)["state_dict"]
+    torch.manual_seed(0)
+    still = [name for name in state if name.startswith("net.backbone.blocks.0.") and name.endswith("running_mean")]
+    assert still
+    assert all(torch.equal(state[name], torch.zeros_like(state[name])) for name in still)
