@@ -44,7 +44,7 @@ def evaluate(
     model: Model,
     store: str | Path | Store | Sequence[str | Path | Store],
     *,
-    settings: EvaluateSettings = EvaluateSettings(),
+    settings: EvaluateSettings | None = None,
     out: str | Path | None = None,
     on_progress: Progress | None = None,
 ) -> Evaluation:
@@ -53,7 +53,7 @@ def evaluate(
     Raises `UsageError` where the split is not there or the faces were cut in another way than the model takes them,
     `LeakFound` where a group of this side was learned from, `DataError` where the side is empty, `OutputError`.
     """
-    scored = score_model(model, as_stores(store), settings=settings, on_progress=on_progress)
+    scored = score_model(model, as_stores(store), settings=settings or EvaluateSettings(), on_progress=on_progress)
     if out is not None:
         from telltale.evaluate._files import write
 
@@ -65,7 +65,7 @@ def compare(
     models: Sequence[Model],
     *,
     on: str | Path | Store | Sequence[str | Path | Store],
-    settings: EvaluateSettings = EvaluateSettings(),
+    settings: EvaluateSettings | None = None,
     out: str | Path | None = None,
     on_progress: Progress | None = None,
 ) -> Comparison:
@@ -73,7 +73,11 @@ def compare(
     from telltale.evaluate.comparison import compare as run
 
     return run(
-        models, on=as_stores(on), settings=settings, out=None if out is None else Path(out), on_progress=on_progress
+        models,
+        on=as_stores(on),
+        settings=settings or EvaluateSettings(),
+        out=None if out is None else Path(out),
+        on_progress=on_progress,
     )
 
 

@@ -1,0 +1,244 @@
+"""Train a classical model on raw pixels: from stores to a bundle, or to figures alone where it is too large for one.
+
+OUT then holds `bundle/`, and `val/` and `test/` with the evaluation of each side: JSON, CSV and pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale._files import write_files
+from telltale._group_hashes import hash_groups
+from telltale._usage import Usage
+from telltale.bundle import MODEL_NAME, Bundle, DetectorSettings, ModelCard, TrainingSource, load_bundle, write_card
+from telltale.crops import CropSpec
+from telltale.errors import BundleInvalid, DataError, UsageError, require
+from telltale.evaluate import EvaluateSettings, Evaluation, Scored, _faces, summarise
+from telltale.evaluate._faces import Faces
+from telltale.evaluate._files import write as write_evaluation
+from telltale.models.pixels import PixelModel, PixelOptions, create, matrix
+from telltale.recipe import Recipe
+from telltale.runtime import Scorer
+from telltale.sampling import SamplePlan
+from telltale.store import Store
+from telltale.train._calibrate import fit_platt, fit_thresholds
+from telltale.types import Clip, Float64Array, ModelInfo, RgbImage, Side
+
+PARITY_LIMIT = 1e-3
+"""Largest difference between the logits of the model and of its graph."""
+_PARITY_FACES = 64
+_MARGIN_TOLERANCE = 0.1
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class PixelRun:
+    """What came of a run."""
+
+    bundle: Bundle | None
+    """None where the model is too large for one."""
+    evaluations: Mapping[Side, Evaluation]
+    model: PixelModel
+    usage: Mapping[str, float]
+    """wall_s, cpu_s, peak_memory_mb and mean_memory_mb of learning, reading included."""
+
+
+def train_pixels(
+    stores: Sequence[Store],
+    recipe: Recipe,
+    *,
+    split: str | None = None,
+    out: Path,
+    n_threads: int = 1,
+    allow_leaks: bool = False,
+    seed: int | None = None,
+    on_progress: Progress | None = None,
+) -> PixelRun:
+    """Fit `recipe` on the train side of `split`, calibrate on val, state figures of val and of test where there is one.
+
+    Raises UsageError for options that make no sense or faces cut in several ways, LeakFound, DataError where a side
+    is missing, BundleInvalid where the graph does not say what the model says.
+    """
+    options = PixelOptions.parse(recipe.model.options)
+    require("sklearn", "analyze")
+    if (out / "bundle").exists():
+        raise UsageError(f"{out} holds a model: choose another --out, or delete it first")
+    name = _faces.choose_split(stores, split, "train")
+    torn = _faces.split_leaks(stores, name, allow_leaks=allow_leaks)
+    with Usage() as usage:
+        sides = _sides(stores, name, options.size_px)
+        starts = np.cumsum([0, *(len(faces) for faces in sides.values())])
+        rows = {side: np.arange(starts[i], starts[i + 1]) for i, side in enumerate(sides)}
+        pixels = matrix(_crops(sides, options.size_px, on_progress), n_faces=int(starts[-1]), size_px=options.size_px)
+        label = np.concatenate([faces.label for faces in sides.values()])
+        model = create(seed=recipe.seed if seed is None else seed, **recipe.model.options)
+
+        def on_share(share: float) -> None:
+            if on_progress is not None:
+                on_progress(share, f"fitting {options.kind}")
+
+        model.fit(pixels, label, rows["train"], n_threads=n_threads, on_share=on_share)
+    logits = {side: model.logit(pixels, rows[side], n_threads=n_threads) for side in rows if side != "train"}
+    card = _card(recipe, options, sides, logits["val"], usage.as_dict())
+    settings = {side: EvaluateSettings(split=name, side=side, allow_leaks=True) for side in logits}
+    scored = {
+        side: summarise(
+            card, sides[side], logits[side], model=ModelInfo(name=card.name, sha256=""), settings=settings[side],
+            split=name, leaked=set(torn.groups),
+        )
+        for side in logits
+    }  # fmt: skip
+    card = card.model_copy(update={"metrics": {side: _figures(one) for side, one in scored.items()}})
+    bundle = _bundle(model, card, sides["val"], logits["val"], out / "bundle")
+    evaluations: dict[Side, Evaluation] = {}
+    info = ModelInfo(name=card.name, sha256=bundle.sha256 if bundle else "")
+    for side, one in scored.items():
+        evaluations[side] = one.evaluation.model_copy(update={"model": info})
+        write_evaluation(replace(one, evaluation=evaluations[side]), out / side)
+    return PixelRun(bundle, evaluations, model, usage.as_dict())
+
+
+def _sides(stores: Sequence[Store], split: str | None, size_px: int) -> dict[Side, Faces]:
+    """The faces of each side; train and val must be there."""
+    for store in stores:
+        cut = _faces.crop_spec(store)
+        if cut.kind != "as_given" and cut.size_px != size_px:
+            raise UsageError(
+                f"{store.path} holds crops of {cut.size_px} px and the recipe wants {size_px}: prepare it with "
+                f"`--size {size_px}`, or take --set model.options.size_px={cut.size_px}"
+            )
+    specs = {replace(_faces.crop_spec(store), size_px=8) for store in stores}
+    if len(specs) > 1:
+        raise UsageError(
+            f"{' and '.join(str(store.path) for store in stores)} were cut in different ways: prepare them with the "
+            "same --crop, --margin and --align"
+        )
+    found: dict[Side, Faces] = {}
+    for side in ("train", "val", "test"):
+        try:
+            found[side] = _faces.load(stores, split=split, side=side)
+        except DataError as error:
+            if side != "test":
+                raise DataError(f"{error}; a model is calibrated on val: split with --ratio 80/10/10") from error
+    return found
+
+
+def _crops(sides: Mapping[Side, Faces], size_px: int, on_progress: Progress | None) -> Iterator[RgbImage]:
+    n, done = sum(len(faces) for faces in sides.values()), 0
+    for faces in sides.values():
+        for index in range(len(faces)):
+            yield faces.crop(index, size_px)
+            done += 1
+            if on_progress is not None and done % 100 == 0:
+                on_progress(done / n, "reading faces")
+
+
+def _card(
+    recipe: Recipe, options: PixelOptions, sides: Mapping[Side, Faces], logit: Float64Array, usage: dict[str, float]
+) -> ModelCard:
+    train, val = sides["train"], sides["val"]
+    store = train.stores[0]
+    cut = _faces.crop_spec(store)
+    said = store.manifest.settings
+    scan_crop = (
+        CropSpec(size_px=options.size_px, margin_frac=cut.margin_frac, down_frac=recipe.crop_down_frac)
+        if cut.kind == "as_given"
+        else cut
+    )
+    calibration = fit_platt(logit, val.label, fitted_on=_population(val))
+    sources = val.columns["dataset"]
+    from_video: dict[str, Any] = {}
+    if cut.kind != "as_given":
+        plan, found = said.get("plan"), said.get("detector_config") or {}
+        from_video["sample"] = SamplePlan(**plan) if plan else SamplePlan()
+        from_video["detector"] = DetectorSettings(
+            name=said.get("detector", "mtcnn"),
+            **{key: found[key] for key in ("min_confidence", "side_px") if key in found},
+        )
+    return ModelCard(
+        name=recipe.card.name,
+        description=recipe.description,
+        input_kind="pixels",
+        size_px=options.size_px,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        crop=scan_crop,
+        margins_tolerated=(
+            round(cut.margin_frac - _MARGIN_TOLERANCE, 3),
+            round(cut.margin_frac + _MARGIN_TOLERANCE, 3),
+        ),
+        calibration=calibration,
+        thresholds=fit_thresholds(logit, val.label, sources, val.columns["group_id"], calibration),
+        training=tuple(_source(name, train, recipe) for name in np.unique(train.columns["dataset"]).tolist()),
+        recipe=recipe.model_dump(mode="json", include={"description", "seed", "model"}),
+        resources=usage,
+        licence=recipe.card.licence,
+        limits=recipe.card.limits,
+        **from_video,
+    )
+
+
+def _population(faces: Faces) -> str:
+    parts = []
+    for name in np.unique(faces.columns["dataset"]).tolist():
+        label = faces.label[faces.columns["dataset"] == name]
+        parts.append(f"{name} {int((label == 0).sum())} real {int((label == 1).sum())} fake")
+    return "validation faces: " + ", ".join(parts)
+
+
+def _source(name: str, faces: Faces, recipe: Recipe) -> TrainingSource:
+    mine = np.flatnonzero(faces.columns["dataset"] == name)
+    each = sorted(hashlib.sha256(faces.store_of(int(i)).image(int(faces.row[i]))).digest() for i in mine)
+    return TrainingSource(
+        name=name,
+        n_real=int((faces.label[mine] == 0).sum()),
+        n_fake=int((faces.label[mine] == 1).sum()),
+        terms=recipe.card.terms.get(name, ""),
+        digest=hashlib.sha256(b"".join(each)).hexdigest(),
+        group_hashes=hash_groups(faces.columns["group_id"][mine].tolist()),
+    )
+
+
+def _figures(scored: Scored) -> dict[str, Any]:
+    """What a card states of one side: faces and videos, without the reports."""
+    return {
+        level: measures.model_dump(mode="json", exclude={"report"})
+        for level, measures in (("frame", scored.evaluation.frame), ("video", scored.evaluation.video))
+    }
+
+
+def _bundle(model: PixelModel, card: ModelCard, faces: Faces, logit: Float64Array, folder: Path) -> Bundle | None:
+    """Written, loaded as a scan loads it, and compared with the model; None where it is too large."""
+    try:
+        graph = model.to_onnx().SerializeToString()
+    except UsageError:
+        return None
+    write_files(folder, {MODEL_NAME: graph})
+    write_card(folder, card)
+    bundle = load_bundle(folder)
+    chosen = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), _PARITY_FACES)).round().astype(int))
+    off = _parity(Scorer(bundle), faces, logit, chosen)
+    if not off <= PARITY_LIMIT:
+        (folder / MODEL_NAME).unlink()
+        raise BundleInvalid(
+            f"the exported graph differs from the model by {off:.2g} (at most {PARITY_LIMIT:g}); this is a fault in "
+            "Telltale: please report it"
+        )
+    write_card(folder, card.model_copy(update={"metrics": {**card.metrics, "export_parity": off}}))
+    return load_bundle(folder)
+
+
+def _parity(scorer: Scorer, faces: Faces, logit: Float64Array, rows: npt.NDArray[np.int64]) -> float:
+    size_px = scorer.bundle.card.size_px
+    clips = [Clip(0, np.zeros(1), faces.crop(int(i), size_px)[None], np.ones(1, bool)) for i in rows]
+    return float(np.abs(scorer.score(clips).logit - logit[rows]).max())
+
+
+__all__ = ["PARITY_LIMIT", "PixelRun", "train_pixels"]

@@ -1,0 +1,168 @@
+"""Classical models from a store to a bundle that scans."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from make_stores import Clip, split, store_of_clips, store_of_pictures
+from telltale.bundle import load_bundle
+from telltale.crops import CropSpec
+from telltale.errors import DataError, LeakFound, UsageError
+from telltale.evaluate import EvaluateSettings, evaluate
+from telltale.models import _pixel_graphs
+from telltale.recipe import Recipe, load_recipe, names
+from telltale.scan import Scanner
+from telltale.split import make_split
+from telltale.store import Store
+from telltale.train._pixels import PixelRun, train_pixels
+
+KINDS = ("random-forest", "svm", "logistic")
+TINY = ["model.options.size_px=8"]
+
+
+def recipe(kind: str, *more: str) -> Recipe:
+    trees = ["model.options.n_trees=6"] if kind == "random-forest" else []
+    return load_recipe(kind, overrides=[*TINY, *trees, *more])
+
+
+def pictures(folder: Path, n: int = 120, *, seed: int = 0) -> Store:
+    """Fakes are redder than reals, mostly; two pictures a group."""
+    rng = np.random.default_rng(seed)
+    fakes = np.arange(n) % 2 == 1
+    logits = rng.normal(2.4 * fakes - 1.2, 1.0).round(1)
+    store = store_of_pictures(folder, logits.tolist(), fakes.tolist(), groups=[str(i // 2) for i in range(n)])
+    split(store)
+    return store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return pictures(tmp_path_factory.mktemp("pictures") / "store")
+
+
+@pytest.fixture(scope="module")
+def runs(store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[PixelRun, Path]]:
+    found = {}
+    for kind in KINDS:
+        out = tmp_path_factory.mktemp(kind)
+        found[kind] = (train_pixels([store], recipe(kind), out=out, n_threads=2), out)
+    return found
+
+
+def test_the_published_recipes_are_shipped() -> None:
+    assert set(KINDS) <= set(names())
+    assert all(load_recipe(kind).model.options["size_px"] == 64 for kind in KINDS)
+    assert load_recipe("random-forest").grid == {"model.options.n_trees": (100, 500, 1000, 2000)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_leaves_a_bundle_that_evaluates_alike(
+    kind: str, runs: dict[str, tuple[PixelRun, Path]], store: Store
+) -> None:
+    run, out = runs[kind]
+    bundle = load_bundle(out / "bundle")
+    said = evaluate(bundle, store, settings=EvaluateSettings(side="test"))
+    mine = run.evaluations["test"]
+    assert said.video.auc is not None
+    assert said.video.auc > 0.8
+    assert said.video.auc == pytest.approx(mine.video.auc, abs=1e-6)
+    assert said.video.confusion == mine.video.confusion
+    assert said.model == mine.model
+    assert not said.warnings or "rough" in said.warnings[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_card_says_what_was_done(kind: str, runs: dict[str, tuple[PixelRun, Path]]) -> None:
+    card = load_bundle(runs[kind][1] / "bundle").card
+    assert card.input_kind == "pixels"
+    assert card.crop == CropSpec(size_px=8, margin_frac=0.1, down_frac=CropSpec().down_frac)
+    assert (card.training[0].n_real, card.training[0].n_fake) == (36, 36)
+    assert len(card.training[0].group_hashes) == 36 * 10
+    assert set(card.resources) == {"wall_s", "cpu_s", "peak_memory_mb", "mean_memory_mb"}
+    off = card.metrics["export_parity"]
+    assert isinstance(off, float)
+    assert off < 1e-3
+    assert card.recipe["model"]["options"]["kind"] == kind  # type: ignore[index]
+
+
+def test_figures_and_pictures_come_unasked(runs: dict[str, tuple[PixelRun, Path]]) -> None:
+    _, out = runs["svm"]
+    for side in ("val", "test"):
+        assert {"evaluation.json", "faces.csv", "roc.png", "confusion.png"} <= {p.name for p in (out / side).iterdir()}
+        said = json.loads((out / side / "evaluation.json").read_text())
+        assert said["side"] == side
+        assert set(said["video"]["report"]) == {"real", "fake", "macro", "weighted"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bundle_scans(kind: str, runs: dict[str, tuple[PixelRun, Path]], face_clip: Path) -> None:
+    with Scanner(runs[kind][1] / "bundle") as scanner:
+        report = scanner.scan(face_clip)
+    assert report.verdict.label in ("real", "fake", "uncertain")
+    assert report.verdict.p_fake is not None
+
+
+def test_the_training_side_is_known_to_the_card(runs: dict[str, tuple[PixelRun, Path]], store: Store) -> None:
+    with pytest.raises(LeakFound, match="trained on 36 of the 36 groups"):
+        evaluate(runs["svm"][1] / "bundle", store, settings=EvaluateSettings(side="train"))
+
+
+def test_a_store_of_videos_gives_its_crop_to_the_card(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clips = [
+        Clip([rng.normal(3 * (i % 2) - 1.5, 1, 4).round(1).tolist()], fake=bool(i % 2), group=str(i)) for i in range(40)
+    ]
+    crop = CropSpec(size_px=16, margin_frac=0.2)
+    made = store_of_clips(tmp_path / "store", clips, crop=crop)
+    split(made)
+    chosen = recipe("logistic", "model.options.size_px=16")
+    run = train_pixels([made], chosen, out=tmp_path / "run")
+    assert run.bundle is not None
+    assert run.bundle.card.crop == crop
+    assert evaluate(run.bundle, made).frame.n == run.evaluations["test"].frame.n
+    with pytest.raises(UsageError, match="--size 8"):
+        train_pixels([made], recipe("logistic"), out=tmp_path / "other")
+
+
+def test_a_torn_split_is_refused_and_counted_where_allowed(tmp_path: Path) -> None:
+    store = pictures(tmp_path / "store")
+    faces = store.face_records()
+    store.write_split("random", make_split(faces, by="random", ratio="60/20/20"), unit="face")
+    with pytest.raises(LeakFound):
+        train_pixels([store], recipe("logistic"), split="random", out=tmp_path / "a")
+    run = train_pixels([store], recipe("logistic"), split="random", out=tmp_path / "b", allow_leaks=True)
+    assert run.evaluations["test"].leaked_groups > 0
+
+
+def test_a_split_without_validation_is_refused(tmp_path: Path) -> None:
+    store = pictures(tmp_path / "store", 40)
+    split(store, name="two", ratio="80/20")
+    with pytest.raises(DataError, match="--ratio 80/10/10"):
+        train_pixels([store], recipe("logistic"), split="two", out=tmp_path / "out")
+
+
+def test_a_run_does_not_overwrite_another(runs: dict[str, tuple[PixelRun, Path]], store: Store) -> None:
+    with pytest.raises(UsageError, match="holds a model"):
+        train_pixels([store], recipe("svm"), out=runs["svm"][1])
+
+
+def test_a_machine_too_large_for_a_bundle_still_has_figures(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pixel_graphs, "MAX_BYTES", 1000)
+    run = train_pixels([store], recipe("svm"), out=tmp_path)
+    assert run.bundle is None
+    assert not (tmp_path / "bundle").exists()
+    assert json.loads((tmp_path / "test" / "evaluation.json").read_text())["video"]["auc"] > 0.8
+
+
+def test_two_runs_give_the_same_bytes(store: Store, tmp_path: Path, runs: dict[str, tuple[PixelRun, Path]]) -> None:
+    again: Any = train_pixels([store], recipe("random-forest"), out=tmp_path)
+    first = runs["random-forest"][0].bundle
+    assert first is not None
+    assert again.bundle.sha256 == first.sha256
