@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from telltale.cli import export, inspect, models, prepare, scan, serve, split, train
+from telltale.cli import compare, evaluate, export, inspect, models, prepare, scan, serve, split, train
 
 app = typer.Typer(
     name="telltale",
@@ -32,6 +32,8 @@ app.command()(split.split)
 app.command()(inspect.inspect)
 app.command()(export.export)
 app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.command()(serve.serve)
 app.add_typer(models.app, name="models")
 
