@@ -101,8 +101,6 @@ class Recipe(_Part):
     crop_margin_frac: float = CropSpec().margin_frac
     """With `crop_down_frac`, how a scan cuts faces from boxes; training varies around it."""
     crop_down_frac: float = CropSpec().down_frac
-    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
-    """Values that `tune` tries, by the key an override would name."""
     card: CardText = CardText()
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     """What `tune` tries: key of the recipe -> values."""
