@@ -136,6 +136,11 @@ input.addEventListener("change", () => {
   send([...input.files]);
   input.value = "";
 });
+input.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return; // would send the form elsewhere
+  event.preventDefault();
+  input.click();
+});
 drop.addEventListener("submit", (event) => event.preventDefault());
 
 let depth = 0;

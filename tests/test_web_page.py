@@ -1,0 +1,224 @@
+"""The page in real Chromium: drop, watch, read, seek, delete. Needs Playwright and Chromium."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from make_bundles import make_redness
+from telltale.web.settings import ServeSettings
+from web_server import Running, running
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt-get install chromium)")
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+WAIT_MS = 120_000
+DROP = """([files]) => {
+  const carried = new DataTransfer();
+  for (const [name, content] of files) {
+    const bytes = Uint8Array.from(atob(content), (char) => char.charCodeAt(0));
+    carried.items.add(new File([bytes], name));
+  }
+  for (const kind of ["dragenter", "dragover", "drop"]) {
+    document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true }));
+  }
+}"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("page")
+    model = make_redness(folder / "redness", size_px=224, description="Calls red faces fake.")
+    with running(
+        ServeSettings(data=folder / "data", models=(model,), workers=2, max_upload_bytes=20_000_000)
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_api.sync_playwright() as playwright:
+        sandbox = [] if os.geteuid() else ["--no-sandbox"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Running) -> Iterator[Page]:
+    """The home page; anything the browser complains about, and any request elsewhere, fails the test."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, base_url=server.url)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("request", lambda request: None if request.url.startswith(server.url) else complaints.append(request.url))
+    page.goto("/")
+    yield page
+    context.close()
+    with server.client() as client:
+        for entry in list(client.scans()):
+            client.delete(entry.id)
+    assert complaints == []
+
+
+def drop(page: Page, *files: tuple[str, bytes]) -> None:
+    """Files let go of over the page, as from a file manager."""
+    page.evaluate(DROP, [[[name, base64.b64encode(content).decode("ascii")] for name, content in files]])
+
+
+def row(page: Page, name: str, state: str = "done") -> Any:
+    return page.locator(f".scan[data-state='{state}']").filter(has_text=name).first
+
+
+def expect(locator: Any) -> Any:
+    return sync_api.expect(locator)
+
+
+def test_a_clip_is_dropped_watched_read_sought_and_deleted(page: Page, shared: Path) -> None:
+    clip = shared / "videos" / "labelled" / "ffpp_634_real.mp4"
+    drop(page, (clip.name, clip.read_bytes()))
+    progress = page.locator(".scan progress").first
+    expect(progress).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator(".scan-line").first).to_contain_text("frames so far", timeout=WAIT_MS)
+    first = float(progress.get_attribute("value") or 0)
+    page.wait_for_timeout(300)
+    expect(row(page, clip.name)).to_be_visible(timeout=WAIT_MS)
+    assert first < 1
+    expect(row(page, clip.name).locator(".badge")).to_have_text(re.compile("fake|real|uncertain"))
+    expect(row(page, clip.name).locator("img")).to_be_visible()
+
+    row(page, clip.name).get_by_role("link").click()
+    expect(page.locator(".verdict h1")).to_have_text(re.compile("deepfake|Cannot tell"))
+    chart = page.locator(".chart").first
+    expect(chart).to_be_visible()
+    video = page.locator("#player video")
+    box = chart.bounding_box()
+    assert box is not None
+    for share in (0.2, 0.6):
+        chart.click(position={"x": box["width"] * share, "y": box["height"] / 2})
+        page.wait_for_timeout(1500)
+        at_s = video.evaluate("video => video.currentTime")
+        duration_s = video.evaluate("video => video.duration")
+        assert at_s == pytest.approx(share * duration_s, abs=0.7)
+    expect(page.locator(".playhead")).to_have_count(page.locator(".chart").count())
+
+    page.get_by_role("button", name="Delete").first.click()
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator("#ask")).to_be_hidden()
+    page.get_by_role("button", name="Delete").first.click()
+    page.locator("#ask-yes").click()
+    page.wait_for_url("**/")
+    expect(page.locator(".scan").filter(has_text=clip.name)).to_have_count(0)
+
+
+def test_two_clips_at_once_and_a_broken_one_with_its_reason(
+    page: Page, face_clip: Path, two_face_clip: Path, server: Running
+) -> None:
+    drop(
+        page,
+        ("one.mp4", face_clip.read_bytes()),
+        ("two.mp4", two_face_clip.read_bytes()),
+        ("<b>broken<b>.mp4", b"#EXTM3U\nhttp://127.0.0.1:9/x.ts\n"),
+    )
+    for name in ("one.mp4", "two.mp4"):
+        expect(row(page, name)).to_be_visible(timeout=WAIT_MS)
+    broken = row(page, "<b>broken<b>.mp4", "failed")
+    expect(broken).to_contain_text("This is not a video or picture: a playlist, a document or something else.")
+    broken.get_by_role("link").click()
+    expect(page.locator(".verdict h1")).to_have_text("This file could not be analysed")
+    expect(page.locator(".verdict")).to_contain_text("list of other files")
+    page.goto("/")
+    for name in ("one.mp4", "two.mp4", "<b>broken<b>.mp4"):
+        page.get_by_role("button", name=f"Delete {name}").click()
+        page.locator("#ask-yes").click()
+        expect(page.locator(".scan").filter(has_text=name)).to_have_count(0)
+    with server.client() as client:
+        assert list(client.scans()) == []
+
+
+def test_a_running_scan_is_cancelled_from_the_list(page: Page, clips: Path) -> None:
+    import make_videos
+
+    clip = make_videos.face_clip(clips / "long.mp4", seconds=25.0)
+    page.locator("summary", has_text="Settings").click()
+    page.select_option("#fps", "25")
+    page.set_input_files("#files", str(clip))
+    page.get_by_role("button", name="Cancel long.mp4").click(timeout=WAIT_MS)
+    cancelled = row(page, "long.mp4", "cancelled")
+    expect(cancelled).to_contain_text("Cancelled", timeout=WAIT_MS)
+    page.get_by_role("button", name="Delete long.mp4").click()
+    expect(page.locator(".scan").filter(has_text="long.mp4")).to_have_count(0)
+
+
+def test_the_page_works_with_the_keyboard(page: Page, portrait: Path) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.className") == "skip"
+    page.locator("#files").focus()
+    with page.expect_file_chooser(timeout=WAIT_MS) as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(str(portrait))
+    expect(row(page, "portrait.jpg")).to_be_visible(timeout=WAIT_MS)
+    row(page, "portrait.jpg").get_by_role("link").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".verdict h1")).to_be_visible()
+    expect(page.locator("#player img")).to_be_visible()
+    page.locator("#delete").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#ask")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#ask")).to_be_hidden()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/")
+    expect(page.locator(".scan")).to_have_count(0)
+
+
+def test_a_file_that_is_too_large_is_not_sent(page: Page, tmp_path: Path) -> None:
+    large = tmp_path / "large.mp4"
+    large.write_bytes(b"x" * 20_000_001)
+    page.set_input_files("#files", str(large))
+    expect(page.locator(".scan")).to_contain_text("the server takes up to 20.0 MB")
+    page.get_by_role("button", name="Dismiss large.mp4").click()
+    expect(page.locator(".scan")).to_have_count(0)
+
+
+def test_the_model_and_its_card_are_one_click_away(page: Page) -> None:
+    page.get_by_role("link", name="What it was trained on, and its limits").click()
+    expect(page.locator("h1")).to_have_text("redness")
+    expect(page.locator("main")).to_contain_text("Says fake from")
+
+
+def test_the_list_is_searched_by_name(page: Page, portrait: Path) -> None:
+    content = portrait.read_bytes()
+    drop(page, ("Müller.jpg", content), ("Schmidt.jpg", content))
+    expect(row(page, "Müller")).to_be_visible(timeout=WAIT_MS)
+    expect(row(page, "Schmidt")).to_be_visible(timeout=WAIT_MS)
+    page.locator("#search").fill("müll")
+    expect(page.locator(".scan")).to_have_count(1)
+    page.locator("#search").fill("nobody")
+    expect(page.locator("#empty")).to_be_visible()
+    page.locator("#search").fill("")
+    expect(page.locator(".scan")).to_have_count(2)
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/models/redness"])
+def test_no_page_is_wider_than_a_phone(page: Page, path: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(path)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,258 @@
+"""Load for a server, and what came of it: the short runs of the tests and the long ones of benchmarks/web_soak.py.
+
+Everything goes to 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import psutil
+
+from telltale.web.client import ApiError, Client, ServerUnreachable
+from telltale.web.schema import ENDED
+from web_server import Process
+
+MIB = 1 << 20
+
+
+def with_number(clip: bytes, number: int) -> bytes:
+    """The same MP4 with other bytes: a `free` box that players skip."""
+    return clip + struct.pack(">I4sQ", 16, b"free", number)
+
+
+def copies(clip: Path, n: int, folder: Path) -> list[Path]:
+    """`n` clips that differ in their bytes, so that none is answered from the store."""
+    content, files = clip.read_bytes(), []
+    for number in range(n):
+        files.append(folder / f"clip-{number:03d}.mp4")
+        files[-1].write_bytes(with_number(content, number))
+    return files
+
+
+@dataclass
+class Watched:
+    """How a server did while something was done to it."""
+
+    health_s: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    peak_bytes: int = 0
+    """Resident, of the server and its workers."""
+    peak_server_bytes: int = 0
+
+    def percentile_s(self, share: float) -> float:
+        ordered = sorted(self.health_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+@contextlib.contextmanager
+def watching(url: str, pid: int, *, every_s: float = 0.05) -> Iterator[Watched]:
+    """Ask /healthz again and again, and measure memory, until the end of the block."""
+    watched, is_over = Watched(), threading.Event()
+
+    def ask() -> None:
+        with httpx2.Client(base_url=url, timeout=60) as http:
+            while not is_over.wait(every_s):
+                started_at = time.perf_counter()
+                watched.statuses[http.get("/healthz").status_code] += 1
+                watched.health_s.append(time.perf_counter() - started_at)
+
+    def weigh() -> None:
+        server = psutil.Process(pid)
+        while not is_over.wait(0.2):
+            own, whole = server.memory_info().rss, 0
+            for process in server.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    whole += process.memory_info().rss
+            watched.peak_server_bytes = max(watched.peak_server_bytes, own)
+            watched.peak_bytes = max(watched.peak_bytes, own + whole)
+
+    threads = [threading.Thread(target=target) for target in (ask, weigh)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield watched
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+
+@dataclass
+class Storm:
+    """What became of uploads that came all at once."""
+
+    ended: Counter[str] = field(default_factory=Counter)
+    """State -> scans."""
+    n_turned_away: int = 0
+    """Answers with 429; each was repeated after the time it gave."""
+    n_turned_away_twice: int = 0
+    n_lost: int = 0
+    took_s: float = 0.0
+
+
+def storm(url: str, files: list[Path], *, wait_s: float) -> Storm:
+    """Upload all files at the same moment, each by a client of its own, and wait for every report."""
+    result, lock, start = Storm(), threading.Lock(), threading.Barrier(len(files))
+
+    def upload(file: Path) -> None:
+        with Client(url, timeout_s=wait_s) as client:
+            start.wait()
+            n_refused = 0
+            try:
+                while True:
+                    try:
+                        entry = client.submit(file, wait_s=0)
+                        break
+                    except ApiError as error:
+                        if error.retry_after_s is None:
+                            raise
+                        n_refused += 1
+                        time.sleep(error.retry_after_s)
+                state = client.wait(entry.id, wait_s=wait_s).state
+                with lock:
+                    result.ended[state] += 1
+            except (ApiError, ServerUnreachable, TimeoutError):
+                with lock:
+                    result.n_lost += 1
+            with lock:
+                result.n_turned_away += n_refused
+                result.n_turned_away_twice += n_refused > 1
+
+    started_at = time.monotonic()
+    with ThreadPoolExecutor(len(files)) as pool:
+        list(pool.map(upload, files))
+    result.took_s = time.monotonic() - started_at
+    return result
+
+
+@dataclass
+class Trickled:
+    """What became of sockets that send a byte now and then."""
+
+    n_open_at_end: int = 0
+    last_closed_s: float = 0.0
+    """From the start to the moment the last one was closed."""
+    answers: Counter[str] = field(default_factory=Counter)
+    """Status, or `closed` -> sockets."""
+    n_served: int = 0
+    """Uploads of the good client that were taken meanwhile."""
+    n_refused: int = 0
+    slowest_s: float = 0.0
+
+
+def trickle(port: int, *, n: int, for_s: float, every_s: float = 1.0, good_file: Path) -> Trickled:
+    """`n` sockets, half in the head and half in the body of an upload; a good client uploads all the while."""
+    result, is_over = Trickled(), threading.Event()
+
+    def be_good() -> None:
+        with Client(f"http://127.0.0.1:{port}", timeout_s=60) as client:
+            while not is_over.is_set():
+                started_at = time.monotonic()
+                try:
+                    client.submit(good_file, wait_s=0)
+                    result.n_served += 1
+                except (ApiError, ServerUnreachable):
+                    result.n_refused += 1
+                result.slowest_s = max(result.slowest_s, time.monotonic() - started_at)
+                is_over.wait(0.5)
+
+    good = threading.Thread(target=be_good)
+    good.start()
+    try:
+        asyncio.run(_trickle_all(result, port, n, for_s, every_s))
+    finally:
+        is_over.set()
+        good.join()
+    return result
+
+
+async def _trickle_all(result: Trickled, port: int, n: int, for_s: float, every_s: float) -> None:
+    started_at = time.monotonic()
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(number * 2.0 / n)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        in_body = b"POST /api/v1/scans HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        writer.write(in_body + b"Content-Length: 100000\r\n\r\n" if number % 2 else b"GET / HTTP/1.1\r\nX: ")
+        answer = b""
+        try:
+            while time.monotonic() - started_at < for_s:
+                writer.write(b"x")
+                with contextlib.suppress(TimeoutError):
+                    received = await asyncio.wait_for(reader.read(4096), every_s)
+                    if not received:
+                        break
+                    answer += received
+            else:
+                result.n_open_at_end += 1
+        except ConnectionError:
+            pass
+        result.last_closed_s = max(result.last_closed_s, time.monotonic() - started_at)
+        result.answers[answer[9:12].decode("ascii") if answer else "closed"] += 1
+        writer.close()
+
+    await asyncio.gather(*(one(number) for number in range(n)))
+
+
+@dataclass
+class Killed:
+    """What became of jobs whose server was killed."""
+
+    ended: Counter[str] = field(default_factory=Counter)
+    n_unanswered: int = 0
+    """Uploads that got no answer before the kill; they were sent once more."""
+    n_unended: int = 0
+    n_results_left: int = 0
+    """Files of no scan, uploads half received, database rows that do not match."""
+
+
+def kill_round(data: Path, model: Path, files: list[Path], *, after_s: float, wait_s: float) -> Killed:
+    """Start a server, send it all files, `kill -9` it after so long, start it again and wait for every job."""
+    result = Killed()
+    known: dict[Path, str] = {}
+    with Process(data, model, "--workers", "2").wait_until_ready() as server:
+        timer = threading.Timer(after_s, server.kill)
+        timer.start()
+        with server.client(timeout_s=10) as client:
+            for file in files:
+                try:
+                    known[file] = client.submit(file, wait_s=0).id
+                except ServerUnreachable:
+                    result.n_unanswered += 1
+        timer.join()
+    with Process(data, model, "--workers", "2").wait_until_ready() as server, server.client() as client:
+        for file in files:
+            if file not in known:
+                known[file] = client.submit(file).id
+        ends_at = time.monotonic() + wait_s
+        for scan_id in known.values():
+            scan = client.get(scan_id)
+            while scan.state not in ENDED and time.monotonic() < ends_at:
+                time.sleep(0.1)
+                scan = client.get(scan_id)
+            result.ended[scan.state] += 1
+            result.n_unended += scan.state not in ENDED
+        listed = Counter(entry.name for entry in client.scans())
+        # An upload whose answer was lost may have been taken: then it is there twice, and both end.
+        extra = sum(listed.values()) - len(files)
+        result.n_results_left = len(list((data / "uploads").iterdir())) + max(0, extra - result.n_unanswered)
+        server.stop()
+    return result
+
+
+def seeded_moments(n: int, *, longest_s: float, seed: int = 7) -> list[float]:
+    """When to kill."""
+    rng = random.Random(seed)
+    return [rng.uniform(0.05, longest_s) for _ in range(n)]
