@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
@@ -139,6 +139,7 @@ def test_a_class_whose_faces_are_found_less_often_is_named() -> None:
 # What is drawn
 
 
+@settings(deadline=None)
 @given(
     n_real=st.integers(0, 40), n_fakes=st.lists(st.integers(0, 20), max_size=4), n=st.integers(2, 60),
     seed=st.integers(0, 9),
