@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from telltale.cli import compare, evaluate, export, inspect, models, prepare, scan, serve, split, train
+from telltale.cli import compare, evaluate, export, inspect, models, prepare, scan, serve, split, train, tune
 
 app = typer.Typer(
     name="telltale",
@@ -32,6 +32,7 @@ app.command()(split.split)
 app.command()(inspect.inspect)
 app.command()(export.export)
 app.command()(train.train)
+app.command()(tune.tune)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
 app.command()(serve.serve)

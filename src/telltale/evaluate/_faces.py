@@ -20,6 +20,8 @@ from telltale.store import Store
 from telltale.types import Float64Array, RgbImage, VideoRecord
 
 SideName = Literal["train", "val", "test", "all"]
+Sides = SideName | Literal["train+val"]
+"""What `load` takes: `train+val` is what a search may see."""
 StrArray = npt.NDArray[np.str_]
 
 _STILL_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
@@ -118,7 +120,7 @@ def check_crops(store: Store, card: ModelCard) -> None:
         )
 
 
-def load(stores: Sequence[Store], *, split: str | None, side: SideName) -> Faces:
+def load(stores: Sequence[Store], *, split: str | None, side: Sides) -> Faces:
     """The faces on `side` of `split`, which each store must have. Raises DataError where there is none."""
     tables: list[dict[str, Any]] = []
     for number, store in enumerate(stores):
@@ -166,11 +168,11 @@ def split_leaks(stores: Sequence[Store], split: str | None, *, allow_leaks: bool
     return check_leaks(sides, allow_leaks=allow_leaks)
 
 
-def _on_side(store: Store, split: str | None, side: SideName) -> npt.NDArray[np.int64]:
+def _on_side(store: Store, split: str | None, side: Sides) -> npt.NDArray[np.int64]:
     if split is None:
         return np.arange(len(store))
     sides = store.sides(split)
-    return np.flatnonzero(sides != "" if side == "all" else sides == side)
+    return np.flatnonzero(sides != "" if side == "all" else np.isin(sides, side.split("+")))
 
 
 def _sides_of(store: Store, split: str | None) -> str:

@@ -1,0 +1,234 @@
+"""Search a recipe's settings with grouped cross-validation, and refit the best.
+
+    tuning = tune(["faces.store"], recipe="random-forest", split="main", out="search")
+    tuning.best, tuning.points[0].mean
+
+Every setting is judged on the same folds, dealt out by group over the train and val sides of a split; the test side is
+never looked at. The grid is the recipe's own, or the one given: key of the recipe -> values. OUT then holds
+`tuning.json`, `results.csv`, `search.png`, and in `best/` the run of the best setting on the split itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from telltale import metrics
+from telltale._files import write_files
+from telltale._versions import versions
+from telltale.aggregate import sigmoid
+from telltale.errors import UsageError
+from telltale.recipe import Recipe, load_recipe, override
+from telltale.store import Store
+from telltale.types import Float64Array, Written
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from telltale.train import FaceTable
+
+Metric = Literal["auc", "ap", "accuracy", "balanced_accuracy"]
+METRICS: tuple[Metric, ...] = ("auc", "ap", "accuracy", "balanced_accuracy")
+"""Higher is better in all. Accuracy is at a logit of 0: what the model itself would say."""
+
+Grid = Mapping[str, Sequence[Any]]
+Progress = Callable[[float, str], None]
+
+
+class Point(Written):
+    """One setting and what each fold gave, on the faces that were held out."""
+
+    setting: dict[str, Any]
+    folds: tuple[float, ...]
+    mean: float
+    std: float
+    seconds: float
+    """Of all folds together; for forests grown on from a smaller one, of the growing on."""
+
+
+class Tuning(Written):
+    """A finished search, best setting first."""
+
+    schema_version: Literal[1] = 1
+    recipe: str
+    metric: Metric
+    n_folds: int
+    seed: int
+    n_faces: int
+    n_groups: int
+    points: tuple[Point, ...]
+    best: dict[str, Any]
+    bundle: str | None = None
+    """The folder of the refitted model; None without a refit, or where the model is too large for a bundle."""
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class Folds(Protocol):
+    """A recipe's data, dealt out."""
+
+    n_faces: int
+    n_groups: int
+
+    def run(self, fold: int, recipes: Sequence[Recipe]) -> Iterator[tuple[int, npt.NDArray[np.int64], Float64Array]]:
+        """Train each recipe without `fold`: (its index, labels, logits) of the faces held out, in any order."""
+        ...
+
+    def refit(self, recipe: Recipe, out: Path) -> str | None:
+        """Train on the split itself; returns the bundle's folder."""
+        ...
+
+
+def tune(
+    faces: Sequence[str | Path | Store | FaceTable],
+    *,
+    recipe: str | Path | Recipe,
+    out: str | Path,
+    grid: Grid | None = None,
+    overrides: Sequence[str] = (),
+    split: str | None = None,
+    folds: int = 5,
+    n_random: int | None = None,
+    metric: Metric = "auc",
+    seed: int = 0,
+    refit: bool = True,
+    weights: str = "hub",
+    workers: int = 1,
+    n_threads: int = 1,
+    on_progress: Progress | None = None,
+) -> Tuning:
+    """Try every setting of `grid`, or `n_random` of them, with `folds`-fold cross-validation.
+
+    `faces` are stores for a model on pixels, and what `train` takes for a network. Raises `UsageError` for a grid that
+    the recipe does not know, `LeakFound`, `DataError`.
+    """
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    chosen = override(chosen, overrides) if overrides else chosen
+    if metric not in METRICS:
+        raise UsageError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    settings = list(_settings(grid or chosen.grid, n_random=n_random, seed=seed))
+    recipes = [override(chosen, [f"{key}={json.dumps(value)}" for key, value in s.items()]) for s in settings]
+    folder = Path(out)
+    if (folder / "tuning.json").exists():
+        raise UsageError(f"{folder} holds a search: choose another --out, or delete it first")
+    data = _folds(
+        faces, recipes, split=split, n_folds=folds, seed=seed, out=folder, weights=weights, workers=workers,
+        n_threads=n_threads,
+    )  # fmt: skip
+    values, seconds = np.full((len(settings), folds), np.nan), np.zeros(len(settings))
+    began = time.perf_counter()
+    done = 0
+    for fold in range(folds):
+        for index, label, logit in data.run(fold, recipes):
+            values[index, fold] = metrics.figures(label, sigmoid(logit))[metric]
+            seconds[index] += time.perf_counter() - began
+            began, done = time.perf_counter(), done + 1
+            if on_progress is not None:
+                on_progress(done / values.size, f"fold {fold + 1} of {folds}")
+    points = sorted(
+        (_point(setting, values[i], float(seconds[i])) for i, setting in enumerate(settings)),
+        key=lambda point: -point.mean,
+    )
+    best = points[0].setting
+    name = recipe if isinstance(recipe, str) else chosen.card.name
+    tuning = Tuning(
+        recipe=str(name), metric=metric, n_folds=folds, seed=seed, n_faces=data.n_faces, n_groups=data.n_groups,
+        points=tuple(points), best=best, versions=versions(),
+    )  # fmt: skip
+    _write(tuning, folder)
+    if refit:
+        if on_progress is not None:
+            on_progress(1.0, "refitting the best")
+        tuning = tuning.model_copy(update={"bundle": data.refit(recipes[settings.index(best)], folder / "best")})
+        _write(tuning, folder)
+    return tuning
+
+
+def _settings(grid: Grid, *, n_random: int | None, seed: int) -> Iterator[dict[str, Any]]:
+    if not grid or not all(len(values) for values in grid.values()):
+        raise UsageError("there is nothing to try: the recipe has no grid, so give one with --grid KEY=A,B,C")
+    every = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    if n_random is None or n_random >= len(every):
+        yield from every
+        return
+    if n_random < 1:
+        raise UsageError(f"--random wants 1 or more, got {n_random}")
+    drawn = np.random.default_rng(seed).choice(len(every), n_random, replace=False)
+    yield from (every[i] for i in np.sort(drawn))
+
+
+def _folds(
+    faces: Sequence[str | Path | Store | FaceTable],
+    recipes: Sequence[Recipe],
+    *,
+    split: str | None,
+    n_folds: int,
+    seed: int,
+    out: Path,
+    weights: str,
+    workers: int,
+    n_threads: int,
+) -> Folds:
+    if n_folds < 2:
+        raise UsageError(f"--folds wants 2 or more, got {n_folds}")
+    kinds = {recipe.model.name == "pixels" for recipe in recipes}
+    if len(kinds) > 1:
+        raise UsageError("a grid over model.name cannot mix models on pixels with networks: search each on its own")
+    if kinds == {True}:
+        from telltale.evaluate import as_stores
+        from telltale.tune._pixels import PixelFolds
+
+        if any(not isinstance(one, (str, Path, Store)) for one in faces):
+            raise UsageError("a model on pixels learns from stores: make one with `telltale prepare`")
+        stores = as_stores([one for one in faces if isinstance(one, (str, Path, Store))])
+        return PixelFolds(stores, split=split, n_folds=n_folds, seed=seed, n_threads=n_threads)
+    from telltale.tune._networks import NetworkFolds
+
+    return NetworkFolds(
+        [one for one in faces if not isinstance(one, Store)], n_folds=n_folds, seed=seed, out=out / "trials",
+        weights=weights, workers=workers, n_threads=n_threads,
+    )  # fmt: skip
+
+
+def _point(setting: dict[str, Any], folds: Float64Array, seconds: float) -> Point:
+    return Point(
+        setting=setting,
+        folds=tuple(float(value) for value in folds),
+        mean=float(folds.mean()),
+        std=float(folds.std(ddof=1)),
+        seconds=round(seconds, 2),
+    )
+
+
+def _write(tuning: Tuning, out: Path) -> None:
+    from telltale import plots
+    from telltale.evaluate._files import to_csv
+
+    keys = list(tuning.points[0].setting)
+    names = [*keys, *(f"fold_{i + 1}" for i in range(tuning.n_folds)), "mean", "std", "seconds"]
+    rows = [[*(p.setting[key] for key in keys), *p.folds, p.mean, p.std, p.seconds] for p in tuning.points]
+    figure = plots.search_results(
+        [
+            plots.SearchPoint({key.rpartition(".")[2]: v for key, v in p.setting.items()}, p.folds)
+            for p in tuning.points
+        ],
+        quantity=tuning.metric.replace("_", " "),
+        title=tuning.recipe,
+    )
+    write_files(
+        out,
+        {
+            "tuning.json": (tuning.model_dump_json(indent=1) + "\n").encode(),
+            "results.csv": to_csv(names, rows),
+            "search.png": plots.to_png(figure),
+        },
+    )
+
+
+__all__ = ["METRICS", "Metric", "Point", "Tuning", "tune"]

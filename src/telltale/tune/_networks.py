@@ -1,0 +1,81 @@
+"""Folds of faces for networks: each setting trained as `train` trains it, on the faces of all folds but one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale import models
+from telltale.export import torch_logits
+from telltale.recipe import Recipe
+from telltale.split import k_fold
+from telltale.train import FaceTable, _run, _validation, load_all, train
+from telltale.types import FaceRecord, Float64Array
+
+
+class NetworkFolds:
+    """See `tune.Folds`."""
+
+    def __init__(
+        self,
+        faces: Sequence[str | Path | FaceTable],
+        *,
+        n_folds: int,
+        seed: int,
+        out: Path,
+        weights: str,
+        workers: int,
+        n_threads: int,
+    ) -> None:
+        self._table = load_all(faces)
+        self._searched = self._table.take(self._table.side != "test")
+        self._out, self._weights, self._workers, self._n_threads = out, weights, workers, n_threads
+        self._sides = _sides(self._searched, n_folds, seed)
+        self.n_faces = len(self._searched)
+        self.n_groups = len(np.unique(self._searched.group_id))
+
+    def run(self, fold: int, recipes: Sequence[Recipe]) -> Iterator[tuple[int, npt.NDArray[np.int64], Float64Array]]:
+        table = replace(self._searched, side=self._sides[fold])
+        for index, recipe in enumerate(recipes):
+            folder = self._out / f"setting-{index}-fold-{fold}"
+            net = _run.fit(
+                table,
+                recipe,
+                out=folder,
+                weights=models.Weights(self._weights),
+                workers=self._workers,
+                threads=self._n_threads,
+                resume=False,
+            )
+            held = _validation.build(table.on("val"), recipe, size_px=recipe.stages[-1].size_px, robust=False)
+            shutil.rmtree(folder)  # checkpoints of every trial would fill a disk
+            yield index, held.label, torch_logits(net.eval(), held.clips)
+
+    def refit(self, recipe: Recipe, out: Path) -> str | None:
+        bundle = train(
+            [self._table], recipe=recipe, out=out, weights=self._weights, workers=self._workers,
+            threads=self._n_threads,
+        )  # fmt: skip
+        return str(bundle.path)
+
+
+def _sides(table: FaceTable, n_folds: int, seed: int) -> list[npt.NDArray[np.str_]]:
+    """For each fold, train or val for each row."""
+    records = [
+        FaceRecord(dataset=dataset, image_id=str(row), path="", name=str(row), label=label, group_id=group)
+        for row, (dataset, label, group) in enumerate(
+            zip(table.dataset.tolist(), table.label.tolist(), table.group_id.tolist(), strict=True)
+        )
+    ]
+    return [
+        np.array([dealt.sides[str(row)] for row in range(len(table))], np.str_)
+        for dealt in k_fold(records, k=n_folds, seed=seed)
+    ]
+
+
+__all__ = ["NetworkFolds"]

@@ -1,0 +1,171 @@
+"""A search judges every setting on the same grouped folds, and never looks at the test side."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import make_faces
+from make_stores import split, store_of_pictures
+from telltale.bundle import load_bundle
+from telltale.errors import LeakFound, UsageError
+from telltale.models._forest import Forest
+from telltale.recipe import Recipe, load_recipe
+from telltale.split import make_split
+from telltale.store import Store
+from telltale.tune import Tuning, tune
+from telltale.tune._pixels import PixelFolds
+
+TINY = ["model.options.size_px=8"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    rng = np.random.default_rng(0)
+    fakes = np.arange(90) % 2 == 1
+    logits = rng.normal(2.4 * fakes - 1.2, 1.0).round(1)
+    made = store_of_pictures(
+        tmp_path_factory.mktemp("store") / "s", logits.tolist(), fakes.tolist(), groups=[str(i // 3) for i in range(90)]
+    )
+    split(made)
+    return made
+
+
+def search(store: Store, out: Path, kind: str = "logistic", **options: object) -> Tuning:
+    given: dict[str, object] = {"overrides": TINY, "folds": 3, "refit": False}
+    return tune([store], recipe=kind, out=out, **(given | options))  # type: ignore[arg-type]
+
+
+def test_folds_cut_no_group_and_leave_the_test_side_alone(store: Store) -> None:
+    data = PixelFolds([store], split="main", n_folds=3, seed=0, n_threads=1)
+    groups = data._faces.columns["group_id"]
+    for group in np.unique(groups):
+        assert len(np.unique(data._fold[groups == group])) == 1
+    assert set(data._fold.tolist()) == {0, 1, 2}
+    sides = store.sides("main")
+    assert data.n_faces == int((sides != "test").sum())
+    assert not set(data._faces.row.tolist()) & set(np.flatnonzero(sides == "test").tolist())
+
+
+def test_every_setting_is_tried_on_every_fold_and_the_best_is_refitted(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    seen: list[float] = []
+    tuning = search(
+        store, tmp_path / "out", grid={"model.options.c": [1e-12, 1.0, 0.01]}, refit=True,
+        on_progress=lambda share, _: seen.append(share),
+    )  # fmt: skip
+    assert len(tuning.points) == 3
+    assert all(len(point.folds) == 3 for point in tuning.points)
+    assert [p.mean for p in tuning.points] == sorted((p.mean for p in tuning.points), reverse=True)
+    assert tuning.best == tuning.points[0].setting
+    assert seen == sorted(seen)
+    assert tuning.bundle is not None
+    card = load_bundle(tuning.bundle).card
+    assert card.recipe["model"]["options"]["c"] == tuning.best["model.options.c"]  # type: ignore[index]
+    out = tmp_path / "out"
+    assert {"tuning.json", "results.csv", "search.png", "best"} == {path.name for path in out.iterdir()}
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["mean"]) == pytest.approx(tuning.points[0].mean)
+    assert json.loads((out / "tuning.json").read_text())["bundle"] == tuning.bundle
+
+
+def test_one_forest_a_fold_is_grown_on(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown: list[int] = []
+    grow = Forest.grow
+
+    def counted(self: Forest, *args: object, **options: object) -> None:
+        before = len(self.trees)
+        grow(self, *args, **options)  # type: ignore[arg-type]
+        grown.append(len(self.trees) - before)
+
+    monkeypatch.setattr(Forest, "grow", counted)
+    grid = {"model.options.n_trees": [7, 3, 10]}
+    warm = search(store, tmp_path / "warm", "random-forest", grid=grid, metric="accuracy")
+    assert grown == [3, 4, 3] * 3
+    monkeypatch.setattr(Forest, "grow", grow)
+    for n_trees in (3, 7, 10):
+        alone = search(
+            store,
+            tmp_path / str(n_trees),
+            "random-forest",
+            grid={"model.options.n_trees": [n_trees]},
+            metric="accuracy",
+        )
+        (same,) = [p for p in warm.points if p.setting["model.options.n_trees"] == n_trees]
+        assert alone.points[0].folds == same.folds
+
+
+def test_sizes_and_kinds_of_settings_may_be_mixed(store: Store, tmp_path: Path) -> None:
+    tuning = search(
+        store, tmp_path, "svm", grid={"model.options.size_px": [8, 10], "model.options.gamma": ["scale", 0.001]}
+    )
+    assert len(tuning.points) == 4
+
+
+def test_a_random_search_draws_from_the_grid(store: Store, tmp_path: Path) -> None:
+    grid = {"model.options.c": [10.0**k for k in range(-4, 3)]}
+    one, other = (search(store, tmp_path / str(i), grid=grid, n_random=2, seed=5) for i in range(2))
+    assert len(one.points) == 2
+    assert [p.setting for p in one.points] == [p.setting for p in other.points]
+    assert [p.folds for p in one.points] == [p.folds for p in other.points]
+
+
+def test_networks_are_searched_alike(tmp_path: Path) -> None:
+    pytest.importorskip("lightning", reason="trains a network")
+    tuning = tune(
+        [make_faces.table(n=24)],
+        recipe=make_faces.recipe(),
+        out=tmp_path / "out",
+        grid={"stages.0.lr": [1e-4]},
+        folds=2,
+        weights="none",
+        workers=0,
+        refit=False,
+    )
+    assert tuning.best == {"stages.0.lr": 1e-4}
+    assert len(tuning.points[0].folds) == 2
+    assert not list((tmp_path / "out" / "trials").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"grid": {"model.option.c": [1]}}, "did you mean model.options"),
+        ({"grid": {"model.options.trees": [1]}}, "has no option 'trees'"),
+        ({"grid": {"model.options.c": []}}, "--grid KEY=A,B,C"),
+        ({"grid": {"model.name": ["pixels", "transfer"]}}, "search each on its own"),
+        ({"folds": 1}, "2 or more"),
+        ({"n_random": 0}, "1 or more"),
+        ({"metric": "speed"}, "must be one of auc"),
+        ({"split": "other"}, "no split 'other'"),
+    ],
+)
+def test_what_cannot_be_searched_is_said(
+    options: dict[str, object], message: str, store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        search(store, tmp_path / "out", "logistic", **options)
+
+
+def test_a_recipe_without_a_grid_needs_one(store: Store, tmp_path: Path) -> None:
+    plain = Recipe.model_validate(load_recipe("svm", overrides=TINY).model_dump() | {"grid": {}})
+    with pytest.raises(UsageError, match="nothing to try"):
+        tune([store], recipe=plain, out=tmp_path)
+
+
+def test_a_torn_split_is_refused(store: Store, tmp_path: Path) -> None:
+    store.write_split("torn", make_split(store.records(), by="random", ratio="60/20/20"))
+    with pytest.raises(LeakFound):
+        search(store, tmp_path, split="torn")
+    (store.path / "splits" / "torn.parquet").unlink()
+
+
+def test_a_search_does_not_overwrite_another(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "tuning.json").write_text("{}")
+    with pytest.raises(UsageError, match="holds a search"):
+        search(store, tmp_path)
