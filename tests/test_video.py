@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from av import VideoFrame
 
 import make_videos
 from telltale.errors import (
@@ -118,6 +120,17 @@ class TestReading:
         assert [frame.index for frame in frames] == [0, 12, 24, 37, 49]
         assert reader.codes == [Code.CAPPED]
         assert reader.warnings == ["5 frames spread over the whole clip were looked at instead of 50."]
+
+    def test_frames_do_not_pile_up_until_a_garbage_collection(self, face_clip: Path) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in read_frames(face_clip, ALL):
+                pass
+            alive = sum(isinstance(thing, VideoFrame) for thing in gc.get_objects())
+        finally:
+            gc.enable()
+        assert alive < 5
 
     @pytest.mark.parametrize(
         ("suffix", "codec", "pix_fmt"),

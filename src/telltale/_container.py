@@ -49,6 +49,8 @@ _MAX_RESTARTS = 100
 _DECLARING = ("matroska,webm", "flv", "live_flv")
 _SHORT_BY_S, _SHORT_BY_FRAC = 0.5, 0.03
 """A video that ends this much before its declared duration was cut off; sound often ends a little later."""
+_SLOWEST_FPS, _USUAL_FPS, _FASTEST_FPS = 0.01, 25.0, 1000
+"""FLV says 1000 and DV 60000 when they mean that they do not know."""
 _REORDER_SLACK = 64
 """Packets read beyond the last one needed, for those that come late."""
 
@@ -214,16 +216,18 @@ def timeline(stream: VideoStream, found: Scan) -> Timeline:
     return _timestamps.build(
         np.frombuffer(found.pts, np.int64),
         time_base_s=time_base_s,
-        interval_s=1 / fps(stream),
+        interval_s=1 / (fps(stream) or _USUAL_FPS),
         start_pts=None if start_us is None else round(start_us / av.time_base / time_base_s),
         knows_display_order=container.format.name != "avi" or not context.has_b_frames,
     )
 
 
-def fps(stream: VideoStream) -> float:
-    """Frames per second as the header says, or 25: for files that hold no times."""
-    rate = stream.guessed_rate or stream.average_rate
-    return float(rate) if rate and 0.01 < rate < 1000 else 25.0
+def fps(stream: VideoStream) -> float | None:
+    """Frames per second as the header says; None where it says nothing that can be."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and _SLOWEST_FPS < rate < _FASTEST_FPS:
+            return float(rate)
+    return None
 
 
 def declared_duration_s(stream: VideoStream) -> float | None:

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from telltale import _container
 from telltale._container import DAMAGE, NO_MEMORY, DecodeLimits, Missing
 from telltale._reader import Finding, Reader, capped, converted
-from telltale._rgb import Converter, turn_of
+from telltale._rgb import Converter
 from telltale._source import FileHash, Source
 from telltale._timestamps import Clock
 from telltale.errors import CorruptFile, NoFrames, UnsupportedCodec
@@ -96,6 +96,14 @@ class FileReader(Reader):
         self._changed_size: str | None = None
         self._which = f"stream {self._stream.index} ({self._stream.width}x{self._stream.height}) was looked at"
 
+    @property
+    def origin_s(self) -> float:
+        return self._timeline.origin_pts * float(self._stream.time_base or 0.001)
+
+    @property
+    def interval_s(self) -> float:
+        return self._timeline.interval_s
+
     def _describe(self, source: Source, *, is_measured: bool) -> VideoInfo:
         stream = self._stream
         return VideoInfo(
@@ -108,7 +116,7 @@ class FileReader(Reader):
             height_px=stream.height,
             rotation_deg=0,
             duration_s=self._timeline.end_s if is_measured else _container.declared_duration_s(stream),
-            fps_header=float(stream.average_rate) if stream.average_rate else None,
+            fps_header=_container.fps(stream),
             n_frames_header=stream.frames or None,
             stream_index=stream.index,
         )
@@ -183,7 +191,7 @@ class FileReader(Reader):
                 yield place, time_s, frame
 
     def _note_size(self, frame: VideoFrame, *, is_first: bool) -> None:
-        degrees, _ = turn_of(frame)
+        degrees, _ = self._converter.turn_of(frame)
         width, height = (frame.height, frame.width) if degrees in (90, 270) else (frame.width, frame.height)
         if is_first:
             self._info = replace(self._info, width_px=width, height_px=height, rotation_deg=degrees)

@@ -43,6 +43,7 @@ class Converter:
         self.codes: set[Code] = set()
         self._max_side_px = max_side_px
         self._reformatter = VideoReformatter()
+        self._turns: dict[int, tuple[int, bool]] = {}
 
     def to_rgb(self, frame: VideoFrame) -> RgbImage:
         """uint8 (H, W, 3), as displayed."""
@@ -52,7 +53,15 @@ class Converter:
             rgb = self._progressive(self._converted(frame, frame.width, frame.height))
         else:
             rgb = self._converted(frame, *self._size(frame.width, frame.height))
-        return turn(self.shrunk(rgb), *turn_of(frame))
+        return turn(self.shrunk(rgb), *self.turn_of(frame))
+
+    def turn_of(self, frame: VideoFrame) -> tuple[int, bool]:
+        """See `turn_of`. Looked up once for each rotation: a frame whose side data was asked for holds itself, and
+        its picture, in memory until the next garbage collection."""
+        rotation = frame.rotation
+        if rotation not in self._turns:
+            self._turns[rotation] = turn_of(frame)
+        return self._turns[rotation]
 
     def _converted(self, frame: VideoFrame, width: int, height: int) -> RgbImage:
         has_alpha = any(component.is_alpha for component in frame.format.components)
