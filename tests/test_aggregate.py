@@ -51,7 +51,7 @@ def test_between_the_thresholds_it_is_uncertain_and_says_why() -> None:
     verdict = verdict_of(judged([0.5] * 8))
     assert verdict.label == "uncertain"
     assert verdict.codes == (Code.BETWEEN_THRESHOLDS,)
-    assert "30 %" in verdict.reasons[0]
+    assert "30%" in verdict.reasons[0]
 
 
 def test_no_face_is_no_score() -> None:

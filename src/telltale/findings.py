@@ -136,7 +136,7 @@ class Findings:
     def _take_faces(self, message: Message) -> None:
         self._n_analysed += 1
         for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
-            face, track_id = face_from_json(row), row["track_id"]
+            face, track_id = face_from_json(row), row["track_id"] + 1  # people count from 1
             self._faces.setdefault(track_id, []).append(face)
             self._clips += self._cutter.add(track_id, face.pts_s, crop)
             if self._keep_pictures:
