@@ -40,6 +40,16 @@ class Reader:
         return self._info
 
     @property
+    def origin_s(self) -> float:
+        """What the container calls the moment that is 0 seconds here."""
+        return 0.0
+
+    @property
+    def interval_s(self) -> float:
+        """The usual time between two frames."""
+        return 0.1
+
+    @property
     def n_lost(self) -> int:
         return 0
 

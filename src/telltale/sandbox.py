@@ -34,6 +34,7 @@ from telltale.errors import (
 )
 
 JOBS: Mapping[str, str] = {
+    "annotate": "telltale.annotate:annotate_job",
     "extract": "telltale.extract:extract_job",
     "hash": "telltale.video:hash_job",
     "probe": "telltale.video:probe_job",

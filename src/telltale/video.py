@@ -57,6 +57,16 @@ class VideoReader(Protocol):
         """The same in sentences, in the same order."""
         ...
 
+    @property
+    def origin_s(self) -> float:
+        """What the container calls the moment that is 0 seconds here."""
+        ...
+
+    @property
+    def interval_s(self) -> float:
+        """The usual time between two frames."""
+        ...
+
     def __iter__(self) -> Iterator[Frame]: ...
 
     def __enter__(self) -> Self: ...

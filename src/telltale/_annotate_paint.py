@@ -1,0 +1,214 @@
+"""Drawing on frames: boxes with their verdict, and a timeline that runs along.
+
+painter = Painter(plan, width_px=1280, height_px=720)
+painter.paint(rgb, time_s=3.2)              # draws into rgb, uint8 (720, 1280, 3)
+
+Colour never stands alone: each label has a shape too, the same as on the page.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from telltale._annotate_plan import Box, Person, Plan
+from telltale._report_chart import ZoneScale
+from telltale._text import clock, percent
+from telltale.types import RgbImage
+
+COLOURS = {"fake": (255, 116, 56), "real": (96, 176, 255), "uncertain": (248, 204, 70), "no_face": (200, 200, 200)}
+_DARK = (16, 16, 18)
+_CORNERS: dict[str, list[tuple[float, float]]] = {
+    "fake": [(0, -1), (1, 0.85), (-1, 0.85)],
+    "uncertain": [(0, -1.1), (1.1, 0), (0, 1.1), (-1.1, 0)],
+}
+_MAX_CURVES = 4
+_LEAST_HEIGHT_PX = 120
+"""Frames lower than this have no room for a timeline."""
+_SHIFT = 4
+"""Fractional bits of OpenCV's drawing: boxes glide instead of jumping from pixel to pixel."""
+
+
+class Painter:
+    """Draws one plan on frames of one size."""
+
+    def __init__(self, plan: Plan, *, width_px: int, height_px: int, with_timeline: bool = True) -> None:
+        self._plan = plan
+        self._size = width_px, height_px
+        self._line_px = max(2, round(min(width_px, height_px) / 300))
+        self._text_px = int(np.clip(round(height_px / 26), 11, 44))
+        self._strip = _Strip(plan, width_px, height_px) if with_timeline and height_px >= _LEAST_HEIGHT_PX else None
+        self._people = sorted(plan.people, key=lambda person: -1.0 if person.p_fake is None else person.p_fake)
+
+    def paint(self, rgb: RgbImage, time_s: float, *, scale: float = 1.0) -> None:
+        """Draw into `rgb`. `scale`: from the report's pixels to those of `rgb`."""
+        for person in self._people:  # the most suspicious last, on top
+            box = person.box_at(time_s, most_apart_s=self._plan.most_apart_s)
+            if box is not None:
+                self._face(rgb, person, _scaled(box, scale))
+        if self._strip is not None:
+            self._strip.paint(rgb, time_s)
+
+    def _face(self, rgb: RgbImage, person: Person, box: Box) -> None:
+        judged = person.p_fake is not None
+        label = person.label if judged else "no_face"
+        corners = [(round(x * (1 << _SHIFT)), round(y * (1 << _SHIFT))) for x, y in (box[:2], box[2:])]
+        for colour, width in ((_DARK, self._line_px + 2), (COLOURS[label], self._line_px)):
+            cv2.rectangle(rgb, corners[0], corners[1], colour, width, cv2.LINE_AA, _SHIFT)
+        words = f"Person {person.id}  {percent(person.p_fake)}" if person.p_fake is not None else f"Person {person.id}"
+        text_px = int(np.clip((box[2] - box[0]) / 6, 11, self._text_px))
+        text = text_mask(words, text_px)
+        pad = max(2, text_px // 3)
+        height = text.shape[0] + 2 * pad
+        width = text.shape[1] + text_px + 3 * pad
+        x = int(np.clip(round(box[0]), 0, max(0, self._size[0] - width)))
+        above = round(box[1]) - height - self._line_px
+        y = above if above >= 0 else min(round(box[3]) + self._line_px, self._size[1] - height)
+        _shade(rgb, x, y, width, height)
+        glyph(rgb, label, (x + pad + text_px / 2, y + height / 2), text_px * 0.42)
+        write(rgb, text, x + 2 * pad + text_px, y + pad)
+
+
+class _Strip:
+    """The timeline along the lower edge: scores of the most suspicious people, played part bright."""
+
+    def __init__(self, plan: Plan, width_px: int, height_px: int) -> None:
+        self._plan = plan
+        self._height = int(np.clip(round(height_px * 0.15), 44, 150))
+        self._top = height_px - self._height
+        self._text_px = int(np.clip(round(self._height * 0.21), 11, 26))
+        self._pad = max(4, self._text_px // 2)
+        self._plot = (self._pad, self._text_px + 2 * self._pad, width_px - self._pad, self._height - self._pad)
+        played, ahead = self._drawn(width_px, bright=1.0), self._drawn(width_px, bright=0.45)
+        self._layers = [_premultiplied(layer) for layer in (played, ahead)]
+
+    def paint(self, rgb: RgbImage, time_s: float) -> None:
+        x = round(self._x(time_s))
+        strip = rgb[self._top : self._top + self._height]
+        for (colour, rest), columns in zip(self._layers, (slice(0, x), slice(x, None)), strict=True):
+            part = np.ascontiguousarray(strip[:, columns])
+            if part.size:
+                faded = cv2.multiply(part, np.ascontiguousarray(rest[:, columns]), scale=1 / 255)
+                strip[:, columns] = cv2.add(faded, np.ascontiguousarray(colour[:, columns]))
+        top, bottom = self._plot[1] - self._pad // 2, self._plot[3] + self._pad // 2
+        cv2.line(rgb, (x, self._top + top), (x, self._top + bottom), (255, 255, 255), max(1, self._text_px // 9))
+        now = text_mask(f"{clock(time_s)} / {clock(self._plan.end_s)}", self._text_px)
+        write(rgb, now, rgb.shape[1] - self._pad - now.shape[1], self._top + self._pad)
+
+    def _drawn(self, width_px: int, *, bright: float) -> npt.NDArray[np.uint8]:
+        """uint8 (h, w, 4)."""
+        layer = np.zeros((self._height, width_px, 4), np.uint8)
+        layer[...] = (*_DARK, 190)
+        left, top, right, bottom = self._plot
+        scale = ZoneScale(self._plan.thresholds)
+        for zone, low, high in scale.bands() if self._plan.thresholds else []:
+            y0, y1 = round(bottom - high * (bottom - top)), round(bottom - low * (bottom - top))
+            tint = [0.26 * c + 0.74 * d for c, d in zip(COLOURS.get(zone, _DARK), _DARK, strict=True)]
+            layer[y0:y1, left:right] = (*(round(c) for c in tint), 200)
+        judged = [person for person in self._plan.people if person.p_fake is not None]
+        for person in sorted(judged, key=lambda one: one.p_fake or 0.0)[-_MAX_CURVES:]:
+            self._curve(layer, person, scale, bright)
+        at = (self._pad + self._text_px / 2, self._pad + self._text_px / 2)
+        glyph(layer, self._plan.label, at, self._text_px * 0.42)
+        score = "" if self._plan.p_fake is None else f" {percent(self._plan.p_fake)}"
+        room = width_px - 2 * self._pad - round(8.5 * self._text_px)  # for the time
+        for words in (f"{self._plan.headline}{score}  ·  not proof", f"{self._plan.headline}{score}", score.strip()):
+            text = text_mask(words, self._text_px)
+            if words and text.shape[1] + 2 * self._text_px <= room:
+                write(layer, text, round(1.6 * self._text_px) + self._pad, self._pad)
+                break
+        return layer
+
+    def _curve(self, layer: npt.NDArray[np.uint8], person: Person, scale: ZoneScale, bright: float) -> None:
+        colour = tuple(round(bright * c + (1 - bright) * d) for c, d in zip(COLOURS[person.label], _DARK, strict=True))
+        _, top, _, bottom = self._plot
+        points = [
+            (time_s, (round(self._x(time_s)), round(bottom - scale.fraction(p) * (bottom - top))))
+            for time_s, p in zip(person.times, person.scores, strict=True)
+            if p is not None
+        ]
+        width = max(1, self._text_px // 8)
+        for (before_s, a), (after_s, b) in itertools.pairwise(points):
+            if after_s - before_s <= self._plan.most_apart_s:
+                cv2.line(layer, a, b, (*colour, 255), width, cv2.LINE_AA)
+        for _, point in points:
+            cv2.circle(layer, point, max(1, round(0.8 * width)), (*colour, 255), -1, cv2.LINE_AA)
+
+    def _x(self, time_s: float) -> float:
+        left, _, right, _ = self._plot
+        share = min(max(time_s / self._plan.end_s, 0.0), 1.0) if self._plan.end_s > 0 else 0.5
+        return left + share * (right - left)
+
+
+def glyph(picture: npt.NDArray[np.uint8], label: str, centre: tuple[float, float], radius: float) -> None:
+    """The shape of a label: triangle, diamond, disc, ring."""
+    colour: Any = (*COLOURS.get(label, COLOURS["no_face"]), 255)[: picture.shape[2]]
+    one = 1 << _SHIFT
+
+    def fixed(x: float, y: float) -> tuple[int, int]:
+        return round((centre[0] + radius * x) * one), round((centre[1] + radius * y) * one)
+
+    if label in _CORNERS:
+        corners = np.array([fixed(x, y) for x, y in _CORNERS[label]])
+        cv2.fillConvexPoly(picture, corners, colour, cv2.LINE_AA, _SHIFT)
+    else:
+        width = -1 if label == "real" else max(1, round(radius / 2.5))
+        cv2.circle(picture, fixed(0, 0), round(0.9 * radius * one), colour, width, cv2.LINE_AA, _SHIFT)
+
+
+def write(picture: npt.NDArray[np.uint8], text: npt.NDArray[np.uint8], x: int, y: int) -> None:
+    """Put a `text_mask` in white, its corner at x, y; what lies outside is cut."""
+    height, width = picture.shape[:2]
+    x0, y0 = max(x, 0), max(y, 0)
+    x1, y1 = min(x + text.shape[1], width), min(y + text.shape[0], height)
+    if x1 <= x0 or y1 <= y0:
+        return
+    alpha = text[y0 - y : y1 - y, x0 - x : x1 - x, None].astype(np.uint16)
+    part = picture[y0:y1, x0:x1]
+    part[...] = ((part * (255 - alpha) + 255 * alpha) // 255).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=512)
+def text_mask(words: str, size_px: int) -> npt.NDArray[np.uint8]:
+    """uint8 (h, w): how much of each pixel is ink. All masks of one size are equally high."""
+    from PIL import Image, ImageDraw
+
+    font = _font(size_px)
+    width = max(1, math.ceil(font.getlength(words)))
+    mask = Image.new("L", (width, round(1.15 * size_px)))
+    ImageDraw.Draw(mask).text((0, 0.95 * size_px), words, fill=255, font=font, anchor="ls")
+    return np.asarray(mask)
+
+
+@functools.cache
+def _font(size_px: int) -> Any:
+    """The font that comes with Pillow."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size_px)
+
+
+def _shade(rgb: RgbImage, x: int, y: int, width: int, height: int) -> None:
+    part = rgb[max(y, 0) : y + height, max(x, 0) : x + width]
+    part[...] = (part.astype(np.uint16) * 60 // 255 + 12).astype(np.uint8)
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    x0, y0, x1, y1 = (scale * value for value in box)
+    return x0, y0, x1, y1
+
+
+def _premultiplied(layer: npt.NDArray[np.uint8]) -> tuple[RgbImage, RgbImage]:
+    """What is added, and by how much of 255 what lies below is kept; both (h, w, 3)."""
+    alpha = layer[..., 3:].astype(np.uint16)
+    colour = (layer[..., :3] * alpha // 255).astype(np.uint8)
+    return colour, np.repeat((255 - alpha).astype(np.uint8), 3, axis=2)
+
+
+__all__ = ["COLOURS", "Painter", "glyph", "text_mask", "write"]

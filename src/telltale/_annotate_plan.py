@@ -1,0 +1,174 @@
+"""What is drawn on an annotated clip, as plain values: who is where at each moment, and which seconds tell most.
+
+A report knows a face at the sampled frames only; between two of them its box is drawn where a straight line puts it.
+
+>>> person = Person(1, "real", 0.1, times=[0.0, 1.0], boxes=[[0, 0, 10, 10], [10, 0, 20, 10]], scores=[0.1, None])
+>>> person.box_at(0.5, most_apart_s=2.0)
+(5.0, 0.0, 15.0, 10.0)
+>>> person.box_at(9.0, most_apart_s=2.0) is None
+True
+"""
+
+from __future__ import annotations
+
+import bisect
+import statistics
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from telltale.types import Label, Report, TrackReport
+
+Box = tuple[float, float, float, float]
+TELLING_S = 3.0
+N_TILES = 12
+_APART = 2.5
+"""Samples of one face this many times the usual distance apart are not joined: nobody looked between."""
+_LEAST_APART_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One person of the report."""
+
+    id: int
+    label: Label
+    p_fake: float | None
+    times: list[float]
+    boxes: list[list[float]]
+    """px of the picture as displayed."""
+    scores: list[float | None]
+    stays: bool = False
+    """Still there in the last frame that was looked at."""
+
+    def box_at(self, time_s: float, *, most_apart_s: float) -> Box | None:
+        """Where the face is at a time; None where it was not seen around it."""
+        after = bisect.bisect_left(self.times, time_s)
+        before = after - 1
+        if after < len(self.times) and self.times[after] == time_s:
+            before = after
+        if 0 <= before < after < len(self.times) and self.times[after] - self.times[before] <= most_apart_s:
+            share = (time_s - self.times[before]) / (self.times[after] - self.times[before])
+            pairs = zip(self.boxes[before], self.boxes[after], strict=True)
+            return _box([a + share * (b - a) for a, b in pairs])
+        near = min(
+            (i for i in (before, after) if 0 <= i < len(self.times)),
+            key=lambda i: abs(self.times[i] - time_s),
+            default=None,
+        )
+        # A sample stands for half the distance to the next one; the last of the clip for all that follows.
+        usual_s = most_apart_s / _APART
+        reach_s = usual_s if self.stays and time_s > self.times[-1] else usual_s / 2
+        if near is None or abs(self.times[near] - time_s) > reach_s:
+            return None
+        return _box(self.boxes[near])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the worker needs to draw; travels to it as JSON."""
+
+    headline: str
+    label: Label
+    p_fake: float | None
+    thresholds: tuple[float, float] | None
+    people: list[Person]
+    most_apart_s: float
+    end_s: float
+    telling_s: tuple[float, float] | None
+    """The seconds that tell most; None where nobody was judged."""
+    tiles_s: list[float]
+    """Times of the contact sheet's frames."""
+    max_side_px: int | None
+    """Boxes are in pixels of frames made no larger than this."""
+    caption: list[str]
+    """Lines below the contact sheet."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Plan:
+        people = [Person(**person) for person in data["people"]]
+        spans = {key: tuple(data[key]) if data[key] else None for key in ("thresholds", "telling_s")}
+        return cls(**{**data, **spans, "people": people})
+
+
+def make_plan(report: Report, *, headline: str, caption: list[str]) -> Plan:
+    """What to draw for a report."""
+    times = sorted({face.pts_s for track in report.tracks for face in track.faces})
+    people = [_person(track, stays=track.faces[-1].pts_s == times[-1]) for track in report.tracks if track.faces]
+    duration_s = report.video.duration_s if report.video else None
+    plan = report.settings.get("plan") or {}
+    return Plan(
+        headline=headline,
+        label=report.verdict.label,
+        p_fake=report.verdict.p_fake,
+        thresholds=report.verdict.thresholds,
+        people=people,
+        most_apart_s=max(_LEAST_APART_S, _APART * _usual_step(report)),
+        end_s=max([*times, duration_s or 0.0]),
+        telling_s=_telling(report),
+        tiles_s=_tiles(report, times),
+        max_side_px=plan.get("max_side_px"),
+        caption=caption,
+    )
+
+
+def _person(track: TrackReport, *, stays: bool) -> Person:
+    return Person(
+        id=track.id,
+        label=track.label,
+        p_fake=track.p_fake,
+        times=[face.pts_s for face in track.faces],
+        boxes=[list(face.box_xyxy) for face in track.faces],
+        scores=[face.p_fake for face in track.faces],
+        stays=stays,
+    )
+
+
+def _usual_step(report: Report) -> float:
+    """The usual time between two frames that were looked at."""
+    steps = [float(step) for track in report.tracks for step in np.diff([face.pts_s for face in track.faces])]
+    return statistics.median(steps) if steps else 0.5
+
+
+def _telling(report: Report) -> tuple[float, float] | None:
+    """Around the highest mean score over `TELLING_S` seconds of the person who decided the verdict."""
+    judged = [track for track in report.tracks if track.p_fake is not None]
+    if not judged:
+        return None
+    worst = max(judged, key=lambda track: track.p_fake or 0.0)
+    scored = [(face.pts_s, face.p_fake) for face in worst.faces if face.p_fake is not None]
+    if not scored:
+        return None
+
+    def mean_from(start_s: float) -> float:
+        return statistics.fmean(p for time_s, p in scored if start_s <= time_s <= start_s + TELLING_S)
+
+    start_s = max((time_s for time_s, _ in scored), key=lambda s: (round(mean_from(s), 3), -s))
+    # The window may end after the last sample; then it begins earlier.
+    start_s = max(0.0, min(start_s, scored[-1][0] - TELLING_S))
+    return start_s, start_s + TELLING_S
+
+
+def _tiles(report: Report, times: list[float]) -> list[float]:
+    """Evenly over the times with faces, the highest score among them; without faces, over the clip."""
+    if not times:
+        end_s = (report.video.duration_s or 0.0) if report.video else 0.0
+        return [end_s * (i + 0.5) / N_TILES for i in range(N_TILES)] if end_s > 0 else [0.0]
+    picked = {times[round(i * (len(times) - 1) / (N_TILES - 1))] for i in range(N_TILES)}
+    scores = [(face.p_fake, face.pts_s) for track in report.tracks for face in track.faces if face.p_fake is not None]
+    if scores and (highest := max(scores)[1]) not in picked:
+        picked.remove(min(picked, key=lambda time_s: abs(time_s - highest)))
+        picked.add(highest)
+    return sorted(picked)
+
+
+def _box(values: list[float]) -> Box:
+    x0, y0, x1, y1 = values
+    return x0, y0, x1, y1
+
+
+__all__ = ["Box", "Person", "Plan", "make_plan"]

@@ -1,0 +1,175 @@
+"""The small pictures of an annotated clip, gathered in the same pass: a GIF of the telling seconds, a contact sheet."""
+
+from __future__ import annotations
+
+import bisect
+import io
+import itertools
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from telltale._annotate_paint import Painter, glyph, text_mask, write
+from telltale._annotate_plan import Plan
+from telltale._text import clock, percent
+from telltale.types import RgbImage
+
+Made = tuple[bytes, int, int]
+"""Encoded, width, height."""
+_PAPER = 24
+_LATE_S = 0.001
+
+
+class Gif:
+    """Annotated frames of the telling seconds, small."""
+
+    def __init__(self, plan: Plan, *, side_px: int, step_s: float) -> None:
+        self._plan = plan
+        self._side_px = side_px
+        self._step_s = step_s
+        self._frames: list[tuple[float, RgbImage]] = []
+        self._painter: Painter | None = None
+
+    def see(self, rgb: RgbImage, time_s: float, *, scale: float) -> None:
+        """A frame before it is drawn on."""
+        span = self._plan.telling_s
+        due_s = self._frames[-1][0] + self._step_s - _LATE_S if self._frames else -math.inf
+        if span is None or not span[0] - _LATE_S <= time_s <= span[1] or time_s < due_s:
+            return
+        small, factor = _shrunk(rgb, self._side_px)
+        if self._frames and small.shape != self._frames[0][1].shape:
+            return
+        if self._painter is None:
+            self._painter = Painter(self._plan, width_px=small.shape[1], height_px=small.shape[0])
+        self._painter.paint(small, time_s, scale=scale * factor)
+        self._frames.append((time_s, small))
+
+    def encoded(self) -> Made | None:
+        """None where there are no such seconds."""
+        if len(self._frames) < 2:
+            return None
+        times = [time_s for time_s, _ in self._frames]
+        lasts_ms = [round(100 * (b - a)) * 10 for a, b in itertools.pairwise(times)]
+        images = [Image.fromarray(rgb) for _, rgb in self._frames]
+        palette = _palette(images)
+        drawn = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+        buffer = io.BytesIO()
+        drawn[0].save(
+            buffer, "GIF", save_all=True, append_images=drawn[1:], duration=[*lasts_ms, 600], loop=0, optimize=False
+        )
+        return buffer.getvalue(), images[0].width, images[0].height
+
+
+def _palette(images: list[Image.Image]) -> Image.Image:
+    """One palette for all frames: colours that change from frame to frame flicker."""
+    some = images[:: max(1, len(images) // 6)]
+    width, height = some[0].size
+    together = Image.new("RGB", (width, height * len(some)))
+    for i, image in enumerate(some):
+        together.paste(image, (0, i * height))
+    return together.quantize(colors=256, method=Image.Quantize.MEDIANCUT)
+
+
+class Sheet:
+    """Frames of the clip in rows, each with its time and the highest score in it."""
+
+    def __init__(self, plan: Plan, *, tile_px: int, n_columns: int) -> None:
+        self._plan = plan
+        self._tile_px = tile_px
+        self._n_columns = n_columns
+        self._due_s = sorted(plan.tiles_s)
+        self._tiles: list[tuple[float, RgbImage]] = []
+
+    def see(self, rgb: RgbImage, time_s: float, *, scale: float) -> None:
+        """A frame before it is drawn on; the first at or after each due time is kept."""
+        n_due = bisect.bisect_right(self._due_s, time_s + _LATE_S)
+        if n_due <= len(self._tiles):
+            return
+        small, factor = _shrunk(rgb, self._tile_px)
+        painter = Painter(self._plan, width_px=small.shape[1], height_px=small.shape[0], with_timeline=False)
+        painter.paint(small, time_s, scale=scale * factor)
+        self._due_s = self._due_s[: len(self._tiles)] + self._due_s[n_due - 1 :]
+        self._tiles.append((time_s, small))
+
+    def encoded(self) -> Made | None:
+        if not self._tiles:
+            return None
+        page = self._page()
+        buffer = io.BytesIO()
+        Image.fromarray(page).save(buffer, "PNG", optimize=True)
+        return buffer.getvalue(), page.shape[1], page.shape[0]
+
+    def _page(self) -> RgbImage:
+        gap, text_px, line_px = 12, 15, 24
+        wide = self._tile_px
+        high = max(rgb.shape[0] for _, rgb in self._tiles)
+        n_columns = min(self._n_columns, max(len(self._tiles), 2))
+        n_rows = math.ceil(len(self._tiles) / n_columns)
+        width = n_columns * (wide + gap) + gap
+        head = 2 * gap + 34 + line_px
+        height = head + n_rows * (high + line_px + gap) + line_px + gap
+        page = np.full((height, width, 3), _PAPER, np.uint8)
+        first, *lines = self._plan.caption
+        glyph(page, self._plan.label, (gap + 13, gap + 17), 12)
+        write(page, _fitting(first, 26, width - 2 * gap - 34), gap + 34, gap + 4)
+        write(page, _fitting(_plain(lines[0]), text_px, width - 2 * gap), gap, gap + 40)
+        for i, (time_s, rgb) in enumerate(self._tiles):
+            row, column = divmod(i, n_columns)
+            x, y = gap + column * (wide + gap), head + row * (high + line_px + gap)
+            page[y : y + rgb.shape[0], x + (wide - rgb.shape[1]) // 2 :][:, : rgb.shape[1]] = rgb
+            self._caption(page, time_s, x, y + high + 4, text_px)
+        write(page, _fitting(_plain(lines[-1]), text_px, width - 2 * gap), gap, height - gap - line_px + 4)
+        return page
+
+    def _caption(self, page: RgbImage, time_s: float, x: int, y: int, text_px: int) -> None:
+        """The time, and the person whose face scores highest there."""
+        write(page, text_mask(clock(time_s), text_px), x, y)
+        found = [
+            (score, person)
+            for person in self._plan.people
+            for at_s, score in zip(person.times, person.scores, strict=True)
+            if score is not None and abs(at_s - time_s) <= self._plan.most_apart_s / 5
+        ]
+        if found:
+            score, person = max(found, key=lambda one: one[0])
+            text = text_mask(f"{percent(score)}", text_px)
+            left = x + self._tile_px - text.shape[1]
+            write(page, text, left, y)
+            glyph(
+                page, _zone(score, self._plan, person.label), (left - text_px * 0.8, y + text_px * 0.6), text_px * 0.4
+            )
+
+
+def _zone(score: float, plan: Plan, label: str) -> str:
+    if plan.thresholds is None:
+        return label
+    real_below, fake_above = plan.thresholds
+    return "fake" if score >= fake_above else "real" if score < real_below else "uncertain"
+
+
+def _shrunk(rgb: RgbImage, side_px: int) -> tuple[RgbImage, float]:
+    """A copy whose longer side is at most `side_px`, and by how much it shrank."""
+    height, width = rgb.shape[:2]
+    factor = min(1.0, side_px / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    small = rgb.copy() if factor == 1.0 else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8), factor
+
+
+def _plain(text: str) -> str:
+    """What the font has: other letters as escapes."""
+    return "".join(c if c.isprintable() and (ord(c) < 0x250 or c in "…–·") else ascii(c)[1:-1] for c in text)
+
+
+def _fitting(text: str, size_px: int, room_px: int) -> npt.NDArray[np.uint8]:
+    mask = text_mask(text, size_px)
+    while mask.shape[1] > room_px and len(text) > 8:
+        text = text[: len(text) // 2 - 2] + "…" + text[len(text) // 2 + 2 :]
+        mask = text_mask(text, size_px)
+    return mask
+
+
+__all__ = ["Gif", "Sheet"]

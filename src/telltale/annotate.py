@@ -1,0 +1,250 @@
+"""A clip with what was found drawn into it, to be looked at and handed on.
+
+    attachments = annotate(report, "clip.mp4", Path("out"))
+
+Writes `annotated.mp4` (H.264, the clip's own size, times and sound), `telling.gif` (the seconds that tell most) and
+`contact_sheet.png`; for a still picture `annotated.png`. Boxes have the colour and the shape of each person's verdict,
+and glide between the frames that were looked at. The clip is decoded, drawn on and encoded in a worker process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from telltale._annotate_plan import Plan, make_plan
+from telltale._files import write_files
+from telltale._report_words import LABELS
+from telltale._text import percent, plural, visible
+from telltale.errors import OutputError
+from telltale.extract import default_deadline_s
+from telltale.sandbox import Message, Worker, WorkerLimits
+from telltale.types import Attachment, Report
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from telltale.types import RgbImage
+    from telltale.video import VideoReader
+
+VIDEO_NAME, GIF_NAME, SHEET_NAME, PICTURE_NAME = "annotated.mp4", "telling.gif", "contact_sheet.png", "annotated.png"
+MEMORY_BYTES = 2 << 30
+"""Decoder and encoder of a 4K clip together."""
+_SLOWER = 4
+"""Encoding takes this much longer than the reading that deadlines are made for."""
+_EVERY_FRAME = 10**9
+_GIF_SIDE_PX, _GIF_STEP_S = 480, 0.125
+_TILE_PX, _TILE_COLUMNS = 320, 4
+_TOLD_EVERY_S = 0.5
+Kind = Literal["video", "gif", "contact_sheet", "picture"]
+_FILES: Mapping[str, tuple[Kind, str, str]] = {
+    VIDEO_NAME: ("video", "video/mp4", "The clip with what was found drawn into it."),
+    GIF_NAME: ("gif", "image/gif", "The seconds that tell most."),
+    SHEET_NAME: ("contact_sheet", "image/png", "Frames of the clip at a glance."),
+    PICTURE_NAME: ("picture", "image/png", "The picture with what was found drawn into it."),
+}
+
+
+def annotate(
+    report: Report,
+    path: str | os.PathLike[str],
+    folder: Path,
+    *,
+    deadline_s: float | None = None,
+    stop: threading.Event | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> tuple[Attachment, ...]:
+    """Write the annotated clip of `report`, a scan of `path`, into `folder`; all of its files or none.
+
+    `deadline_s`: None gives four times what reading may take. `on_progress` gets seconds of the clip. Nothing is
+    written for a failed report. Raises `InputError` where the clip has changed since, `WorkerError` at the deadline,
+    `OutputError` where the folder cannot be written.
+    """
+    if report.verdict.label == "failed":
+        return ()
+    plan = make_plan(report, headline=LABELS[report.verdict.label].headline, caption=_caption(report))
+    duration_s = report.video.duration_s if report.video else None
+    allowed_s = deadline_s or _SLOWER * default_deadline_s(duration_s)
+    film = _reserve(folder)
+    try:
+        made = _run(plan, path, film, allowed_s=allowed_s, stop=stop, on_progress=on_progress)
+        sizes = {name: (width, height) for name, (_, width, height) in made.items()}
+        files = {name: data for name, (data, *_) in made.items() if data is not None}
+        write_files(folder, files)
+        if VIDEO_NAME in made:
+            film.chmod(0o644)
+            film.replace(folder / VIDEO_NAME)
+    finally:
+        film.unlink(missing_ok=True)
+    return tuple(_attachment(folder / name, *sizes[name]) for name in _FILES if name in made)
+
+
+Made = dict[str, tuple[bytes | None, int, int]]
+"""Name -> content (None: in the file the worker wrote), width and height."""
+
+
+def _run(
+    plan: Plan,
+    path: str | os.PathLike[str],
+    film: Path,
+    *,
+    allowed_s: float,
+    stop: threading.Event | None,
+    on_progress: Callable[[float], None] | None,
+) -> Made:
+    made: Made = {}
+    args = {"path": os.fspath(path), "film": str(film), "plan": plan.to_json()}
+    with (
+        Worker(WorkerLimits(memory_bytes=MEMORY_BYTES)) as worker,
+        closing(worker.run("annotate", args, deadline_s=allowed_s, stop=stop)) as messages,
+    ):
+        for message in messages:
+            if message.kind == "progress" and on_progress is not None:
+                on_progress(float(message.data["pts_s"]))
+            elif message.kind == "file" and message.data["name"] in _FILES:
+                data = message.arrays["data"].tobytes() if "data" in message.arrays else None
+                made[message.data["name"]] = data, int(message.data["width_px"]), int(message.data["height_px"])
+    return made
+
+
+def _reserve(folder: Path) -> Path:
+    """An empty file for the worker to write into, in the folder where it will stay."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".telltale-", suffix=".part", dir=folder)
+    except OSError as error:
+        shown = visible(str(folder))
+        raise OutputError(f"{shown}: {error.strerror or error}; free some space or choose another folder") from error
+    os.close(handle)
+    return Path(name).absolute()
+
+
+def _attachment(path: Path, width_px: int, height_px: int) -> Attachment:
+    kind, media_type, told = _FILES[path.name]
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return Attachment(
+        name=path.name,
+        kind=kind,
+        told=told,
+        media_type=media_type,
+        size_bytes=path.stat().st_size,
+        sha256=sha256,
+        width_px=width_px,
+        height_px=height_px,
+    )
+
+
+def _caption(report: Report) -> list[str]:
+    name = visible(report.input.path.replace("\\", "/").rsplit("/", 1)[-1])
+    score = "" if report.verdict.p_fake is None else f", {percent(report.verdict.p_fake)}"
+    return [
+        f"{LABELS[report.verdict.label].headline}{score}",
+        f"{name}  ·  {plural(len(report.tracks), 'person', 'people')}  ·  SHA-256 {report.input.sha256[:16]}…",
+        f"Telltale {report.versions.get('telltale', '')}, model {report.model.name}. An estimate, not proof.",
+    ]
+
+
+def annotate_job(args: dict[str, Any]) -> Iterator[Message]:
+    """The worker's side: one pass over the clip."""
+    from telltale.sampling import SamplePlan
+    from telltale.video import open_video
+
+    plan = Plan.from_json(args["plan"])
+    with open_video(args["path"], SamplePlan("all", max_frames=_EVERY_FRAME)) as reader:
+        if reader.info.is_image and (reader.info.n_frames_header or 1) == 1:
+            yield from _still(reader, plan)
+            return
+        yield from _moving(reader, args["path"], Path(args["film"]), plan)
+
+
+def _still(reader: VideoReader, plan: Plan) -> Iterator[Message]:
+    from telltale._annotate_paint import Painter
+
+    for frame in reader:
+        rgb = _drawable(frame.rgb)
+        height, width = rgb.shape[:2]
+        Painter(plan, width_px=width, height_px=height, with_timeline=False).paint(rgb, 0.0, scale=_scale(plan, rgb))
+        yield _file(PICTURE_NAME, _encoded(rgb, "PNG"), width, height)
+
+
+def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iterator[Message]:
+    from telltale._annotate_paint import Painter
+    from telltale._annotate_stills import Gif, Sheet
+    from telltale._film import Film, Sound
+    from telltale._source import Source
+
+    film: Film | None = None
+    gif = Gif(plan, side_px=_GIF_SIDE_PX, step_s=_GIF_STEP_S)
+    sheet = Sheet(plan, tile_px=_TILE_PX, n_columns=_TILE_COLUMNS)
+    painter: Painter | None = None
+    told_s = 0.0
+    with Source(path) as source:
+        try:
+            for frame in reader:
+                rgb = _drawable(frame.rgb)
+                height, width = rgb.shape[:2]
+                scale = _scale(plan, rgb)
+                gif.see(rgb, frame.pts_s, scale=scale)
+                sheet.see(rgb, frame.pts_s, scale=scale)
+                if film is None or painter is None:
+                    sound = None if source.is_picture else Sound(source, origin_s=reader.origin_s)
+                    film = Film(film_path, width_px=width, height_px=height, fps=1 / reader.interval_s, sound=sound)
+                    painter = Painter(plan, width_px=width, height_px=height)
+                    first = width, height
+                if (width, height) == first:
+                    painter.paint(rgb, frame.pts_s, scale=scale)
+                else:
+                    Painter(plan, width_px=width, height_px=height).paint(rgb, frame.pts_s, scale=scale)
+                film.add(rgb, frame.pts_s)
+                if frame.pts_s - told_s >= _TOLD_EVERY_S:
+                    told_s = frame.pts_s
+                    yield Message("progress", {"pts_s": told_s})
+        except BaseException:
+            if film is not None:
+                film.abandon()
+            raise
+        if film is not None:
+            film.finish()
+            yield _file(VIDEO_NAME, None, film.width_px, film.height_px)
+    for name, made in ((GIF_NAME, gif.encoded()), (SHEET_NAME, sheet.encoded())):
+        if made is not None:
+            yield _file(name, *made)
+
+
+def _drawable(rgb: RgbImage) -> RgbImage:
+    import numpy as np
+
+    return np.require(rgb, requirements=["C", "W"])
+
+
+def _scale(plan: Plan, rgb: RgbImage) -> float:
+    """From the report's pixels to the frame's: the scan may have looked at smaller frames."""
+    longer = max(rgb.shape[:2])
+    return longer / plan.max_side_px if plan.max_side_px is not None and longer > plan.max_side_px else 1.0
+
+
+def _encoded(rgb: RgbImage, format: str) -> bytes:
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, format)
+    return buffer.getvalue()
+
+
+def _file(name: str, data: bytes | None, width_px: int, height_px: int) -> Message:
+    import numpy as np
+
+    arrays: dict[str, npt.NDArray[Any]] = {} if data is None else {"data": np.frombuffer(data, np.uint8)}
+    return Message("file", {"name": name, "width_px": width_px, "height_px": height_px}, arrays)
+
+
+__all__ = ["GIF_NAME", "PICTURE_NAME", "SHEET_NAME", "VIDEO_NAME", "annotate", "annotate_job"]

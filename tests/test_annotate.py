@@ -1,0 +1,272 @@
+"""The annotated clip: what is drawn, and that size, times and sound are the clip's own."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import make_videos
+from make_reports import make_report, make_track
+from telltale._annotate_paint import COLOURS, Painter, text_mask
+from telltale._annotate_plan import Person, Plan, make_plan
+from telltale.annotate import GIF_NAME, PICTURE_NAME, SHEET_NAME, VIDEO_NAME, annotate
+from telltale.errors import FileMissing, OutputError, WorkerError
+from telltale.types import Label, Report
+
+
+def report_on(path: Path, *scores: float, label: Label = "fake", **settings: Any) -> Report:
+    """A report that saw one face every fifth of a second."""
+    track = make_track(1, scores or (0.9, 0.98, 0.99, 0.6, 0.97), step_s=0.2)
+    made = make_report(label=label, tracks=[track.model_copy(update={"label": label})])
+    info = made.input.model_copy(update={"path": str(path)})
+    return made.model_copy(update={"input": info, "settings": settings})
+
+
+def with_sound(
+    path: Path, *, codec: str = "aac", rate: int = 48_000, seconds: float = 1.0, late_s: float = 0.0
+) -> Path:
+    """One second of a moving face at 25 frames a second, and a tone."""
+    with av.open(str(path), "w") as out:
+        video: Any = out.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        audio: Any = out.add_stream(codec, rate=rate, layout="mono")
+        for i, rgb in enumerate(make_videos.face_frames(round(25 * seconds), (320, 240))):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            frame.pts, frame.time_base = i + round(25 * late_s), Fraction(1, 25)
+            out.mux(video.encode(frame))
+        n = round(rate * seconds)
+        tone = np.sin(np.arange(n) * 2 * np.pi * 440 / rate)
+        size = audio.codec_context.frame_size or 1024
+        for start in range(0, n - size + 1, size):
+            layout = audio.codec_context.format.name
+            part = tone[start : start + size]
+            data = part.astype(np.float32) if layout.startswith("flt") else (part * 9000).astype(np.int16)
+            piece = av.AudioFrame.from_ndarray(data[None], format=layout, layout="mono")
+            piece.sample_rate, piece.pts, piece.time_base = rate, start, Fraction(1, rate)
+            out.mux(audio.encode(piece))
+        out.mux(video.encode(None))
+        out.mux(audio.encode(None))
+    return path
+
+
+def times(path: Path, kind: str = "video") -> list[float]:
+    with av.open(str(path)) as container:
+        stream = container.streams.get({kind: 0})[0]
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        return sorted(float((packet.pts or 0) * packet.time_base) for packet in packets)
+
+
+def frames(path: Path) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    with av.open(str(path)) as container:
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+
+
+def duration_s(path: Path) -> float:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.duration is not None
+        assert stream.time_base is not None
+        return float(stream.duration * stream.time_base)
+
+
+@pytest.mark.parametrize(("codec", "suffix", "expected"), [("aac", ".mp4", "aac"), ("mp2", ".mkv", "aac")])
+def test_size_times_and_sound_are_the_clips_own(tmp_path: Path, codec: str, suffix: str, expected: str) -> None:
+    clip = with_sound(tmp_path / f"clip{suffix}", codec=codec)
+    made = annotate(report_on(clip), clip, tmp_path / "out")
+    assert [one.name for one in made] == [VIDEO_NAME, GIF_NAME, SHEET_NAME]
+    with av.open(str(tmp_path / "out" / VIDEO_NAME)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec_context.name, video.width, video.height) == ("h264", 320, 240)
+        assert audio.codec_context.name == expected
+        assert audio.duration is not None
+        assert audio.time_base is not None
+        assert float(audio.duration * audio.time_base) == pytest.approx(1.0, abs=0.05)
+        samples = np.concatenate([frame.to_ndarray().mean(axis=0) for frame in container.decode(audio)])
+    assert np.abs(samples).max() > 0.1, "the sound is silent"
+    wanted, got = times(clip), times(tmp_path / "out" / VIDEO_NAME)
+    assert len(got) == len(wanted) == 25
+    np.testing.assert_allclose(np.diff(got), np.diff(wanted), atol=1e-3)
+    assert duration_s(tmp_path / "out" / VIDEO_NAME) == pytest.approx(1.0, abs=1 / 25)
+
+
+def test_pictures_stay_with_the_sound(tmp_path: Path) -> None:
+    clip = with_sound(tmp_path / "late.mp4", late_s=0.4)
+    annotate(report_on(clip), clip, tmp_path / "out")
+    gaps = [times(path)[0] - max(0.0, times(path, "audio")[0]) for path in (clip, tmp_path / "out" / VIDEO_NAME)]
+    assert gaps[1] == pytest.approx(gaps[0], abs=1 / 25)
+
+
+def test_a_variable_rate_stays_variable(tmp_path: Path) -> None:
+    clip, shown_s = make_videos.vfr_clip(tmp_path / "vfr.mp4")
+    annotate(report_on(clip), clip, tmp_path / "out")
+    got = times(tmp_path / "out" / VIDEO_NAME)
+    np.testing.assert_allclose(np.diff(got), np.diff(sorted(shown_s)), atol=2e-3)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (17, 33), (16, 16)])
+def test_small_and_odd_sizes_are_written(tmp_path: Path, size: tuple[int, int]) -> None:
+    source = make_videos.write_video(
+        tmp_path / "small.mkv", make_videos.empty_frames(5, size), pix_fmt="yuv444p", codec="libx264"
+    )
+    made = annotate(report_on(source), source, tmp_path / "out")
+    first = frames(tmp_path / "out" / VIDEO_NAME)[0]
+    assert first.shape[:2] == (size[1] + size[1] % 2, size[0] + size[0] % 2)
+    assert (made[0].width_px, made[0].height_px) == (first.shape[1], first.shape[0])
+
+
+def test_a_turned_clip_is_written_upright(tmp_path: Path) -> None:
+    clip = make_videos.rotated_clip(tmp_path / "turned.mp4", 90)
+    annotate(report_on(clip), clip, tmp_path / "out")
+    with av.open(str(clip)) as container:
+        coded = container.streams.video[0]
+        displayed = coded.height, coded.width
+    with av.open(str(tmp_path / "out" / VIDEO_NAME)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == displayed
+
+
+def test_a_clip_that_changes_its_size_keeps_its_first(tmp_path: Path) -> None:
+    clip = make_videos.size_change_clip(tmp_path / "changes.ts")
+    annotate(report_on(clip), clip, tmp_path / "out")
+    assert len({picture.shape for picture in frames(tmp_path / "out" / VIDEO_NAME)}) == 1
+
+
+def test_the_box_has_the_colour_of_the_verdict_and_lies_on_the_face(tmp_path: Path) -> None:
+    clip = make_videos.face_clip(tmp_path / "clip.mp4", seconds=1)
+    for label, colour in (("fake", COLOURS["fake"]), ("real", COLOURS["real"])):
+        annotate(report_on(clip, label=label), clip, tmp_path / label)  # type: ignore[arg-type]
+        picture = frames(tmp_path / label / VIDEO_NAME)[0].astype(int)
+        edge = picture[120:180, 98:103].reshape(-1, 3)  # the left side of make_track's first box
+        assert np.abs(edge - np.array(colour)).sum(axis=1).min() < 110
+
+
+def test_boxes_scale_with_what_the_scan_had_made_smaller(tmp_path: Path) -> None:
+    clip = make_videos.face_clip(tmp_path / "clip.mp4", seconds=1)
+    annotate(report_on(clip, plan={"max_side_px": 240}), clip, tmp_path / "out")
+    picture = frames(tmp_path / "out" / VIDEO_NAME)[0].astype(int)
+    edge = picture[200:280, 198:204].reshape(-1, 3)
+    assert np.abs(edge - np.array(COLOURS["fake"])).sum(axis=1).min() < 110
+
+
+def test_a_still_becomes_a_picture(tmp_path: Path, portrait: Path) -> None:
+    made = annotate(report_on(portrait), portrait, tmp_path / "out")
+    assert [one.name for one in made] == [PICTURE_NAME]
+    with Image.open(tmp_path / "out" / PICTURE_NAME) as image:
+        assert image.size == (512, 512)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [PICTURE_NAME]
+
+
+def test_an_animated_picture_becomes_a_clip(tmp_path: Path) -> None:
+    source = make_videos.animated_gif(tmp_path / "moving.gif")
+    made = annotate(report_on(source), source, tmp_path / "out")
+    assert made[0].name == VIDEO_NAME
+    assert len(frames(tmp_path / "out" / VIDEO_NAME)) == 5
+
+
+def test_the_gif_shows_the_telling_seconds(tmp_path: Path) -> None:
+    clip = make_videos.face_clip(tmp_path / "clip.mp4", seconds=1)
+    annotate(report_on(clip), clip, tmp_path / "out")
+    with Image.open(tmp_path / "out" / GIF_NAME) as image:
+        assert getattr(image, "n_frames", 1) >= 5
+        assert max(image.size) <= 480
+    with Image.open(tmp_path / "out" / SHEET_NAME) as sheet:
+        assert sheet.width > sheet.height > 100
+
+
+def test_nobody_in_it_has_a_clip_and_a_sheet_and_no_gif(tmp_path: Path, empty_clip: Path) -> None:
+    report = make_report(label="no_face", tracks=[])
+    assert [one.name for one in annotate(report, empty_clip, tmp_path / "out")] == [VIDEO_NAME, SHEET_NAME]
+
+
+def test_a_failed_report_has_nothing_to_show(tmp_path: Path) -> None:
+    assert annotate(make_report(label="failed"), tmp_path / "missing.mp4", tmp_path / "out") == ()
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_goes_wrong_leaves_nothing_behind(tmp_path: Path, face_clip: Path) -> None:
+    with pytest.raises(FileMissing):
+        annotate(report_on(face_clip), tmp_path / "missing.mp4", tmp_path / "out")
+    with pytest.raises(WorkerError):
+        annotate(report_on(face_clip), face_clip, tmp_path / "out", deadline_s=0.01)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, face_clip: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="file"):
+        annotate(report_on(face_clip), face_clip, tmp_path / "file")
+
+
+def test_the_files_of_an_attachment_are_those_on_disk(tmp_path: Path, face_clip: Path) -> None:
+    import hashlib
+
+    for one in annotate(report_on(face_clip), face_clip, tmp_path / "out"):
+        data = (tmp_path / "out" / one.name).read_bytes()
+        assert (one.size_bytes, one.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+def test_what_a_name_holds_is_drawn_as_text(tmp_path: Path, face_clip: Path) -> None:
+    hostile = tmp_path / "a\u202egpj.<script>=cmd()\udce9.mp4"
+    hostile.write_bytes(face_clip.read_bytes())
+    annotate(report_on(hostile), hostile, tmp_path / "out")
+    assert (tmp_path / "out" / SHEET_NAME).exists()
+
+
+def plan_of(*people: Person, **fields: Any) -> Plan:
+    values: dict[str, Any] = {
+        "headline": "Likely a deepfake", "label": "fake", "p_fake": 0.95, "thresholds": (0.2, 0.9),
+        "people": list(people), "most_apart_s": 1.25, "end_s": 4.0, "telling_s": (0.0, 3.0), "tiles_s": [0.0],
+        "max_side_px": None, "caption": ["a", "b", "c"],
+    }  # fmt: skip
+    return Plan(**(values | fields))
+
+
+def test_a_plan_survives_the_wire() -> None:
+    import json
+
+    plan = plan_of(Person(1, "fake", 0.9, [0.0, 0.5], [[0.0, 0.0, 5.0, 5.0]] * 2, [0.9, None]))
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_a_face_that_was_not_seen_for_long_has_no_box() -> None:
+    person = Person(1, "real", 0.1, [0.0, 0.5, 3.0], [[0, 0, 10, 10], [5, 0, 15, 10], [50, 0, 60, 10]], [0.1] * 3)
+    assert person.box_at(0.25, most_apart_s=1.25) == (2.5, 0.0, 12.5, 10.0)
+    assert person.box_at(0.7, most_apart_s=1.25) == (5.0, 0.0, 15.0, 10.0)
+    assert person.box_at(1.5, most_apart_s=1.25) is None
+    assert person.box_at(3.0, most_apart_s=1.25) == (50.0, 0.0, 60.0, 10.0)
+    assert person.box_at(3.4, most_apart_s=1.25) is None
+
+
+def test_the_telling_seconds_are_where_the_suspect_scores_highest() -> None:
+    scores = [0.1] * 20 + [0.99] * 6 + [0.1] * 20
+    track = make_track(1, scores, step_s=0.5)
+    report = make_report(label="fake", tracks=[track])
+    span = make_plan(report, headline="", caption=[]).telling_s
+    assert span is not None
+    assert span[0] <= 10.0 <= 12.5 <= span[1] + 1e-9
+
+
+def test_the_contact_sheet_has_the_highest_score() -> None:
+    scores = [0.1] * 61
+    scores[37] = 0.99
+    plan = make_plan(make_report(label="real", tracks=[make_track(1, scores)]), headline="", caption=[])
+    assert 18.5 in plan.tiles_s
+    assert len(plan.tiles_s) == 12
+
+
+@pytest.mark.parametrize("size", [(1, 1), (30, 200), (640, 121), (1920, 1080)])
+def test_every_size_can_be_drawn_on(size: tuple[int, int]) -> None:
+    person = Person(12, "uncertain", 0.5, [0.0], [[-40.0, -40.0, 2000.0, 30.0]], [0.5])
+    rgb = np.zeros((size[1], size[0], 3), np.uint8)
+    Painter(plan_of(person), width_px=size[0], height_px=size[1]).paint(rgb, 0.0)
+    Painter(plan_of(end_s=0.0), width_px=size[0], height_px=size[1]).paint(rgb, 0.0)
+
+
+def test_all_letters_of_one_size_are_equally_high() -> None:
+    assert len({text_mask(words, 14).shape[0] for words in ("gjp", "ABC", "0:03.2 / 1:00.0", "")}) == 1
