@@ -15,7 +15,11 @@ _NEEDED = ("torch", "torchvision", "timm", "lightning", "onnx", "yaml", "sklearn
 @told
 def train(
     faces: Annotated[
-        list[str], typer.Argument(metavar="FACES", help="Folders of face crops with their labels, or tables of faces.")
+        list[str],
+        typer.Argument(
+            metavar="FACES",
+            help="Folders of face crops with their labels, or tables of faces; stores for a model on pixels.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints go here, and the model into DIR/bundle.")],
     recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="The training protocol.")] = "mobilenetv2",
@@ -26,6 +30,13 @@ def train(
     weights: Annotated[
         str, typer.Option(metavar="FILE|hub|none", help="Where the network begins: a file, timm's weights, or nothing.")
     ] = "hub",
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A split of the stores.", show_default="the only one there is"),
+    ] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Go on where a group is on two sides of the split, and say how many.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")] = False,
     workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load and augment faces.")] = 1,
     threads: Annotated[
@@ -33,19 +44,28 @@ def train(
     ] = None,
 ) -> None:
     """Train a model on labelled faces. The figures that count are of people it never saw."""
-    from telltale.errors import require
+    from telltale.errors import UsageError, require
 
     for module in _NEEDED:
         require(module, "train")
     from telltale.cli._card import print_card
+    from telltale.recipe import load_recipe
+
+    chosen = load_recipe(recipe, overrides=set_ or ())
+    if chosen.model.name == "pixels":
+        from telltale.cli._train_pixels import train_pixels
+
+        train_pixels(faces, chosen, out=out, split=split, threads=threads, allow_leaks=allow_leaks)
+        return
+    if split is not None or allow_leaks:
+        raise UsageError("--split and --allow-leaks are for stores, which only models on pixels learn from as yet")
     from telltale.train import train as fit
 
     bundle = fit(
         faces,
-        recipe=recipe,
+        recipe=chosen,
         out=out,
         weights=weights,
-        overrides=set_ or (),
         workers=workers,
         threads=threads,
         resume=resume,

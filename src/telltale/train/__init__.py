@@ -33,8 +33,11 @@ def train(
     workers: int = 1,
     threads: int | None = None,
     resume: bool = False,
+    split: str | None = None,
 ) -> Bundle:
     """Fit `recipe` on `faces` (tables or data sets of face crops) and write OUT/bundle.
+
+    A recipe whose model is `pixels` takes stores, and `split` names one of theirs (None: the only one).
 
     `weights` is where the network begins: `hub` (timm's), a file, or `none` for random ones. `workers` processes load
     and augment; `threads` compute (None = one a core). Neither changes the result.
@@ -42,7 +45,10 @@ def train(
     Raises UsageError where OUT holds another run and `resume` is off, LeakFound where a group is on two sides,
     DataError where faces are missing, BundleInvalid where weights do not fit.
     """
-    table, chosen = load_all(faces), _recipe(recipe, overrides)
+    chosen = _recipe(recipe, overrides)
+    if chosen.model.name == "pixels":
+        return _train_pixels(faces, chosen, split=split, out=Path(out), threads=threads or os.cpu_count() or 1)
+    table = load_all(faces)
     net = _run.fit(
         table,
         chosen,
@@ -60,6 +66,22 @@ def train(
         out=Path(out) / "bundle",
         resources=read_resources(Path(out)),
     )
+
+
+def _train_pixels(
+    faces: Sequence[str | Path | FaceTable], recipe: Recipe, *, split: str | None, out: Path, threads: int
+) -> Bundle:
+    from telltale.evaluate import as_stores
+    from telltale.train._pixels import train_pixels
+
+    stores = as_stores([given for given in faces if not isinstance(given, FaceTable)])
+    run = train_pixels(stores, recipe, split=split, out=out, n_threads=threads)
+    if run.bundle is None:
+        raise UsageError(
+            f"the {recipe.card.name} is too large for a bundle at this size; its figures are in {out}. A smaller "
+            "--set model.options.size_px gives one"
+        )
+    return run.bundle
 
 
 def export_checkpoint(
