@@ -39,11 +39,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         quiet, out = Path(folder) / "quiet.store", Path(folder) / "killed.store"
         start = time.perf_counter()
-        subprocess.run(command(args.data, quiet, args.jobs), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command(args.data, quiet, args.jobs), check=True, capture_output=True)
         whole_s = time.perf_counter() - start
         n_kills = n_finished = n_bad = 0
         while n_kills < args.kills:
-            process = subprocess.Popen(command(args.data, out, args.jobs), stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command(args.data, out, args.jobs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             try:
                 # From before the first file is written to a little after the last.
                 process.wait(rng.uniform(0.2, 1.1 * whole_s))
@@ -55,7 +57,7 @@ def main() -> int:
                 if n_kills % 5:
                     continue
             # Now and then it ends in peace: compare, and begin anew so that later kills find work to interrupt.
-            subprocess.run(command(args.data, out, args.jobs), check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(command(args.data, out, args.jobs), check=True, capture_output=True)
             left = list(out.rglob("*.part"))
             n_bad += hashes(out) != hashes(quiet) or bool(left)
             shutil.rmtree(out)
