@@ -127,7 +127,7 @@ class TestReading:
         try:
             for _ in read_frames(face_clip, ALL):
                 pass
-            alive = sum(isinstance(thing, VideoFrame) for thing in gc.get_objects())
+            alive = sum(type(thing) is VideoFrame for thing in gc.get_objects())
         finally:
             gc.enable()
         assert alive < 5
