@@ -94,11 +94,12 @@ class FileReader(Reader):
         self._clock = Clock(self._timeline.interval_s)
         self._damage = _Damage()
         self._changed_size: str | None = None
+        self._time_base_s = float(self._stream.time_base or 0.001)  # a stream must not be asked once its file is closed
         self._which = f"stream {self._stream.index} ({self._stream.width}x{self._stream.height}) was looked at"
 
     @property
     def origin_s(self) -> float:
-        return self._timeline.origin_pts * float(self._stream.time_base or 0.001)
+        return self._timeline.origin_pts * self._time_base_s
 
     @property
     def interval_s(self) -> float:
@@ -168,7 +169,6 @@ class FileReader(Reader):
     def _good_frames(self) -> Iterator[tuple[int, float, VideoFrame]]:
         """Each frame that is not spoiled, with its place in the video and when it is shown."""
         timeline, clock = self._timeline, self._clock
-        time_base_s = float(self._stream.time_base or 0.001)
         n_by_order = len(timeline.times_s) if timeline.is_by_order else 0
         n_before = 0
         size: tuple[int, int] | None = None
@@ -178,7 +178,7 @@ class FileReader(Reader):
                 continue
             self.n_decoded += 1
             pts = frame.pts
-            pts_s = None if pts is None else (pts - timeline.origin_pts) * time_base_s
+            pts_s = None if pts is None else (pts - timeline.origin_pts) * self._time_base_s
             if n_before < n_by_order:
                 pts_s = float(timeline.times_s[n_before])
             time_s, place = clock.next(pts_s), timeline.place(pts, n_before)
