@@ -8,7 +8,7 @@ PACKAGE := pyproject.toml
 INFERENCE_TESTS := tests/test_base_install.py tests/test_aggregate.py tests/test_cli.py tests/test_imports.py tests/test_report.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests test-base bench fuzz clean
+.PHONY: help demo test lint types tests test-base bench soak fuzz clean
 
 help:            ## show this
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -33,6 +33,9 @@ test-base: .venv-base/.ready  ## the inference tests with the base install alone
 
 bench: .venv/.ready  ## how fast a scan is, against a bare decode
 	.venv/bin/python benchmarks/scan_speed.py examples/astronaut.mp4
+
+soak: .venv/.ready  ## the web server under 200 uploads, 2,000 slow sockets, 20 kill -9, schemathesis (half an hour)
+	.venv/bin/python benchmarks/web_soak.py
 
 clean:           ## remove what these targets made
 	rm -rf .venv .venv-base .venv-demo demo-report .mypy_cache .pytest_cache .ruff_cache

@@ -68,14 +68,11 @@ def form_schema(model_names: list[str]) -> dict[str, Any]:
     for name, field in schema["properties"].items():
         (kind,) = [one for one in field["anyOf"] if one.get("type") != "null"]
         properties[name] = kind | {"description": field["description"]}
-    exclusive = ("fps", "every", "frames", "first", "all_frames")
-    pairs = [(a, b) for index, a in enumerate(exclusive) for b in exclusive[index + 1 :]]
     return {
         "type": "object",
         "required": [FILE_FIELD],
         "properties": properties,
         "additionalProperties": False,
-        "allOf": [{"not": {"required": list(pair)}} for pair in pairs],
     }
 
 
@@ -88,6 +85,7 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
         dependencies=[Depends(HTTPBearer(auto_error=False, description="An API key."))] if require_key else [],
     )
     gone = documented("not_found", "invalid")
+    without_result = gone | documented("no_result")
 
     @router.post(
         "/scans",
@@ -177,15 +175,19 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
 
     @router.delete(
         "/scans/{scan_id}",
-        status_code=204,
         tags=["scans"],
         summary="Cancel a scan that waits or runs; delete one that has ended",
-        responses=gone | documented("foreign_origin"),
+        response_model=ScanEntry,
+        responses=gone
+        | documented("foreign_origin")
+        | {200: {"description": "Cancelled."}, 204: {"description": "Deleted, with its upload and report."}},
     )
-    async def delete_scan(request: Request, row: Found, caller: Asked) -> None:
+    async def delete_scan(request: Request, row: Found, caller: Asked) -> Response:
         """A cancelled scan stays in the list as such, without its upload, until it is deleted too."""
         service = service_of(request)
-        await service.db(service.jobs.remove, row.id, owner=caller.owner)
+        done = await service.db(service.jobs.remove, row.id, owner=caller.owner)
+        entry = await service.entry(row.id, caller) if done == "cancelled" else None
+        return Response(status_code=204) if entry is None else JSONResponse(entry.model_dump(mode="json"))
 
     @router.get(
         "/scans/{scan_id}/events",
@@ -234,16 +236,16 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
         tags=["results"],
         summary="The report as one self-contained page",
         response_class=Response,
-        responses=gone | {200: {"content": {"text/html": {}}, "description": "The page."}},
+        responses=without_result | {200: {"content": {"text/html": {}}, "description": "The page."}},
     )
     async def report_html(request: Request, row: Found) -> Response:
         service = service_of(request)
         if row.state not in ("done", "failed"):
-            raise problem("not_found", "there is no report yet")
+            raise problem("no_result", f"the scan is {row.state}: there is no report")
         try:
             page = await service.page(lambda: to_html(service.folder.report(row.analysis_id, name=row.name)))
         except FileNotFoundError:
-            raise problem("not_found", "the report is not kept") from None
+            raise problem("no_result", "the report is not kept") from None
         found = _META_POLICY.search(page)
         policy = html.unescape(found[1]) if found else _NO_RIGHTS
         headers = {
@@ -257,7 +259,7 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
         tags=["results"],
         summary="What was uploaded, to be played",
         response_class=FileResponse,
-        responses=gone
+        responses=without_result
         | documented("bad_range")
         | {
             200: {"content": {kind: {} for kind in PLAYED_AS}, "description": "The file."},
@@ -267,7 +269,7 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
     async def media(request: Request, row: Found) -> Response:
         path = service_of(request).folder.media(row.analysis_id)
         if row.state != "done" or not row.media_type or not path.is_file():
-            raise problem("not_found", "this upload is not kept")
+            raise problem("no_result", "this upload is not kept, or not yet there to be played")
         _simplify_range(request, path.stat().st_size)
         headers = {"Content-Security-Policy": _NO_RIGHTS, "Cache-Control": "private, max-age=3600"}
         return FileResponse(path, media_type=row.media_type, headers=headers, stat_result=path.stat())
@@ -277,12 +279,12 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
         tags=["results"],
         summary="A small picture from the middle",
         response_class=FileResponse,
-        responses=gone | {200: {"content": {"image/jpeg": {}}, "description": "JPEG, 120 pixels high."}},
+        responses=without_result | {200: {"content": {"image/jpeg": {}}, "description": "JPEG, 120 pixels high."}},
     )
     async def thumbnail(request: Request, row: Found) -> Response:
         path = service_of(request).folder.thumbnail(row.analysis_id)
         if not row.has_thumbnail or not path.is_file():
-            raise problem("not_found", "there is no picture of this scan")
+            raise problem("no_result", "there is no picture of this scan")
         return Response(path.read_bytes(), media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
     @router.get("/models", tags=["models"], summary="The models, with their cards")

@@ -113,7 +113,8 @@ class Jobs:
         with self._news:
             self._news.notify_all()
         for thread in self._threads:
-            thread.join(timeout=10)
+            if thread.ident is not None:  # it was started
+                thread.join(timeout=10)
 
     @property
     def is_alive(self) -> bool:

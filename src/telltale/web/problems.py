@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +28,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "not_found": (404, "There is nothing here"),
     "method_not_allowed": (405, "The method is not allowed here"),
     "receipt_timeout": (408, "The request was not received in time"),
+    "no_result": (409, "The scan has nothing of this kind"),
     "too_large": (413, "The upload is too large"),
     "unsupported_media_type": (415, "The body is not of a kind that is read here"),
     "bad_range": (416, "No such part of the file"),
@@ -87,16 +89,28 @@ def problem_response(error: ProblemError) -> Response:
     )
 
 
-async def on_http_error(_: Request, error: Exception) -> Response:
+async def on_http_error(request: Request, error: Exception) -> Response:
     """Our problems, and those that the framework raises by itself."""
     if isinstance(error, ProblemError):
         return problem_response(error)
     if not isinstance(error, HTTPException):
         raise error
+    if error.status_code == PROBLEMS["method_not_allowed"][0]:
+        allow = dict(error.headers or {}).get("Allow", "")
+        error = HTTPException(error.status_code, error.detail, {"Allow": ", ".join(_methods_of(request, allow))})
     codes = {status: code for code, (status, _) in reversed(list(PROBLEMS.items()))}
     code = codes.get(error.status_code, "bad_form")
     title = HTTPStatus(error.status_code).phrase
     return problem_response(ProblemError(code, str(error.detail or title), headers=dict(error.headers or {})))
+
+
+def _methods_of(request: Request, first_route: str) -> list[str]:
+    """All methods of this path; the framework names those of the first route only."""
+    methods = {method.strip() for method in first_route.split(",") if method.strip()}
+    for template, operations in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", template), request.url.path):
+            methods |= {method.upper() for method in operations}
+    return sorted(methods)
 
 
 async def on_invalid(_: Request, error: Exception) -> Response:

@@ -45,7 +45,11 @@ class Service:
         self.metrics = metrics = Metrics()
         self.scorers = _load_models(settings)
         self.folder = DataFolder(settings.data)
-        self.store = Store(self.folder.database)
+        try:
+            self.store = Store(self.folder.database)
+        except BaseException:
+            self.folder.close()
+            raise
         self._db = ThreadPoolExecutor(1, thread_name_prefix="db")
         self._files = ThreadPoolExecutor(4, thread_name_prefix="files")
         self._pages = ThreadPoolExecutor(1, thread_name_prefix="pages")

@@ -1,0 +1,101 @@
+"""The OpenAPI document is what the server does: schemathesis sends what it allows, and what it does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from make_bundles import make_redness
+from telltale.web._docs import operations
+from telltale.web.app import create_app
+from telltale.web.settings import ServeSettings
+from web_server import Running, running
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+LEFT_OUT = "use_after_free,positive_data_acceptance"
+"""A cancelled scan can still be read; that settings exclude each other is beyond what the document can say."""
+
+ENDLESS = "/api/v1/events"
+"""A stream that does not end by itself."""
+
+
+def run_schemathesis(url: str, folder: Path, *options: str, key: str = "") -> subprocess.CompletedProcess[str]:
+    """All of its checks but `LEFT_OUT`."""
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--no-color"),
+        *("--exclude-checks", LEFT_OUT, "--exclude-path", ENDLESS, "--request-timeout", "60"),
+        *("--suppress-health-check", "all", *options),
+        *(("-H", f"Authorization: Bearer {key}") if key else ()),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("openapi")
+    model = make_redness(folder / "redness", size_px=224)
+    with running(ServeSettings(data=folder / "data", models=(model,), workers=1)) as server:
+        yield server
+
+
+@pytest.mark.skipif(importlib.util.find_spec("schemathesis") is None, reason="needs schemathesis")
+def test_the_server_does_what_its_document_says(server: Running, tmp_path: Path) -> None:
+    done = run_schemathesis(server.url, tmp_path, "--phases", "fuzzing", "--max-examples", "3", "--seed", "1")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_every_route_of_the_issue_is_there(server: Running) -> None:
+    document = httpx2.get(f"{server.url}/openapi.json").json()
+    routes = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert {
+        "POST /api/v1/scans",
+        "GET /api/v1/scans",
+        "GET /api/v1/scans/{scan_id}",
+        "DELETE /api/v1/scans/{scan_id}",
+        "GET /api/v1/scans/{scan_id}/events",
+        "GET /api/v1/scans/{scan_id}/report.html",
+        "GET /api/v1/models",
+        "GET /healthz",
+        "GET /readyz",
+        "GET /metrics",
+    } <= routes
+
+
+def test_every_error_is_documented_as_a_problem(server: Running) -> None:
+    document = httpx2.get(f"{server.url}/openapi.json").json()
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    assert list(answer["content"]) == ["application/problem+json"], (operation["operationId"], status)
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_a_server_with_keys_documents_them(tmp_path: Path) -> None:
+    model = make_redness(tmp_path / "redness", size_px=224)
+    app = create_app(ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True))
+    try:
+        document = app.openapi()
+        upload = document["paths"]["/api/v1/scans"]["post"]
+        assert upload["security"] == [{"HTTPBearer": []}]
+        assert "401" in upload["responses"]
+        assert "security" not in document["paths"]["/healthz"]["get"]
+    finally:
+        app.state.service.close()
+
+
+def test_the_page_about_the_api_shows_every_operation_and_field(server: Running) -> None:
+    document = httpx2.get(f"{server.url}/openapi.json").json()
+    shown = [one for group in operations(document).values() for one in group]
+    assert len(shown) == sum(len(methods) for methods in document["paths"].values())
+    (upload,) = [one for one in shown if one.method == "POST"]
+    assert {"file", "model", "fps", "detector"} <= {parameter.name for parameter in upload.parameters}
+    page = httpx2.get(f"{server.url}/docs").text
+    assert all(one.path in page for one in shown)
+    assert "<script" not in page
