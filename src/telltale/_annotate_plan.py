@@ -109,7 +109,7 @@ def make_plan(report: Report, *, headline: str, caption: list[str]) -> Plan:
         people=people,
         most_apart_s=max(_LEAST_APART_S, _APART * _usual_step(report)),
         end_s=max([*times, duration_s or 0.0]),
-        telling_s=_telling(report),
+        telling_s=telling_seconds(report),
         tiles_s=_tiles(report, times),
         max_side_px=plan.get("max_side_px"),
         caption=caption,
@@ -134,7 +134,7 @@ def _usual_step(report: Report) -> float:
     return statistics.median(steps) if steps else 0.5
 
 
-def _telling(report: Report) -> tuple[float, float] | None:
+def telling_seconds(report: Report) -> tuple[float, float] | None:
     """Around the highest mean score over `TELLING_S` seconds of the person who decided the verdict."""
     judged = [track for track in report.tracks if track.p_fake is not None]
     if not judged:
@@ -171,4 +171,4 @@ def _box(values: list[float]) -> Box:
     return x0, y0, x1, y1
 
 
-__all__ = ["Box", "Person", "Plan", "make_plan"]
+__all__ = ["Box", "Person", "Plan", "make_plan", "telling_seconds"]

@@ -14,6 +14,8 @@ import os
 import re
 import unicodedata
 
+MAX_CHARS, MAX_ENTRIES = 500, 64
+"""Of one value of a file's metadata, and of a list of them: a file may hold megabytes of either."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _JOINERS = "\u200c\u200d"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -29,6 +31,16 @@ def _surrogate_as_text(found: re.Match[str]) -> str:
     code = ord(found[0])
     # os.fsdecode maps the byte NN to U+DCNN (PEP 383).
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def short(value: object) -> str:
+    """`value` as printable text of at most `MAX_CHARS`.
+
+    >>> len(short("x" * 10_000))
+    500
+    """
+    text = printable(str(value)).replace("\0", "")
+    return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…"
 
 
 def visible(text: str) -> str:
@@ -121,4 +133,16 @@ def plural(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-__all__ = ["clock", "csv_cell", "file_size", "file_stem", "percent", "plural", "printable", "visible"]
+__all__ = [
+    "MAX_CHARS",
+    "MAX_ENTRIES",
+    "clock",
+    "csv_cell",
+    "file_size",
+    "file_stem",
+    "percent",
+    "plural",
+    "printable",
+    "short",
+    "visible",
+]

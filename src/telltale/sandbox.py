@@ -38,6 +38,8 @@ JOBS: Mapping[str, str] = {
     "extract": "telltale.extract:extract_job",
     "hash": "telltale.video:hash_job",
     "probe": "telltale.video:probe_job",
+    "provenance": "telltale.provenance:provenance_job",
+    "transcode": "telltale.stability:transcode_job",
 }
 """All a worker can be asked to do: generator functions, `args -> Iterator[Message]`, imported in the child."""
 _LOOK_EVERY_S = 0.25

@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
+from telltale import _extras
 from telltale._cam import find_head
 from telltale._text import printable
 from telltale._versions import versions
@@ -53,6 +54,12 @@ class ScanSettings:
     """Keep thumbnails and crops for an HTML report."""
     explain: bool = False
     """Keep also, for every crop that is kept, a heat map of what spoke for and against a forgery."""
+    stability: bool = False
+    """Recompress and rescale the input, and scan every result: ten times the work."""
+    provenance: bool = False
+    """Read Content Credentials and container metadata. They alter no score."""
+    annotate_into: Path | None = None
+    """Write the annotated clip into the report's folder under this one."""
     n_threads: int = 2
     """1 where several workers share the machine: decoding then uses one thread too."""
 
@@ -89,13 +96,37 @@ class Scanner:
 
         Another thread may set `stop`: the worker is then killed and `Stopped` raised.
         """
+        settings = self.settings
+        report = self._scan(path, on_progress=on_progress, stop=stop)
+        if report.error is not None:
+            return report
+        if settings.provenance:
+            report = _extras.with_provenance(report, os.fspath(path), self._worker)
+        limits: dict[str, Any] = {"deadline_s": settings.deadline_s, "stop": stop}
+        if settings.stability:
+            report = _extras.with_stability(
+                report, os.fspath(path), lambda copy: self._scan(copy, stop=stop, is_plain=True), **limits
+            )
+        if settings.annotate_into is not None:
+            report = _extras.with_annotation(report, os.fspath(path), settings.annotate_into, **limits)
+        return report
+
+    def _scan(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        on_progress: Progress | None = None,
+        stop: threading.Event | None = None,
+        is_plain: bool = False,
+    ) -> Report:
+        """`is_plain`: without pictures."""
         started = time.perf_counter()
-        request = self._request(path)
+        request = self._request(path, is_plain=is_plain)
         findings = Findings(
             self.scorer,
             self._executor,
-            pictures=self.settings.pictures,
-            head=self._head,
+            pictures=self.settings.pictures and not is_plain,
+            head=None if is_plain else self._head,
             on_progress=on_progress,
         )
         report: dict[str, Any]
@@ -128,7 +159,7 @@ class Scanner:
     ) -> None:
         self.close()
 
-    def _request(self, path: str | os.PathLike[str]) -> ExtractRequest:
+    def _request(self, path: str | os.PathLike[str], *, is_plain: bool) -> ExtractRequest:
         card, settings = self.scorer.bundle.card, self.settings
         return ExtractRequest(
             path=os.fspath(path),
@@ -144,7 +175,7 @@ class Scanner:
                 n_threads=settings.n_threads,
             ),
             crop=card.crop,
-            thumbnails=settings.pictures or settings.explain,
+            thumbnails=(settings.pictures or settings.explain) and not is_plain,
             deadline_s=settings.deadline_s,
             n_decode_threads=1 if settings.n_threads == 1 else None,
         )

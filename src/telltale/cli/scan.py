@@ -52,6 +52,15 @@ def scan(
             metavar="S", help="Give up on a file after S seconds.", show_default="60, or 3 times its length if longer"
         ),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="With --out: heat maps of what spoke for and against a forgery.")
+    ] = False,
+    annotate: Annotated[
+        bool, typer.Option("--annotate", help="With --out: the clip with boxes and scores, a GIF, a contact sheet.")
+    ] = False,
+    stability: Annotated[
+        bool, typer.Option("--stability", help="Recompress, rescale and scan again, eight times: is the verdict firm?")
+    ] = False,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Files at a time.")] = 1,
 ) -> None:
     """Say for each video or picture whether its faces are real, and why."""
@@ -78,12 +87,25 @@ def scan(
         min_face_px=min_face,
         deadline_s=deadline,
         pictures=out is not None,
+        explain=_with_out("--explain", explain, out) is not None,
+        stability=stability,
+        provenance=out is not None or json,
+        annotate_into=_with_out("--annotate", annotate, out),
     )
     paths = expand(inputs)
     summaries = _scan_all(paths, model=model, settings=settings, jobs=jobs, out=out, prints_json=json)
     _conclude(summaries, out=out, prints_json=json)
     if any(summary.label == "failed" for summary in summaries):
         raise typer.Exit(EXIT_INPUT_FAILED)
+
+
+def _with_out(option: str, wanted: bool, out: Path | None) -> Path | None:
+    """`out` where the option was given; a `UsageError` where there is nowhere to put what it makes."""
+    from telltale.errors import UsageError
+
+    if wanted and out is None:
+        raise UsageError(f"{option} needs --out DIR, a folder for what it makes")
+    return out if wanted else None
 
 
 def _above_zero(option: str, value: float | None) -> None:

@@ -1,0 +1,66 @@
+"""What a report gets beside the verdict, where it was asked for: provenance, stability, the annotated clip.
+
+None of it can turn a finished report into a failed one: what does not come about is a warning that says why.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from telltale._report_index import report_name
+from telltale._text import printable
+from telltale.errors import InputError, WorkerError
+from telltale.sandbox import Worker
+from telltale.types import Report
+
+
+def with_provenance(report: Report, path: str, worker: Worker) -> Report:
+    """Content Credentials and what the container says."""
+    from telltale.provenance import read_provenance
+
+    started = time.perf_counter()
+    found = read_provenance(path, worker)
+    return _with(report, "provenance", started, provenance=found)
+
+
+def with_stability(
+    report: Report,
+    path: str,
+    judge: Callable[[Path], Report],
+    *,
+    deadline_s: float | None,
+    stop: threading.Event | None,
+) -> Report:
+    """How the verdict moves under recompression."""
+    from telltale.stability import measure_stability
+
+    started = time.perf_counter()
+    found = measure_stability(report, path, judge, deadline_s=deadline_s, stop=stop)
+    return _with(report, "stability", started, stability=found)
+
+
+def with_annotation(
+    report: Report, path: str, out_dir: Path, *, deadline_s: float | None, stop: threading.Event | None
+) -> Report:
+    """The annotated clip, in the report's folder. Raises `OutputError` where that cannot be written."""
+    from telltale.annotate import annotate
+
+    started = time.perf_counter()
+    try:
+        made = annotate(report, path, out_dir / report_name(report), deadline_s=deadline_s, stop=stop)
+    except (InputError, WorkerError) as error:
+        told = f"The annotated clip could not be made: {printable(error.message)}"
+        return _with(report, "annotate", started, warnings=(*report.warnings, told))
+    return _with(report, "annotate", started, attachments=made)
+
+
+def _with(report: Report, stage: str, started: float, **fields: Any) -> Report:
+    spent_s = round(time.perf_counter() - started, 4)
+    return report.model_copy(update={**fields, "timings_s": {**report.timings_s, stage: spent_s}})
+
+
+__all__ = ["with_annotation", "with_provenance", "with_stability"]

@@ -1,0 +1,181 @@
+"""Content Credentials and metadata: read in the worker, believed by nobody, never fetched."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+import make_videos
+from make_bundles import make_redness
+from telltale import Scanner, ScanSettings
+from telltale.provenance import provenance_job, read_provenance
+from telltale.report import to_json
+from telltale.sandbox import Worker
+from telltale.types import Report
+
+HOSTILE = "<script>alert(1)</script>=cmd()\u202egpj.exe"
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    with Worker() as worker:
+        yield worker
+
+
+@pytest.fixture(scope="module")
+def signed(shared: Path) -> Path:
+    pytest.importorskip("c2pa", reason="reads Content Credentials")
+    return shared / "videos" / "c2pa" / "video1.mp4"
+
+
+def test_credentials_that_fit_are_told_with_what_was_not_checked(worker: Worker, signed: Path) -> None:
+    found = read_provenance(signed, worker).credentials
+    assert found.status == "valid"
+    assert (found.issuer, found.signer) == ("C2PA Test Signing Cert", "C2PA Signer")
+    assert found.is_signer_trusted is None
+    assert "not checked" in found.told
+    assert found.actions == ("c2pa.opened",)
+    assert found.ingredients == ("video1.mp4",)
+    assert found.signed_at is not None
+    assert found.signed_at.startswith("2023-12-02")
+
+
+def test_a_file_changed_after_signing_is_told_so(worker: Worker, signed: Path, tmp_path: Path) -> None:
+    data = bytearray(signed.read_bytes())
+    data[-2000] ^= 1
+    (tmp_path / "changed.mp4").write_bytes(data)
+    found = read_provenance(tmp_path / "changed.mp4", worker).credentials
+    assert found.status == "invalid"
+    assert found.problems == ("assertion.bmffHash.mismatch",)
+
+
+@pytest.mark.parametrize("cut", [0.02, 0.3])
+def test_damaged_credentials_are_no_crash(worker: Worker, signed: Path, tmp_path: Path, cut: float) -> None:
+    path = make_videos.cut(signed, tmp_path / "cut.mp4", cut)
+    assert read_provenance(path, worker).credentials.status in ("invalid", "unreadable")
+
+
+def test_without_credentials_nothing_follows(worker: Worker, face_clip: Path) -> None:
+    found = read_provenance(face_clip, worker).credentials
+    assert found.status == "absent"
+    assert "nothing follows" in found.told
+
+
+def test_credentials_elsewhere_are_named_and_never_fetched(worker: Worker, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/clip.c2pa"
+        xmp = (
+            '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+            f'<rdf:Description xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{url}"/>'
+            "</rdf:RDF></x:xmpmeta>"
+        )
+        for name, text in (("plain.jpg", xmp), ("marked.jpg", xmp + "<!-- c2pa -->")):
+            Image.new("RGB", (64, 64)).save(tmp_path / name, xmp=text.encode())
+            found = read_provenance(tmp_path / name, worker).credentials
+            assert found.remote_url == url
+            assert found.status in ("not_checked", "absent", "unreadable")
+        server.settimeout(0.2)  # whoever connected is waiting in the queue
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_without_the_library_traces_are_told_and_how_to_read_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=_png_text("note", "c2pa"))
+    (message,) = provenance_job({"path": str(tmp_path / "a.png")})
+    assert message.data["credentials"]["status"] == "not_checked"
+    assert "pip install 'telltale[provenance]'" in message.data["credentials"]["told"]
+
+
+def test_the_streams_and_their_rates_are_told(worker: Worker, face_clip: Path) -> None:
+    container = read_provenance(face_clip, worker).container
+    assert container is not None
+    (video,) = container.streams
+    assert (video.kind, video.codec, video.width_px, video.height_px, video.fps) == ("video", "h264", 480, 360, 25.0)
+    assert video.bit_rate is not None
+    assert 8 * face_clip.stat().st_size / 2 * 0.5 < video.bit_rate < 8 * face_clip.stat().st_size / 2 * 1.1
+    assert container.bits_per_pixel is not None
+    assert "x264" in video.metadata["encoder settings in the stream"]
+
+
+def _png_text(key: str, value: str) -> PngInfo:
+    info = PngInfo()
+    info.add_itxt(key, value)
+    return info
+
+
+def with_metadata(path: Path, source: Path, **metadata: str) -> Path:
+    import av
+
+    with av.open(str(source)) as into, av.open(str(path), "w", options={"movflags": "use_metadata_tags"}) as out:
+        out.metadata.update(metadata)
+        stream = out.add_stream_from_template(into.streams.video[0])
+        for packet in into.demux(into.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    return path
+
+
+def test_hostile_metadata_is_text_and_bounded(worker: Worker, face_clip: Path, tmp_path: Path) -> None:
+    clip = with_metadata(tmp_path / "clip.mp4", face_clip, title=HOSTILE, comment="x" * 100_000)
+    container = read_provenance(clip, worker).container
+    assert container is not None
+    assert container.metadata["title"] == HOSTILE
+    assert len(container.metadata["comment"]) == 500
+
+
+def test_what_a_picture_says_is_told(worker: Worker, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png", pnginfo=_png_text("parameters", "a face, Steps: 20"))
+    exif = Image.Exif()
+    exif[0x0131] = "Deepface 3"
+    Image.new("RGB", (64, 48)).save(tmp_path / "b.jpg", exif=exif)
+    for name, key, value in (("a.png", "parameters", "a face, Steps: 20"), ("b.jpg", "Software", "Deepface 3")):
+        container = read_provenance(tmp_path / name, worker).container
+        assert container is not None
+        assert container.metadata[key] == value
+
+
+def test_what_cannot_be_opened_is_unreadable(worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "junk.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)))
+    for path in (tmp_path / "junk.mp4", tmp_path / "missing.mp4"):
+        found = read_provenance(path, worker)
+        assert found.credentials.status == "unreadable"
+        assert found.container is None
+
+
+def test_a_scan_with_provenance_has_the_same_score_and_can_be_read_back(
+    tmp_path: Path, signed: Path, face_clip: Path
+) -> None:
+    pytest.importorskip("onnx", reason="makes a model with onnx")
+    model = make_redness(tmp_path / "model")
+    hostile = with_metadata(tmp_path / "clip.mp4", face_clip, title=HOSTILE)
+    with Scanner(model) as plain, Scanner(model, settings=ScanSettings(provenance=True)) as scanner:
+        for path in (signed, hostile):
+            expected, report = plain.scan(path), scanner.scan(path)
+            assert report.verdict == expected.verdict
+            assert report.provenance is not None
+            assert expected.provenance is None
+            again = Report.model_validate_json(to_json(report))
+            assert again.provenance == report.provenance
+
+
+def test_every_kind_of_file_has_an_answer(worker: Worker, shared: Path) -> None:
+    for path in sorted((shared / "videos" / "formats").iterdir()):
+        found = read_provenance(path, worker)
+        assert found.credentials.status in ("absent", "unreadable"), path
+
+
+def test_credentials_are_found_under_any_name(tmp_path: Path, signed: Path, worker: Worker) -> None:
+    shutil.copy(signed, tmp_path / "clip.mov.txt")
+    assert read_provenance(tmp_path / "clip.mov.txt", worker).credentials.status == "valid"
