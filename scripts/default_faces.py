@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from telltale.crops import CropSpec
-from telltale.train._faces import FaceTable, box_of
+from telltale.crops import CropSpec, box_of
+from telltale.train import FaceTable
 
 Array = npt.NDArray[Any]
 SEED = 0

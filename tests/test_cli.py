@@ -399,7 +399,7 @@ def test_train_names_the_install_command_where_torch_is_missing(monkeypatch: pyt
 def test_train_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, bundle: Callable[[], Path]) -> None:
     for module in ("torch", "lightning", "timm"):
         pytest.importorskip(module, reason="trains")
-    import telltale.train
+    import telltale.train  # noqa: F401
     from telltale.bundle import load_bundle
 
     seen: dict[str, Any] = {}
@@ -408,17 +408,19 @@ def test_train_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, bundle: Cal
         seen.update(options, faces=faces)
         return load_bundle(bundle())
 
-    monkeypatch.setattr(telltale.train, "train", fit)
-    given = ("--recipe", "r.yaml", "--set", "seed=7", "--set", "x=1", "--weights", "none", "--resume")
+    monkeypatch.setattr(sys.modules["telltale.train"], "train", fit)
+    given = ("--recipe", "default", "--set", "seed=7", "--set", "stages.0.epochs=1", "--weights", "none", "--resume")
     code, out, _ = run("train", "a", "b", "--out", "run", *given)
     assert code == 0
     assert "redness" in out
+    recipe = seen.pop("recipe")
+    assert (recipe.seed, recipe.stages[0].epochs) == (7, 1)
     assert seen == {
         "faces": ["a", "b"],
-        "recipe": "r.yaml",
         "out": Path("run"),
         "weights": "none",
-        "overrides": ["seed=7", "x=1"],
+        "split": None,
+        "allow_leaks": False,
         "workers": 1,
         "threads": None,
         "resume": True,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,16 @@ import pytest
 import torch
 
 import make_faces
+import make_stores
 from telltale.bundle import load_bundle
+from telltale.crops import CropSpec, box_of, crop_face, square_of
 from telltale.errors import DataError, LeakFound, StoreInvalid, UsageError
+from telltale.evaluate import EvaluateSettings, evaluate
 from telltale.recipe import Stage
 from telltale.runtime import Scorer
+from telltale.store import Store
 from telltale.train import FaceTable, export_checkpoint, load_all, read_faces, train
 from telltale.train._data import Batch, MixedBatches, epoch_loader
-from telltale.train._faces import box_of, square_of
 from telltale.train._module import average, rate
 from telltale.types import Clip
 
@@ -218,3 +222,59 @@ def test_frozen_parts_do_not_learn(tmp_path: Path) -> None:
     still = [name for name in state if name.startswith("net.backbone.blocks.0.") and name.endswith("running_mean")]
     assert still
     assert all(torch.equal(state[name], torch.zeros_like(state[name])) for name in still)
+
+
+def _store(folder: Path, *, crop: CropSpec, dataset: str = "made") -> Store:
+    clips = [
+        make_stores.Clip([[6.0 if i % 2 else -6.0] * 3], fake=bool(i % 2), group=str(i // 2)) for i in range(40)
+    ]  # fmt: skip
+    store = make_stores.store_of_clips(folder, clips, crop=crop, dataset=dataset)
+    make_stores.split(store)
+    return store
+
+
+def test_stores_of_several_sources_train_together(tmp_path: Path) -> None:
+    crop = CropSpec(size_px=32, margin_frac=0.2, down_frac=0.0)
+    stores = [_store(tmp_path / name, crop=crop, dataset=name) for name in ("one", "two")]
+    still = make_stores.store_of_pictures(
+        tmp_path / "stills", [3.0, -3.0] * 20, [True, False] * 20, groups=[str(i // 2) for i in range(40)]
+    )
+    make_stores.split(still)
+    mix = {"one": {"real": 3, "fake": 3}, "*": {"real": 1, "fake": 1}}
+    bundle = train(
+        [str(stores[0].path), stores[1], still], recipe=make_faces.recipe(mix=mix), weights="none",
+        out=tmp_path / "run", split="main", workers=0, threads=1,
+    )  # fmt: skip
+    assert bundle.card.crop == crop
+    assert [source.name for source in bundle.card.training] == ["one", "stills", "two"]
+    assert evaluate(bundle, stores[0], settings=EvaluateSettings(split="main", side="test")).frame.n > 0
+    with pytest.raises(LeakFound, match="trained on"):
+        evaluate(bundle, stores[1], settings=EvaluateSettings(split="main", side="train"))
+
+
+def test_a_stored_crop_is_trained_on_as_it_is(tmp_path: Path) -> None:
+    crop = CropSpec(size_px=32, margin_frac=0.2, down_frac=0.1)
+    store = _store(tmp_path / "store", crop=crop)
+    table = load_all([store])
+    assert len(table) == len(store)
+    assert {len(table.on(side)) > 0 for side in ("train", "val", "test")} == {True}
+    assert np.array_equal(crop_face(table.decode(5), table.box_xyxy[5], None, crop), store.rgb(5))
+    assert len(pickle.dumps(table)) < 60_000
+
+
+def test_stores_cut_in_different_ways_are_refused(tmp_path: Path) -> None:
+    crops = [CropSpec(size_px=32, margin_frac=margin) for margin in (0.1, 0.2)]
+    stores = [_store(tmp_path / str(i), crop=crop, dataset=str(i)) for i, crop in enumerate(crops)]
+    with pytest.raises(UsageError, match="cut in different ways"):
+        train(stores, recipe=make_faces.recipe(), weights="none", out=tmp_path / "run")
+
+
+def test_a_leak_across_stores_is_found(tmp_path: Path) -> None:
+    crop = CropSpec(size_px=32)
+    one, two = (_store(tmp_path / name, crop=crop) for name in ("one", "two"))
+    make_stores.split(two, seed=1)
+    with pytest.raises(LeakFound, match="--allow-leaks"):
+        load_all([one, two])
+    assert len(load_all([one, two], allow_leaks=True)) == len(one) + len(two)
+    with pytest.raises(UsageError, match="no store"):
+        load_all([make_faces.table()], split="main")

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from telltale.bundle import load_bundle as load
     from telltale.crops import CropSpec, crop_face
     from telltale.errors import TelltaleError
+    from telltale.explain import explain
     from telltale.prepare import prepare
     from telltale.sampling import SamplePlan
     from telltale.scan import Scanner, ScanSettings, scan, scan_many
+    from telltale.train import train as train
     from telltale.types import Clip, Code, Face, Frame, Report, Scores, Track, Verdict, VideoInfo
     from telltale.video import probe, read_frames
 
@@ -45,12 +47,14 @@ _HOME = {
     "Verdict": "types",
     "VideoInfo": "types",
     "crop_face": "crops",
+    "explain": "explain",
     "load": "bundle.load_bundle",
     "prepare": "prepare",
     "probe": "video",
     "read_frames": "video",
     "scan": "scan",
     "scan_many": "scan",
+    "train": "train",
 }
 
 
@@ -97,6 +101,7 @@ __all__ = [
     "VideoInfo",
     "__version__",
     "crop_face",
+    "explain",
     "load",
     "prepare",
     "probe",

@@ -99,8 +99,10 @@ class Recipe(_Part):
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     monitor: str = "val_auc"
     crop_margin_frac: float = CropSpec().margin_frac
-    """With `crop_down_frac`, how a scan cuts faces from boxes; training varies around it."""
+    """With the next three, how a scan cuts faces from boxes; training varies around it. Stores overrule it."""
     crop_down_frac: float = CropSpec().down_frac
+    crop_kind: Literal["face", "centre_square"] = "face"
+    crop_align: bool = False
     card: CardText = CardText()
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     """What `tune` tries: key of the recipe -> values."""
@@ -117,7 +119,13 @@ class Recipe(_Part):
 
     def crop(self, size_px: int) -> CropSpec:
         """How a scan with the trained model cuts faces."""
-        return CropSpec(size_px=size_px, margin_frac=self.crop_margin_frac, down_frac=self.crop_down_frac)
+        return CropSpec(
+            kind=self.crop_kind,
+            size_px=size_px,
+            margin_frac=self.crop_margin_frac,
+            down_frac=self.crop_down_frac,
+            align=self.crop_align,
+        )
 
     def mix_for(self, source: str) -> SourceMix:
         return self.mix.get(source, self.mix.get("*", SourceMix()))

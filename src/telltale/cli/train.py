@@ -18,7 +18,7 @@ def train(
         list[str],
         typer.Argument(
             metavar="FACES",
-            help="Folders of face crops with their labels, or tables of faces; stores for a model on pixels.",
+            help="Stores of faces, folders of face crops with their labels, or tables of faces.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints go here, and the model into DIR/bundle.")],
@@ -44,7 +44,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a model on labelled faces. The figures that count are of people it never saw."""
-    from telltale.errors import UsageError, require
+    from telltale.errors import require
 
     for module in _NEEDED:
         require(module, "train")
@@ -57,8 +57,6 @@ def train(
 
         train_pixels(faces, chosen, out=out, split=split, threads=threads, allow_leaks=allow_leaks)
         return
-    if split is not None or allow_leaks:
-        raise UsageError("--split and --allow-leaks are for stores, which only models on pixels learn from as yet")
     from telltale.train import train as fit
 
     bundle = fit(
@@ -69,6 +67,8 @@ def train(
         workers=workers,
         threads=threads,
         resume=resume,
+        split=split,
+        allow_leaks=allow_leaks,
     )
     print_card(bundle)
     say(f"Model: {bundle.path}")

@@ -1,6 +1,6 @@
 """Train a recipe on faces and get a bundle: fit every stage, calibrate on validation, export with a parity check.
 
-    bundle = train(["dfdc.parquet", "portraits.parquet"], recipe="default", weights="mobilenet_v2.npz", out="run")
+    bundle = train(["dfdc.store", "portraits.store"], recipe="default", weights="mobilenet_v2.npz", out="run")
     bundle.card.metrics["val"]["dfdc"]["auc"]
 
 OUT then holds `stage-N/` (checkpoints and metrics.csv) and `bundle/`. A run that was stopped goes on with
@@ -16,15 +16,23 @@ from pathlib import Path
 from telltale import models
 from telltale.bundle import Bundle
 from telltale.errors import DataError, LeakFound, UsageError
+from telltale.evaluate import as_stores
+from telltale.evaluate._faces import choose_split
 from telltale.recipe import Recipe, load_recipe, override
+from telltale.split import group_pieces
+from telltale.store import Store
+from telltale.store._format import MANIFEST
 from telltale.train import _run
-from telltale.train._faces import FaceTable, concat, read_faces
+from telltale.train._faces import FaceTable, common_crop, concat, read_faces
 from telltale.train._finish import finish, read_resources
 from telltale.types import Side
 
+Given = str | Path | Store | FaceTable
+"""A store, a table of faces (`FaceTable.write`), or a data set of face crops."""
+
 
 def train(
-    faces: Sequence[str | Path | FaceTable],
+    faces: Sequence[Given],
     *,
     recipe: str | Path | Recipe = "mobilenetv2",
     out: str | Path,
@@ -34,10 +42,12 @@ def train(
     threads: int | None = None,
     resume: bool = False,
     split: str | None = None,
+    allow_leaks: bool = False,
 ) -> Bundle:
-    """Fit `recipe` on `faces` (tables or data sets of face crops) and write OUT/bundle.
+    """Fit `recipe` on `faces` (stores, tables or data sets of face crops) and write OUT/bundle.
 
-    A recipe whose model is `pixels` takes stores, and `split` names one of theirs (None: the only one).
+    `split` names the split of the stores (None: the only one there is). Faces of stores are framed as the stores
+    framed them, whatever the recipe says. A recipe whose model is `pixels` takes stores alone.
 
     `weights` is where the network begins: `hub` (timm's), a file, or `none` for random ones. `workers` processes load
     and augment; `threads` compute (None = one a core). Neither changes the result.
@@ -47,8 +57,11 @@ def train(
     """
     chosen = _recipe(recipe, overrides)
     if chosen.model.name == "pixels":
-        return _train_pixels(faces, chosen, split=split, out=Path(out), threads=threads or os.cpu_count() or 1)
-    table = load_all(faces)
+        return _train_pixels(
+            faces, chosen, split=split, out=Path(out), threads=threads or os.cpu_count() or 1, allow_leaks=allow_leaks
+        )
+    faces = _opened(faces)
+    table, chosen = load_all(faces, split=split, allow_leaks=allow_leaks), _framed(chosen, faces)
     net = _run.fit(
         table,
         chosen,
@@ -69,13 +82,12 @@ def train(
 
 
 def _train_pixels(
-    faces: Sequence[str | Path | FaceTable], recipe: Recipe, *, split: str | None, out: Path, threads: int
+    faces: Sequence[Given], recipe: Recipe, *, split: str | None, out: Path, threads: int, allow_leaks: bool
 ) -> Bundle:
-    from telltale.evaluate import as_stores
     from telltale.train._pixels import train_pixels
 
     stores = as_stores([given for given in faces if not isinstance(given, FaceTable)])
-    run = train_pixels(stores, recipe, split=split, out=out, n_threads=threads)
+    run = train_pixels(stores, recipe, split=split, out=out, n_threads=threads, allow_leaks=allow_leaks)
     if run.bundle is None:
         raise UsageError(
             f"the {recipe.card.name} is too large for a bundle at this size; its figures are in {out}. A smaller "
@@ -86,7 +98,7 @@ def _train_pixels(
 
 def export_checkpoint(
     checkpoint: str | Path,
-    faces: Sequence[str | Path | FaceTable],
+    faces: Sequence[Given],
     *,
     recipe: str | Path | Recipe,
     size_px: int,
@@ -94,15 +106,17 @@ def export_checkpoint(
     overrides: Sequence[str] = (),
     sides: tuple[Side, ...] = ("val",),
     with_weights: bool = True,
+    split: str | None = None,
 ) -> Bundle:
     """The bundle of one checkpoint of a run, finished or not: its averaged weights, calibrated and measured."""
-    path, chosen = Path(checkpoint), _recipe(recipe, overrides)
+    faces = _opened(faces)
+    path, chosen = Path(checkpoint), _framed(_recipe(recipe, overrides), faces)
     if not path.is_file():
         raise UsageError(f"no checkpoint {path}; a run leaves stage-N/best.ckpt and stage-N/last.ckpt")
     net = models.create(chosen.model.name, weights=models.Weights("none"), options=chosen.model.options)
     return finish(
         _run.load_averaged(net, path),
-        load_all(faces),
+        load_all(faces, split=split),
         chosen,
         size_px=size_px,
         out=Path(out),
@@ -112,16 +126,59 @@ def export_checkpoint(
     )
 
 
-def load_all(faces: Sequence[str | Path | FaceTable]) -> FaceTable:
+def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: bool = False) -> FaceTable:
     """All faces in one table. Raises LeakFound where a group is on two sides, over all of them."""
-    table = concat([given if isinstance(given, FaceTable) else read_faces(given) for given in faces])
+    opened = _opened(faces)
+    stores = [given for given in opened if isinstance(given, Store)]
+    if split is not None and not stores:
+        raise UsageError("--split names a split of a store, and there is no store among the faces")
+    name = choose_split(stores, split, "train") if stores else None
+    table = concat([_table(given, name) for given in opened])
     if not len(table):
         raise DataError("there are no faces to train on")
+    missing = {"train", "val"} - set(table.side.tolist())
+    if missing:
+        raise DataError(f"there is no face on side {' and '.join(sorted(missing))}: split with --ratio 80/10/10")
     sides: dict[str, str] = {}
-    for group, side in zip(table.group_id.tolist(), table.side.tolist(), strict=True):
-        if sides.setdefault(group, side) != side:
-            raise LeakFound(f"group {group} is on {sides[group]} and {side}: split by group, with one seed for all")
+    for group, side in set(zip(table.group_id.tolist(), table.side.tolist(), strict=True)):
+        for piece in group_pieces(group):
+            if sides.setdefault(piece, side) != side and not allow_leaks:
+                raise LeakFound(
+                    f"group {piece} is on {sides[piece]} and {side}: split by group, with one seed for all, or accept "
+                    "figures that flatter with --allow-leaks"
+                )
     return table
+
+
+def _opened(faces: Sequence[Given]) -> list[Given]:
+    """The same, with the stores among the paths opened."""
+    return [
+        as_stores(given)[0] if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).is_file() else given
+        for given in faces
+    ]
+
+
+def _table(given: Given, split: str | None) -> FaceTable:
+    if isinstance(given, FaceTable):
+        return given
+    if isinstance(given, Store):
+        return FaceTable.from_store(given, given.sides(split or ""))
+    return read_faces(given)
+
+
+def _framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
+    """`recipe`, which then frames faces as the stores did: evaluating on them must show the model what it learned."""
+    crop = common_crop([given for given in faces if isinstance(given, Store)])
+    if crop is None:
+        return recipe
+    return recipe.model_copy(
+        update={
+            "crop_kind": crop.kind,
+            "crop_margin_frac": crop.margin_frac,
+            "crop_down_frac": crop.down_frac,
+            "crop_align": crop.align,
+        }
+    )
 
 
 def _recipe(recipe: str | Path | Recipe, overrides: Sequence[str]) -> Recipe:

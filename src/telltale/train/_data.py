@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from telltale.augment import augment_clip
+from telltale.crops import square_of
 from telltale.errors import DataError
 from telltale.recipe import Recipe
 from telltale.selfblend import self_blend
-from telltale.train._faces import FaceTable, square_of
+from telltale.train._faces import FaceTable
 from telltale.types import Float32Array, RgbImage
 
 Batch = dict[str, Tensor]

@@ -1,4 +1,7 @@
-"""The faces a training run draws from, held in memory as JPEG: one row a face, the columns of a store.
+"""The faces a training run draws from: one row a face, the columns of a store, its pictures read when they are drawn.
+
+Stores, data sets of face crops and tables of one's own all become a `FaceTable`, and several of them one. A picture is
+its bytes, or a `Stored` that says where they lie: faces of a store take no memory until they are looked at.
 
 >>> table = FaceTable.empty()
 >>> len(table)
@@ -19,12 +22,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telltale import datasets
-from telltale.crops import CropSpec
-from telltale.errors import DataError, StoreInvalid
+from telltale.crops import CropSpec, box_of
+from telltale.errors import DataError, StoreInvalid, UsageError
+from telltale.evaluate._faces import crop_spec
 from telltale.split import make_split
-from telltale.types import FaceRecord, Float32Array, RgbImage, Side
+from telltale.store import Store
+from telltale.types import FaceRecord, Float32Array, Float64Array, RgbImage, Side
 
 StrArray = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A picture in a store."""
+
+    store: Store
+    row: int
+
+    def read(self) -> bytes:
+        return self.store.image(self.row)
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,10 @@ class FaceTable:
     points: Float32Array
     """(N, 5, 2) px, NaN where no landmarks are known. Order as in `types.Face`."""
     image: npt.NDArray[np.object_]
-    """JPEG or PNG bytes."""
+    """JPEG or PNG bytes, or `Stored`."""
+    track: StrArray
+    """Which faces follow each other: the same person in the same video."""
+    pts_s: Float64Array
 
     def __post_init__(self) -> None:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
@@ -85,6 +104,37 @@ class FaceTable:
                 [unknown if row.get("points") is None else row["points"] for row in rows], dtype=np.float32
             ).reshape(-1, 5, 2),
             image=images,
+            track=np.array([str(row.get("track", row["image_id"])) for row in rows], dtype=np.str_),
+            pts_s=np.array([row.get("pts_s", 0.0) for row in rows], dtype=np.float64),
+        )
+
+    @classmethod
+    def from_store(cls, store: Store, sides: StrArray) -> FaceTable:
+        """The rows of `store` that are on a side. Each stored crop has the box whose crop it is."""
+        kept = np.flatnonzero(sides != "")
+        names = ("dataset", "video_id", "label", "group_id", "track_id", "frame_index", "pts_s")
+        of = {name: np.array(store.table([name]).column(name).to_pylist()) for name in names}
+        spec = crop_spec(store)
+        images = np.empty(len(kept), dtype=object)
+        images[:] = [Stored(store, row) for row in kept.tolist()]
+        boxes = np.empty((len(kept), 4), np.float32)
+        if spec.kind == "as_given":
+            boxes[:] = [box_of(*_size(image.read()), spec) for image in images]
+        else:
+            boxes[:] = box_of(spec.size_px, spec.size_px, spec)
+        return cls(
+            dataset=of["dataset"][kept].astype(np.str_),
+            image_id=np.array(
+                [f"{of['video_id'][i]}#{of['track_id'][i]}#{of['frame_index'][i]}" for i in kept], np.str_
+            ),
+            label=of["label"][kept].astype(np.int64),
+            group_id=of["group_id"][kept].astype(np.str_),
+            side=sides[kept].astype(np.str_),
+            box_xyxy=boxes,
+            points=np.full((len(kept), 5, 2), np.nan, np.float32),
+            image=images,
+            track=np.array([f"{of['dataset'][i]}/{of['video_id'][i]}#{of['track_id'][i]}" for i in kept], np.str_),
+            pts_s=of["pts_s"][kept].astype(np.float64),
         )
 
     def take(self, rows: npt.NDArray[Any]) -> FaceTable:
@@ -94,18 +144,24 @@ class FaceTable:
     def on(self, side: Side) -> FaceTable:
         return self.take(self.side == side)
 
+    def encoded(self, row: int) -> bytes:
+        """The picture of one row as it is stored."""
+        image = self.image[row]
+        data: bytes = image.read() if isinstance(image, Stored) else image
+        return data
+
     def decode(self, row: int) -> RgbImage:
         """RGB uint8 (H, W, 3) of one row."""
         import cv2
 
-        bgr = cv2.imdecode(np.frombuffer(self.image[row], np.uint8), cv2.IMREAD_COLOR)
+        bgr = cv2.imdecode(np.frombuffer(self.encoded(row), np.uint8), cv2.IMREAD_COLOR)
         if bgr is None:
             raise StoreInvalid(f"{self.dataset[row]}/{self.image_id[row]} does not decode; prepare the store again")
         return np.ascontiguousarray(bgr[..., ::-1])
 
     def digest(self) -> str:
         """SHA-256 over the pictures' bytes, in an order of their own."""
-        each = sorted(hashlib.sha256(image).digest() for image in self.image)
+        each = sorted(hashlib.sha256(self.encoded(row)).digest() for row in range(len(self)))
         return hashlib.sha256(b"".join(each)).hexdigest()
 
     def write(self, path: str | Path) -> None:
@@ -114,7 +170,8 @@ class FaceTable:
             if field.name in {"box_xyxy", "points"}
             else pa.array(getattr(self, field.name).tolist())
             for field in fields(self)
-        }
+            if field.name != "image"
+        } | {"image": pa.array([self.encoded(row) for row in range(len(self))])}
         pq.write_table(pa.table(columns), path, compression="none", write_page_checksum=True)
 
     @classmethod
@@ -132,18 +189,18 @@ def concat(tables: Sequence[FaceTable]) -> FaceTable:
     )
 
 
-def square_of(box: Float32Array, spec: CropSpec) -> tuple[tuple[float, float], float]:
-    """Centre (x, y) and side, px, of the square that `crop_face` cuts for a box."""
-    longer = float(max(box[2] - box[0], box[3] - box[1]))
-    centre = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2 + spec.down_frac * longer
-    return centre, longer * (1 + 2 * spec.margin_frac)
+def common_crop(stores: Sequence[Store]) -> CropSpec | None:
+    """How the faces of all stores that were cut here were framed; None where all came as they were.
 
-
-def box_of(width_px: int, height_px: int, spec: CropSpec) -> tuple[float, float, float, float]:
-    """The box whose square is a whole picture: where a face must have been found for the picture to be its crop."""
-    longer = max(width_px, height_px) / (1 + 2 * spec.margin_frac)
-    cx, cy = width_px / 2, height_px / 2 - spec.down_frac * longer
-    return cx - longer / 2, cy - longer / 2, cx + longer / 2, cy + longer / 2
+    Raises UsageError where they differ.
+    """
+    specs = {replace(spec, size_px=8): store for store in stores if (spec := crop_spec(store)).kind != "as_given"}
+    if len(specs) > 1:
+        raise UsageError(
+            f"{' and '.join(str(store.path) for store in specs.values())} were cut in different ways: prepare them "
+            "with the same --crop, --margin and --align"
+        )
+    return next(iter(specs), None)
 
 
 def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:

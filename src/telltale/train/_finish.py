@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torch import nn
 
 from telltale import metrics
+from telltale._group_hashes import hash_groups
 from telltale.aggregate import Calibration, Thresholds, calibrate
 from telltale.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle, ModelCard, TrainingSource, load_bundle, write_card
 from telltale.errors import require
@@ -160,6 +161,7 @@ def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
                 n_fake=int((mine.label == 1).sum()),
                 terms=recipe.card.terms.get(source, ""),
                 digest=mine.digest(),
+                group_hashes=hash_groups(mine.group_id.tolist()),
             )
         )
     return tuple(found)

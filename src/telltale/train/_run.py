@@ -62,6 +62,7 @@ def fit(
     if (out / "stage-0").exists() and not resume:
         raise UsageError(f"{out} holds a training run; continue it with --resume, or choose another --out")
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # Adam's moments of dead weights decay into denormals: 30 % of a step, measured
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     net = start(table.on("train"), recipe, weights)
     for number, stage in enumerate(recipe.stages):
