@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -169,9 +171,7 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
     async def get_scan(request: Request, row: Found) -> Response:
         service = service_of(request)
         entry = await service.db(service.jobs.entry, row)
-        report = await _report_data(service, row)
-        # As it lies on disk: checking a long report once more would cost more than reading it.
-        return JSONResponse(entry.model_dump(mode="json") | {"report": report})
+        return Response(await service.page(_with_report, service, row, entry), media_type="application/json")
 
     @router.delete(
         "/scans/{scan_id}",
@@ -356,13 +356,13 @@ def _client_busy(service: Service) -> Exception:
     return problem("client_busy", detail, retry_after_s=service.jobs.retry_after_s())
 
 
-async def _report_data(service: Service, row: ScanRow) -> dict[str, Any] | None:
-    if row.state not in ("done", "failed"):
-        return None
-    try:
-        return await service.page(service.folder.report_data, row.analysis_id, name=row.name)
-    except FileNotFoundError:
-        return None  # its disk was full
+def _with_report(service: Service, row: ScanRow, entry: ScanEntry) -> bytes:
+    """The scan as JSON, its report as it lies on disk: checking a long one costs more than reading it."""
+    report = None
+    if row.state in ("done", "failed"):
+        with contextlib.suppress(FileNotFoundError):  # its disk was full
+            report = service.folder.report_data(row.analysis_id, name=row.name)
+    return json.dumps(entry.model_dump(mode="json") | {"report": report}).encode("ascii")
 
 
 def _event_stream(texts: AsyncIterator[str]) -> StreamingResponse:

@@ -88,6 +88,7 @@ if (video) {
     $("unplayable").hidden = false;
     $("playhint").hidden = true;
     video.hidden = true;
+    for (const [line] of heads) line.remove();
   };
   // Some files do not decode from the middle. What plays from the start can be wound forward.
   let is_winding = false;
