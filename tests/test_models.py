@@ -87,7 +87,7 @@ def test_a_detector_takes_bytes_and_gives_logit_and_features(backbone: str) -> N
     assert logit.shape == (2,)
     assert features.shape[0] == 2
     assert features.ndim == 4
-    assert len(net.stages()) >= 2  # type: ignore[operator]
+    assert len(net.parts()) >= 2  # type: ignore[operator]
 
 
 def test_an_unknown_backbone_is_a_usage_error() -> None:

@@ -33,12 +33,15 @@ class Augmentation:
     shift_frac: float = 0.08
     """How far its centre may lie off, as a fraction of its side."""
     rotation_deg: float = 10.0
+    shear_deg: float = 0.0
     aspect: float = 0.06
     flip_p: float = 0.5
     degrade_p: float = 0.6
     """The chance that anything below happens at all: the rest of the clips are only framed."""
     light_p: float = 0.7
     """Brightness, contrast, gamma, saturation, hue, white balance."""
+    contrast: float = 0.0
+    """Differences from the picture's mean are multiplied by 1 - this to 1 + this, whatever `degrade_p` says."""
     grey_p: float = 0.08
     rescale_p: float = 0.5
     """Down to `rescale_px` and up again."""
@@ -72,7 +75,7 @@ def augment_clip(
     """
     spec = Augmentation() if spec is None else spec
     framing = _framing(np.asarray(centre_xy, np.float64), side_px, size_px, rng, spec)
-    steps = [framing, *_quality(size_px, rng, spec)]
+    steps = [framing, *([_contrast(rng, spec.contrast)] if spec.contrast else []), *_quality(size_px, rng, spec)]
     out = []
     for frame in rgb:
         picture: Picture = frame
@@ -95,6 +98,7 @@ def _framing(
     mirror = -1.0 if rng.random() < spec.flip_p else 1.0
     border = int(rng.choice([cv2.BORDER_REPLICATE, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101]))
     enlarge = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+    shear = np.tan(np.deg2rad(rng.uniform(-1, 1) * spec.shear_deg)) if spec.shear_deg else 0.0
 
     def step(picture: Picture) -> Picture:
         scale = size_px / side
@@ -108,6 +112,7 @@ def _framing(
             scale = scale * width / new[0]
         cos, sin = scale * np.cos(angle), scale * np.sin(angle)
         linear = np.array([[mirror * aspect * cos, -mirror * aspect * sin], [sin / aspect, cos / aspect]])
+        linear = linear @ np.array([[1.0, shear], [0.0, 1.0]])
         offset = (size_px - 1) / 2 - linear @ at
         matrix = np.hstack([linear, offset[:, None]])
         return _u8(cv2.warpAffine(picture, matrix, (size_px, size_px), flags=enlarge, borderMode=border))
@@ -142,6 +147,11 @@ def _quality(size_px: int, rng: np.random.Generator, spec: Augmentation) -> list
     if rng.random() < spec.jpeg_p:
         steps.append(_jpeg(int(rng.integers(spec.jpeg_quality[0], spec.jpeg_quality[1] + 1))))
     return steps
+
+
+def _contrast(rng: np.random.Generator, most: float) -> Step:
+    factor = float(rng.uniform(1 - most, 1 + most))
+    return lambda p: np.clip((p - p.mean()) * factor + p.mean(), 0, 255).astype(np.uint8)
 
 
 def _light(rng: np.random.Generator) -> Step:

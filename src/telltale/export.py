@@ -2,8 +2,8 @@
 
     export_onnx(net, clips, folder / "model.onnx")      # raises BundleInvalid if a logit differs by more than 1e-3
 
-The graph takes uint8 (N, T, S, S, 3) and gives `logit` (N,) and `features` (N, C, h, w); scaling and normalisation are
-part of it.
+The graph takes uint8 (N, T, S, S, 3) and gives `logit` (N,) and, where the network has them, `features` (N, C, h, w);
+scaling and normalisation are part of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from telltale.errors import BundleInvalid, require
-from telltale.types import Float64Array, RgbImage
+from telltale.models import takes_mask
+from telltale.types import BoolArray, Float64Array, RgbImage
 
 PARITY_LIMIT = 1e-3
 """Largest difference between the logits of the network and of the graph."""
@@ -30,15 +31,31 @@ class FlipAverage(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
+        self.n_frames = getattr(net, "n_frames", 1)
 
-    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        logit, features = self.net(clips)
-        mirrored, _ = self.net(clips.flip(3))
+    def forward(self, clips: Tensor, *mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        logit, features = self.net(clips, *mask)
+        mirrored, _ = self.net(clips.flip(3), *mask)
         return (logit + mirrored) / 2, features
 
 
-def export_onnx(net: nn.Module, clips: RgbImage, path: Path, *, flip_average: bool = False) -> float:
-    """Write `net` to `path` and compare both on `clips`, uint8 (N, T, S, S, 3), N >= 2.
+class _LogitAlone(nn.Module):
+    """A graph cannot give `None`."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        logit: Tensor = self.net(*inputs)[0]
+        return logit
+
+
+def export_onnx(
+    net: nn.Module, clips: RgbImage, path: Path, *, mask: BoolArray | None = None, flip_average: bool = False
+) -> float:
+    """Write `net` to `path` and compare both on `clips`, uint8 (N, T, S, S, 3), N >= 2, and `mask` (N, T), all there
+    if not given.
 
     Returns the largest difference of a logit. Raises BundleInvalid, and leaves no file, where it is over
     1e-3 or no number.
@@ -47,24 +64,29 @@ def export_onnx(net: nn.Module, clips: RgbImage, path: Path, *, flip_average: bo
     net = copy.deepcopy(net).float().eval()
     if flip_average:
         net = FlipAverage(net).eval()
-    sample = torch.from_numpy(np.ascontiguousarray(clips[:2]))
+    sample = _inputs(net, clips[:2], None if mask is None else mask[:2])
+    inputs = ["clips", "mask"][: len(sample)]
+    with torch.no_grad():
+        outputs = ["logit"] if net(*sample)[1] is None else ["logit", "features"]
     staged = path.with_name(path.name + ".part")
     with warnings.catch_warnings():
         # The successor of this exporter needs a further package and renames what it inlines; docs/decisions.md.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", UserWarning)
+        # torch's own checks of a recurrent layer's input
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         torch.onnx.export(
-            net,
-            (sample,),
+            net if len(outputs) == 2 else _LogitAlone(net).eval(),
+            sample,
             str(staged),
-            input_names=["clips"],
-            output_names=["logit", "features"],
-            dynamic_axes={name: {0: "n"} for name in ("clips", "logit", "features")},
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes={name: {0: "n"} for name in (*inputs, *outputs)},
             opset_version=_OPSET,
             dynamo=False,
         )
     try:
-        off = parity(net, staged, clips)
+        off = parity(net, staged, clips, mask=mask)
         if not off <= PARITY_LIMIT:
             raise BundleInvalid(
                 f"the exported graph differs from the network by {off:.2g} (at most {PARITY_LIMIT:g}); "
@@ -76,22 +98,38 @@ def export_onnx(net: nn.Module, clips: RgbImage, path: Path, *, flip_average: bo
     return off
 
 
-def parity(net: nn.Module, path: Path, clips: RgbImage) -> float:
+def _inputs(net: nn.Module, clips: RgbImage, mask: BoolArray | None) -> tuple[Tensor, ...]:
+    tensors: tuple[Tensor, ...] = (torch.from_numpy(np.ascontiguousarray(clips)),)
+    if takes_mask(net):
+        tensors += (torch.from_numpy(np.ascontiguousarray(_full(clips, mask))),)
+    return tensors
+
+
+def _full(clips: RgbImage, mask: BoolArray | None) -> BoolArray:
+    return np.ones(clips.shape[:2], bool) if mask is None else mask
+
+
+def parity(net: nn.Module, path: Path, clips: RgbImage, *, mask: BoolArray | None = None) -> float:
     """Largest absolute difference between the logits of `net` and of the graph at `path` over `clips`."""
-    return float(np.abs(torch_logits(net, clips) - onnx_logits(path, clips)).max())
+    return float(np.abs(torch_logits(net, clips, mask=mask) - onnx_logits(path, clips, mask=mask)).max())
 
 
-def torch_logits(net: nn.Module, clips: RgbImage, *, batch_size: int = 32) -> Float64Array:
+def torch_logits(
+    net: nn.Module, clips: RgbImage, *, mask: BoolArray | None = None, batch_size: int = 32
+) -> Float64Array:
     """float64 (N,), computed in float32."""
+    mask = _full(clips, mask)
     with torch.no_grad():
         parts = [
-            net(torch.from_numpy(np.ascontiguousarray(clips[i : i + batch_size])))[0].double().numpy()
+            net(*_inputs(net, clips[i : i + batch_size], mask[i : i + batch_size]))[0].double().numpy()
             for i in range(0, len(clips), batch_size)
         ]
     return np.concatenate(parts)
 
 
-def onnx_logits(path: Path, clips: RgbImage, *, batch_size: int = 16, n_threads: int = 1) -> Float64Array:
+def onnx_logits(
+    path: Path, clips: RgbImage, *, mask: BoolArray | None = None, batch_size: int = 16, n_threads: int = 1
+) -> Float64Array:
     """float64 (N,) of the graph on ONNX Runtime's CPU."""
     import onnxruntime as ort
 
@@ -99,8 +137,12 @@ def onnx_logits(path: Path, clips: RgbImage, *, batch_size: int = 16, n_threads:
     options.intra_op_num_threads = n_threads
     options.log_severity_level = 3
     session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    given = {"clips": clips, "mask": _full(clips, mask)}
+    names = [entry.name for entry in session.get_inputs()]
     parts = [
-        session.run(["logit"], {"clips": np.ascontiguousarray(clips[i : i + batch_size])})[0].astype(np.float64)
+        session.run(["logit"], {name: np.ascontiguousarray(given[name][i : i + batch_size]) for name in names})[
+            0
+        ].astype(np.float64)
         for i in range(0, len(clips), batch_size)
     ]
     return np.concatenate(parts)

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from telltale.augment import NONE, Augmentation
 from telltale.crops import CropSpec
 from telltale.errors import UnknownName, UsageError, require
+from telltale.sampling import SamplePlan
 
 
 class _Part(BaseModel):
@@ -53,8 +54,11 @@ class Stage(_Part):
 
     size_px: int = Field(default=160, ge=32, le=1024)
     epochs: int = Field(default=1, ge=1)
-    steps_per_epoch: int = Field(default=400, ge=1)
-    optimiser: Literal["adamw", "sgd"] = "adamw"
+    steps_per_epoch: int = Field(default=400, ge=0)
+    """0 = as many as take the training faces once."""
+    optimiser: Literal["adamw", "adam", "nadam", "rmsprop", "sgd"] = "adamw"
+    nesterov: bool = True
+    """Of sgd, whose momentum is .9."""
     lr: float = Field(default=1e-3, gt=0)
     final_lr: float = Field(default=1e-5, ge=0)
     warmup_steps: int = Field(default=200, ge=0)
@@ -63,6 +67,8 @@ class Stage(_Part):
     weight_decay: float = Field(default=0.02, ge=0)
     frozen_parts: int = Field(default=0, ge=0)
     """So many parts of the network, from the input on, do not learn."""
+    learn_from: str | None = None
+    """Instead: the name of the first part that learns, as in `head`; an unknown one is an error that lists them."""
 
 
 class CardText(_Part):
@@ -95,7 +101,8 @@ class Recipe(_Part):
     """Average the losses of real and fake apart, then the two."""
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
     """Of the averaged weights, which are those that are validated and kept; 0 = the plain ones."""
-    gradient_clip: float = Field(default=5.0, gt=0)
+    gradient_clip: float = Field(default=5.0, ge=0)
+    """0 = none."""
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     monitor: str = "val_auc"
     crop_margin_frac: float = CropSpec().margin_frac
@@ -106,8 +113,15 @@ class Recipe(_Part):
     card: CardText = CardText()
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     """What `tune` tries: key of the recipe -> values."""
+    sample: SamplePlan = SamplePlan(at_least=8)
+    """How a scan with the trained model samples a video, unless told otherwise."""
     val_limit: int = Field(default=700, ge=2)
     """At most so many validation faces a source and label are scored each epoch; all of them at the end."""
+
+    @property
+    def n_frames(self) -> int:
+        """Frames in a clip: 1 for models of single pictures."""
+        return int(self.model.options.get("n_frames", 1))
 
     def augmentation_for(self, source: str) -> Augmentation:
         """The augmentation of a source, its own scale put in; none at all if `augment` is off."""

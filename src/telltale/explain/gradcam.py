@@ -83,6 +83,8 @@ def _load(bundle: Bundle) -> nn.Module:
             f"model {bundle.card.name} comes without weights.safetensors, so its gradients are not to be had; "
             "use --method cam, or export it again with weights"
         )
+    if bundle.card.n_frames > 1:
+        raise UsageError(f"model {bundle.card.name} looks at sequences; use --method occlusion or lime")
     model = cast("dict[str, Any]", bundle.card.recipe.get("model") or {})
     if "name" not in model:
         raise UsageError(f"model {bundle.card.name} does not say how its network is built; use --method cam")
@@ -91,7 +93,12 @@ def _load(bundle: Bundle) -> nn.Module:
     from telltale import models
 
     with torch.random.fork_rng(devices=[]):  # it draws weights, which are then overwritten
-        net = models.create(model["name"], weights=models.Weights("none"), options=model.get("options"))
+        net = models.create(
+            model["name"],
+            weights=models.Weights("none"),
+            options=model.get("options"),
+            size_px=bundle.card.size_px,
+        )
     try:
         net.load_state_dict(load_file(str(bundle.weights_path)))
     except RuntimeError as error:

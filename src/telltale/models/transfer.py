@@ -1,86 +1,95 @@
-"""A pretrained backbone, global average pooling, dropout and one linear layer: the standard detector.
+"""A pretrained backbone and a head: average pooling, dropout and one linear layer, or flatten and a hidden layer.
 
 >>> net = create(weights=Weights("none"), backbone="mobilenetv2")
 >>> logit, features = net(torch.zeros(2, 1, 64, 64, 3, dtype=torch.uint8))
 >>> logit.shape, features.shape
 (torch.Size([2]), torch.Size([2, 1280, 2, 2]))
+>>> list(net.parts())[-2:]
+['blocks.18', 'head']
 """
 
 from __future__ import annotations
 
+from typing import Literal, cast
+
 import torch
 from torch import Tensor, nn
 
-from telltale.errors import UsageError, require
+from telltale.errors import UsageError
 from telltale.models import Weights
-from telltale.models._mobilenet import MobileNetV2, load_folded, unfold
+from telltale.models._backbone import Backbone, Normalise, Triple, load_backbone, parts_of
+from telltale.models._mobilenet import MobileNetV2, unfold
 
 
 class Transfer(nn.Module):
     """uint8 (N, 1, S, S, 3) -> logit (N,), features (N, C, h, w). Normalises its input itself."""
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        *,
-        num_features: int,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
-        dropout: float,
-    ) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module, *, dropout: float, flatten: bool) -> None:
         super().__init__()
-        self.mean, self.std = mean, std
-        self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(3, 1, 1), persistent=False)
-        self.register_buffer("offset", (-torch.tensor(mean) / torch.tensor(std)).view(3, 1, 1), persistent=False)
-        self.backbone = backbone
+        self.mean, self.std = backbone.mean, backbone.std
+        self.normalised = Normalise(backbone.mean, backbone.std)
+        self.backbone = backbone.net
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(num_features, 1)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        self.head = head
+        self.flatten = flatten
 
     def normalise(self, clips: Tensor) -> Tensor:
         """uint8 (N, 1, S, S, 3) -> float (N, 3, S, S)."""
-        x = clips[:, 0].permute(0, 3, 1, 2).float()
-        return x * self.scale + self.offset  # type: ignore[operator]
+        x: Tensor = self.normalised(clips[:, 0])
+        return x
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         features = self.backbone(self.normalise(clips))
-        pooled = self.dropout(features.mean(dim=(2, 3)))
-        return self.head(pooled.float()).squeeze(1), features
+        pooled = features.flatten(1) if self.flatten else features.mean(dim=(2, 3))
+        return self.head(self.dropout(pooled).float()).squeeze(1), features
 
     def adapt(self, clips: Tensor) -> None:
         """Ready folded batch norms for training, from a few hundred crops; nothing to do for other backbones."""
         if isinstance(self.backbone, MobileNetV2):
             unfold(self.backbone, self.normalise(clips))
 
-    def stages(self) -> list[nn.Module]:
-        blocks = getattr(self.backbone, "blocks", None)
-        parts = list(blocks) if isinstance(blocks, nn.Sequential) else [self.backbone]
-        return [*parts, self.head]
+    def parts(self) -> dict[str, nn.Module]:
+        return parts_of(self.backbone) | {"head": self.head}
 
 
-def create(*, weights: Weights, backbone: str = "mobilenetv2", dropout: float = 0.2) -> Transfer:
-    """`backbone`: `mobilenetv2` (weights from an .npz with folded batch norm) or any timm name.
+def create(
+    *,
+    weights: Weights,
+    backbone: str = "mobilenetv2",
+    dropout: float = 0.2,
+    pool: Literal["average", "flatten"] = "average",
+    hidden: int = 0,
+    mean: Triple | None = None,
+    std: Triple | None = None,
+    size_px: int = 224,
+) -> Transfer:
+    """`backbone`: `mobilenetv2` or any timm name. `hidden`: units of a ReLU layer before the last, 0 = none.
 
-    A weights file for a timm backbone is a state dict that `torch.load(weights_only=True)` reads.
+    `mean` and `std` replace those that the backbone's weights were trained with. A head that flattens belongs to one
+    `size_px`. Errors as in `load_backbone`.
     """
-    if backbone == "mobilenetv2":
-        net = MobileNetV2()
-        if weights.source == "hub":
-            raise UsageError(
-                "backbone mobilenetv2 takes weights from a file: --weights mobilenet_v2_imagenet.npz "
-                "(or backbone timm's mobilenetv2_100 with --weights hub, or --weights none)"
-            )
-        if weights.is_file:
-            load_folded(net, weights.source)
-        return Transfer(net, num_features=net.num_features, mean=net.mean, std=net.std, dropout=dropout)
-    timm = require("timm", "train")
-    if backbone not in timm.list_models():
-        raise UsageError(f"timm has no backbone {backbone!r}; timm.list_models() names them all")
-    net = timm.create_model(backbone, pretrained=weights.source == "hub", num_classes=0, global_pool="")
-    if weights.is_file:
-        net.load_state_dict(torch.load(weights.source, weights_only=True, map_location="cpu"))
-    config = net.pretrained_cfg
-    return Transfer(
-        net, num_features=net.num_features, mean=tuple(config["mean"]), std=tuple(config["std"]), dropout=dropout
+    if pool not in ("average", "flatten"):
+        raise UsageError(f"pool must be average or flatten, got {pool!r}")
+    found = load_backbone(backbone, weights)
+    found = Backbone(
+        found.net, found.num_features, cast(Triple, tuple(mean or found.mean)), cast(Triple, tuple(std or found.std))
     )
+    width = found.num_features * (_places(found.net, size_px) if pool == "flatten" else 1)
+    layers: list[nn.Module] = [nn.Linear(width, hidden), nn.ReLU()] if hidden else []
+    last = nn.Linear(hidden or width, 1)
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    head = nn.Sequential(*layers, last) if layers else last
+    return Transfer(found, head, dropout=dropout, flatten=pool == "flatten")
+
+
+@torch.no_grad()
+def _places(net: nn.Module, size_px: int) -> int:
+    """Height times width of the last feature map."""
+    was_training = net.training
+    shape = net.eval()(torch.zeros(1, 3, size_px, size_px)).shape
+    net.train(was_training)
+    return int(shape[2] * shape[3])
+
+
+__all__ = ["Transfer", "create"]

@@ -113,7 +113,9 @@ def export_checkpoint(
     path, chosen = Path(checkpoint), _framed(_recipe(recipe, overrides), faces)
     if not path.is_file():
         raise UsageError(f"no checkpoint {path}; a run leaves stage-N/best.ckpt and stage-N/last.ckpt")
-    net = models.create(chosen.model.name, weights=models.Weights("none"), options=chosen.model.options)
+    net = models.create(
+        chosen.model.name, weights=models.Weights("none"), options=chosen.model.options, size_px=size_px
+    )
     return finish(
         _run.load_averaged(net, path),
         load_all(faces, split=split),

@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from telltale.augment import augment_clip
 from telltale.crops import square_of
-from telltale.errors import DataError
+from telltale.errors import DataError, UsageError
 from telltale.recipe import Recipe
 from telltale.selfblend import self_blend
+from telltale.train._clips import cut_clips
 from telltale.train._faces import FaceTable
 from telltale.types import Float32Array, RgbImage
 
@@ -137,35 +138,51 @@ class MixedBatches(Dataset[Batch]):
     def __init__(self, table: FaceTable, recipe: Recipe, *, stage: int) -> None:
         self.table, self.recipe, self.stage = table, recipe, stage
         self.size_px = recipe.stages[stage].size_px
-        self.mix = Mix(table, recipe)
+        self.cut = cut_clips(table, recipe.n_frames)
+        self.heads = self.cut.heads(table)
+        self.mix = Mix(self.heads, recipe)
+        if recipe.n_frames > 1 and any(recipe.mix_for(source).blend for source in self.mix.sources):
+            raise UsageError("self-blended fakes are single pictures: set mix.*.blend=0 for a model of sequences")
         self.crop = recipe.crop(self.size_px)
         self._augmentation = {source: recipe.augmentation_for(source) for source in self.mix.sources}
 
     def __getitem__(self, step: int) -> Batch:
         draws = self.mix.draws(self.stage, step)
         clips = np.stack([self._clip(draw, step, place) for place, draw in enumerate(draws)])
-        label = np.array([draw.is_fake(self.table) for draw in draws], np.float32)
+        label = np.array([draw.is_fake(self.heads) for draw in draws], np.float32)
         smooth = np.array([self._smoothing(draw) for draw in draws], np.float32)
         return {
             "clips": torch.from_numpy(clips),
+            "mask": torch.from_numpy(self.cut.mask[[draw.row for draw in draws]]),
             "label": torch.from_numpy(label),
             "target": torch.from_numpy(label * (1 - 2 * smooth) + smooth),
         }
 
     def _smoothing(self, draw: Draw) -> float:
         own = self.recipe.fake_smoothing
-        given = not draw.blend and bool(self.table.label[draw.row])
+        given = not draw.blend and bool(self.heads.label[draw.row])
         return own if given and own is not None else self.recipe.label_smoothing
 
     def _clip(self, draw: Draw, step: int, place: int) -> RgbImage:
-        """uint8 (1, S, S, 3)."""
+        """uint8 (T, S, S, 3)."""
         rng = np.random.default_rng([self.recipe.seed, self.stage, step, place, 3])
-        rgb, box, points = close_up(self.table, draw.row, face_px=1.4 * self.size_px)
+        rows = self.cut.rows[draw.row][self.cut.mask[draw.row]]
+        frames = [close_up(self.table, row, face_px=1.4 * self.size_px) for row in rows.tolist()]
+        rgb, box, points = frames[0]
+        if any(picture.shape != rgb.shape or not np.allclose(at, box) for picture, at, _ in frames):
+            raise DataError(
+                f"the faces of {self.heads.track[draw.row]} are framed in several ways: sequences are learned from "
+                "stores that `telltale prepare` cut"
+            )
+        pictures = [picture for picture, _, _ in frames]
         if draw.blend:
-            rgb = blend_row(self.table, draw, (rgb, box, points), rng, face_px=1.4 * self.size_px)
-        spec = self._augmentation[str(self.table.dataset[draw.row])]
+            pictures = [blend_row(self.table, draw, (rgb, box, points), rng, face_px=1.4 * self.size_px)]
+        spec = self._augmentation[str(self.heads.dataset[draw.row])]
         centre, side_px = square_of(box, self.crop)
-        return augment_clip(rgb[None], centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=rng, spec=spec)
+        clip = augment_clip(
+            np.stack(pictures), centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=rng, spec=spec
+        )
+        return np.concatenate([clip, np.repeat(clip[-1:], self.recipe.n_frames - len(clip), axis=0)])
 
 
 def blend_row(

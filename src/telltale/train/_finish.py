@@ -42,8 +42,10 @@ def finish(
     out.mkdir(parents=True, exist_ok=True)
     flip = recipe.card.flip_average
     val = _validation.build(table.on("val"), recipe, size_px=size_px)
-    off = export_onnx(net, val.clips[:_PARITY_FACES], out / MODEL_NAME, flip_average=flip)
-    logit = onnx_logits(out / MODEL_NAME, val.clips, n_threads=2)
+    off = export_onnx(
+        net, val.clips[:_PARITY_FACES], out / MODEL_NAME, mask=val.mask[:_PARITY_FACES], flip_average=flip
+    )
+    logit = onnx_logits(out / MODEL_NAME, val.clips, mask=val.mask, n_threads=2)
     plain = val.kind == "plain"
     calibration = _calibrate.fit_platt(logit[plain], val.label[plain], fitted_on=_population(val))
     thresholds = _calibrate.fit_thresholds(
@@ -53,13 +55,16 @@ def finish(
     for side in sides:
         if side != "val":
             faces = _validation.build(table.on(side), recipe, size_px=size_px)
-            scores = onnx_logits(out / MODEL_NAME, faces.clips, n_threads=2)
+            scores = onnx_logits(out / MODEL_NAME, faces.clips, mask=faces.mask, n_threads=2)
             figures[side] = measure(faces, scores, calibration, thresholds)
     if with_weights:
         _write_weights(net, out / WEIGHTS_NAME)
     card = ModelCard(
         name=recipe.card.name,
         description=recipe.description,
+        input_kind="frame" if recipe.n_frames == 1 else "clip",
+        n_frames=recipe.n_frames,
+        sample=recipe.sample,
         size_px=size_px,
         mean=cast(tuple[float, float, float], net.mean),
         std=cast(tuple[float, float, float], net.std),

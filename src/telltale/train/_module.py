@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from difflib import get_close_matches
 from typing import Any
 
 import lightning as L
@@ -13,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from telltale import models
+from telltale.errors import UsageError
 from telltale.recipe import Recipe, Stage
 from telltale.train._data import Batch
 from telltale.train._validation import ValidationSet, figures
@@ -32,14 +35,13 @@ class Fit(L.LightningModule):
         self._freeze(net)
 
     def _freeze(self, net: nn.Module) -> None:
-        parts = net.stages()  # type: ignore[operator]
-        for part in parts[: self.stage.frozen_parts]:
+        for part in frozen_parts(net, self.stage):
             part.requires_grad_(False)
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         # dropout then depends on the step alone, wherever the run was resumed
         torch.manual_seed((self.recipe.seed * 101 + self.stage_number) * 10_000_019 + self.global_step)
-        logit, _ = self.net(batch["clips"])
+        logit, _ = models.run(self.net, batch["clips"], batch["mask"])
         loss = F.binary_cross_entropy_with_logits(logit.float(), batch["target"], reduction="none")
         if self.recipe.separate_classes:
             sides = [loss[batch["label"] == label] for label in (0, 1)]
@@ -50,7 +52,7 @@ class Fit(L.LightningModule):
         return total
 
     def on_train_epoch_start(self) -> None:
-        for part in self.net.stages()[: self.stage.frozen_parts]:  # type: ignore[operator]
+        for part in frozen_parts(self.net, self.stage):
             part.eval()
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -60,7 +62,7 @@ class Fit(L.LightningModule):
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         self.ema.eval()
-        logit, _ = self.ema(batch["clips"])
+        logit, _ = models.run(self.ema, batch["clips"], batch["mask"])
         self._logits |= dict(zip(batch["row"].tolist(), logit.float().tolist(), strict=True))
 
     def on_validation_epoch_end(self) -> None:
@@ -78,12 +80,33 @@ class Fit(L.LightningModule):
             {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
         ]
         optimiser: torch.optim.Optimizer
-        if stage.optimiser == "adamw":
-            optimiser = torch.optim.AdamW(groups, lr=stage.lr)
-        else:
-            optimiser = torch.optim.SGD(groups, lr=stage.lr, momentum=0.9, nesterov=True)
+        # where torch's defaults are not those of the recipes' originals, the originals' are taken
+        match stage.optimiser:
+            case "adamw":
+                optimiser = torch.optim.AdamW(groups, lr=stage.lr)
+            case "adam":
+                optimiser = torch.optim.Adam(groups, lr=stage.lr, eps=1e-7)
+            case "nadam":
+                optimiser = torch.optim.NAdam(groups, lr=stage.lr, eps=1e-7)
+            case "rmsprop":
+                optimiser = torch.optim.RMSprop(groups, lr=stage.lr, alpha=0.9, eps=1e-7)
+            case "sgd":
+                optimiser = torch.optim.SGD(groups, lr=stage.lr, momentum=0.9, nesterov=stage.nesterov)
         schedule = LambdaLR(optimiser, lambda step: rate(stage, step))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def frozen_parts(net: nn.Module, stage: Stage) -> list[nn.Module]:
+    """What does not learn in this stage. Raises UsageError where the network has no part of that name."""
+    parts: dict[str, nn.Module] = net.parts()  # type: ignore[operator]
+    names = list(parts)
+    if stage.learn_from is None:
+        return list(parts.values())[: stage.frozen_parts]
+    if stage.learn_from not in parts:
+        near = get_close_matches(stage.learn_from, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"the network has no part {stage.learn_from!r} (there are {', '.join(names)}){hint}")
+    return list(parts.values())[: names.index(stage.learn_from)]
 
 
 def rate(stage: Stage, step: int) -> float:

@@ -25,6 +25,7 @@ from telltale import models
 from telltale.errors import UsageError
 from telltale.recipe import Recipe
 from telltale.train import _validation
+from telltale.train._clips import cut_clips
 from telltale.train._data import Batch, MixedBatches, epoch_loader
 from telltale.train._faces import FaceTable
 from telltale.train._history import History
@@ -64,6 +65,7 @@ def fit(
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # Adam's moments of dead weights decay into denormals: 30 % of a step, measured
     L.seed_everything(recipe.seed, workers=True, verbose=False)
+    recipe = with_steps(recipe, len(cut_clips(table.on("train"), recipe.n_frames)))
     net = start(table.on("train"), recipe, weights)
     for number, stage in enumerate(recipe.stages):
         folder = out / f"stage-{number}"
@@ -92,9 +94,22 @@ def fit(
     return net
 
 
+def with_steps(recipe: Recipe, n_clips: int) -> Recipe:
+    """`recipe` with the length of an epoch put in where it is once through the clips."""
+    per_batch = sum(mix.real + mix.fake for mix in recipe.mix.values())
+    once = max(1, round(n_clips / max(per_batch, 1)))
+    stages = tuple(
+        stage if stage.steps_per_epoch else stage.model_copy(update={"steps_per_epoch": once})
+        for stage in recipe.stages
+    )
+    return recipe.model_copy(update={"stages": stages})
+
+
 def start(table: FaceTable, recipe: Recipe, weights: models.Weights) -> nn.Module:
     """The network before the first step; folded batch norms are set from training faces."""
-    net = models.create(recipe.model.name, weights=weights, options=recipe.model.options)
+    net = models.create(
+        recipe.model.name, weights=weights, options=recipe.model.options, size_px=recipe.stages[0].size_px
+    )
     adapt = getattr(net, "adapt", None)
     if adapt is not None and weights.is_file:
         rows = np.random.default_rng(recipe.seed).permutation(len(table))[:_UNFOLD_FACES]

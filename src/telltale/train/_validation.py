@@ -17,9 +17,10 @@ from telltale.augment import half_size, jpeg
 from telltale.crops import CropSpec, crop_face
 from telltale.metrics import auc
 from telltale.recipe import Recipe
+from telltale.train._clips import cut_clips
 from telltale.train._data import Batch, Draw, blend_row, close_up
 from telltale.train._faces import FaceTable
-from telltale.types import Float64Array, RgbImage
+from telltale.types import BoolArray, Float64Array, RgbImage
 
 _ROBUST_LIMIT = 300
 _BLENDS = 200
@@ -30,7 +31,9 @@ class ValidationSet:
     """Crops with where they come from."""
 
     clips: npt.NDArray[np.uint8]
-    """(N, 1, S, S, 3)"""
+    """(N, T, S, S, 3)"""
+    mask: BoolArray
+    """(N, T): False where a clip is padded."""
     kind: npt.NDArray[np.str_]
     """plain, blend, jpeg30, half."""
     source: npt.NDArray[np.str_]
@@ -52,15 +55,21 @@ class _Rows(Dataset[Batch]):
         return len(self.of)
 
     def __getitem__(self, row: int) -> Batch:
-        return {"clips": torch.from_numpy(self.of.clips[row]), "row": torch.tensor(row)}
+        return {
+            "clips": torch.from_numpy(self.of.clips[row]),
+            "mask": torch.from_numpy(self.of.mask[row]),
+            "row": torch.tensor(row),
+        }
 
 
 def build(
     table: FaceTable, recipe: Recipe, *, size_px: int, limit: int | None = None, robust: bool = True
 ) -> ValidationSet:
     """Crops of the validation faces; at most `limit` a source and label, spread evenly."""
-    spec = recipe.crop(size_px)
+    spec, cut = recipe.crop(size_px), cut_clips(table, recipe.n_frames)
+    faces, table = table, cut.heads(table)
     clips: list[RgbImage] = []
+    masks: list[BoolArray] = []
     kinds: list[str] = []
     sources: list[str] = []
     labels: list[int] = []
@@ -68,6 +77,7 @@ def build(
 
     def add(rgb: RgbImage, kind: str, source: str, label: int, row: int) -> None:
         clips.append(rgb)
+        masks.append(cut.mask[row])
         kinds.append(kind)
         sources.append(source)
         labels.append(label)
@@ -78,17 +88,19 @@ def build(
         for label in (0, 1):
             rows = np.flatnonzero((table.dataset == source) & (table.label == label))
             for place, row in enumerate(spread(rows, limit).tolist()):
-                rgb = crop_face(table.decode(row), table.box_xyxy[row], None, spec)
+                rgb = np.stack(
+                    [crop_face(faces.decode(i), faces.box_xyxy[i], None, spec) for i in cut.rows[row].tolist()]
+                )
                 add(rgb, "plain", source, label, row)
                 if robust and both and place < _ROBUST_LIMIT:
-                    add(jpeg(rgb, 30), "jpeg30", source, label, row)
-                    add(half_size(rgb), "half", source, label, row)
+                    add(np.stack([jpeg(frame, 30) for frame in rgb]), "jpeg30", source, label, row)
+                    add(np.stack([half_size(frame) for frame in rgb]), "half", source, label, row)
         reals = np.flatnonzero((table.dataset == source) & (table.label == 0))
         if robust and recipe.mix_for(source).blend and len(reals):
             for place, row in enumerate(np.resize(spread(reals, _BLENDS), _BLENDS).tolist()):
-                add(_blend(table, row, place, spec), "blend", source, 1, row)
+                add(_blend(table, row, place, spec)[None], "blend", source, 1, row)
     columns = np.array(kinds), np.array(sources), np.array(labels), np.array(groups)
-    return ValidationSet(np.stack(clips)[:, None], *columns)
+    return ValidationSet(np.stack(clips), np.stack(masks), *columns)
 
 
 def spread(rows: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:

@@ -54,7 +54,7 @@ class NetworkFolds:
             )
             held = _validation.build(table.on("val"), recipe, size_px=recipe.stages[-1].size_px, robust=False)
             shutil.rmtree(folder)  # checkpoints of every trial would fill a disk
-            yield index, held.label, torch_logits(net.eval(), held.clips)
+            yield index, held.label, torch_logits(net.eval(), held.clips, mask=held.mask)
 
     def refit(self, recipe: Recipe, out: Path) -> str | None:
         bundle = train(

@@ -1,0 +1,116 @@
+"""A network that turns pictures into feature maps, with its pretrained weights, its normalisation and its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from telltale.errors import ModelError, UsageError, require
+from telltale.models import Weights
+from telltale.models._mobilenet import MobileNetV2, load_folded
+
+Triple = tuple[float, float, float]
+_UNROLLED = ("blocks", "features", "stages")
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    net: nn.Module
+    """float (N, 3, H, W) -> (N, `num_features`, h, w)."""
+    num_features: int
+    mean: Triple
+    std: Triple
+
+
+class Normalise(nn.Module):
+    """uint8 (N, S, S, 3) -> float (N, 3, S, S), (x / 255 - mean) / std."""
+
+    def __init__(self, mean: Triple, std: Triple) -> None:
+        super().__init__()
+        self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(3, 1, 1), persistent=False)
+        self.register_buffer("offset", (-torch.tensor(mean) / torch.tensor(std)).view(3, 1, 1), persistent=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return pictures.permute(0, 3, 1, 2).float() * self.scale + self.offset  # type: ignore[operator]
+
+
+def load_backbone(name: str, weights: Weights) -> Backbone:
+    """`mobilenetv2` (weights from an .npz with folded batch norm) or any timm name, its classifier left out.
+
+    A weights file for a timm backbone is a state dict that `torch.load(weights_only=True)` reads. Raises UsageError for
+    an unknown name, ModelError where weights cannot be fetched, BundleInvalid where a file does not fit.
+    """
+    if name == "mobilenetv2":
+        return _mobilenetv2(weights)
+    timm = require("timm", "train")
+    if name not in timm.list_models():
+        raise UsageError(f"timm has no backbone {name!r}; timm.list_models() names them all")
+    net: Any = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    config, num_features = net.pretrained_cfg, int(net.num_features)
+    if weights.source == "hub":
+        net = _from_hub(timm, name)
+    if isinstance(getattr(net, "pre_logits", None), nn.Module) and isinstance(
+        getattr(net, "features", None), nn.Module
+    ):
+        # VGG: what timm keeps before the classifier are two dense layers of the top
+        top, net = net, net.features
+        if weights.is_file:
+            _load_file(top, weights.source)
+    elif weights.is_file:
+        _load_file(net, weights.source)
+    return Backbone(net, num_features, tuple(config["mean"]), tuple(config["std"]))
+
+
+def _mobilenetv2(weights: Weights) -> Backbone:
+    net = MobileNetV2()
+    if weights.source == "hub":
+        raise UsageError(
+            "backbone mobilenetv2 takes weights from a file: --weights mobilenet_v2_imagenet.npz "
+            "(or backbone timm's mobilenetv2_100 with --weights hub, or --weights none)"
+        )
+    if weights.is_file:
+        load_folded(net, weights.source)
+    return Backbone(net, net.num_features, net.mean, net.std)
+
+
+def _from_hub(timm: Any, name: str) -> Any:
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0, global_pool="")
+    except Exception as error:  # what a hub raises depends on the library behind it
+        raise ModelError(
+            f"the pretrained weights of {name} cannot be fetched from timm's hub ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}); give a file with --weights FILE, or "
+            "begin from random ones with --weights none"
+        ) from error
+
+
+def _load_file(net: nn.Module, path: str) -> None:
+    from telltale.errors import BundleInvalid
+
+    if not Path(path).is_file():
+        raise UsageError(f"no weights file {path}; --weights takes a file, hub or none")
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        missing, _ = net.load_state_dict(state, strict=False)
+    except Exception as error:
+        raise BundleInvalid(f"{path} does not fit: {str(error).splitlines()[0]}") from error
+    if missing:
+        raise BundleInvalid(f"{path} does not fit: it lacks {', '.join(missing[:3])}")
+
+
+def parts_of(net: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
+    """Name -> part, from input to output: the network's children, its long rows of blocks one by one."""
+    found: dict[str, nn.Module] = {}
+    for name, child in net.named_children():
+        if name in _UNROLLED and isinstance(child, nn.Sequential):
+            found |= {f"{prefix}{name}.{inner}": block for inner, block in child.named_children()}
+        elif any(True for _ in child.parameters()):
+            found[f"{prefix}{name}"] = child
+    return found
+
+
+__all__ = ["Backbone", "Normalise", "Triple", "load_backbone", "parts_of"]
