@@ -137,6 +137,17 @@ def storm(url: str, files: list[Path], *, wait_s: float) -> Storm:
     return result
 
 
+_UPLOAD = (
+    b"POST /api/v1/scans HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    b"Content-Length: 100000\r\n\r\n"
+)
+_BEGINNINGS = (
+    b"GET / HTTP/1.1\r\nX: ",
+    _UPLOAD + b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n',
+    _UPLOAD,  # what follows is no form: answered early, and drained
+)
+
+
 @dataclass
 class Trickled:
     """What became of sockets that send a byte now and then."""
@@ -153,7 +164,7 @@ class Trickled:
 
 
 def trickle(port: int, *, n: int, for_s: float, every_s: float = 1.0, good_file: Path) -> Trickled:
-    """`n` sockets, half in the head and half in the body of an upload; a good client uploads all the while."""
+    """`n` sockets, in the head, in an upload and after an early answer; a good client uploads all the while."""
     result, is_over = Trickled(), threading.Event()
 
     def be_good() -> None:
@@ -184,8 +195,7 @@ async def _trickle_all(result: Trickled, port: int, n: int, for_s: float, every_
     async def one(number: int) -> None:
         await asyncio.sleep(number * 2.0 / n)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        in_body = b"POST /api/v1/scans HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-        writer.write(in_body + b"Content-Length: 100000\r\n\r\n" if number % 2 else b"GET / HTTP/1.1\r\nX: ")
+        writer.write(_BEGINNINGS[number % len(_BEGINNINGS)])
         answer = b""
         try:
             while time.monotonic() - started_at < for_s:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -64,7 +65,8 @@ class Process:
             *(sys.executable, "-m", "telltale", "serve", "--data", str(data), "--model", str(model)),
             *("--port", str(self.port), *options),
         ]
-        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process; a pipe nobody reads would fill
+        self._process = subprocess.Popen(command, stderr=self._log, env=environment())
         self.url = f"http://127.0.0.1:{self.port}"
 
     @property
@@ -94,8 +96,9 @@ class Process:
         return self._process.wait(timeout=30)
 
     def stderr(self) -> str:
-        assert self._process.stderr is not None
-        return self._process.stderr.read()
+        """All it has said so far."""
+        self._log.seek(0)
+        return self._log.read().decode("utf-8", "replace")
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +108,7 @@ class Process:
     ) -> None:
         self._process.kill()
         self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+        self._log.close()
 
 
 def environment() -> dict[str, str]:

@@ -65,7 +65,8 @@ def serve(
     from telltale.web.settings import ServeSettings
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a warning for every malformed request else
+    for chatty in ("uvicorn.error", "python_multipart"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)  # else a line for every malformed request
     if new_key is not None or drop_key is not None:
         _change_keys(data, new_key, drop_key)
         return
