@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from telltale.sandbox import Message
 
 from make_bundles import make_redness
 from telltale.bundle import load_bundle
 from telltale.findings import MAX_CROPS_A_TRACK, MAX_THUMBNAILS, Findings
 from telltale.runtime import Scorer
+from telltale.sandbox import Message
 
 pytest.importorskip("onnx", reason="makes models with onnx")
 
