@@ -71,7 +71,8 @@ def _tell(what: str, found: dict[str, Any]) -> bool:
     print(
         f"{what}: {found['faces']:,} faces of {found['size']} px, read in {found['read_s']:.0f} s; learned and "
         f"decided in {found['wall_s']:.0f} s = {found['wall_s'] / limit_s:.2f} of {limit_s} s "
-        f"({found['cpu_s']:.0f} s of processor time; the paper {PAPER_S[what]:,} s), peak {found['peak_gb']:.2f} GB = {found['peak_gb'] / limit_gb:.2f} of "
+        f"({found['cpu_s']:.0f} s of processor time; the paper {PAPER_S[what]:,} s), peak {found['peak_gb']:.2f} GB = "
+        f"{found['peak_gb'] / limit_gb:.2f} of "
         f"{limit_gb:g} GB; accuracy {found['accuracy']:.3f}, AUC {found['auc']:.3f}; {found['parts']}",
         flush=True,
     )
