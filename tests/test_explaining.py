@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 
 from make_bundles import make_patches, make_redness, make_trainable
 from make_videos import face_clip, portrait
-from telltale import _cam, _heat, explain
+from telltale import _cam, _heat
 from telltale._onnx_file import NotOnnx, read_graph
 from telltale.bundle import load_bundle, write_card
 from telltale.errors import BundleInvalid, UnknownName, UsageError
+from telltale.explain import create, explain
 from telltale.runtime import Scorer
 from telltale.scan import Scanner, ScanSettings
 from telltale.types import Clip, RgbImage
@@ -44,7 +46,7 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_unknown_method_names_the_nearest() -> None:
     with pytest.raises(UnknownName, match="did you mean 'gradcam'"):
-        explain.create("grad-cam")
+        create("grad-cam")
 
 
 def test_the_map_of_an_exported_network_adds_up_to_its_logit(trainable: Path) -> None:
@@ -77,7 +79,7 @@ def test_a_model_without_a_map_says_so(tmp_path: Path, make: object, options: di
     folder = make(tmp_path / "model", **options)  # type: ignore[operator]
     scorer = Scorer(load_bundle(folder))
     with pytest.raises(UsageError, match=r"features|occlusion or lime"):
-        explain.create("cam").explain(scorer, one(face(32)))
+        create("cam").explain(scorer, one(face(32)))
 
 
 def test_a_head_that_is_not_linear_is_refused(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_the_weights_of_the_head_are_those_that_onnx_reads(trainable: Path) -> N
 def test_gradients_need_weights(patches: Path) -> None:
     pytest.importorskip("captum", reason="gradcam is captum's")
     with pytest.raises(UsageError, match=r"without weights\.safetensors"):
-        explain.create("gradcam").explain(Scorer(load_bundle(patches)), one(face(32)))
+        create("gradcam").explain(Scorer(load_bundle(patches)), one(face(32)))
 
 
 def test_gradients_of_other_weights_are_refused(trainable: Path, tmp_path: Path) -> None:
@@ -144,13 +146,13 @@ def test_gradients_of_other_weights_are_refused(trainable: Path, tmp_path: Path)
               folder / "weights.safetensors")  # fmt: skip
     write_card(folder, load_card(folder))
     with pytest.raises(BundleInvalid, match=r"where model\.onnx says"):
-        explain.create("gradcam").explain(Scorer(load_bundle(folder)), one(face(64)))
+        create("gradcam").explain(Scorer(load_bundle(folder)), one(face(64)))
 
 
 def test_gradcam_at_the_last_layer_is_cam(trainable: Path) -> None:
     pytest.importorskip("captum", reason="gradcam is captum's")
     scorer, clip = Scorer(load_bundle(trainable)), one(face(64))
-    features, cam = explain.create("gradcam", layer="backbone").explain(scorer, clip), explain.create("cam")
+    features, cam = create("gradcam", layer="backbone").explain(scorer, clip), create("cam")
     free = cam.explain(scorer, clip)
     assert np.corrcoef(features.heat.ravel(), free.heat.ravel())[0, 1] > 0.999
 
@@ -160,7 +162,7 @@ def test_the_two_pictures_show_the_strongest_pieces(patches: Path) -> None:
     rgb = np.full((32, 32, 3), 90, np.uint8)
     rgb[4:16, 4:16] = (250, 40, 40)
     clip = one(rgb)
-    found = explain.create("lime", n_samples=100, n_segments=16).explain(Scorer(load_bundle(patches)), clip)
+    found = create("lime", n_samples=100, n_segments=16).explain(Scorer(load_bundle(patches)), clip)
     pictures = found.pictures(clip)
     assert (pictures["for"][6:14, 6:14] == rgb[6:14, 6:14]).all(), "what speaks for fake is hidden"
     assert (pictures["for"] == 127).all(axis=2).mean() > 0.3, "the rest is not hidden"
@@ -205,3 +207,80 @@ def test_heat_is_kept_only_for_crops_that_are_kept(tmp_path: Path, patches: Path
 def test_a_model_that_cannot_be_explained_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no class activation map"):
         Scanner(make_redness(tmp_path / "model"), settings=ScanSettings(explain=True))
+
+
+def test_the_most_telling_face_of_each_person_is_explained(tmp_path: Path, patches: Path, two_face_clip: Path) -> None:
+    found = explain(two_face_clip, model=patches, out=tmp_path / "why")
+    with Scanner(patches) as scanner:
+        report = scanner.scan(two_face_clip)
+    assert [face.track_id for face in found] == [track.id for track in report.tracks]
+    for face, track in zip(found, report.tracks, strict=True):
+        assert face.p_fake == pytest.approx(max(one.p_fake or 0 for one in track.faces), abs=1e-6)
+    written = sorted(path.suffix for path in (tmp_path / "why").iterdir())
+    assert written == [".json", ".npy", ".npy", ".png", ".png"]
+    about = json.loads((tmp_path / "why" / "explanations.json").read_text())
+    for row, face in zip(about["faces"], found, strict=True):
+        heat = np.load(tmp_path / "why" / row["heat"], allow_pickle=False)
+        np.testing.assert_array_equal(heat, face.explanation.heat)
+
+
+def test_more_faces_of_one_person_come_in_time_order(patches: Path, face_clip: Path) -> None:
+    found = explain(face_clip, model=patches, n_faces=3)
+    assert [face.pts_s for face in found] == sorted(face.pts_s for face in found)
+    assert len(found) == 3
+
+
+def test_nobody_in_it_is_an_empty_answer(patches: Path, empty_clip: Path) -> None:
+    assert explain(empty_clip, model=patches) == []
+
+
+def test_a_setting_that_a_method_does_not_take_is_a_usage_error(patches: Path, portrait: Path) -> None:
+    with pytest.raises(UsageError, match="cam does not take"):
+        explain(portrait, model=patches, n_samples=3)
+    pytest.importorskip("captum", reason="lime is captum's")
+    with pytest.raises(UsageError, match="at least 2"):
+        explain(portrait, model=patches, method="lime", n_samples=0)
+
+
+def test_the_command_writes_pictures_and_says_where(tmp_path: Path, patches: Path, portrait: Path) -> None:
+    from typer.testing import CliRunner
+
+    from telltale.cli import app
+
+    out = tmp_path / "why"
+    done = CliRunner().invoke(app, ["explain", str(patches), str(portrait), "--out", str(out), "--target", "real"])
+    assert done.exit_code == 0, done.output
+    assert "1 face explained" in done.stderr
+    assert json.loads((out / "explanations.json").read_text())["faces"][0]["target"] == "real"
+    wrong = CliRunner().invoke(app, ["explain", str(patches), str(portrait), "--out", str(out), "--set", "n_samples"])
+    assert wrong.exit_code == 2
+    assert "KEY=VALUE" in wrong.stderr
+
+
+def test_without_a_folder_there_is_nowhere_to_put_what_was_asked_for(patches: Path, portrait: Path) -> None:
+    from typer.testing import CliRunner
+
+    from telltale.cli import app
+
+    for option in ("--explain", "--annotate"):
+        done = CliRunner().invoke(app, ["scan", str(portrait), "--model", str(patches), option])
+        assert done.exit_code == 2
+        assert f"{option} needs --out" in done.stderr
+
+
+def test_a_scan_writes_the_annotated_clip_beside_its_report(tmp_path: Path, patches: Path, face_clip: Path) -> None:
+    from typer.testing import CliRunner
+
+    from telltale.cli import app
+
+    options = ["--explain", "--annotate", "--out", str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(app, ["scan", str(face_clip), "--model", str(patches), *options])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    (folder,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
+    names = [one["name"] for one in report["attachments"]]
+    assert names == ["annotated.mp4", "telling.gif", "contact_sheet.png"]
+    assert {path.name for path in folder.iterdir()} == {*names, "report.html", "report.json"}
+    assert report["explanation"]["method"] == "cam"
+    assert report["provenance"]["credentials"]["status"] == "absent"
+    assert report["stability"] is None

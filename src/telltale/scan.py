@@ -27,7 +27,7 @@ from telltale._cam import find_head
 from telltale._text import printable
 from telltale._versions import versions
 from telltale.aggregate import decide
-from telltale.bundle import Bundle, load_bundle
+from telltale.bundle import Bundle, ModelCard, load_bundle
 from telltale.errors import Stopped, TelltaleError
 from telltale.extract import ExtractRequest, default_deadline_s
 from telltale.faces import DetectorConfig
@@ -121,7 +121,7 @@ class Scanner:
     ) -> Report:
         """`is_plain`: without pictures."""
         started = time.perf_counter()
-        request = self._request(path, is_plain=is_plain)
+        request = extract_request(path, self.scorer.bundle.card, self.settings, is_plain=is_plain)
         findings = Findings(
             self.scorer,
             self._executor,
@@ -159,27 +159,6 @@ class Scanner:
     ) -> None:
         self.close()
 
-    def _request(self, path: str | os.PathLike[str], *, is_plain: bool) -> ExtractRequest:
-        card, settings = self.scorer.bundle.card, self.settings
-        return ExtractRequest(
-            path=os.fspath(path),
-            plan=settings.plan or card.sample,
-            detector=settings.detector or card.detector.name,
-            detector_config=DetectorConfig(
-                min_face_px=settings.min_face_px,
-                side_px=card.detector.side_px,
-                min_confidence=(
-                    card.detector.min_confidence if settings.min_confidence is None else settings.min_confidence
-                ),
-                model_path=settings.detector_model,
-                n_threads=settings.n_threads,
-            ),
-            crop=card.crop,
-            thumbnails=(settings.pictures or settings.explain) and not is_plain,
-            deadline_s=settings.deadline_s,
-            n_decode_threads=1 if settings.n_threads == 1 else None,
-        )
-
     def _decided(self, findings: Findings) -> dict[str, Any]:
         card = self.scorer.bundle.card
         verdict, tracks = decide(
@@ -213,6 +192,29 @@ class Scanner:
             "timings_s": findings.timings_s,
             "versions": versions(),
         }
+
+
+def extract_request(
+    path: str | os.PathLike[str], card: ModelCard, settings: ScanSettings, *, is_plain: bool = False
+) -> ExtractRequest:
+    """What the worker is asked to do; what `settings` leave open comes from the model's card."""
+    confidence = settings.min_confidence
+    return ExtractRequest(
+        path=os.fspath(path),
+        plan=settings.plan or card.sample,
+        detector=settings.detector or card.detector.name,
+        detector_config=DetectorConfig(
+            min_face_px=settings.min_face_px,
+            side_px=card.detector.side_px,
+            min_confidence=card.detector.min_confidence if confidence is None else confidence,
+            model_path=settings.detector_model,
+            n_threads=settings.n_threads,
+        ),
+        crop=card.crop,
+        thumbnails=(settings.pictures or settings.explain) and not is_plain,
+        deadline_s=settings.deadline_s,
+        n_decode_threads=1 if settings.n_threads == 1 else None,
+    )
 
 
 def _failed(error: TelltaleError) -> dict[str, Any]:
@@ -275,4 +277,4 @@ def scan_many(
         yield from pool.map(scan_one, paths)
 
 
-__all__ = ["ScanSettings", "Scanner", "load_scorer", "scan", "scan_many"]
+__all__ = ["ScanSettings", "Scanner", "extract_request", "load_scorer", "scan", "scan_many"]

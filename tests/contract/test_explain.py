@@ -7,10 +7,9 @@ import pytest
 
 from make_bundles import make_patches, make_trainable
 from make_videos import portrait
-from telltale import explain
 from telltale.bundle import load_bundle
 from telltale.errors import UsageError
-from telltale.explain import Explainer, Explanation
+from telltale.explain import Explainer, Explanation, create, names
 from telltale.runtime import Scorer
 from telltale.types import Clip, RgbImage
 
@@ -42,7 +41,7 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     return Scorer(load_bundle(make_patches(tmp_path_factory.mktemp("models") / "patches")))
 
 
-@pytest.fixture(params=explain.names())
+@pytest.fixture(params=names())
 def name(request: pytest.FixtureRequest) -> str:
     made: str = request.param
     return made
@@ -50,7 +49,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def explainer(name: str) -> Explainer:
-    return explain.create(name, **FAST.get(name, {}))
+    return create(name, **FAST.get(name, {}))
 
 
 def test_it_is_named_after_its_file(explainer: Explainer, name: str) -> None:
@@ -70,7 +69,7 @@ def test_heat_lies_on_the_crop(explainer: Explainer, trainable: Scorer) -> None:
 
 def test_for_real_is_against_fake(name: str, trainable: Scorer) -> None:
     both = [
-        explain.create(name, target=target, **FAST.get(name, {})).explain(trainable, clip_of(face())).heat
+        create(name, target=target, **FAST.get(name, {})).explain(trainable, clip_of(face())).heat
         for target in ("fake", "real")
     ]
     np.testing.assert_allclose(both[0], -both[1], atol=1e-5)
@@ -80,7 +79,7 @@ def test_the_same_face_gets_the_same_heat(explainer: Explainer, name: str, train
     import torch
 
     state = torch.random.get_rng_state()
-    again = explain.create(name, **FAST.get(name, {}))
+    again = create(name, **FAST.get(name, {}))
     first, second = (method.explain(trainable, clip_of(face())) for method in (explainer, again))
     np.testing.assert_array_equal(first.heat, second.heat)
     assert first.settings == second.settings

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from telltale.cli import compare, evaluate, export, inspect, models, prepare, scan, serve, split, train, tune
+from telltale.cli import compare, evaluate, explain, export, inspect, models, prepare, scan, serve, split, train, tune
 
 app = typer.Typer(
     name="telltale",
@@ -35,6 +35,7 @@ app.command()(train.train)
 app.command()(tune.tune)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
+app.command()(explain.explain)
 app.command()(serve.serve)
 app.add_typer(models.app, name="models")
 

@@ -3,9 +3,11 @@
 >>> names()
 ['cam', 'gradcam', 'lime', 'occlusion']
 
+    for face in explain("clip.mp4", method="lime", out=Path("why")):
+        print(face.track_id, face.pts_s, face.p_fake)       # and pictures in why/
+
     explanation = create("cam").explain(scorer, clip)
     explanation.heat            # (S, S): above 0 speaks for "fake", below 0 against
-    Image.fromarray(explanation.pictures(clip)["heat"]).save("heat.png")
 
 A heat map says what the model reacted to, not what was forged. How well each method does even that is measured by
 `benchmarks/explain_faithfulness.py`; the figures are in docs/explain.md.
@@ -15,9 +17,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -87,6 +91,37 @@ class Explainer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ExplainedFace:
+    """One face of a file, and why the model says what it says about it."""
+
+    track_id: int
+    pts_s: float
+    p_fake: float
+    """Of this face alone, calibrated."""
+    clip: Clip
+    explanation: Explanation
+
+
+def explain(
+    path: str | os.PathLike[str],
+    *,
+    model: str | Path | Scorer = "default",
+    method: str = "cam",
+    n_faces: int = 1,
+    out: Path | None = None,
+    **settings: Any,
+) -> list[ExplainedFace]:
+    """Explain the most telling faces of a video or picture: of each person the `n_faces` that score highest.
+
+    `settings` are those of the method. With `out`, for every face a picture, its heat map as `.npy`, and
+    `explanations.json`. No face gives an empty list. Raises `InputError`, `ModelError`, `UsageError`, `OutputError`.
+    """
+    from telltale.explain import _faces
+
+    return _faces.explain_file(path, model=model, method=method, n_faces=n_faces, out=out, settings=settings)
+
+
 def names() -> list[str]:
     """Every method there is, without importing any."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
@@ -106,4 +141,4 @@ def middle_face(clip: Clip) -> RgbImage:
     return np.asarray(seen[(len(seen) - 1) // 2])
 
 
-__all__ = ["Explainer", "Explanation", "Target", "create", "middle_face", "names"]
+__all__ = ["ExplainedFace", "Explainer", "Explanation", "Target", "create", "explain", "middle_face", "names"]

@@ -1,0 +1,272 @@
+"""Do heat maps say what the model reacts to? Each method against chance, with intervals.
+
+    python benchmarks/explain_faithfulness.py faces/dfdc.parquet faces/portraits.parquet --n 200
+
+FACES are data sets of face crops, or tables of faces; those of their test side are used (validation side where a table
+has no such). Four measurements:
+
+    deletion    the places a map calls hottest are blurred first: how fast does the probability of "fake" fall?
+    insertion   the places come back into a blurred face, hottest first: how fast does it rise?
+    inside      of self-blended fakes it is known where they were changed: how much denser is the heat inside?
+    unblended   the same ratio on the same faces without the blend: what a map owes to faces looking like faces
+
+Chance is a random map as coarse as the class activation map; a bump in the middle of the crop shows what a map gains
+by simply pointing at the face. Intervals are 95 %, bootstrapped over faces. Exit code 1 unless cam's deletion beats
+chance and its heat is 1.5 times as dense inside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale.aggregate import calibrate
+from telltale.bundle import load_bundle
+from telltale.crops import crop_face
+from telltale.errors import TelltaleError
+from telltale.explain import create, names
+from telltale.explain._hiding import blurred
+from telltale.runtime import Scorer
+from telltale.selfblend import self_blend
+from telltale.train._faces import FaceTable, read_faces
+from telltale.types import Clip, Float32Array, Float64Array, RgbImage
+
+CELLS = 20
+"""A map is read off in so many by so many places."""
+STEPS = 10
+CONTROLS = ("random", "middle")
+MIN_INSIDE = 1.5
+_SETTINGS: dict[str, dict[str, Any]] = {"lime": {"n_samples": 300}}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One fake, and where it was changed if that is known."""
+
+    rgb: RgbImage
+    mask: Float32Array | None = None
+    original: RgbImage | None = None
+
+
+@dataclass
+class Curves:
+    """Figures of one method, one entry a face."""
+
+    deletion: list[float] = field(default_factory=list)
+    insertion: list[float] = field(default_factory=list)
+    inside: list[float] = field(default_factory=list)
+    outside: list[float] = field(default_factory=list)
+    inside_unblended: list[float] = field(default_factory=list)
+    outside_unblended: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def main() -> int:
+    options = _options()
+    scorer = Scorer(load_bundle(options.model), n_threads=options.threads)
+    rng = np.random.default_rng(options.seed)
+    methods = _usable(options.methods, scorer)
+    samples = list(_samples([read_faces(path) for path in options.faces], scorer, options.n, rng))
+    n_known = sum(sample.mask is not None for sample in samples)
+    print(f"{len(samples)} faces the model calls fake: {len(samples) - n_known} of a data set, {n_known} self-blended")
+    found: dict[str, Curves] = {name: Curves() for name in (*methods, *CONTROLS)}
+    for sample in samples:
+        for name in found:
+            _measure(found[name], name, sample, scorer, rng)
+    figures = {name: _figures(curves, found["random"], rng) for name, curves in found.items()}
+    _print(figures)
+    if options.out:
+        about = {"model": scorer.bundle.sha256, "n": len(samples), "n_self_blended": n_known, "methods": figures}
+        options.out.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    cam = figures.get("cam")
+    return int(cam is not None and not (cam["deletion_gain"][1] > 0 and cam["inside_ratio"][0] >= MIN_INSIDE))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("faces", nargs="+", type=Path, metavar="FACES")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--methods", nargs="+", default=names(), choices=names())
+    parser.add_argument("--n", type=int, default=200, help="faces")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
+    return parser.parse_args()
+
+
+def _usable(methods: Sequence[str], scorer: Scorer) -> list[str]:
+    """Those that fit the model; the others are told."""
+    blank = _clip(np.zeros((scorer.bundle.card.size_px,) * 2 + (3,), np.uint8))
+    usable = []
+    for name in methods:
+        quick = {"n_samples": 2} if name == "lime" else {}
+        try:
+            create(name, **quick).explain(scorer, blank)
+        except TelltaleError as error:
+            print(f"{name} is left out: {error}")
+        else:
+            usable.append(name)
+    return usable
+
+
+def _samples(tables: Sequence[FaceTable], scorer: Scorer, n: int, rng: np.random.Generator) -> Iterator[Sample]:
+    """Half fakes of the data sets, half self-blended from reals with landmarks; only what the model calls fake."""
+    left = {"fake": n // 2, "blend": n - n // 2}
+    for kind in left:
+        streams = [stream for table in tables if (stream := _of_kind(table, kind, scorer, rng)) is not None]
+        while left[kind] and streams:
+            for stream in list(streams):
+                sample = next(stream, None)
+                if sample is None:
+                    streams.remove(stream)
+                elif left[kind]:
+                    left[kind] -= 1
+                    yield sample
+
+
+def _of_kind(table: FaceTable, kind: str, scorer: Scorer, rng: np.random.Generator) -> Iterator[Sample] | None:
+    held_out = table.on("test")
+    if not len(held_out):
+        held_out = table.on("val")
+    known = np.isfinite(held_out.points).all(axis=(1, 2))
+    rows = np.flatnonzero(held_out.label == 1 if kind == "fake" else (held_out.label == 0) & known)
+    if not len(rows):
+        return None
+    return _called_fake(held_out, rng.permutation(rows), kind, scorer, rng)
+
+
+def _called_fake(
+    table: FaceTable, rows: npt.NDArray[np.int64], kind: str, scorer: Scorer, rng: np.random.Generator
+) -> Iterator[Sample]:
+    card = scorer.bundle.card
+    for row in rows:
+        rgb, box = table.decode(int(row)), table.box_xyxy[row]
+        if kind == "fake":
+            sample = Sample(crop_face(rgb, box, None, card.crop))
+        else:
+            blend = self_blend(rgb, rng=rng, box_xyxy=box, points=table.points[row])
+            mask = np.repeat(np.rint(255 * blend.mask)[..., None], 3, axis=2).astype(np.uint8)
+            sample = Sample(
+                crop_face(blend.rgb, box, None, card.crop),
+                crop_face(mask, box, None, card.crop)[..., 0].astype(np.float32) / np.float32(255),
+                crop_face(rgb, box, None, card.crop),
+            )
+        if float(calibrate(scorer.score([_clip(sample.rgb)]).logit, card.calibration)[0]) >= 0.5:
+            yield sample
+
+
+def _measure(curves: Curves, name: str, sample: Sample, scorer: Scorer, rng: np.random.Generator) -> None:
+    started = time.perf_counter()
+    heat = _heat(name, sample.rgb, scorer, rng)
+    curves.seconds += time.perf_counter() - started
+    order = _hottest_first(heat, rng)
+    hidden = blurred(sample.rgb[None])[0]
+    curves.deletion.append(_area(sample.rgb, hidden, order, scorer))
+    curves.insertion.append(_area(hidden, sample.rgb, order, scorer))
+    if sample.mask is None or sample.original is None:
+        return
+    inside = sample.mask >= 0.5 * sample.mask.max()
+    for into_in, into_out, of in (
+        (curves.inside, curves.outside, heat),
+        (curves.inside_unblended, curves.outside_unblended, None),
+    ):
+        shown = _heat(name, sample.original, scorer, rng) if of is None else of
+        warm = np.maximum(shown, 0)
+        share = warm / max(float(warm.mean()), 1e-9)
+        into_in.append(float(share[inside].mean()))
+        into_out.append(float(share[~inside].mean()))
+
+
+def _heat(name: str, rgb: RgbImage, scorer: Scorer, rng: np.random.Generator) -> Float32Array:
+    import cv2
+
+    size = rgb.shape[0]
+    if name == "random":
+        coarse = rng.random((max(2, size // 32),) * 2, np.float32)
+        return np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+    if name == "middle":
+        axis = (np.arange(size) - (size - 1) / 2) / (0.25 * size)
+        return np.asarray(np.exp(-(axis[:, None] ** 2 + axis[None] ** 2) / 2), np.float32)
+    return create(name, **_SETTINGS.get(name, {})).explain(scorer, _clip(rgb)).heat
+
+
+def _hottest_first(heat: Float32Array, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """(S, S): in which of `STEPS` each pixel's cell comes, hottest in step 0; ties by chance."""
+    import cv2
+
+    size = heat.shape[0]
+    cells = cv2.resize(heat, (CELLS, CELLS), interpolation=cv2.INTER_AREA).ravel()
+    order = np.lexsort((rng.random(cells.size), -cells))
+    step = np.empty(cells.size, np.int64)
+    step[order] = np.arange(cells.size) * STEPS // cells.size
+    index = np.arange(size) * CELLS // size
+    return np.asarray(step.reshape(CELLS, CELLS)[index[:, None], index[None]])
+
+
+def _area(before: RgbImage, after: RgbImage, step: npt.NDArray[np.int64], scorer: Scorer) -> float:
+    """Mean probability of fake while `before` turns into `after`, cell by cell."""
+    stages = [np.where((step < k)[..., None], after, before) for k in range(STEPS + 1)]
+    logits = scorer.score([_clip(rgb) for rgb in stages]).logit
+    p = calibrate(logits, scorer.bundle.card.calibration)
+    return float(np.mean((p[1:] + p[:-1]) / 2))
+
+
+def _clip(rgb: RgbImage) -> Clip:
+    return Clip(0, np.zeros(1), rgb[None], np.ones(1, np.bool_))
+
+
+def _figures(curves: Curves, chance: Curves, rng: np.random.Generator) -> dict[str, Any]:
+    """Each figure as [value, low, high]; gains are against chance on the same faces, above 0 is better."""
+    columns = {name: np.array(value) for name, value in vars(curves).items() if name != "seconds"}
+    found: dict[str, Any] = {
+        "deletion": _mean(columns["deletion"], rng),
+        "deletion_gain": _mean(np.array(chance.deletion) - columns["deletion"], rng),
+        "insertion": _mean(columns["insertion"], rng),
+        "insertion_gain": _mean(columns["insertion"] - np.array(chance.insertion), rng),
+        "inside_ratio": _ratio(columns["inside"], columns["outside"], rng),
+        "unblended_ratio": _ratio(columns["inside_unblended"], columns["outside_unblended"], rng),
+        "seconds_a_face": round(curves.seconds / max(1, len(curves.deletion)), 3),
+    }
+    return found
+
+
+def _mean(values: Float64Array, rng: np.random.Generator) -> list[float]:
+    return _with_interval(values.mean, lambda rows: float(values[rows].mean()), len(values), rng)
+
+
+def _ratio(inside: Float64Array, outside: Float64Array, rng: np.random.Generator) -> list[float]:
+    if not len(inside):
+        return [float("nan")] * 3
+    return _with_interval(
+        lambda: inside.mean() / outside.mean(),
+        lambda rows: float(inside[rows].mean() / outside[rows].mean()),
+        len(inside),
+        rng,
+    )
+
+
+def _with_interval(value: Any, again: Any, n: int, rng: np.random.Generator) -> list[float]:
+    resampled = [again(rng.integers(0, n, n)) for _ in range(2000)]
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return [round(float(x), 4) for x in (value(), low, high)]
+
+
+def _print(figures: dict[str, dict[str, Any]]) -> None:
+    columns = ("deletion", "deletion_gain", "insertion", "insertion_gain", "inside_ratio", "unblended_ratio")
+    print(f"{'':10}" + "".join(f"{name:>24}" for name in columns) + f"{'s a face':>10}")
+    for name, row in figures.items():
+        cells = "".join(f"{f'{row[c][0]:.3f} [{row[c][1]:.3f}, {row[c][2]:.3f}]':>24}" for c in columns)
+        print(f"{name:10}{cells}{row['seconds_a_face']:>10.2f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

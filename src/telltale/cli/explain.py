@@ -1,0 +1,63 @@
+"""`telltale explain`: which parts of a face spoke for a forgery, by four methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from telltale.cli._errors import say, told
+
+
+@told
+def explain(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle's folder or a shipped model.")],
+    input: Annotated[str, typer.Argument(metavar="IMAGE|VIDEO", help="One picture or video.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="For pictures, heat maps and explanations.json.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="cam|lime|gradcam|occlusion",
+            help="cam: free, coarse. gradcam: finer, needs the bundle's weights. occlusion: hides windows, any model. "
+            "lime: hides pieces, any model, slow.",
+        ),
+    ] = "cam",
+    target: Annotated[str, typer.Option(metavar="fake|real", help="What warm colours speak for.")] = "fake",
+    faces: Annotated[int, typer.Option(metavar="N", min=1, help="Of each person, the N faces that score highest.")] = 1,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method, as in --set n_samples=2000."),
+    ] = None,
+) -> None:
+    """Show which parts of the faces in a picture or video spoke for a forgery, and which against."""
+    from telltale._text import plural, visible
+    from telltale.cli._choices import choose
+    from telltale.explain import explain as explain_file
+
+    settings = dict(_setting(text) for text in set_ or ())
+    found = explain_file(
+        input, model=model, method=method, n_faces=faces, out=out,
+        target=choose("--target", target, "fake", "real"), **settings,
+    )  # fmt: skip
+    if not found:
+        say(f"telltale: no_face: no face was found in {visible(input)}")
+        return
+    say(f"{plural(len(found), 'face')} explained: {out}")
+
+
+def _setting(text: str) -> tuple[str, int | float | str]:
+    from telltale.errors import UsageError
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise UsageError(f"--set takes KEY=VALUE, not {text!r}")
+    for kind in (int, float):
+        try:
+            return key, kind(value)
+        except ValueError:
+            continue
+    return key, value
+
+
+__all__ = ["explain"]

@@ -1,0 +1,176 @@
+"""From a file to explained faces: found and cropped in the worker as in a scan, the most telling ones explained."""
+
+from __future__ import annotations
+
+import heapq
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from telltale import _heat
+from telltale._files import write_files
+from telltale._text import clock, percent, printable
+from telltale.aggregate import calibrate
+from telltale.errors import UsageError
+from telltale.explain import ExplainedFace, Explainer, create, middle_face
+from telltale.extract import default_deadline_s
+from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer, middle_s
+from telltale.sandbox import Worker
+from telltale.scan import ScanSettings, extract_request, load_scorer
+from telltale.types import Clip, RgbImage
+
+JSON_NAME = "explanations.json"
+_SHOWN_PX = 320
+_GAP_PX, _TEXT_PX = 14, 15
+_PAPER = 24
+_WORDS = {
+    "heat": "orange for {target}, blue against",
+    "for": "the five strongest for {target}",
+    "for_and_against": "the ten strongest, for and against",
+}
+
+
+def explain_file(
+    path: str | os.PathLike[str],
+    *,
+    model: str | Path | Scorer,
+    method: str,
+    n_faces: int,
+    out: Path | None,
+    settings: Mapping[str, Any],
+) -> list[ExplainedFace]:
+    """See `explain.explain`."""
+    explainer = _create(method, settings)
+    with Worker() as worker:  # starts up while the model loads
+        scorer = model if isinstance(model, Scorer) else load_scorer(model)
+        chosen = _most_telling(_clips(path, scorer, worker), scorer, n_faces)
+    calibration = scorer.bundle.card.calibration
+    faces = []
+    for clip in chosen:
+        found = explainer.explain(scorer, clip)
+        p_fake = float(calibrate(np.array([found.logit]), calibration)[0])
+        faces.append(ExplainedFace(clip.track_id, middle_s(clip), p_fake, clip, found))
+    if out is not None:
+        write_files(out, _files(path, scorer, faces))
+    return faces
+
+
+def _create(method: str, settings: Mapping[str, Any]) -> Explainer:
+    try:
+        return create(method, **settings)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{method} does not take these settings: {error}") from error
+
+
+def _clips(path: str | os.PathLike[str], scorer: Scorer, worker: Worker) -> Iterator[Clip]:
+    """Every clip of the file that the model would score, as a scan would cut it."""
+    card = scorer.bundle.card
+    cutter = ClipCutter(card.n_frames)
+    request = extract_request(path, card, ScanSettings())
+    with closing(worker.run("extract", request.to_json(), deadline_s=default_deadline_s(None))) as messages:
+        for message in messages:
+            if message.kind == "info":
+                worker.extend(default_deadline_s(message.data["duration_s"]))
+            elif message.kind == "faces":
+                for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
+                    yield from cutter.add(row["track_id"] + 1, row["pts_s"], crop)  # people count from 1
+    yield from cutter.finish()
+
+
+def _most_telling(clips: Iterator[Clip], scorer: Scorer, n_faces: int) -> list[Clip]:
+    """Of each person the `n_faces` that score highest, in the order of persons and times; memory stays flat."""
+    best: dict[int, list[tuple[float, float, Clip]]] = {}
+    batch: list[Clip] = []
+
+    def take(batch: Sequence[Clip]) -> None:
+        for clip, logit in zip(batch, scorer.score(batch).logit.tolist(), strict=True):
+            held = best.setdefault(clip.track_id, [])
+            entry = (logit, -middle_s(clip), clip)
+            if len(held) < n_faces:
+                heapq.heappush(held, entry)
+            elif entry[:2] > held[0][:2]:
+                heapq.heapreplace(held, entry)
+
+    for clip in clips:
+        batch.append(clip)
+        if len(batch) == BATCH_SIZE:
+            take(batch)
+            batch = []
+    take(batch)
+    chosen = [clip for held in best.values() for _, _, clip in held]
+    return sorted(chosen, key=lambda clip: (clip.track_id, middle_s(clip)))
+
+
+def _files(path: str | os.PathLike[str], scorer: Scorer, faces: list[ExplainedFace]) -> dict[str, bytes]:
+    """File name -> content."""
+    full = _heat.full_scale([face.explanation.heat for face in faces])
+    files: dict[str, bytes] = {}
+    rows = []
+    for face in faces:
+        stem = f"person-{face.track_id}-{face.pts_s:.2f}s-{face.explanation.method}"
+        files[f"{stem}.png"] = _png(_panel(face, full))
+        buffer = io.BytesIO()
+        np.save(buffer, face.explanation.heat, allow_pickle=False)
+        files[f"{stem}.npy"] = buffer.getvalue()
+        rows.append(
+            {
+                "track_id": face.track_id,
+                "pts_s": face.pts_s,
+                "p_fake": face.p_fake,
+                "logit": face.explanation.logit,
+                "method": face.explanation.method,
+                "target": face.explanation.target,
+                "settings": dict(face.explanation.settings),
+                "picture": f"{stem}.png",
+                "heat": f"{stem}.npy",
+            }
+        )
+    about = {
+        "input": printable(os.fspath(path)),
+        "model": {"name": scorer.bundle.card.name, "sha256": scorer.bundle.sha256},
+        "full_logit": round(full, 4),
+        "faces": rows,
+    }
+    return files | {JSON_NAME: (json.dumps(about, indent=1, allow_nan=False) + "\n").encode("ascii")}
+
+
+def _panel(face: ExplainedFace, full: float) -> RgbImage:
+    """The crop and the pictures of its explanation beside each other, each with a word below."""
+    from telltale._annotate_paint import text_mask, write
+
+    found = face.explanation
+    words = {name: text.format(target=found.target) for name, text in _WORDS.items()}
+    named = {"face": f"person {face.track_id} at {clock(face.pts_s)}, {percent(face.p_fake)} fake"}
+    pictures = {"face": middle_face(face.clip), **found.pictures(face.clip, full=full)}
+    words |= named
+    side, line = _SHOWN_PX, round(1.6 * _TEXT_PX)
+    page = np.full((side + line + 2 * _GAP_PX, len(pictures) * (side + _GAP_PX) + _GAP_PX, 3), _PAPER, np.uint8)
+    for i, (name, picture) in enumerate(pictures.items()):
+        x = _GAP_PX + i * (side + _GAP_PX)
+        page[_GAP_PX : _GAP_PX + side, x : x + side] = _enlarged(picture, side)
+        write(page, text_mask(words.get(name, name), _TEXT_PX), x, _GAP_PX + side + _TEXT_PX // 2)
+    return page
+
+
+def _enlarged(rgb: RgbImage, side_px: int) -> RgbImage:
+    import cv2
+
+    how = cv2.INTER_AREA if rgb.shape[0] > side_px else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(rgb, (side_px, side_px), interpolation=how), np.uint8)
+
+
+def _png(rgb: RgbImage) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+__all__ = ["JSON_NAME", "explain_file"]
