@@ -335,7 +335,11 @@ def test_ctrl_c_before_anything_happens_is_quiet(tmp_path: Path) -> None:
     fifo = tmp_path / "list.txt"
     os.mkfifo(fifo)
     process = subprocess.Popen(
-        [sys.executable, "-m", "telltale", "scan", f"@{fifo}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "telltale", "scan", f"@{fifo}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A test run in the background inherits an ignored SIGINT, and Python then leaves it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with fifo.open("wb"):  # opens once the command reads the list
         process.send_signal(signal.SIGINT)
