@@ -61,6 +61,18 @@ def test_a_model_that_learned_nothing_is_sure_of_nothing() -> None:
     assert calibrate(np.zeros(1), same) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+def test_loud_logits_that_know_little_are_turned_down(scale: float) -> None:
+    """Newton from a scale of 1 swings to and fro for ever where the logits are large and nearly worthless."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 1600)
+    logit = scale * rng.normal(0.2 * label, 3.0)
+    found = fit_platt(logit, label)
+    p = sigmoid(found.scale * logit + found.bias)
+    assert 0.6 < -np.log(np.where(label == 1, p, 1 - p)).mean() < np.log(2)
+    assert found.scale * scale == pytest.approx(fit_platt(logit / scale, label).scale, rel=1e-6)
+
+
 def test_the_tail_is_counted_where_there_are_enough_and_fitted_where_not() -> None:
     rng = np.random.default_rng(0)
     many, few = rng.logistic(size=20_000), rng.logistic(size=200)

@@ -25,8 +25,10 @@ _COUNTED = 5
 def fit_platt(logit: npt.ArrayLike, label: npt.ArrayLike, *, fitted_on: str = "") -> Calibration:
     """Scale and bias that minimise the log loss at even odds: both classes weigh the same (Platt, 1999).
 
-    Targets are smoothed by 1 / (n + 2) as in the paper. A scale under `MIN_SCALE` (reals rank as high as fakes) becomes
-    that: such a model may not be sure of anything. Raises ValueError where a class is missing.
+    Targets are smoothed by 1 / (n + 2) as in the paper. A scale under `MIN_SCALE` standard deviations of the logits
+    (reals rank as high as fakes) becomes that: such a model may not be sure of anything.
+
+    Raises ValueError where a class is missing.
     """
     x, y = np.asarray(logit, np.float64), np.asarray(label)
     n_real, n_fake = int((y == 0).sum()), int((y == 1).sum())
@@ -34,20 +36,29 @@ def fit_platt(logit: npt.ArrayLike, label: npt.ArrayLike, *, fitted_on: str = ""
         raise ValueError("a calibration needs real and fake faces")
     weight = np.where(y == 1, 0.5 / n_fake, 0.5 / n_real)
     target = np.where(y == 1, (n_fake + 1) / (n_fake + 2), 1 / (n_real + 2))
-    a, b = 1.0, 0.0
-    for _ in range(100):  # Newton with a little damping: two parameters, a convex loss
-        p = sigmoid(a * x + b)
-        off, curve = weight * (p - target), weight * p * (1 - p)
-        gradient = np.array([(off * x).sum(), off.sum()])
-        hessian = np.array([[(curve * x * x).sum(), (curve * x).sum()], [(curve * x).sum(), curve.sum()]])
+    spread = float(x.std()) or 1.0
+    line = np.stack([x / spread, np.ones_like(x)])
+
+    def loss(weights: Float64Array) -> float:
+        z = weights @ line
+        return float(weight @ (np.logaddexp(0, z) - target * z))
+
+    found = np.zeros(2)
+    for _ in range(100):  # Newton; halved where it would overshoot, as it does from far away
+        p = sigmoid(found @ line)
+        gradient = line @ (weight * (p - target))
+        hessian = (line * (weight * p * (1 - p))) @ line.T
         step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
-        length = min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
-        a, b = a - length * step[0], b - length * step[1]
-        if float(np.abs(step).max()) < 1e-10:
+        while loss(found - step) > loss(found) and np.abs(step).max() > 1e-10:
+            step = step / 2
+        found = found - step
+        if np.abs(step).max() < 1e-10:
             break
-    if a < MIN_SCALE:
-        a, b, fitted_on = MIN_SCALE, 0.0, f"{fitted_on}; no better than chance there, so every probability is about .5"
-    return Calibration(method="platt", scale=float(a), bias=float(b), fitted_on=fitted_on)
+    if found[0] < MIN_SCALE:
+        found = np.array([MIN_SCALE, 0.0])
+        fitted_on = f"{fitted_on}; no better than chance there, so every probability is about .5"
+    a, b = float(found[0]) / spread, float(found[1])
+    return Calibration(method="platt", scale=a, bias=b, fitted_on=fitted_on)
 
 
 def real_tail(logit: Float64Array, rate: float) -> tuple[float, bool]:
