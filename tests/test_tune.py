@@ -115,13 +115,15 @@ def test_a_random_search_draws_from_the_grid(store: Store, tmp_path: Path) -> No
     assert [p.folds for p in one.points] == [p.folds for p in other.points]
 
 
-def test_networks_are_searched_alike(tmp_path: Path) -> None:
+def test_networks_are_searched_alike(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("lightning", reason="trains a network")
+    stage = {"size_px": 32, "epochs": 1, "steps_per_epoch": 2, "lr": 1e-3, "warmup_steps": 1}
     tuning = tune(
-        [make_faces.table(n=24)],
-        recipe=make_faces.recipe(),
+        [store],
+        recipe=make_faces.recipe(mix={"*": {"real": 4, "fake": 4}}, stages=[stage]),
         out=tmp_path / "out",
         grid={"stages.0.lr": [1e-4]},
+        split="main",
         folds=2,
         weights="none",
         workers=0,
@@ -129,6 +131,7 @@ def test_networks_are_searched_alike(tmp_path: Path) -> None:
     )
     assert tuning.best == {"stages.0.lr": 1e-4}
     assert len(tuning.points[0].folds) == 2
+    assert tuning.n_faces == int((store.sides("main") != "test").sum())
     assert not list((tmp_path / "out" / "trials").iterdir())
 
 

@@ -60,8 +60,8 @@ def train(
         return _train_pixels(
             faces, chosen, split=split, out=Path(out), threads=threads or os.cpu_count() or 1, allow_leaks=allow_leaks
         )
-    faces = _opened(faces)
-    table, chosen = load_all(faces, split=split, allow_leaks=allow_leaks), _framed(chosen, faces)
+    faces = opened(faces)
+    table, chosen = load_all(faces, split=split, allow_leaks=allow_leaks), framed(chosen, faces)
     net = _run.fit(
         table,
         chosen,
@@ -109,8 +109,8 @@ def export_checkpoint(
     split: str | None = None,
 ) -> Bundle:
     """The bundle of one checkpoint of a run, finished or not: its averaged weights, calibrated and measured."""
-    faces = _opened(faces)
-    path, chosen = Path(checkpoint), _framed(_recipe(recipe, overrides), faces)
+    faces = opened(faces)
+    path, chosen = Path(checkpoint), framed(_recipe(recipe, overrides), faces)
     if not path.is_file():
         raise UsageError(f"no checkpoint {path}; a run leaves stage-N/best.ckpt and stage-N/last.ckpt")
     net = models.create(
@@ -130,12 +130,12 @@ def export_checkpoint(
 
 def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: bool = False) -> FaceTable:
     """All faces in one table. Raises LeakFound where a group is on two sides, over all of them."""
-    opened = _opened(faces)
-    stores = [given for given in opened if isinstance(given, Store)]
+    given_faces = opened(faces)
+    stores = [given for given in given_faces if isinstance(given, Store)]
     if split is not None and not stores:
         raise UsageError("--split names a split of a store, and there is no store among the faces")
     name = choose_split(stores, split, "train") if stores else None
-    table = concat([_table(given, name) for given in opened])
+    table = concat([_table(given, name) for given in given_faces])
     if not len(table):
         raise DataError("there are no faces to train on")
     missing = {"train", "val"} - set(table.side.tolist())
@@ -152,7 +152,7 @@ def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: b
     return table
 
 
-def _opened(faces: Sequence[Given]) -> list[Given]:
+def opened(faces: Sequence[Given]) -> list[Given]:
     """The same, with the stores among the paths opened."""
     return [
         as_stores(given)[0] if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).is_file() else given
@@ -168,7 +168,7 @@ def _table(given: Given, split: str | None) -> FaceTable:
     return read_faces(given)
 
 
-def _framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
+def framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
     """`recipe`, which then frames faces as the stores did: evaluating on them must show the model what it learned."""
     crop = common_crop([given for given in faces if isinstance(given, Store)])
     if crop is None:

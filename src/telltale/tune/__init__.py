@@ -191,7 +191,7 @@ def _folds(
     from telltale.tune._networks import NetworkFolds
 
     return NetworkFolds(
-        [one for one in faces if not isinstance(one, Store)], n_folds=n_folds, seed=seed, out=out / "trials",
+        faces, split=split, n_folds=n_folds, seed=seed, out=out / "trials",
         weights=weights, workers=workers, n_threads=n_threads,
     )  # fmt: skip
 

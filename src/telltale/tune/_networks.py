@@ -14,7 +14,8 @@ from telltale import models
 from telltale.export import torch_logits
 from telltale.recipe import Recipe
 from telltale.split import k_fold
-from telltale.train import FaceTable, _run, _validation, load_all, train
+from telltale.store import Store
+from telltale.train import FaceTable, _run, _validation, framed, load_all, opened, train
 from telltale.types import FaceRecord, Float64Array
 
 
@@ -23,8 +24,9 @@ class NetworkFolds:
 
     def __init__(
         self,
-        faces: Sequence[str | Path | FaceTable],
+        faces: Sequence[str | Path | Store | FaceTable],
         *,
+        split: str | None,
         n_folds: int,
         seed: int,
         out: Path,
@@ -32,7 +34,8 @@ class NetworkFolds:
         workers: int,
         n_threads: int,
     ) -> None:
-        self._table = load_all(faces)
+        self._faces, self._split = opened(faces), split
+        self._table = load_all(self._faces, split=split)
         self._searched = self._table.take(self._table.side != "test")
         self._out, self._weights, self._workers, self._n_threads = out, weights, workers, n_threads
         self._sides = _sides(self._searched, n_folds, seed)
@@ -41,7 +44,7 @@ class NetworkFolds:
 
     def run(self, fold: int, recipes: Sequence[Recipe]) -> Iterator[tuple[int, npt.NDArray[np.int64], Float64Array]]:
         table = replace(self._searched, side=self._sides[fold])
-        for index, recipe in enumerate(recipes):
+        for index, recipe in enumerate(framed(recipe, self._faces) for recipe in recipes):
             folder = self._out / f"setting-{index}-fold-{fold}"
             net = _run.fit(
                 table,
@@ -58,8 +61,8 @@ class NetworkFolds:
 
     def refit(self, recipe: Recipe, out: Path) -> str | None:
         bundle = train(
-            [self._table], recipe=recipe, out=out, weights=self._weights, workers=self._workers,
-            threads=self._n_threads,
+            self._faces, recipe=recipe, out=out, weights=self._weights, workers=self._workers,
+            threads=self._n_threads, split=self._split,
         )  # fmt: skip
         return str(bundle.path)
 
