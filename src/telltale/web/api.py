@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.security import HTTPBearer
@@ -35,6 +36,9 @@ from telltale.web.store import ClientBusy, QueueFull, ScanRow
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _META_POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]*)"')
+_CHUNK_BYTES = 65_536
+_HEAD_BYTES = 8192
+"""Of a page: its policy stands in the first few lines."""
 _NO_RIGHTS = "default-src 'none'; sandbox"
 
 
@@ -171,7 +175,9 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
     async def get_scan(request: Request, row: Found) -> Response:
         service = service_of(request)
         entry = await service.db(service.jobs.entry, row)
-        return Response(await service.page(_with_report, service, row, entry), media_type="application/json")
+        head = json.dumps(entry.model_dump(mode="json")).removesuffix("}").encode("ascii")
+        report = await report_file(service, row)
+        return StreamingResponse(_joined(head + b', "report": ', report, b"}"), media_type="application/json")
 
     @router.delete(
         "/scans/{scan_id}",
@@ -242,17 +248,17 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
         service = service_of(request)
         if row.state not in ("done", "failed"):
             raise problem("no_result", f"the scan is {row.state}: there is no report")
-        try:
-            page = await service.page(lambda: to_html(service.folder.report(row.analysis_id, name=row.name)))
-        except FileNotFoundError:
-            raise problem("no_result", "the report is not kept") from None
-        found = _META_POLICY.search(page)
+        page = await service.made(row, "html", row.name, lambda report: to_html(report).encode("utf-8"))
+        if page is None:
+            raise problem("no_result", "the report is not kept")
+        with page.open("rb") as file:
+            found = _META_POLICY.search(file.read(_HEAD_BYTES).decode("utf-8", "ignore"))
         policy = html.unescape(found[1]) if found else _NO_RIGHTS
         headers = {
             "Content-Security-Policy": f"{policy}; sandbox allow-scripts allow-modals; frame-ancestors 'none'",
             "Content-Disposition": f'inline; filename="telltale-{_ascii_stem(row.name)}.html"',
         }
-        return Response(page, media_type="text/html", headers=headers)
+        return FileResponse(page, media_type="text/html", headers=headers, stat_result=page.stat())
 
     @router.get(
         "/scans/{scan_id}/media",
@@ -356,13 +362,26 @@ def _client_busy(service: Service) -> Exception:
     return problem("client_busy", detail, retry_after_s=service.jobs.retry_after_s())
 
 
-def _with_report(service: Service, row: ScanRow, entry: ScanEntry) -> bytes:
-    """The scan as JSON, its report as it lies on disk: checking a long one costs more than reading it."""
-    report = None
-    if row.state in ("done", "failed"):
-        with contextlib.suppress(FileNotFoundError):  # its disk was full
-            report = service.folder.report_data(row.analysis_id, name=row.name)
-    return json.dumps(entry.model_dump(mode="json") | {"report": report}).encode("ascii")
+async def report_file(service: Service, row: ScanRow) -> Path | None:
+    """The report as JSON, as it lies on disk: checking a long one once more would cost more than reading it."""
+    if row.state not in ("done", "failed"):
+        return None
+
+    def make() -> bytes:
+        return json.dumps(service.folder.report_data(row.analysis_id, name=row.name)).encode("ascii")
+
+    return await service.made_from(row, "json", row.name, make)
+
+
+async def _joined(head: bytes, file: Path | None, tail: bytes) -> AsyncIterator[bytes]:
+    yield head
+    if file is None:
+        yield b"null"
+    else:
+        async with await anyio.open_file(file, "rb") as content:
+            while chunk := await content.read(_CHUNK_BYTES):
+                yield chunk
+    yield tail
 
 
 def _event_stream(texts: AsyncIterator[str]) -> StreamingResponse:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from telltale import __version__
 from telltale._files import write_files
 from telltale.errors import OutputError, UsageError
 from telltale.report import to_json
@@ -79,6 +81,16 @@ class DataFolder:
         pictures = _pictures((self._results / analysis_id / PICTURES_NAME).read_bytes())
         report = Report.model_validate(self.report_data(analysis_id, name=name))
         return report.model_copy(update={"pictures": pictures})
+
+    def made(self, analysis_id: str, kind: str, key: str, make: Callable[[], bytes]) -> Path:
+        """A file of what `make` gives, made once for each kind and key: answers are streamed from disk, so that
+        readers who take their time hold no memory. Raises `FileNotFoundError` where there is no result."""
+        results = self._results / analysis_id
+        name = f"made-{kind}-{hashlib.sha256(f'{__version__}{key}'.encode()).hexdigest()[:24]}"
+        if not (results / name).is_file():
+            content = make()
+            write_files(results, {name: content})
+        return results / name
 
     def without_path(self, data: dict[str, Any], analysis_id: str) -> dict[str, Any]:
         """JSON values without the path of this upload: it is nobody's business, and each scan has its own name."""

@@ -9,11 +9,11 @@ import hashlib
 import mimetypes
 from collections.abc import Mapping
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated
 
 import jinja2
 from fastapi import APIRouter, Form, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from telltale import __version__
 from telltale._html import asset
@@ -28,8 +28,7 @@ from telltale.web.api import service_of
 from telltale.web.guard import COOKIE, digest
 from telltale.web.problems import ProblemError, problem
 from telltale.web.schema import ScanId
-from telltale.web.service import Caller, Service
-from telltale.web.store import ScanRow
+from telltale.web.service import Caller
 
 _SHARED_ASSETS = ("page.css", "report.js")
 _KEY_KEPT_S = 30 * 86_400
@@ -68,18 +67,28 @@ def pages_router() -> APIRouter:
         entry = await service.db(service.jobs.entry, row)
         if entry.state not in ("done", "failed"):
             return _page(request, "waiting.html.j2", scripts=("scan.js",), entry=entry)
-        values = await service.page(_report_values, service, row)
-        if values is None:
-            return _page(request, "lost.html.j2", status=404)
         is_image = row.media_type.startswith("image/")
-        return _page(
-            request,
-            "report.html.j2",
-            scripts=("scan.js", "report.js"),  # the first needs links that the second takes out
-            entry=entry,
-            media="" if not entry.has_media else "image" if is_image else "video",
-            **values,
-        )
+        media = "" if not entry.has_media else "image" if is_image else "video"
+        has_key = COOKIE in request.cookies
+
+        def make(report: Report) -> bytes:
+            page = _render(
+                "report.html.j2",
+                scripts=("scan.js", "report.js"),  # the first needs links that the second takes out
+                entry=entry,
+                media=media,
+                has_key=has_key,
+                page=build_page(report),
+                plot_top=PLOT_TOP_PX,
+                plot_height=PLOT_HEIGHT_PX,
+                y_px=y_px,
+            )
+            return page.encode("utf-8")
+
+        file = await service.made(row, "page", f"{row.id} {has_key} {media}", make)
+        if file is None:
+            return _page(request, "lost.html.j2", status=404)
+        return FileResponse(file, media_type="text/html", stat_result=file.stat())
 
     @router.get("/models/{name}")
     async def model(request: Request, name: str) -> Response:
@@ -149,22 +158,13 @@ async def _caller(request: Request) -> Caller | None:
 def _page(
     request: Request, template: str, *, scripts: tuple[str, ...] = (), status: int = 200, **values: object
 ) -> HTMLResponse:
-    base: dict[str, object] = {
-        "scripts": scripts,
-        "version": __version__,
-        "has_key": COOKIE in request.cookies,
-        "media": "",
-        "entry": None,
-    }
-    return HTMLResponse(_environment().get_template(template).render(base | values), status_code=status)
+    page = _render(template, scripts=scripts, has_key=COOKIE in request.cookies, **values)
+    return HTMLResponse(page, status_code=status)
 
 
-def _report_values(service: Service, row: ScanRow) -> dict[str, Any] | None:
-    try:
-        report: Report = service.folder.report(row.analysis_id, name=row.name)
-    except FileNotFoundError:
-        return None
-    return {"page": build_page(report), "plot_top": PLOT_TOP_PX, "plot_height": PLOT_HEIGHT_PX, "y_px": y_px}
+def _render(template: str, *, scripts: tuple[str, ...], has_key: bool, **values: object) -> str:
+    base: dict[str, object] = {"media": "", "entry": None, "version": __version__}
+    return _environment().get_template(template).render(base | values, scripts=scripts, has_key=has_key)
 
 
 @functools.cache

@@ -6,19 +6,22 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from starlette.requests import HTTPConnection
 
 from telltale.bundle import load_bundle, shipped_names
-from telltale.errors import UsageError
+from telltale.errors import OutputError, UsageError
 from telltale.runtime import Scorer
 from telltale.scan import ScanSettings, load_scorer
+from telltale.types import Report
 from telltale.web.events import Hub
 from telltale.web.files import DataFolder
 from telltale.web.guard import client_of, owner_of
 from telltale.web.jobs import Jobs
 from telltale.web.metrics import Metrics
+from telltale.web.problems import problem
 from telltale.web.schema import ScanEntry
 from telltale.web.settings import ServeSettings
 from telltale.web.store import ScanRow, Store
@@ -92,6 +95,19 @@ class Service:
         self, executor: ThreadPoolExecutor, function: Callable[_P, _R], *args: _P.args, **options: _P.kwargs
     ) -> _R:
         return await asyncio.get_running_loop().run_in_executor(executor, lambda: function(*args, **options))
+
+    async def made(self, row: ScanRow, kind: str, key: str, make: Callable[[Report], bytes]) -> Path | None:
+        """A file made from a scan's report, kept beside it; None where there is no result."""
+        return await self.made_from(row, kind, key, lambda: make(self.folder.report(row.analysis_id, name=row.name)))
+
+    async def made_from(self, row: ScanRow, kind: str, key: str, make: Callable[[], bytes]) -> Path | None:
+        """`made`, for what reads the result by itself."""
+        try:
+            return await self.page(self.folder.made, row.analysis_id, kind, key, make)
+        except FileNotFoundError:  # deleted just now, or the disk was full when it was made
+            return None
+        except OutputError:
+            raise problem("no_space", "there is no room left to make this page; try later") from None
 
     async def caller(self, connection: HTTPConnection) -> Caller:
         """Who asks. Raises the 401 problem where a key is required and missing."""
