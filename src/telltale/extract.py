@@ -100,7 +100,8 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
         n_analysed = 0
         codes: list[Code] = []
         warnings: list[str] = []
-        with closing(_decoded_ahead(reader, stages)) as frames:
+        decoded = _decoded_in_turn if request.n_decode_threads == 1 else _decoded_ahead
+        with closing(decoded(reader, stages)) as frames:
             for frame in frames:
                 n_analysed += 1
                 yield linker.link(frame, is_still=_is_still(reader))
@@ -236,6 +237,17 @@ def face_from_json(row: dict[str, Any]) -> Face:
         confidence=row["confidence"],
         source=row["source"],
     )
+
+
+def _decoded_in_turn(reader: VideoReader, stages: _Stages) -> Generator[Frame, None, None]:
+    """The reader's frames, decoded when they are asked for: where workers share the machine, each keeps to one core."""
+    frames = iter(reader)
+    while True:
+        with stages.timed("decode_wait"):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
 
 
 def _decoded_ahead(reader: VideoReader, stages: _Stages) -> Generator[Frame, None, None]:
