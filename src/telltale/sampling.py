@@ -44,6 +44,7 @@ class SamplePlan:
     """Frames with a longer side are made smaller."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "value", float(self.value))  # 2 and 2.0 are one plan, in a store's settings too
         if self.kind not in ("fps", "every", "uniform", "first", "all"):
             raise ValueError(f"kind must be fps, every, uniform, first or all, got {self.kind!r}")
         if not (math.isfinite(self.value) and self.value > 0):
