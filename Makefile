@@ -7,8 +7,11 @@ PACKAGE := pyproject.toml
 # What must hold without torch: reading, finding, scoring, reporting, and the command line.
 INFERENCE_TESTS := tests/test_base_install.py tests/test_aggregate.py tests/test_cli.py tests/test_imports.py tests/test_report.py
 
+# They drive an installed Chromium, whose speed under load is not ours to promise.
+BROWSER_TESTS := tests/test_web_page.py
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests test-base bench soak fuzz clean
+.PHONY: help demo test lint types tests browser test-base bench soak fuzz clean
 
 help:            ## show this
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -25,8 +28,11 @@ lint: .venv/.ready  ## ruff
 types: .venv/.ready  ## mypy --strict
 	.venv/bin/mypy
 
-tests: .venv/.ready  ## pytest
-	.venv/bin/python -m pytest
+tests: .venv/.ready  ## pytest, all but the tests that drive a browser
+	.venv/bin/python -m pytest --ignore $(BROWSER_TESTS)
+
+browser: .venv/.ready  ## the served page in a real Chromium, where one is installed
+	.venv/bin/python -m pytest $(BROWSER_TESTS)
 
 test-base: .venv-base/.ready  ## the inference tests with the base install alone
 	.venv-base/bin/python -m pytest -q $(INFERENCE_TESTS)
