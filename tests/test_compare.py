@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from make_bundles import make_redness
 from make_stores import SIZE_PX, Clip, store_of_clips, store_of_pictures
 from telltale.aggregate import Calibration, Minimum
+from telltale.cli import app
 from telltale.errors import UsageError
 from telltale.evaluate import EvaluateSettings, compare, score_model
 from telltale.store import Store
@@ -104,3 +106,14 @@ def test_tables_and_pictures_are_written(store: Store, tmp_path: Path) -> None:
 def test_one_model_is_nothing_to_compare(store: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two models"):
         compare([model(tmp_path, "one")], on=store, settings=ALL)
+
+
+def test_the_command_prints_which_differences_are_clear(store: Store, tmp_path: Path) -> None:
+    models = [str(model(tmp_path, "a")), str(model(tmp_path, "b", scale=9.0))]
+    command = ["compare", *models, "--on", str(store.path), "--side", "all", "--resamples", "50"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "b less a" in done.stdout
+    assert "worse" in done.stdout
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert json.loads(done.stdout)["names"] == ["a", "b"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from make_bundles import make_redness
 from make_stores import SIZE_PX, Clip, colour, split, store_of_clips, store_of_pictures
@@ -18,6 +19,7 @@ from telltale import metrics
 from telltale._group_hashes import hash_groups
 from telltale.aggregate import Calibration, Minimum, sigmoid, track_log_odds
 from telltale.bundle import TrainingSource, load_bundle
+from telltale.cli import app
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset
 from telltale.errors import DataError, LeakFound, UnknownName, UsageError
@@ -296,6 +298,20 @@ def test_an_unknown_suite_names_the_nearest() -> None:
 def test_an_unknown_side_is_refused() -> None:
     with pytest.raises(UsageError, match="train, val, test or all"):
         EvaluateSettings(side="tset")  # type: ignore[arg-type]
+
+
+def test_the_command_prints_one_line_of_json_or_a_table(store: Store, model: Path) -> None:
+    command = ["evaluate", str(model), str(store.path), "--side", "all", "--resamples", "20"]
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["video"]["n"] == 24
+    done = CliRunner().invoke(app, [*command, "--perturb", "grain"])
+    assert done.exit_code == 2
+    assert "unknown_name" in done.stderr
+    done = CliRunner().invoke(app, [*command, "--perturb", "light"])
+    assert done.exit_code == 0, done.output
+    for word in ("AUC", "reenact", "darker", "macro", "does not list what it learned from"):
+        assert word in done.stdout, word
 
 
 def test_evaluating_loads_no_torch_and_no_scikit_learn(store: Store, model: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from make_stores import Clip, split, store_of_clips, store_of_pictures
 from telltale.bundle import load_bundle
+from telltale.cli import app
 from telltale.crops import CropSpec
 from telltale.errors import DataError, LeakFound, UsageError
 from telltale.evaluate import EvaluateSettings, evaluate
@@ -166,3 +168,12 @@ def test_two_runs_give_the_same_bytes(store: Store, tmp_path: Path, runs: dict[s
     first = runs["random-forest"][0].bundle
     assert first is not None
     assert again.bundle.sha256 == first.sha256
+
+
+def test_the_command_trains_and_shows_the_figures(store: Store, tmp_path: Path) -> None:
+    command = ["train", str(store.path), "--recipe", "logistic", "--set", TINY[0], "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "on side test of main" in done.stdout
+    assert "peak_memory_mb" in done.stderr
+    assert (tmp_path / "run" / "bundle" / "card.json").is_file()

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import make_faces
 from make_stores import split, store_of_pictures
 from telltale.bundle import load_bundle
+from telltale.cli import app
 from telltale.errors import LeakFound, UsageError
 from telltale.models._forest import Forest
 from telltale.recipe import Recipe, load_recipe
@@ -172,3 +174,15 @@ def test_a_search_does_not_overwrite_another(store: Store, tmp_path: Path) -> No
     (tmp_path / "tuning.json").write_text("{}")
     with pytest.raises(UsageError, match="holds a search"):
         search(store, tmp_path)
+
+
+def test_the_command_takes_a_grid(store: Store, tmp_path: Path) -> None:
+    command = ["tune", str(store.path), "--recipe", "logistic", "--set", TINY[0], "--split", "main", "--folds", "2"]
+    done = CliRunner().invoke(
+        app, [*command, "--grid", "model.options.c=1e-3,1", "--no-refit", "--out", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 0, done.output
+    assert "0.001" in done.stdout
+    assert "groups" in done.stdout
+    done = CliRunner().invoke(app, [*command, "--grid", "c", "--out", str(tmp_path / "other")])
+    assert done.exit_code == 2
