@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from telltale import models
 from telltale.bundle import ModelCard, load_bundle, write_card
 from telltale.crops import CropSpec
 from telltale.errors import UsageError
@@ -115,6 +116,14 @@ def test_options_come_back_as_they_were_given() -> None:
 def test_a_classical_model_has_no_weights_to_begin_with() -> None:
     with pytest.raises(UsageError, match="begins from nothing"):
         create(kind="svm", weights=Weights("some.npz"))
+
+
+def test_they_are_models_like_others() -> None:
+    assert "pixels" in models.names()
+    made = models.create("pixels", weights=Weights("none"), options={"kind": "svm", "c": 2.0})
+    assert isinstance(made, PixelModel)
+    with pytest.raises(UsageError, match="has no option 'dropout'"):
+        models.create("pixels", weights=Weights("none"), options={"kind": "svm", "dropout": 0.1})
 
 
 def test_one_class_is_refused() -> None:

@@ -62,8 +62,10 @@ def create(
         raise UnknownName(f"no model {name!r} (there are {', '.join(names())}){hint}")
     module = importlib.import_module(f"{__name__}.{name}")
     given = dict(options or {})
-    known = set(inspect.signature(module.create).parameters) - {"weights"}
-    unknown = sorted(set(given) - known)
+    parameters = inspect.signature(module.create).parameters
+    checks_itself = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    known = set(parameters) - {"weights"}
+    unknown = [] if checks_itself else sorted(set(given) - known)
     if unknown:
         near = get_close_matches(unknown[0], known, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(sorted(known))}"
