@@ -422,3 +422,27 @@ def test_the_client_says_when_nobody_answers() -> None:
         assert not client.is_ready()
         with pytest.raises(ServerUnreachable, match="is it running"):
             client.models()
+
+
+def test_an_annotated_clip_is_made_when_asked_for(
+    http: httpx2.Client, client: Client, done: ScanEntry, portrait: Path
+) -> None:
+    url = f"/api/v1/scans/{done.id}/annotated.mp4"
+    while (answer := http.get(url)).status_code == 202:
+        assert answer.headers["retry-after"]
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
+    assert answer.content[4:8] == b"ftyp"
+    part = http.get(url, headers={"range": "bytes=4-7"})
+    assert (part.status_code, part.content) == (206, b"ftyp")
+    picture = client.wait(client.submit(portrait).id, wait_s=60)
+    assert http.get(f"/api/v1/scans/{picture.id}/annotated.mp4").json()["code"] == "no_result"
+
+
+def test_a_scan_that_ends_between_two_looks_is_still_told(server: Running, client: Client, face_clip: Path) -> None:
+    with httpx2.Client(base_url=server.url, timeout=60) as http, http.stream("GET", "/api/v1/events") as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("retry")
+        entry = client.submit(face_clip, name="known already.mp4")
+        told = next(line for line in lines if line.startswith("data: ") and entry.id in line)
+        assert '"state":"done"' in told
+    client.delete(entry.id)

@@ -60,6 +60,7 @@ def test_every_route_of_the_issue_is_there(server: Running) -> None:
         "DELETE /api/v1/scans/{scan_id}",
         "GET /api/v1/scans/{scan_id}/events",
         "GET /api/v1/scans/{scan_id}/report.html",
+        "GET /api/v1/scans/{scan_id}/annotated.mp4",
         "GET /api/v1/models",
         "GET /healthz",
         "GET /readyz",

@@ -151,6 +151,14 @@ def test_two_clips_at_once_and_a_broken_one_with_its_reason(
         assert list(client.scans()) == []
 
 
+def test_the_annotated_clip_is_saved_when_it_has_been_drawn(page: Page, face_clip: Path) -> None:
+    drop(page, ("drawn.mp4", face_clip.read_bytes()))
+    row(page, "drawn.mp4").get_by_role("link").click(timeout=WAIT_MS)
+    with page.expect_download(timeout=WAIT_MS) as download:
+        page.get_by_role("link", name="Annotated video").click()
+    assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
+
+
 def test_a_running_scan_is_cancelled_from_the_list(page: Page, clips: Path) -> None:
     import make_videos
 

@@ -183,6 +183,19 @@ def test_scans_are_listed_by_their_own_state(store: Store) -> None:
     assert store.list(owner="", state="done") == []
 
 
+def test_what_came_and_ended_between_two_looks_is_news(store: Store) -> None:
+    before = time.time()
+    old = admit(store, "1")
+    finish(store)
+    quick = admit(store, "1", name="answered at once.mp4")
+    waiting, gone = admit(store, "2"), admit(store, "3")
+    store.cancel(gone.id, owner="")
+    news = [row.id for row in store.news(owner="", since=before)]
+    assert news == [old.id, quick.id, waiting.id, gone.id]
+    assert [row.id for row in store.news(owner="", since=time.time() + 1)] == [waiting.id]
+    assert store.news(owner="bob", since=before) == []
+
+
 def test_a_database_of_another_version_is_left_alone(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "jobs.db")) as store:
         store._db.execute("PRAGMA user_version = 99")

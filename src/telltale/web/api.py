@@ -1,32 +1,27 @@
-"""The REST routes under /api/v1, and those for operators. The document at /openapi.json says the same for programs."""
+"""The REST routes under /api/v1. The document at /openapi.json says the same for programs."""
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPBearer
 from pydantic import ValidationError
 
-from telltale._text import file_stem
-from telltale.report import to_html
+from telltale.web.asked import Asked, Found, service_of
 from telltale.web.events import all_scans, one_scan
-from telltale.web.jobs import PLAYED_AS
 from telltale.web.problems import documented, invalid, problem
+from telltale.web.results import add_results
 from telltale.web.schema import (
     FILE_FIELD,
-    Health,
     ModelEntry,
     Scan,
     ScanEntry,
-    ScanId,
     ScanOptions,
     ScanPage,
     State,
@@ -34,34 +29,7 @@ from telltale.web.schema import (
 from telltale.web.service import Caller, Service
 from telltale.web.store import ClientBusy, QueueFull, ScanRow
 
-_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
-_META_POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]*)"')
 _CHUNK_BYTES = 65_536
-_HEAD_BYTES = 8192
-"""Of a page: its policy stands in the first few lines."""
-_NO_RIGHTS = "default-src 'none'; sandbox"
-
-
-def service_of(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-async def caller_of(request: Request) -> Caller:
-    return await service_of(request).caller(request)
-
-
-Asked = Annotated[Caller, Depends(caller_of)]
-
-
-async def row_of(scan_id: ScanId, request: Request, caller: Asked) -> ScanRow:
-    row = await service_of(request).row(scan_id, caller)
-    if row is None:
-        raise problem("not_found", "there is no scan of that id; it may have been deleted or have expired")
-    return row
-
-
-Found = Annotated[ScanRow, Depends(row_of)]
 
 
 def form_schema(model_names: list[str]) -> dict[str, Any]:
@@ -91,7 +59,6 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
         dependencies=[Depends(HTTPBearer(auto_error=False, description="An API key."))] if require_key else [],
     )
     gone = documented("not_found", "invalid")
-    without_result = gone | documented("no_result")
 
     @router.post(
         "/scans",
@@ -192,6 +159,8 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
         """A cancelled scan stays in the list as such, without its upload, until it is deleted too."""
         service = service_of(request)
         done = await service.db(service.jobs.remove, row.id, owner=caller.owner)
+        if done == "deleted" and not service.folder.media(row.analysis_id).is_file():
+            service.annotator.forget(row.analysis_id)
         entry = await service.entry(row.id, caller) if done == "cancelled" else None
         return Response(status_code=204) if entry is None else JSONResponse(entry.model_dump(mode="json"))
 
@@ -226,72 +195,18 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
     async def events(request: Request, caller: Asked) -> StreamingResponse:
         service = service_of(request)
 
-        async def active() -> list[ScanEntry]:
-            return await service.entries(await service.db(service.store.active, owner=caller.owner))
+        async def news(since: float) -> list[ScanEntry]:
+            return await service.entries(await service.db(service.store.news, owner=caller.owner, since=since))
 
         async def stream() -> AsyncIterator[str]:
             with service.hub.listening(caller.client) as event:
-                async for text in all_scans(service.hub, event, active, lambda one: service.entry(one, caller)):
+                async for text in all_scans(service.hub, event, news):
                     yield text
 
         service.hub.check_room(caller.client)
         return _event_stream(stream())
 
-    @router.get(
-        "/scans/{scan_id}/report.html",
-        tags=["results"],
-        summary="The report as one self-contained page",
-        response_class=Response,
-        responses=without_result | {200: {"content": {"text/html": {}}, "description": "The page."}},
-    )
-    async def report_html(request: Request, row: Found) -> Response:
-        service = service_of(request)
-        if row.state not in ("done", "failed"):
-            raise problem("no_result", f"the scan is {row.state}: there is no report")
-        page = await service.made(row, "html", row.name, lambda report: to_html(report).encode("utf-8"))
-        if page is None:
-            raise problem("no_result", "the report is not kept")
-        with page.open("rb") as file:
-            found = _META_POLICY.search(file.read(_HEAD_BYTES).decode("utf-8", "ignore"))
-        policy = html.unescape(found[1]) if found else _NO_RIGHTS
-        headers = {
-            "Content-Security-Policy": f"{policy}; sandbox allow-scripts allow-modals; frame-ancestors 'none'",
-            "Content-Disposition": f'inline; filename="telltale-{_ascii_stem(row.name)}.html"',
-        }
-        return FileResponse(page, media_type="text/html", headers=headers, stat_result=page.stat())
-
-    @router.get(
-        "/scans/{scan_id}/media",
-        tags=["results"],
-        summary="What was uploaded, to be played",
-        response_class=FileResponse,
-        responses=without_result
-        | documented("bad_range")
-        | {
-            200: {"content": {kind: {} for kind in PLAYED_AS}, "description": "The file."},
-            206: {"content": {kind: {} for kind in PLAYED_AS}, "description": "A part of it."},
-        },
-    )
-    async def media(request: Request, row: Found) -> Response:
-        path = service_of(request).folder.media(row.analysis_id)
-        if row.state != "done" or not row.media_type or not path.is_file():
-            raise problem("no_result", "this upload is not kept, or not yet there to be played")
-        _simplify_range(request, path.stat().st_size)
-        headers = {"Content-Security-Policy": _NO_RIGHTS, "Cache-Control": "private, max-age=3600"}
-        return FileResponse(path, media_type=row.media_type, headers=headers, stat_result=path.stat())
-
-    @router.get(
-        "/scans/{scan_id}/thumbnail.jpg",
-        tags=["results"],
-        summary="A small picture from the middle",
-        response_class=FileResponse,
-        responses=without_result | {200: {"content": {"image/jpeg": {}}, "description": "JPEG, 120 pixels high."}},
-    )
-    async def thumbnail(request: Request, row: Found) -> Response:
-        path = service_of(request).folder.thumbnail(row.analysis_id)
-        if not row.has_thumbnail or not path.is_file():
-            raise problem("no_result", "there is no picture of this scan")
-        return Response(path.read_bytes(), media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+    add_results(router)
 
     @router.get("/models", tags=["models"], summary="The models, with their cards")
     async def models(request: Request, caller: Asked) -> list[ModelEntry]:  # noqa: ARG001 - asks for the key
@@ -305,38 +220,6 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
             )
             for name, scorer in service.scorers.items()
         ]
-
-    return router
-
-
-def operators_router() -> APIRouter:
-    """Whether it lives, whether it works, and its figures."""
-    router = APIRouter(tags=["operation"], responses=documented("unknown_host"))
-
-    @router.get("/healthz", summary="Whether the server answers")
-    async def healthz() -> Health:
-        return Health()
-
-    @router.get("/readyz", summary="Whether it can take and analyse uploads", responses=documented("not_ready"))
-    async def readyz(request: Request) -> Health:
-        service = service_of(request)
-        await service.db(service.store.count, "queued")
-        if not service.jobs.is_alive:
-            raise problem("not_ready", "a worker has ended; restart the server")
-        if service.folder.free_bytes() < service.settings.min_free_bytes:
-            raise problem("not_ready", "the disk is full")
-        return Health()
-
-    @router.get(
-        "/metrics",
-        summary="Figures for Prometheus",
-        response_class=PlainTextResponse,
-        responses=documented("key_required"),
-    )
-    async def metrics(request: Request, caller: Asked) -> PlainTextResponse:  # noqa: ARG001 - asks for the key
-        service = service_of(request)
-        text = await service.db(service.metrics.text)
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     return router
 
@@ -389,20 +272,4 @@ def _event_stream(texts: AsyncIterator[str]) -> StreamingResponse:
     return StreamingResponse(texts, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def _simplify_range(request: Request, size_bytes: int) -> None:
-    """One plain range is answered, nonsense ignored (RFC 9110, 14.2), what lies outside refused."""
-    wanted = request.headers.get("range")
-    if wanted is None:
-        return
-    found = _RANGE.fullmatch(wanted)
-    if found is None or not any(found.groups()) or (all(found.groups()) and int(found[1]) > int(found[2])):
-        request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
-    elif (found[1] and int(found[1]) >= size_bytes) or (not found[1] and int(found[2]) == 0):
-        raise problem("bad_range", f"the file has {size_bytes} bytes")
-
-
-def _ascii_stem(name: str) -> str:
-    return file_stem(name).encode("ascii", "ignore").decode("ascii").strip("-_") or "report"
-
-
-__all__ = ["operators_router", "scans_router", "service_of"]
+__all__ = ["scans_router"]

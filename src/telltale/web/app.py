@@ -17,8 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from telltale import __version__
-from telltale.web.api import operators_router, scans_router
+from telltale.web.api import scans_router
 from telltale.web.guard import Guard
+from telltale.web.operation import operators_router
 from telltale.web.pages import pages_router
 from telltale.web.problems import on_bug, on_http_error, on_invalid
 from telltale.web.receipt import BoundedReceipt

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
@@ -19,6 +20,8 @@ _LONGEST_S = 3600.0
 """Then the stream ends, and a browser opens it anew."""
 _PAUSE_S = 0.25
 """News is gathered for so long."""
+_OVERLAP_S = 5.0
+"""Clocks and commits: one look reaches back so far into the one before."""
 
 
 class Hub:
@@ -97,25 +100,23 @@ async def one_scan(
 
 
 async def all_scans(
-    hub: Hub,
-    event: asyncio.Event,
-    read_active: Callable[[], Awaitable[Sequence[ScanEntry]]],
-    read_one: Callable[[str], Awaitable[ScanEntry | None]],
+    hub: Hub, event: asyncio.Event, read: Callable[[float], Awaitable[Sequence[ScanEntry]]]
 ) -> AsyncIterator[str]:
-    """`scan` events for every scan that waits or runs, and one when it has ended."""
+    """A `scan` event for every change of a scan. `read` gives those that are active or changed since a time.
+
+    What came and ended between two looks is told too.
+    """
     yield "retry: 2000\n\n"
     sent: dict[str, str] = {}
+    since = time.time() - _OVERLAP_S
     async for _ in _ticks(hub, event):
-        entries = {entry.id: entry for entry in await read_active()}
-        for scan_id in [known for known in sent if known not in entries]:
-            del sent[scan_id]
-            if (ended := await read_one(scan_id)) is not None:
-                yield f"event: scan\ndata: {ended.model_dump_json()}\n\n"
-        for scan_id, entry in entries.items():
-            text = entry.model_dump_json()
+        looked_at = time.time()
+        texts = {entry.id: entry.model_dump_json() for entry in await read(since)}
+        since = looked_at - _OVERLAP_S
+        for scan_id, text in texts.items():
             if sent.get(scan_id) != text:
-                sent[scan_id] = text
                 yield f"event: scan\ndata: {text}\n\n"
+        sent = texts
         yield ": still here\n\n"
 
 

@@ -82,6 +82,10 @@ class DataFolder:
         report = Report.model_validate(self.report_data(analysis_id, name=name))
         return report.model_copy(update={"pictures": pictures})
 
+    def beside_result(self, analysis_id: str, name: str) -> Path:
+        """Where something made from a result is kept; it goes with the result."""
+        return self._results / analysis_id / name
+
     def made(self, analysis_id: str, kind: str, key: str, make: Callable[[], bytes]) -> Path:
         """A file of what `make` gives, made once for each kind and key: answers are streamed from disk, so that
         readers who take their time hold no memory. Raises `FileNotFoundError` where there is no result."""

@@ -152,6 +152,7 @@ class Jobs:
         if row.analysis_id != upload.id:
             self._folder.drop_media(upload.id)
             self._metrics.reused.add()
+        self._on_change(row.analysis_id)
         with self._news:
             self._next_place_at -= self._took_s / self._settings.workers  # one who was told to come back has
             self._news.notify()

@@ -24,7 +24,7 @@ from telltale._text import file_size, percent, visible
 from telltale.bundle import Bundle
 from telltale.types import Report
 from telltale.web._docs import operations
-from telltale.web.api import service_of
+from telltale.web.asked import service_of
 from telltale.web.guard import COOKIE, digest
 from telltale.web.problems import ProblemError, problem
 from telltale.web.schema import ScanId

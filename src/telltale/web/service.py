@@ -16,6 +16,7 @@ from telltale.errors import OutputError, UsageError
 from telltale.runtime import Scorer
 from telltale.scan import ScanSettings, load_scorer
 from telltale.types import Report
+from telltale.web.annotated import Annotator
 from telltale.web.events import Hub
 from telltale.web.files import DataFolder
 from telltale.web.guard import client_of, owner_of
@@ -63,6 +64,7 @@ class Service:
             max_bytes=settings.max_upload_bytes,
             on_bytes=lambda n_bytes: metrics.received.add(by=n_bytes),
         )
+        self.annotator = Annotator(self.folder, deadline_s=settings.deadline_s)
         self.jobs = Jobs(settings, self.store, self.folder, self.scorers, metrics=metrics, on_change=self.hub.changed)
         metrics.watch("scans_waiting", "Analyses that wait.", lambda: self.store.count("queued"))
         metrics.watch("scans_running", "Analyses that run.", lambda: self.jobs.n_running)
@@ -77,6 +79,7 @@ class Service:
 
     def close(self) -> None:
         self.hub.close()
+        self.annotator.close()
         self.jobs.stop()
         for executor in (self._db, self._files, self._pages):
             executor.shutdown(cancel_futures=True)

@@ -38,6 +38,7 @@ CREATE TABLE analyses (
 ) STRICT;
 CREATE UNIQUE INDEX analyses_key ON analyses (key) WHERE is_reusable;
 CREATE INDEX analyses_state ON analyses (state);
+CREATE INDEX analyses_finished ON analyses (finished_at);
 CREATE TABLE scans (
     id TEXT PRIMARY KEY, analysis_id TEXT NOT NULL REFERENCES analyses (id), owner TEXT NOT NULL, client TEXT NOT NULL,
     name TEXT NOT NULL, folded TEXT NOT NULL, created_at REAL NOT NULL, cancelled_at REAL
@@ -45,6 +46,7 @@ CREATE TABLE scans (
 CREATE INDEX scans_analysis ON scans (analysis_id);
 CREATE INDEX scans_owner ON scans (owner, created_at, id);
 CREATE INDEX scans_client ON scans (client);
+CREATE INDEX scans_cancelled ON scans (cancelled_at);
 CREATE TABLE keys (name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, created_at REAL NOT NULL) STRICT;
 """
 _STATE = "CASE WHEN s.cancelled_at IS NULL THEN a.state ELSE 'cancelled' END"
@@ -222,9 +224,17 @@ class Store:
         query = f"WHERE {' AND '.join(where)} ORDER BY s.created_at DESC, s.id DESC LIMIT ?"
         return list(self._scans(query, (*values, limit)))
 
-    def active(self, *, owner: str) -> Sequence[ScanRow]:
-        """Scans that wait or run."""
-        return list(self._scans(f"WHERE s.owner = ? AND {_IS_ACTIVE} ORDER BY s.created_at", (owner,)))
+    def news(self, *, owner: str, since: float) -> Sequence[ScanRow]:
+        """Scans that wait or run, and those that came or ended since then, the oldest first."""
+        query = (
+            "WHERE s.owner = ? AND s.id IN ("
+            "SELECT id FROM scans WHERE owner = ? AND created_at >= ?"
+            " UNION SELECT id FROM scans WHERE cancelled_at >= ?"
+            " UNION SELECT b.id FROM analyses c JOIN scans b ON b.analysis_id = c.id"
+            " WHERE c.state IN ('queued', 'running') OR c.finished_at >= ?"
+            ") ORDER BY s.created_at"
+        )
+        return list(self._scans(query, (owner, owner, since, since, since)))
 
     def _scans(self, query: str, values: tuple[Any, ...]) -> Iterator[ScanRow]:
         with self._lock:

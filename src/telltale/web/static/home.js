@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id);
 const drop = $("drop");
 const list = $("scans");
 const rows = new Map();
+const gone = new Set();
 let cursor = null;
 let wanted = "";
 
@@ -86,6 +87,7 @@ async function remove(row) {
   }
   say(`${row.title} removed`);
   const next = row.item.nextElementSibling ?? row.item.previousElementSibling;
+  gone.add(id); // news of it may still be on its way
   rows.delete(id);
   row.item.remove();
   (next?.querySelector("button") ?? $("files")).focus();
@@ -97,10 +99,19 @@ const events = new EventSource("/api/v1/events");
 events.addEventListener("scan", ({ data }) => {
   const entry = JSON.parse(data);
   const known = rows.get(entry.id);
-  if (!known && wanted) return;
+  if (gone.has(entry.id) || (!known && wanted)) return;
   const was = known?.entry?.state;
   put(entry, { first: true });
   if (entry.outcome && was !== entry.state) say(`${known?.title ?? entry.name}: ${entry.outcome.headline} ${entry.outcome.score}`);
+});
+let wasOpen = false;
+events.addEventListener("open", async () => {
+  // What happened while the connection was lost.
+  if (wasOpen && !wanted) {
+    const answer = await fetch("/api/v1/scans?limit=50").catch(() => null);
+    if (answer?.ok) for (const entry of (await answer.json()).items.reverse()) put(entry, { first: true });
+  }
+  wasOpen = true;
 });
 addEventListener("pagehide", () => events.close());
 

@@ -32,6 +32,30 @@ if (is_active) {
   addEventListener("pagehide", () => events.close());
 }
 
+// The annotated clip is made when it is asked for.
+const annotated = $("annotated");
+annotated?.addEventListener("click", async (event) => {
+  if (annotated.dataset.isReady) return;
+  event.preventDefault();
+  if (annotated.hasAttribute("aria-busy")) return;
+  annotated.setAttribute("aria-busy", "true");
+  annotated.textContent = "Drawing …";
+  let answer;
+  do {
+    answer = await fetch(annotated.href, { headers: { Range: "bytes=0-0" } }).catch(() => null);
+    if (answer?.status !== 202 && answer?.status !== 429) break;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(answer.headers.get("Retry-After")) || 5)));
+  } while (true);
+  annotated.removeAttribute("aria-busy");
+  if (!answer?.ok) {
+    annotated.textContent = "Could not be drawn";
+    return;
+  }
+  annotated.dataset.isReady = "yes";
+  annotated.textContent = "Annotated video";
+  annotated.click();
+});
+
 const video = document.querySelector("#player video");
 if (video) {
   const crops = [...document.querySelectorAll(".crop[data-pts-s]")];

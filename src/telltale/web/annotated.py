@@ -1,0 +1,94 @@
+"""Clips with what was found drawn into them, made when somebody asks: one at a time, in a killable worker.
+
+future = annotator.ask(row)         # the file, when it is made; the same future for all who ask
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from telltale import __version__
+from telltale.annotate import VIDEO_NAME, annotate
+from telltale.web.files import DataFolder
+from telltale.web.store import ScanRow
+
+_MOST_WAITING = 8
+_MOST_KNOWN = 256
+
+
+class AnnotatorBusy(Exception):
+    """As many clips wait to be drawn on as may."""
+
+
+@dataclass(slots=True)
+class _Making:
+    analysis_id: str
+    stop: threading.Event = field(default_factory=threading.Event)
+    future: Future[Path] | None = None
+
+
+class Annotator:
+    """Keeps what it made beside the result."""
+
+    def __init__(self, folder: DataFolder, *, deadline_s: float) -> None:
+        self._folder, self._deadline_s = folder, deadline_s
+        self._known: OrderedDict[str, _Making] = OrderedDict()
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="annotate")
+
+    def ask(self, row: ScanRow) -> Future[Path]:
+        """The clip of an ended scan whose upload is kept. What fails once fails for all who ask until it is forgotten.
+
+        Raises `AnnotatorBusy`; the future raises what `annotate` does.
+        """
+        key = hashlib.sha256(f"{__version__} {row.analysis_id} {row.name}".encode()).hexdigest()[:24]
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None and known.future is not None and not _is_gone(known.future):
+                return known.future
+            if sum(one.future is not None and not one.future.done() for one in self._known.values()) >= _MOST_WAITING:
+                raise AnnotatorBusy
+            making = _Making(row.analysis_id)
+            making.future = self._executor.submit(self._make, row, key, making.stop)
+            self._known[key] = making
+            while len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+            return making.future
+
+    def _make(self, row: ScanRow, key: str, stop: threading.Event) -> Path:
+        folder = self._folder.beside_result(row.analysis_id, f"annotated-{key}")
+        if not (folder / VIDEO_NAME).is_file():
+            report = self._folder.report(row.analysis_id, name=row.name)
+            media = self._folder.media(row.analysis_id)
+            annotate(report, media, folder, deadline_s=self._deadline_s, stop=stop)
+            if not media.is_file():  # deleted or expired meanwhile, and what was made with it
+                shutil.rmtree(folder, ignore_errors=True)
+        return folder / VIDEO_NAME
+
+    def forget(self, analysis_id: str) -> None:
+        """Stop what is being made of this analysis."""
+        with self._lock:
+            for key, making in list(self._known.items()):
+                if making.analysis_id == analysis_id:
+                    making.stop.set()
+                    del self._known[key]
+
+    def close(self) -> None:
+        with self._lock:
+            for making in self._known.values():
+                making.stop.set()
+        self._executor.shutdown(cancel_futures=True)
+
+
+def _is_gone(future: Future[Path]) -> bool:
+    """Made, but no longer there."""
+    return future.done() and not future.cancelled() and future.exception() is None and not future.result().is_file()
+
+
+__all__ = ["Annotator", "AnnotatorBusy"]
