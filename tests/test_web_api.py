@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 import make_videos
-from make_bundles import make_redness
+from make_bundles import make_patches, make_redness
 from telltale.errors import UsageError
 from telltale.web.app import create_app
 from telltale.web.client import ApiError, Client, ServerUnreachable
@@ -217,6 +217,26 @@ def test_settings_that_make_no_sense_are_refused_and_leave_nothing(
         answer = http.post("/api/v1/scans", data=form, files={"file": portrait.read_bytes()})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid"), form
     assert list(server.service.folder.uploads.iterdir()) == []
+
+
+def test_heat_maps_are_kept_where_the_model_gives_them(
+    http: httpx2.Client, tmp_path: Path, face_clip: Path, portrait: Path
+) -> None:
+    answer = http.post("/api/v1/scans", data={"explain": "true"}, files={"file": portrait.read_bytes()})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "explain: model 'redness' gives no heat maps")
+    settings = ServeSettings(data=tmp_path / "data", models=(make_patches(tmp_path / "patches"),), workers=1)
+    with running(settings) as server, server.client() as client:
+        entry = client.submit(face_clip, options=ScanOptions(explain=True))
+        told = client.wait(entry.id, wait_s=60).report
+        assert told is not None
+        assert told.explanation is not None
+        assert told.provenance is not None
+        pictures = server.service.folder.report(entry.id, name=entry.name).pictures
+        assert pictures.heat.keys() == pictures.crops.keys()
+        assert all(png.startswith(b"\x89PNG") for png in pictures.heat.values())
+        plain = client.wait(client.submit(face_clip).id, wait_s=60).report
+        assert plain is not None
+        assert plain.explanation is None
 
 
 def test_the_upload_is_played_in_parts_as_what_it_is(http: httpx2.Client, done: ScanEntry, face_clip: Path) -> None:

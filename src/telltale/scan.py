@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from telltale import _extras
-from telltale._cam import find_head
+from telltale._cam import Head, find_head
 from telltale._text import printable
 from telltale._versions import versions
 from telltale.aggregate import decide
@@ -79,7 +79,8 @@ class Scanner:
         self._worker = Worker()  # starts up while the model loads
         try:
             self.scorer = model if isinstance(model, Scorer) else load_scorer(model, self.settings)
-            self._head = find_head(self.scorer.bundle) if self.settings.explain else None
+            self._heads: dict[str, Head] = {}
+            self._head()
         except BaseException:
             self._worker.close()
             raise
@@ -126,7 +127,7 @@ class Scanner:
             self.scorer,
             self._executor,
             pictures=self.settings.pictures and not is_plain,
-            head=None if is_plain else self._head,
+            head=None if is_plain else self._head(),
             on_progress=on_progress,
         )
         report: dict[str, Any]
@@ -145,6 +146,15 @@ class Scanner:
             report = _failed(error)
         findings.timings_s["total"] = round(time.perf_counter() - started, 4)
         return Report(**report, **self._circumstances(request, findings))
+
+    def _head(self) -> Head | None:
+        """What heat maps are made with, where they are asked for."""
+        if not self.settings.explain:
+            return None
+        bundle = self.scorer.bundle
+        if bundle.sha256 not in self._heads:
+            self._heads[bundle.sha256] = find_head(bundle)
+        return self._heads[bundle.sha256]
 
     def close(self) -> None:
         """Stop the worker process."""

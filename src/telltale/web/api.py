@@ -97,6 +97,8 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
                 options = ScanOptions.model_validate_strings(fields)
             except ValidationError as error:
                 raise invalid(error.errors()) from error
+            if options.explain and model not in service.explained:
+                raise invalid([{"loc": ["explain"], "msg": f"model {model!r} gives no heat maps"}])
             row = await service.db(
                 service.jobs.submit, upload, options=options, model=model, owner=caller.owner, client=caller.client
             )

@@ -281,6 +281,8 @@ class Jobs:
             min_confidence=options.min_confidence,
             deadline_s=min(options.deadline_s or math.inf, self._settings.deadline_s),
             pictures=True,
+            explain=bool(options.explain),
+            provenance=True,
             n_threads=1 if self._settings.workers > 1 else 2,
         )
 

@@ -48,7 +48,7 @@ def pages_router() -> APIRouter:
             request,
             "home.html.j2",
             scripts=("home.js",),
-            models=[(name, scorer.bundle.card) for name, scorer in service.scorers.items()],
+            models=[(name, name in service.explained) for name in service.scorers],
             max_bytes=service.settings.max_upload_bytes,
             max_size=file_size(service.settings.max_upload_bytes),
             kept=_days(service.settings.keep_s),

@@ -47,6 +47,7 @@ class ScanOptions(Written):
     min_face_px: float | None = Field(default=None, ge=1, le=16_384, description="Find faces from this size on.")
     min_confidence: float | None = Field(default=None, ge=0, le=1, description="Keep faces the detector is so sure of.")
     deadline_s: float | None = Field(default=None, gt=0, le=86_400, description="Give up after so long.")
+    explain: bool | None = Field(default=None, description="Heat maps of what spoke for and against a forgery.")
 
     @model_validator(mode="after")
     def _one_kind_of_sampling(self) -> Self:

@@ -11,7 +11,8 @@ from typing import ParamSpec, TypeVar
 
 from starlette.requests import HTTPConnection
 
-from telltale.bundle import load_bundle, shipped_names
+from telltale._cam import find_head
+from telltale.bundle import Bundle, load_bundle, shipped_names
 from telltale.errors import OutputError, UsageError
 from telltale.runtime import Scorer
 from telltale.scan import ScanSettings, load_scorer
@@ -48,6 +49,8 @@ class Service:
         self.settings = settings
         self.metrics = metrics = Metrics()
         self.scorers = _load_models(settings)
+        self.explained = frozenset(name for name, scorer in self.scorers.items() if _is_explained(scorer.bundle))
+        """Models that give heat maps."""
         self.folder = DataFolder(settings.data)
         try:
             self.store = Store(self.folder.database)
@@ -131,6 +134,14 @@ class Service:
 
     def default_model(self) -> str:
         return next(iter(self.scorers))
+
+
+def _is_explained(bundle: Bundle) -> bool:
+    try:
+        find_head(bundle)
+    except UsageError:
+        return False
+    return True
 
 
 def _load_models(settings: ServeSettings) -> dict[str, Scorer]:

@@ -133,6 +133,7 @@ function fields() {
   for (const name of ["model", "fps", "seconds", "min_face_px", "detector"]) {
     if ($(name).value) chosen[name] = $(name).value;
   }
+  if ($("explain").checked && !$("explain").disabled) chosen.explain = "true";
   return chosen;
 }
 
@@ -172,7 +173,13 @@ addEventListener("drop", (event) => {
 });
 addEventListener("paste", (event) => send([...(event.clipboardData?.files ?? [])]));
 
-$("model").addEventListener("change", () => ($("about-model").href = `/models/${encodeURIComponent($("model").value)}`));
+function choose() {
+  const model = $("model");
+  $("about-model").href = `/models/${encodeURIComponent(model.value)}`;
+  $("explain").disabled = !model.selectedOptions[0].dataset.isExplained; // such a model gives no heat maps
+}
+$("model").addEventListener("change", choose);
+choose();
 $("more").addEventListener("click", load);
 let timer;
 $("search").addEventListener("input", () => {
