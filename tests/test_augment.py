@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import make_faces
@@ -78,3 +81,26 @@ def test_half_size_keeps_the_shape_and_loses_detail() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     assert half_size(noise).shape == noise.shape
     assert half_size(noise).std() < 0.6 * noise.std()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_film_keeps_size_and_length(seed: int) -> None:
+    spec = Augmentation(degrade_p=1, film_p=1, film_px=(32, 64))
+    out = _augmented(np.repeat(_face()[None], 4, axis=0), seed=seed, spec=spec)
+    assert out.shape == (4, 64, 64, 3)
+
+
+def test_a_colour_cast_moves_colours_further() -> None:
+    clip = _face()[None]
+    still = Augmentation(scale=(1, 1), shift_frac=0, rotation_deg=0, aspect=0, flip_p=0, degrade_p=0)
+    none = dict.fromkeys(("grey_p", "rescale_p", "blur_p", "sharpen_p", "noise_p", "jpeg_p", "cutout_p"), 0.0)
+
+    def colour(spec: Augmentation, seed: int) -> npt.NDArray[np.float64]:
+        picture = _augmented(clip, seed=seed, spec=spec).astype(np.float64)
+        return np.asarray(picture - picture.mean(-1, keepdims=True))
+
+    def moved(cast_p: float) -> float:
+        lit = dataclasses.replace(still, degrade_p=1, light_p=1, cast_p=cast_p, **none)  # type: ignore[arg-type]
+        return float(np.mean([np.abs(colour(lit, seed) - colour(still, seed)).mean() for seed in range(20)]))
+
+    assert moved(1.0) > 1.5 * moved(0.0)

@@ -14,7 +14,7 @@ SRC = Path(__file__).parents[1] / "src" / "telltale"
 LAYERS = (
     ("errors",),
     ("types",),
-    ("video", "sampling", "crops", "tracking", "augment", "selfblend", "metrics", "aggregate"),
+    ("video", "sampling", "crops", "tracking", "augment", "recompress", "selfblend", "metrics", "aggregate"),
     ("faces", "datasets", "store", "split", "bundle", "runtime", "sandbox", "engine"),
     ("scan", "prepare", "evaluate", "explain", "plots", "inspect", "report", "models", "train", "tune", "export"),
     ("cli", "web"),

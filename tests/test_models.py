@@ -35,6 +35,32 @@ def test_a_thinned_stride_gives_the_numbers_of_the_strided_convolution() -> None
     assert torch.allclose(trained, layer(x), atol=1e-6)
 
 
+@pytest.mark.parametrize(("stride", "groups"), [(1, 1), (2, 1), (2, 4)])
+def test_a_frozen_norm_folded_onto_the_weights_gives_its_numbers_and_gradients(stride: int, groups: int) -> None:
+    torch.manual_seed(0)
+    layer = ConvNorm(4, 4, kernel=3, stride=stride, groups=groups)
+    with torch.no_grad():
+        for values in (layer.norm.running_mean, layer.norm.running_var, layer.norm.weight, layer.norm.bias):
+            assert values is not None
+            values.uniform_(0.5, 1.5)
+    x = torch.randn(2, 4, 8, 8)
+
+    def run() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        layer.zero_grad()
+        out = layer(x)
+        out.square().sum().backward()
+        return out.detach(), [p.grad.clone() for p in layer.parameters() if p.grad is not None]
+
+    layer.eval()
+    plain, gradients = run()
+    layer.train()
+    layer.norm.eval()
+    folded, folded_gradients = run()
+    assert torch.allclose(plain, folded, atol=1e-5)
+    assert len(gradients) == len(folded_gradients) == 3
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(gradients, folded_gradients, strict=True))
+
+
 def test_unfolding_changes_statistics_but_no_output(shared: Path) -> None:
     net = MobileNetV2().eval()
     load_folded(net, shared / WEIGHTS)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from telltale.recompress import CODECS, recompress
 from telltale.types import RgbImage
 
 Picture = npt.NDArray[np.uint8]
@@ -39,7 +40,9 @@ class Augmentation:
     degrade_p: float = 0.6
     """The chance that anything below happens at all: the rest of the clips are only framed."""
     light_p: float = 0.7
-    """Brightness, contrast, gamma, saturation, hue, white balance."""
+    """Brightness, contrast, gamma, saturation, white balance."""
+    cast_p: float = 0.0
+    """How many of those are as far off as old cameras: a strong colour cast, saturated up to clipping or pale."""
     contrast: float = 0.0
     """Differences from the picture's mean are multiplied by 1 - this to 1 + this, whatever `degrade_p` says."""
     grey_p: float = 0.08
@@ -51,6 +54,9 @@ class Augmentation:
     noise_p: float = 0.2
     jpeg_p: float = 0.65
     jpeg_quality: tuple[int, int] = (28, 96)
+    film_p: float = 0.0
+    """Through a video codec at `film_px`, MPEG-1 to H.264, and up again."""
+    film_px: tuple[int, int] = (72, 208)
     cutout_p: float = 0.15
     """A rectangle of one colour over a part of the face."""
 
@@ -75,14 +81,18 @@ def augment_clip(
     """
     spec = Augmentation() if spec is None else spec
     framing = _framing(np.asarray(centre_xy, np.float64), side_px, size_px, rng, spec)
-    steps = [framing, *([_contrast(rng, spec.contrast)] if spec.contrast else []), *_quality(size_px, rng, spec)]
+    steps = [framing, *([_contrast(rng, spec.contrast)] if spec.contrast else [])]
+    degraded = rng.random() < spec.degrade_p
+    if degraded:
+        steps += _quality(size_px, rng, spec)
     out = []
     for frame in rgb:
         picture: Picture = frame
         for step in steps:
             picture = step(picture)
         out.append(picture)
-    return np.ascontiguousarray(np.stack(out))
+    clip = np.ascontiguousarray(np.stack(out))
+    return _film(clip, rng, spec.film_px) if degraded and rng.random() < spec.film_p else clip
 
 
 def _framing(
@@ -123,10 +133,8 @@ def _framing(
 def _quality(size_px: int, rng: np.random.Generator, spec: Augmentation) -> list[Step]:
     """The steps drawn for this clip: light first, then what cameras and uploads do, in any order, compression last."""
     steps: list[Step] = []
-    if rng.random() >= spec.degrade_p:
-        return steps
     if rng.random() < spec.light_p:
-        steps.append(_light(rng))
+        steps.append(_light(rng, cast_p=spec.cast_p))
     if rng.random() < spec.grey_p:
         steps.append(lambda p: np.repeat((p @ np.array([0.299, 0.587, 0.114]))[..., None], 3, 2).astype(np.uint8))
     if rng.random() < spec.cutout_p:
@@ -154,11 +162,12 @@ def _contrast(rng: np.random.Generator, most: float) -> Step:
     return lambda p: np.clip((p - p.mean()) * factor + p.mean(), 0, 255).astype(np.uint8)
 
 
-def _light(rng: np.random.Generator) -> Step:
-    gain = np.exp(rng.uniform(-0.25, 0.25)) * np.exp(rng.normal(0, 0.05, 3))
+def _light(rng: np.random.Generator, *, cast_p: float = 0.0) -> Step:
+    cast = cast_p > 0 and rng.random() < cast_p
+    gain = np.exp(rng.uniform(-0.25, 0.25)) * np.exp(rng.normal(0, 0.16 if cast else 0.05, 3))
     offset = rng.uniform(-18, 18)
     gamma = np.exp(rng.uniform(-0.25, 0.25))
-    saturation = float(rng.uniform(0.6, 1.35))
+    saturation = float(np.exp(rng.uniform(np.log(0.35), np.log(2.6))) if cast else rng.uniform(0.6, 1.35))
     x = np.arange(256)[:, None] / 255.0
     table = np.clip((x**gamma - 0.5) * gain * 255 + 127.5 + offset, 0, 255)
     tables = np.rint(table).astype(np.uint8)
@@ -238,6 +247,20 @@ def _cutout(size_px: int, rng: np.random.Generator) -> Step:
 
 def _jpeg(quality: int) -> Step:
     return lambda picture: jpeg(picture, quality)
+
+
+def _film(clip: RgbImage, rng: np.random.Generator, px: tuple[int, int]) -> RgbImage:
+    """The clip as a small video of another time, shown at the size it had."""
+    import cv2
+
+    full = clip.shape[1]
+    size = min(int(np.exp(rng.uniform(*np.log(px)))), full) // 2 * 2
+    codec = str(rng.choice(list(CODECS)))
+    low, high = CODECS[codec]
+    small = np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in clip])
+    small = recompress(_u8(small), codec=codec, quality=int(rng.integers(low, high + 1)))
+    how = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+    return _u8(np.stack([cv2.resize(frame, (full, full), interpolation=how) for frame in small]))
 
 
 def jpeg(rgb: RgbImage, quality: int) -> RgbImage:

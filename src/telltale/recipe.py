@@ -69,6 +69,8 @@ class Stage(_Part):
     """So many parts of the network, from the input on, do not learn."""
     learn_from: str | None = None
     """Instead: the name of the first part that learns, as in `head`; an unknown one is an error that lists them."""
+    frozen_norms: bool = False
+    """Batch norms keep the statistics they begin with (their weights learn): for the end of a fit, and faster."""
 
 
 class CardText(_Part):

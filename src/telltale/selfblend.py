@@ -173,9 +173,26 @@ def _change(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
         soft = cv2.GaussianBlur(out, (0, 0), 1.0)
         amount = rng.uniform(0.3, 1.0)
         out = cv2.addWeighted(out, 1 + amount, soft, -amount, 0)
-    elif kind < 0.8:
+    elif kind < 0.75:
         out = cv2.bilateralFilter(out, 5, rng.uniform(15, 45), 3.0)
+    elif kind < 0.82:
+        out = cv2.medianBlur(out, 3 if min(height, width) < 200 else 5)
+    elif kind < 0.9:
+        out = _checkered(out, rng)
     return out.astype(np.uint8, copy=False)
+
+
+def _checkered(rgb: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
+    """The lattice that a decoder's upsampling leaves (Odena et al., Deconvolution and Checkerboard Artifacts, 2016)."""
+    import cv2
+
+    height, width = rgb.shape[:2]
+    factor = int(rng.choice([2, 2, 3, 4]))
+    small = cv2.resize(rgb, (max(8, width // factor), max(8, height // factor)), interpolation=cv2.INTER_AREA)
+    up = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.float32)
+    up = cv2.GaussianBlur(up, (0, 0), float(rng.uniform(0.3, 0.5)) * factor)
+    detail = (rgb.astype(np.float32) - up) * float(rng.uniform(0.0, 0.6))
+    return np.clip(up + detail, 0, 255).astype(np.uint8)
 
 
 def _shift(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:

@@ -54,6 +54,10 @@ class Fit(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         for part in frozen_parts(self.net, self.stage):
             part.eval()
+        if self.stage.frozen_norms:
+            for norm in self.net.modules():
+                if isinstance(norm, nn.BatchNorm2d):
+                    norm.eval()
 
     def on_train_batch_end(self, *_: Any) -> None:
         seen = self.global_step
