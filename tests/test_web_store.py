@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from telltale.errors import UsageError
-from telltale.web.store import ClientBusy, NewScan, QueueFull, ScanRow, Store
+from telltale.web.rows import NewScan, ScanRow
+from telltale.web.store import ClientBusy, QueueFull, Store
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 from telltale import __version__
 from telltale.annotate import VIDEO_NAME, annotate
 from telltale.web.files import DataFolder
-from telltale.web.store import ScanRow
+from telltale.web.rows import ScanRow
 
 _MOST_WAITING = 8
 _MOST_KNOWN = 256

@@ -17,6 +17,7 @@ from telltale.web.asked import Asked, Found, service_of
 from telltale.web.events import all_scans, one_scan
 from telltale.web.problems import documented, invalid, problem
 from telltale.web.results import add_results
+from telltale.web.rows import ScanRow
 from telltale.web.schema import (
     FILE_FIELD,
     ModelEntry,
@@ -27,7 +28,7 @@ from telltale.web.schema import (
     State,
 )
 from telltale.web.service import Caller, Service
-from telltale.web.store import ClientBusy, QueueFull, ScanRow
+from telltale.web.store import ClientBusy, QueueFull
 
 _CHUNK_BYTES = 65_536
 

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from telltale.web.problems import problem
+from telltale.web.rows import ScanRow
 from telltale.web.schema import ScanId
 from telltale.web.service import Caller, Service
-from telltale.web.store import ScanRow
 
 
 def service_of(request: Request) -> Service:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,34 +19,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from telltale import __version__
-from telltale._report_words import ERRORS, headline, lede
-from telltale._text import percent
-from telltale.errors import InputError, Stopped, TelltaleError, WorkerCrashed, error_from_code
+from telltale.errors import Stopped, TelltaleError, WorkerCrashed
 from telltale.runtime import Scorer
-from telltale.scan import Scanner, ScanSettings
-from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
+from telltale.scan import Scanner
+from telltale.types import ErrorInfo, Report
+from telltale.web.analysis import Analyst, is_lasting, media_type, outcome
 from telltale.web.files import DataFolder
 from telltale.web.metrics import Metrics
+from telltale.web.rows import NewScan, ScanRow, Work
 from telltale.web.schema import ENDED, Outcome, Progress, ScanEntry, ScanOptions
 from telltale.web.settings import ServeSettings
-from telltale.web.store import NewScan, ScanRow, Store, Work
+from telltale.web.store import Store
 from telltale.web.upload import Upload
 
 _log = logging.getLogger("telltale.web")
 _TIDY_EVERY_S = 30.0
 _PLAUSIBLE_SHARE = 0.05
 """Below this an estimate of the time left means nothing."""
-_MEDIA_TYPES = {
-    "mov,mp4,m4a,3gp,3g2,mj2": "video/mp4",
-    "matroska,webm": "video/webm",
-    "ogg": "video/ogg",
-    "mpegts": "video/mp2t",
-    "avi": "video/x-msvideo",
-    **{name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "bmp")},
-}
-"""What a browser is told the upload is: from what was found in it, never from what the sender says."""
-_UNPLAYED = "application/octet-stream"
-PLAYED_AS = (*_MEDIA_TYPES.values(), _UNPLAYED)
 
 
 @dataclass(slots=True)
@@ -83,6 +71,7 @@ class Jobs:
     ) -> None:
         """`on_change` is called, from any thread, with the id of an analysis about which there is news."""
         self._settings, self._store, self._folder, self._scorers = settings, store, folder, scorers
+        self._analyst = Analyst(settings, folder, scorers)
         self._metrics = metrics
         self._on_change = on_change
         self._news = threading.Condition()
@@ -100,7 +89,7 @@ class Jobs:
         """Take up what a crash left behind, then work."""
         for work in self._store.recover():
             _log.warning("set aside after %d attempts: %s", work.attempts, work.id)
-            self._conclude(work, self._set_aside(work))
+            self._conclude(work, self._analyst.set_aside(work))
         self._folder.drop_strays(self._store.analysis_ids())
         for thread in self._threads:
             thread.start()
@@ -217,7 +206,7 @@ class Jobs:
     def _work(self) -> None:
         while not self._is_stopping.is_set():
             try:
-                with Scanner(next(iter(self._scorers.values())), settings=self._scan_settings()) as scanner:
+                with self._analyst.scanner() as scanner:
                     while (work := self._next()) is not None:
                         self._analyse(scanner, work)
             except Exception:  # noqa: BLE001 - one fault must not cost a worker for good
@@ -247,7 +236,7 @@ class Jobs:
                 return
             except Exception as error:  # noqa: BLE001 - a fault of ours is the job's failure, not the server's
                 _log.exception("analysis %s failed", work.id)
-                report = self._failed(work, WorkerCrashed(f"the analysis broke off ({type(error).__name__})"))
+                report = self._analyst.failed(work, WorkerCrashed(f"the analysis broke off ({type(error).__name__})"))
             self._conclude(work, report)
             self._took_s += 0.2 * (time.monotonic() - running.started_at - self._took_s)
         finally:
@@ -255,53 +244,27 @@ class Jobs:
             self._on_change(work.id)
 
     def _scan(self, scanner: Scanner, running: _Running) -> Report:
-        work = running.work
-        options = ScanOptions.model_validate_json(work.options)
-
         def on_progress(share: float | None, n_frames: int) -> None:
             running.share, running.frames = share, n_frames
-            self._on_change(work.id)
+            self._on_change(running.work.id)
 
-        scanner.scorer = self._scorers[work.model]
-        scanner.settings = self._scan_settings(options, work.model)
-        report = scanner.scan(self._folder.media(work.id), on_progress=on_progress, stop=running.stop)
-        if running.stop.is_set():
-            raise Stopped("stopped on request")
-        return report.model_copy(
-            update={"input": InputInfo(path=report.input.path, sha256=work.sha256, size_bytes=work.size_bytes)}
-        )
-
-    def _scan_settings(self, options: ScanOptions | None = None, model: str = "") -> ScanSettings:
-        options = options or ScanOptions()
-        scorer = self._scorers[model] if model else next(iter(self._scorers.values()))
-        return ScanSettings(
-            plan=options.plan(scorer.bundle.card.sample),
-            detector=options.detector,
-            min_face_px=options.min_face_px,
-            min_confidence=options.min_confidence,
-            deadline_s=min(options.deadline_s or math.inf, self._settings.deadline_s),
-            pictures=True,
-            explain=bool(options.explain),
-            provenance=True,
-            n_threads=1 if self._settings.workers > 1 else 2,
-        )
+        return self._analyst.scan(scanner, running.work, on_progress=on_progress, stop=running.stop)
 
     def _conclude(self, work: Work, report: Report) -> None:
         state = "failed" if report.verdict.label == "failed" else "done"
         try:
             self._folder.keep_result(work.id, report)
         except TelltaleError as error:
-            report, state = self._failed(work, error), "failed"
+            report, state = self._analyst.failed(work, error), "failed"
             _log.error("the result of %s cannot be written: %s", work.id, error.message)
-        video = report.video
         was_kept = self._store.finish(
             work.id,
             work.attempts,
             state=state,  # type: ignore[arg-type]
-            is_reusable=_is_lasting(report),
-            outcome=_outcome(report).model_dump(),
+            is_reusable=is_lasting(report),
+            outcome=outcome(report).model_dump(),
             error=None if report.error is None else self._folder.without_path(report.error.model_dump(), work.id),
-            media_type="" if video is None else _MEDIA_TYPES.get(video.container, _UNPLAYED),
+            media_type=media_type(report),
             has_thumbnail=bool(report.pictures.thumbnails),
         )
         if not was_kept:
@@ -311,22 +274,6 @@ class Jobs:
             self._folder.drop_media(work.id)
         took_s = report.timings_s.get("total")
         self._metrics.ended(report.verdict.label, report.error.code if report.error else "", took_s)
-
-    def _set_aside(self, work: Work) -> Report:
-        message = (
-            f"The server stopped {work.attempts} times while this file was being analysed, so it is not tried again; "
-            "send it once more to have it tried"
-        )
-        return self._failed(work, WorkerCrashed(message))
-
-    def _failed(self, work: Work, error: TelltaleError) -> Report:
-        bundle = self._scorers[work.model].bundle if work.model in self._scorers else None
-        return Report(
-            input=InputInfo(path=str(self._folder.media(work.id)), sha256=work.sha256, size_bytes=work.size_bytes),
-            verdict=Verdict(label="failed", reasons=(error.message,)),
-            error=ErrorInfo(code=error.code, message=error.message),
-            model=ModelInfo(name=work.model, sha256=bundle.sha256 if bundle else ""),
-        )
 
     def _tidy(self) -> None:
         """Remove uploads and results whose time is over."""
@@ -343,26 +290,8 @@ class Jobs:
         return gone
 
 
-def _is_lasting(report: Report) -> bool:
-    """Whether the same bytes would end the same way; not so where time, memory or a crash decided."""
-    return report.error is None or isinstance(error_from_code(report.error.code, ""), InputError)
-
-
-def _outcome(report: Report) -> Outcome:
-    verdict = report.verdict
-    reason = lede(report) if report.error is None else ERRORS.get(report.error.code, "The analysis failed.")
-    return Outcome(
-        label=verdict.label,
-        headline=headline(label=verdict.label, any_face=bool(report.tracks)),
-        p_fake=verdict.p_fake,
-        score="" if verdict.p_fake is None else percent(verdict.p_fake),
-        reason=reason,
-        n_people=len(report.tracks),
-    )
-
-
 def _when(timestamp: float) -> datetime:
     return datetime.fromtimestamp(timestamp, tz=UTC)
 
 
-__all__ = ["PLAYED_AS", "Jobs"]
+__all__ = ["Jobs"]

@@ -13,9 +13,9 @@ from fastapi.responses import FileResponse, JSONResponse
 from telltale._text import file_stem
 from telltale.errors import OutputError, TelltaleError
 from telltale.report import to_html
+from telltale.web.analysis import PLAYED_AS
 from telltale.web.annotated import AnnotatorBusy
 from telltale.web.asked import Found, service_of
-from telltale.web.jobs import PLAYED_AS
 from telltale.web.problems import documented, problem
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")

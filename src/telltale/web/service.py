@@ -24,9 +24,10 @@ from telltale.web.guard import client_of, owner_of
 from telltale.web.jobs import Jobs
 from telltale.web.metrics import Metrics
 from telltale.web.problems import problem
+from telltale.web.rows import ScanRow
 from telltale.web.schema import ScanEntry
 from telltale.web.settings import ServeSettings
-from telltale.web.store import ScanRow, Store
+from telltale.web.store import Store
 from telltale.web.upload import Receiver
 
 _P = ParamSpec("_P")

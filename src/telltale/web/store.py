@@ -17,46 +17,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from telltale.errors import OutputError, UsageError
+from telltale.web.rows import IS_ACTIVE, SCHEMA, SCHEMA_VERSION, SELECT, STATE, NewScan, ScanRow, Work
 from telltale.web.schema import ENDED, State
 
 MAX_ATTEMPTS = 2
 """A running analysis at a crash is run once more, then set aside."""
-
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE analyses (
-    id TEXT PRIMARY KEY, key TEXT NOT NULL, is_reusable INTEGER NOT NULL DEFAULT 1, client TEXT NOT NULL,
-    sha256 TEXT NOT NULL, size_bytes INTEGER NOT NULL, model TEXT NOT NULL, options TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'queued', attempts INTEGER NOT NULL DEFAULT 0,
-    queued_at REAL NOT NULL, started_at REAL, finished_at REAL,
-    outcome TEXT, error TEXT, media_type TEXT NOT NULL DEFAULT '', has_thumbnail INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE UNIQUE INDEX analyses_key ON analyses (key) WHERE is_reusable;
-CREATE INDEX analyses_state ON analyses (state);
-CREATE INDEX analyses_finished ON analyses (finished_at);
-CREATE TABLE scans (
-    id TEXT PRIMARY KEY, analysis_id TEXT NOT NULL REFERENCES analyses (id), owner TEXT NOT NULL, client TEXT NOT NULL,
-    name TEXT NOT NULL, folded TEXT NOT NULL, created_at REAL NOT NULL, cancelled_at REAL
-) STRICT;
-CREATE INDEX scans_analysis ON scans (analysis_id);
-CREATE INDEX scans_owner ON scans (owner, created_at, id);
-CREATE INDEX scans_client ON scans (client);
-CREATE INDEX scans_cancelled ON scans (cancelled_at);
-CREATE TABLE keys (name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, created_at REAL NOT NULL) STRICT;
-"""
-_STATE = "CASE WHEN s.cancelled_at IS NULL THEN a.state ELSE 'cancelled' END"
-_SELECT = f"""
-SELECT s.id, s.analysis_id, s.name, s.created_at, a.sha256, a.size_bytes, a.model, a.options, a.queued_at, a.started_at,
-    coalesce(s.cancelled_at, max(a.finished_at, s.created_at)) AS finished_at, a.outcome, a.error, a.media_type,
-    a.has_thumbnail, {_STATE} AS state
-FROM scans s JOIN analyses a ON a.id = s.analysis_id
-"""
-_IS_ACTIVE = "s.cancelled_at IS NULL AND a.state IN ('queued', 'running')"
 
 
 def database(data: Path) -> Path:
@@ -76,59 +45,6 @@ class ClientBusy(Exception):
     """As many scans of this client wait or run as may."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewScan:
-    """An upload that has arrived."""
-
-    id: str
-    """Also the analysis' id, where a new one is needed."""
-    key: str
-    """Of bytes, model, settings and version: equal keys have equal results."""
-    owner: str
-    client: str
-    name: str
-    sha256: str
-    size_bytes: int
-    model: str
-    options: str
-    """JSON"""
-
-
-@dataclass(frozen=True, slots=True)
-class ScanRow:
-    """A scan with its analysis."""
-
-    id: str
-    analysis_id: str
-    name: str
-    created_at: float
-    sha256: str
-    size_bytes: int
-    model: str
-    options: str
-    queued_at: float
-    started_at: float | None
-    finished_at: float | None
-    outcome: str | None
-    error: str | None
-    media_type: str
-    has_thumbnail: int
-    state: State
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """An analysis to be done."""
-
-    id: str
-    attempts: int
-    sha256: str
-    size_bytes: int
-    model: str
-    options: str
-    client: str
-
-
 class Store:
     """Safe to use from several threads; each call is one transaction."""
 
@@ -141,8 +57,8 @@ class Store:
             self._db.execute(f"PRAGMA {pragma}")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
-        elif version != _SCHEMA_VERSION:
+            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        elif version != SCHEMA_VERSION:
             self._db.close()
             raise UsageError(f"{path} was written by another version of Telltale; choose another --data folder")
 
@@ -216,7 +132,7 @@ class Store:
             where.append("instr(s.folded, ?)")
             values.append(text.casefold())
         if state:
-            where.append(f"{_STATE} = ?")
+            where.append(f"{STATE} = ?")
             values.append(state)
         if before is not None:
             where.append("(s.created_at, s.id) < (?, ?)")
@@ -238,7 +154,7 @@ class Store:
 
     def _scans(self, query: str, values: tuple[Any, ...]) -> Iterator[ScanRow]:
         with self._lock:
-            rows = self._db.execute(_SELECT + query, values).fetchall()
+            rows = self._db.execute(SELECT + query, values).fetchall()
         return (ScanRow(**row) for row in rows)
 
     def ahead(self, queued_at: float) -> int:
@@ -248,7 +164,7 @@ class Store:
     def active_of(self, client: str) -> int:
         """How many scans of this client wait or run."""
         return self._number(
-            f"SELECT count(*) FROM scans s JOIN analyses a ON a.id = s.analysis_id WHERE s.client = ? AND {_IS_ACTIVE}",
+            f"SELECT count(*) FROM scans s JOIN analyses a ON a.id = s.analysis_id WHERE s.client = ? AND {IS_ACTIVE}",
             client,
         )
 
@@ -336,7 +252,7 @@ class Store:
         with self._transaction() as db:
             row = db.execute(
                 "SELECT s.analysis_id FROM scans s JOIN analyses a ON a.id = s.analysis_id "
-                f"WHERE s.id = ? AND s.owner = ? AND {_IS_ACTIVE}",
+                f"WHERE s.id = ? AND s.owner = ? AND {IS_ACTIVE}",
                 (scan_id, owner),
             ).fetchone()
             if row is None:
@@ -401,4 +317,4 @@ class Store:
         return None if row is None else str(row["name"])
 
 
-__all__ = ["MAX_ATTEMPTS", "ClientBusy", "NewScan", "QueueFull", "ScanRow", "Store", "Work", "database"]
+__all__ = ["MAX_ATTEMPTS", "ClientBusy", "QueueFull", "Store", "database"]

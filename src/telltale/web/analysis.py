@@ -1,0 +1,115 @@
+"""One analysis: from an upload and what was asked of it to a report, whatever happens on the way.
+
+analyst = Analyst(settings, folder, scorers)
+with analyst.scanner() as scanner:
+    report = analyst.scan(scanner, work, on_progress=..., stop=...)
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+
+from telltale._report_words import ERRORS, headline, lede
+from telltale._text import percent
+from telltale.errors import InputError, Stopped, TelltaleError, WorkerCrashed, error_from_code
+from telltale.findings import Progress
+from telltale.runtime import Scorer
+from telltale.scan import Scanner, ScanSettings
+from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
+from telltale.web.files import DataFolder
+from telltale.web.rows import Work
+from telltale.web.schema import Outcome, ScanOptions
+from telltale.web.settings import ServeSettings
+
+_MEDIA_TYPES = {
+    "mov,mp4,m4a,3gp,3g2,mj2": "video/mp4",
+    "matroska,webm": "video/webm",
+    "ogg": "video/ogg",
+    "mpegts": "video/mp2t",
+    "avi": "video/x-msvideo",
+    **{name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "bmp")},
+}
+"""What a browser is told the upload is: from what was found in it, never from what the sender says."""
+_UNPLAYED = "application/octet-stream"
+PLAYED_AS = (*_MEDIA_TYPES.values(), _UNPLAYED)
+
+
+class Analyst:
+    """Shared by all workers; each has a `scanner` of its own."""
+
+    def __init__(self, settings: ServeSettings, folder: DataFolder, scorers: Mapping[str, Scorer]) -> None:
+        self._settings, self._folder, self._scorers = settings, folder, scorers
+
+    def scanner(self) -> Scanner:
+        """A worker process; it takes every model in turn."""
+        return Scanner(next(iter(self._scorers.values())), settings=self._scan_settings())
+
+    def scan(self, scanner: Scanner, work: Work, *, on_progress: Progress, stop: threading.Event) -> Report:
+        """The report on an upload. Raises `Stopped` once `stop` is set."""
+        scanner.scorer = self._scorers[work.model]
+        scanner.settings = self._scan_settings(ScanOptions.model_validate_json(work.options), work.model)
+        report = scanner.scan(self._folder.media(work.id), on_progress=on_progress, stop=stop)
+        if stop.is_set():
+            raise Stopped("stopped on request")
+        return report.model_copy(
+            update={"input": InputInfo(path=report.input.path, sha256=work.sha256, size_bytes=work.size_bytes)}
+        )
+
+    def _scan_settings(self, options: ScanOptions | None = None, model: str = "") -> ScanSettings:
+        options = options or ScanOptions()
+        scorer = self._scorers[model] if model else next(iter(self._scorers.values()))
+        return ScanSettings(
+            plan=options.plan(scorer.bundle.card.sample),
+            detector=options.detector,
+            min_face_px=options.min_face_px,
+            min_confidence=options.min_confidence,
+            deadline_s=min(options.deadline_s or math.inf, self._settings.deadline_s),
+            pictures=True,
+            explain=bool(options.explain),
+            provenance=True,
+            n_threads=1 if self._settings.workers > 1 else 2,
+        )
+
+    def set_aside(self, work: Work) -> Report:
+        message = (
+            f"The server stopped {work.attempts} times while this file was being analysed, so it is not tried again; "
+            "send it once more to have it tried"
+        )
+        return self.failed(work, WorkerCrashed(message))
+
+    def failed(self, work: Work, error: TelltaleError) -> Report:
+        bundle = self._scorers[work.model].bundle if work.model in self._scorers else None
+        return Report(
+            input=InputInfo(path=str(self._folder.media(work.id)), sha256=work.sha256, size_bytes=work.size_bytes),
+            verdict=Verdict(label="failed", reasons=(error.message,)),
+            error=ErrorInfo(code=error.code, message=error.message),
+            model=ModelInfo(name=work.model, sha256=bundle.sha256 if bundle else ""),
+        )
+
+
+def is_lasting(report: Report) -> bool:
+    """Whether the same bytes would end the same way; not so where time, memory or a crash decided."""
+    return report.error is None or isinstance(error_from_code(report.error.code, ""), InputError)
+
+
+def outcome(report: Report) -> Outcome:
+    verdict = report.verdict
+    reason = lede(report) if report.error is None else ERRORS.get(report.error.code, "The analysis failed.")
+    return Outcome(
+        label=verdict.label,
+        headline=headline(label=verdict.label, any_face=bool(report.tracks)),
+        p_fake=verdict.p_fake,
+        score="" if verdict.p_fake is None else percent(verdict.p_fake),
+        reason=reason,
+        n_people=len(report.tracks),
+    )
+
+
+def media_type(report: Report) -> str:
+    """What a browser is told the upload is; empty where it was not read."""
+    return "" if report.video is None else _MEDIA_TYPES.get(report.video.container, _UNPLAYED)
+
+
+__all__ = ["PLAYED_AS", "Analyst", "is_lasting", "media_type", "outcome"]
