@@ -172,6 +172,39 @@ def test_an_empty_side_says_what_the_others_hold(store: Store, model: Path) -> N
         evaluate(model, store, settings=EvaluateSettings(side="val"))
 
 
+def _knowing(folder: Path, *, learned: list[str], chosen_on: list[str]) -> Path:
+    source = TrainingSource(name="made", group_hashes=hash_groups(learned), validation_hashes=hash_groups(chosen_on))
+    return bundle(folder, training=(source,))
+
+
+def test_unseen_is_what_the_card_neither_learned_from_nor_was_chosen_on(tmp_path: Path, store: Store) -> None:
+    groups = [f"made:{i}" for i in range(12)]
+    model = _knowing(tmp_path, learned=groups[:7], chosen_on=groups[7:9])
+    found = score_model(model, [store], settings=EvaluateSettings(side="unseen", repeats=0))
+    assert set(found.faces.columns["group_id"].tolist()) == set(groups[9:])
+    assert found.evaluation.leaked_groups == 0
+
+
+def test_nothing_unseen_is_an_error_and_so_is_a_card_without_lists(tmp_path: Path, store: Store, model: Path) -> None:
+    unseen = EvaluateSettings(side="unseen", repeats=0)
+    groups = [f"made:{i}" for i in range(12)]
+    with pytest.raises(UsageError, match="does not list"):
+        evaluate(model, store, settings=unseen)
+    with pytest.raises(DataError, match="none is unseen"):
+        evaluate(_knowing(tmp_path, learned=groups[:6], chosen_on=groups[6:]), store, settings=unseen)
+    with pytest.raises(UsageError, match="leave --split out"):
+        evaluate(model, store, settings=EvaluateSettings(side="unseen", split="main"))
+
+
+def test_balanced_keeps_whole_videos_as_many_of_each_class(tmp_path: Path, model: Path) -> None:
+    mine = [clip for i, clip in enumerate(clips(30)) if clip.fake or i % 4 == 0]
+    uneven = store_of_clips(tmp_path / "uneven.store", mine)
+    said = evaluate(model, uneven, settings=EvaluateSettings(side="all", balanced=True, repeats=0))
+    n_real = sum(not clip.fake for clip in mine)
+    assert (said.video.n, said.video.n_fake) == (2 * n_real, n_real)
+    assert said.frame.n == 6 * said.video.n
+
+
 def test_a_group_that_was_learned_from_is_an_error(store: Store, tmp_path: Path) -> None:
     learned = TrainingSource(name="made", group_hashes=hash_groups(["made:3", "made:5"]))
     model = bundle(tmp_path, training=(learned,))
@@ -296,7 +329,7 @@ def test_an_unknown_suite_names_the_nearest() -> None:
 
 
 def test_an_unknown_side_is_refused() -> None:
-    with pytest.raises(UsageError, match="train, val, test or all"):
+    with pytest.raises(UsageError, match="train, val, test, all or unseen"):
         EvaluateSettings(side="tset")  # type: ignore[arg-type]
 
 

@@ -51,6 +51,8 @@ class TrainingSource(Written):
     digest: str = ""
     group_hashes: str = ""
     """Of the groups learned from (`_group_hashes`), so that `evaluate` finds a leak in any store; empty: unknown."""
+    validation_hashes: str = ""
+    """Of the groups that checkpoint, calibration and thresholds were chosen on."""
 
 
 class ModelCard(Written):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from telltale.cli._errors import say, told
-from telltale.cli.evaluate import AllowLeaks, Resamples, Seed, Side, Split, Threads
+from telltale.cli.evaluate import AllowLeaks, Resamples, Seed, Split, Threads
 
 
 @told
@@ -16,7 +16,7 @@ def compare(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Bundles' folders or shipped models.")],
     on: Annotated[list[Path], typer.Option("--on", metavar="STORE", help="The faces; may be given several times.")],
     split: Split = None,
-    side: Side = "test",
+    side: Annotated[str, typer.Option(metavar="train|val|test|all", help="Which side to judge on.")] = "test",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write JSON, CSV and pictures.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
     allow_leaks: AllowLeaks = False,

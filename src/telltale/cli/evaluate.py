@@ -12,7 +12,13 @@ from telltale.cli._errors import say, told
 Split = Annotated[
     str | None, typer.Option(metavar="NAME", help="A split of the store.", show_default="the only one there is")
 ]
-Side = Annotated[str, typer.Option(metavar="train|val|test|all", help="Which side to judge on.")]
+Side = Annotated[
+    str,
+    typer.Option(
+        metavar="train|val|test|all|unseen",
+        help="Which side to judge on; unseen: groups that the model was neither trained nor chosen on.",
+    ),
+]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of the resamples.")]
 Resamples = Annotated[int, typer.Option(metavar="N", min=0, help="Bootstrap resamples of groups; 0 = no intervals.")]
 AllowLeaks = Annotated[
@@ -33,6 +39,9 @@ def evaluate(
             metavar="SUITE", help="Also degrade the faces: standard, compression, resolution, blur, noise, light."
         ),
     ] = None,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="As many real videos as fake ones: the larger class is thinned evenly.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write JSON, CSV and pictures.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
     allow_leaks: AllowLeaks = False,
@@ -49,7 +58,8 @@ def evaluate(
 
     settings = EvaluateSettings(
         split=split,
-        side=choose("--side", side, "train", "val", "test", "all"),
+        side=choose("--side", side, "train", "val", "test", "all", "unseen"),
+        balanced=balanced,
         repeats=resamples,
         seed=seed,
         perturb=perturb,

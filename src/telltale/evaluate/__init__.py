@@ -106,6 +106,10 @@ def score_model(
     split = _faces.choose_split(stores, settings.split, settings.side)
     torn = _faces.split_leaks(stores, split, allow_leaks=settings.allow_leaks)
     faces = _faces.load(stores, split=split, side=settings.side)
+    if settings.side == "unseen":
+        faces = _faces.unseen(faces, card)
+    if settings.balanced:
+        faces = _faces.balance(faces)
     leaked = _check_learned(card, faces, stores, allow_leaks=settings.allow_leaks)
     changes = suite(settings.perturb) if settings.perturb else {}
     n_passes = 1 + len(changes)
@@ -148,8 +152,8 @@ def _check_learned(card: ModelCard, faces: Faces, stores: Sequence[Store], *, al
         where = " and ".join(str(store.path) for store in stores)
         raise LeakFound(
             f"{card.name} was trained on {len(found)} of the {len(set(groups))} groups of this side of {where} "
-            f"({shown}): the figures would flatter. Evaluate it on the split it was trained with, or accept it with "
-            "--allow-leaks"
+            f"({shown}): the figures would flatter. Evaluate it with --side unseen or on the split it was trained "
+            "with, or accept it with --allow-leaks"
         )
     return found
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from telltale._components import Components
+from telltale._group_hashes import known_groups
 from telltale.bundle import ModelCard
 from telltale.crops import CropSpec, centre_square
 from telltale.errors import DataError, StoreInvalid, UsageError
 from telltale.split import SIDES, Leaks, check_leaks, group_pieces
 from telltale.store import Store
-from telltale.types import Float64Array, RgbImage, VideoRecord
+from telltale.types import BoolArray, Float64Array, RgbImage, VideoRecord
 
-SideName = Literal["train", "val", "test", "all"]
+SideName = Literal["train", "val", "test", "all", "unseen"]
+SIDE_NAMES: tuple[str, ...] = get_args(SideName)
 Sides = SideName | Literal["train+val"]
 """What `load` takes: `train+val` is what a search may see."""
 StrArray = npt.NDArray[np.str_]
@@ -50,6 +52,14 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def take(self, kept: BoolArray) -> Self:
+        """The rows of a mask."""
+        return replace(
+            self,
+            **{name: getattr(self, name)[kept] for name in ("store", "row", "video", "cluster")},
+            columns={name: values[kept] for name, values in self.columns.items()},
+        )
 
     @property
     def label(self) -> npt.NDArray[np.int64]:
@@ -144,9 +154,38 @@ def load(stores: Sequence[Store], *, split: str | None, side: Sides) -> Faces:
     )
 
 
+def unseen(faces: Faces, card: ModelCard) -> Faces:
+    """Those of groups that `card` does not know. Raises UsageError if it lists none, DataError if none is left."""
+    learned = [source.group_hashes for source in card.training]
+    chosen_on = [source.validation_hashes for source in card.training]
+    if not learned or not all(learned) or not any(chosen_on):
+        raise UsageError(
+            f"the card of {card.name} does not list which groups it was trained and chosen on: name a split instead"
+        )
+    groups = faces.columns["group_id"]
+    seen = {group for hashes in learned + chosen_on for group in known_groups(hashes, groups.tolist())}
+    kept = ~np.isin(groups, list(seen))
+    if not kept.any():
+        raise DataError(f"{card.name} was trained or chosen on every group of these stores: none is unseen")
+    return faces.take(kept)
+
+
+def balance(faces: Faces) -> Faces:
+    """As many real videos as fake ones. Raises DataError where a class is missing."""
+    videos, first = np.unique(faces.video, return_index=True)
+    sides = [videos[faces.label[first] == label] for label in (0, 1)]
+    n = min(len(side) for side in sides)
+    if not n:
+        raise DataError("faces of one class only cannot be balanced")
+    even = [side[np.linspace(0, len(side) - 1, n).round().astype(int)] for side in sides]
+    return faces.take(np.isin(faces.video, np.concatenate(even)))
+
+
 def choose_split(stores: Sequence[Store], split: str | None, side: SideName) -> str | None:
-    """The split meant: the one named, or the only one there is. None, for side `all`, means every face."""
-    if split is not None or side == "all":
+    """The split meant: the one named, or the only one there is. None, for `all` and `unseen`, means every face."""
+    if side == "unseen" and split is not None:
+        raise UsageError("--side unseen is what the model's card does not know, of no split: leave --split out")
+    if split is not None or side in ("all", "unseen"):
         return split
     there = sorted(set.intersection(*(set(store.splits()) for store in stores)))
     if len(there) != 1:
@@ -213,4 +252,15 @@ def _clusters(group_id: StrArray) -> npt.NDArray[np.int64]:
     return _number_of_each(roots)[inverse]
 
 
-__all__ = ["Faces", "SideName", "check_crops", "choose_split", "crop_spec", "load", "split_leaks"]
+__all__ = [
+    "SIDE_NAMES",
+    "Faces",
+    "SideName",
+    "balance",
+    "check_crops",
+    "choose_split",
+    "crop_spec",
+    "load",
+    "split_leaks",
+    "unseen",
+]

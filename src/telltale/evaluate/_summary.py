@@ -12,7 +12,7 @@ from telltale._versions import versions
 from telltale.aggregate import calibrate
 from telltale.bundle import ModelCard
 from telltale.errors import UsageError
-from telltale.evaluate._faces import Faces, SideName
+from telltale.evaluate._faces import SIDE_NAMES, Faces, SideName
 from telltale.evaluate._measure import Evaluation, Measures, MethodMeasures, Perturbed, by_method, counts, measure
 from telltale.evaluate._score import JudgedVideo, judge
 from telltale.split import group_pieces
@@ -27,6 +27,9 @@ class EvaluateSettings:
     split: str | None = None
     """None: the only one there is."""
     side: SideName = "test"
+    """`unseen`, of no split: groups that the model's card names neither as learned from nor as chosen on."""
+    balanced: bool = False
+    """As many real videos as fake ones: the larger class is thinned evenly."""
     repeats: int = 1000
     """Bootstrap resamples; 0 = no intervals."""
     seed: int = 0
@@ -36,8 +39,8 @@ class EvaluateSettings:
     n_threads: int = 2
 
     def __post_init__(self) -> None:
-        if self.side not in ("train", "val", "test", "all"):
-            raise UsageError(f"--side must be train, val, test or all, got {self.side!r}")
+        if self.side not in SIDE_NAMES:
+            raise UsageError(f"--side must be {', '.join(SIDE_NAMES[:-1])} or {SIDE_NAMES[-1]}, got {self.side!r}")
         if self.repeats < 0:
             raise UsageError(f"the number of resamples must be 0 or more, got {self.repeats}")
 

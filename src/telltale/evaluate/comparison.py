@@ -63,6 +63,8 @@ def compare(
     """See `telltale.evaluate.compare`."""
     if len(models) < 2:
         raise UsageError("name two models or more to compare; `telltale evaluate` judges one")
+    if settings.side == "unseen":
+        raise UsageError("what is unseen differs from model to model: compare them on a split")
     if not settings.repeats:
         raise UsageError("a comparison needs resamples: their number must be above 0")
     scored = []

@@ -73,7 +73,7 @@ def finish(
         calibration=calibration,
         thresholds=thresholds,
         flip_average=flip,
-        training=_sources(table.on("train"), recipe),
+        training=_sources(table, recipe),
         recipe=recipe.model_dump(mode="json", exclude={"card"}),
         metrics={**figures, "export_parity": off},
         resources=resources or {},
@@ -157,8 +157,9 @@ def _margins(recipe: Recipe) -> tuple[float, float]:
 
 def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
     found = []
-    for source in sorted(set(table.dataset.tolist())):
-        mine = table.take(table.dataset == source)
+    learned, chosen_on = table.on("train"), table.on("val")
+    for source in sorted(set(learned.dataset.tolist())):
+        mine = learned.take(learned.dataset == source)
         found.append(
             TrainingSource(
                 name=source,
@@ -167,6 +168,7 @@ def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
                 terms=recipe.card.terms.get(source, ""),
                 digest=mine.digest(),
                 group_hashes=hash_groups(mine.group_id.tolist()),
+                validation_hashes=hash_groups(chosen_on.group_id[chosen_on.dataset == source].tolist()),
             )
         )
     return tuple(found)
