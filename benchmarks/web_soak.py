@@ -88,13 +88,14 @@ def kills(folder: Path, *, n_rounds: int = 20, n_jobs: int = 10) -> list[Check]:
     model = make_redness(folder / "model", size_px=224)
     files = copies(make_videos.face_clip(folder / "clip.mp4"), n_jobs, folder)
     ended: Counter[str] = Counter()
-    n_unanswered = n_unended = n_left = 0
+    n_unanswered = n_unended = n_left = n_orphans = 0
     for number, after_s in enumerate(seeded_moments(n_rounds, longest_s=4.0)):
         result = kill_round(folder / f"data-{number}", model, files, after_s=after_s, wait_s=600)
         ended += result.ended
         n_unanswered += result.n_unanswered
         n_unended += result.n_unended
         n_left += result.n_results_left
+        n_orphans += result.n_orphans
         print(f"  killed after {after_s:.2f} s: {dict(result.ended)}", file=sys.stderr)
     expected = n_rounds * n_jobs
     return [
@@ -102,6 +103,7 @@ def kills(folder: Path, *, n_rounds: int = 20, n_jobs: int = 10) -> list[Check]:
         ("not ended", str(n_unended), n_unended == 0),
         ("uploads without an answer, sent once more", str(n_unanswered), True),
         ("ended twice, or left lying", str(n_left), n_left == 0),
+        ("workers that outlived their server", str(n_orphans), n_orphans == 0),
     ]
 
 

@@ -26,6 +26,7 @@ def test_every_job_of_a_killed_server_ends_once_after_the_restart(tmp_path: Path
     result = kill_round(tmp_path / "data", model, files, after_s=0.8, wait_s=120)
     assert result.ended == {"done": len(files)}
     assert result.n_results_left == 0
+    assert result.n_orphans == 0
 
 
 def test_a_file_that_brings_the_server_down_twice_is_set_aside(tmp_path: Path, model: Path, clips: Path) -> None:

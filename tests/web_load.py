@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +23,12 @@ import psutil
 
 from telltale.web.client import ApiError, Client, ServerUnreachable
 from telltale.web.schema import ENDED
+from telltale.web.store import Store, database
 from web_server import Process
 
 MIB = 1 << 20
+_ORPHAN_S = 30.0
+"""So long a worker may take to notice that its server is gone."""
 
 
 def with_number(clip: bytes, number: int) -> bytes:
@@ -225,7 +229,9 @@ class Killed:
     """Uploads that got no answer before the kill; they were sent once more."""
     n_unended: int = 0
     n_results_left: int = 0
-    """Files of no scan, uploads half received, database rows that do not match."""
+    """Files of no analysis, analyses without a result, uploads half received, scans that nobody sent."""
+    n_orphans: int = 0
+    """Worker processes that outlived the server."""
 
 
 def kill_round(data: Path, model: Path, files: list[Path], *, after_s: float, wait_s: float) -> Killed:
@@ -233,7 +239,13 @@ def kill_round(data: Path, model: Path, files: list[Path], *, after_s: float, wa
     result = Killed()
     known: dict[Path, str] = {}
     with Process(data, model, "--workers", "2").wait_until_ready() as server:
-        timer = threading.Timer(after_s, server.kill)
+        workers: list[psutil.Process] = []
+
+        def kill() -> None:
+            workers.extend(psutil.Process(server.pid).children(recursive=True))
+            server.kill()
+
+        timer = threading.Timer(after_s, kill)
         timer.start()
         with server.client(timeout_s=10) as client:
             for file in files:
@@ -242,6 +254,7 @@ def kill_round(data: Path, model: Path, files: list[Path], *, after_s: float, wa
                 except ServerUnreachable:
                     result.n_unanswered += 1
         timer.join()
+    result.n_orphans = len(psutil.wait_procs(workers, timeout=_ORPHAN_S)[1])
     with Process(data, model, "--workers", "2").wait_until_ready() as server, server.client() as client:
         for file in files:
             if file not in known:
@@ -257,9 +270,18 @@ def kill_round(data: Path, model: Path, files: list[Path], *, after_s: float, wa
         listed = Counter(entry.name for entry in client.scans())
         # An upload whose answer was lost may have been taken: then it is there twice, and both end.
         extra = sum(listed.values()) - len(files)
-        result.n_results_left = len(list((data / "uploads").iterdir())) + max(0, extra - result.n_unanswered)
+        result.n_results_left = max(0, extra - result.n_unanswered)
         server.stop()
+    result.n_results_left += _n_stray(data)
     return result
+
+
+def _n_stray(data: Path) -> int:
+    """Files that belong to no analysis, and analyses without a result."""
+    with closing(Store(database(data))) as store:
+        known = store.analysis_ids()
+    media, results = ({entry.name for entry in (data / name).iterdir()} for name in ("media", "results"))
+    return len(list((data / "uploads").iterdir())) + len(media - known) + len(results ^ known)
 
 
 def seeded_moments(n: int, *, longest_s: float, seed: int = 7) -> list[float]:
