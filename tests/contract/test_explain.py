@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from make_bundles import make_patches, make_trainable
+from make_bundles import make_patches, make_redness, make_trainable
 from make_videos import portrait
 from telltale.bundle import load_bundle
 from telltale.errors import UsageError
@@ -111,6 +113,17 @@ def test_what_is_red_is_found_and_what_is_green_speaks_against(explainer: Explai
     elsewhere = heat[18:30, 2:14].mean()
     assert red > elsewhere > green
     assert red > 0 > green
+
+
+def test_a_sequence_is_explained_as_a_whole_or_refused(explainer: Explainer, tmp_path: Path) -> None:
+    scorer = Scorer(load_bundle(make_redness(tmp_path / "sequence", n_frames=4)))
+    rgb = np.full((32, 32, 3), 90, np.uint8)
+    rgb[4:16, 4:16] = (250, 40, 40)
+    try:
+        heat = explainer.explain(scorer, clip_of(rgb, rgb, padding=2)).heat
+    except UsageError as error:
+        pytest.skip(f"not for this model: {error}")
+    assert heat.shape == (32, 32)
 
 
 def test_settings_can_be_written_as_json(explainer: Explainer, trainable: Scorer) -> None:

@@ -19,7 +19,8 @@ def explain(
         str,
         typer.Option(
             metavar="cam|lime|gradcam|occlusion",
-            help="cam: free, coarse. gradcam: finer, needs the bundle's weights. occlusion: hides windows, any model. "
+            help="cam: free, coarse. gradcam: the same for models that cam does not fit; needs the bundle's weights. "
+            "occlusion: hides windows, any model. "
             "lime: hides pieces, any model, slow.",
         ),
     ] = "cam",

@@ -2,9 +2,10 @@
 
     create(layer="backbone.blocks.13").explain(scorer, clip).heat
 
-Needs the trained network itself: a bundle with `weights.safetensors`, whose recipe names its model, and torch. At the
-last layer of a network that ends in an average it says what `cam` says, so the default is the last layer with a map at
-least twice as fine. The gradient is captum's.
+Needs the trained network itself: a bundle with `weights.safetensors`, whose recipe names its model, and torch. By
+default it looks at the last layer with a map: for a network that ends in an average and a linear layer that is what
+`cam` says for nothing; for any other it is what `cam` cannot say. Earlier layers are finer and, as measured, noisier.
+The gradient is captum's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from telltale import _cam
+from telltale import _cam, _heat
 from telltale.bundle import Bundle
 from telltale.errors import BundleInvalid, UsageError, require
 from telltale.explain import Explanation, Target
@@ -22,9 +23,12 @@ from telltale.runtime import Scorer
 from telltale.types import Clip
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
-_FINER = 2
+    Say = Callable[[Tensor], Tensor]
+
 _SAME_LOGIT = 1e-2
 """The export promises 1e-3; anything like this is another network."""
 
@@ -33,7 +37,7 @@ _SAME_LOGIT = 1e-2
 class Settings:
     target: Target = "fake"
     layer: str | None = None
-    """Name of a module of the network, as in `named_modules`."""
+    """Name of a module of the network, as in `named_modules`; None: the last with a map."""
 
 
 class GradCam:
@@ -46,29 +50,40 @@ class GradCam:
         self._nets: dict[str, nn.Module] = {}
 
     def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
-        """Heat is activation times mean gradient, summed over channels: logits this place is worth, signed."""
+        """Heat is activation times mean gradient, summed over channels, in logits as `cam` has it."""
         settings, bundle = self._settings, scorer.bundle
         torch, attr = require("torch", "explain"), require("captum.attr", "explain")
         net = self._net(bundle)
-        clips = torch.from_numpy(clip.rgb.astype(np.float32))[None]
-        layers = _layers(net, clips)
-        name = settings.layer or _default_layer(layers)
+        clips, mask = torch.from_numpy(clip.rgb.astype(np.float32))[None], torch.from_numpy(clip.mask)[None]
+
+        def say(x: Tensor) -> Tensor:
+            from telltale import models
+
+            return models.run(net, x, mask)[0]
+
+        layers = _layers(net, say, clips)
+        if not layers:
+            raise UsageError(f"model {bundle.card.name} has no layer with a map; use --method lime or occlusion")
+        name = settings.layer or layers[-1]
         if name not in layers:
             raise UsageError(
                 f"model {bundle.card.name} has no layer {name!r} with a map; there are {', '.join(layers)}"
             )
         logit = float(scorer.score([clip]).logit[0])
-        _check_same(net, clips, logit, bundle)
-        method = attr.LayerGradCam(lambda x: net(x)[0], dict(net.named_modules())[name])
-        places = method.attribute(clips, relu_attributions=False)[0, 0].detach().numpy()
-        sign = 1 if settings.target == "fake" else -1
-        heat = _cam.to_crop(np.float32(sign) * places.astype(np.float32), clip.rgb.shape[1])
+        _check_same(say, clips, logit, bundle)
+        method = attr.LayerGradCam(say, dict(net.named_modules())[name])
+        maps = method.attribute(clips, relu_attributions=False)[:, 0].detach().numpy()
+        # Sequence models look at each face by itself: the map of the face that the score is given to.
+        places = maps[(int(clip.mask.sum()) - 1) // 2 if len(maps) > 1 else 0]
+        places = places * places.size  # as in `cam`: what the logit would be if every place were like this one
+        heat, start = _heat.contrasted(_cam.to_crop(places.astype(np.float32), clip.rgb.shape[1]))
+        sign = np.float32(1 if settings.target == "fake" else -1)
         return Explanation(
             method=self.name,
             target=settings.target,
-            heat=heat,
+            heat=sign * heat,
             logit=logit,
-            settings=asdict(settings) | {"layer": name, "places": list(places.shape)},
+            settings=asdict(settings) | {"layer": name, "places": list(places.shape), "start_logit": start},
         )
 
     def _net(self, bundle: Bundle) -> nn.Module:
@@ -106,42 +121,34 @@ def _load(bundle: Bundle) -> nn.Module:
     return net.eval()
 
 
-def _layers(net: nn.Module, clips: Tensor) -> dict[str, int]:
-    """Names of the layers whose output is a map (N, C, h, w), in the order they run -> w."""
+def _layers(net: nn.Module, say: Say, clips: Tensor) -> list[str]:
+    """Names of the layers whose output is a map (N, C, h, w), in the order they finish."""
     torch = require("torch", "explain")
-    found: dict[str, int] = {}
+    found: list[str] = []
     hooks = []
     for name, module in net.named_modules():
 
         def note(_module: nn.Module, _inputs: object, output: object, name: str = name) -> None:
             if isinstance(output, torch.Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-                found[name] = int(output.shape[3])
+                found.append(name)
 
         hooks.append(module.register_forward_hook(note))
     try:
         with torch.no_grad():
-            net(clips)
+            say(clips)
     finally:
         for hook in hooks:
             hook.remove()
     return found
 
 
-def _default_layer(layers: dict[str, int]) -> str:
-    if not layers:
-        raise UsageError("this model has no layer with a map; use --method lime or occlusion")
-    last = list(layers.values())[-1]
-    finer = [name for name, width in layers.items() if width >= _FINER * last]
-    return finer[-1] if finer else list(layers)[-1]
-
-
-def _check_same(net: nn.Module, clips: Tensor, logit: float, bundle: Bundle) -> None:
-    """Whether the weights are those of the graph that scans. The mirrored half of a flip average is not looked at."""
+def _check_same(say: Say, clips: Tensor, logit: float, bundle: Bundle) -> None:
+    """Whether the weights are those of the graph that scans."""
     torch = require("torch", "explain")
     with torch.no_grad():
-        said = float(net(clips)[0])
+        said = float(say(clips))
         if bundle.card.flip_average:
-            said = (said + float(net(clips.flip(3))[0])) / 2
+            said = (said + float(say(clips.flip(3)))) / 2
     if abs(said - logit) > _SAME_LOGIT:
         raise BundleInvalid(f"{bundle.path}: weights.safetensors says {said:.3f} where model.onnx says {logit:.3f}")
 
