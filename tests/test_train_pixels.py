@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,11 @@ from telltale.scan import Scanner
 from telltale.split import make_split
 from telltale.store import Store
 from telltale.train._pixels import PixelRun, train_pixels
+from test_base_install import NOT_IN_BASE
 
 KINDS = ("random-forest", "svm", "logistic")
+BASE = Path(__file__).parents[1] / ".venv-base" / "bin" / "python"
+"""The base install, where `make test-base` has made one; elsewhere its missing libraries are put out of reach."""
 TINY = ["model.options.size_px=8"]
 
 
@@ -107,6 +112,28 @@ def test_the_bundle_scans(kind: str, runs: dict[str, tuple[PixelRun, Path]], fac
         report = scanner.scan(face_clip)
     assert report.verdict.label in ("real", "fake", "uncertain")
     assert report.verdict.p_fake is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_at_64_px_the_bundle_scans_where_there_is_no_torch(
+    kind: str, store: Store, tmp_path: Path, face_clip: Path
+) -> None:
+    run = train_pixels([store], recipe(kind, "model.options.size_px=64"), out=tmp_path / "run", n_threads=2)
+    assert run.bundle is not None
+    command = ["scan", "--json", "--model", str(run.bundle.path), str(face_clip)]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({NOT_IN_BASE!r}))
+from telltale.cli import main
+main({command!r})
+"""
+    python = BASE if BASE.is_file() else Path(sys.executable)
+    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["error"] is None
+    assert report["verdict"]["label"] in ("real", "fake", "uncertain")
+    assert 0 < report["verdict"]["p_fake"] < 1
 
 
 def test_the_training_side_is_known_to_the_card(runs: dict[str, tuple[PixelRun, Path]], store: Store) -> None:
