@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -17,6 +18,7 @@ from make_bundles import make_patches, make_redness
 from telltale.errors import UsageError
 from telltale.web.app import create_app
 from telltale.web.client import ApiError, Client, ServerUnreachable
+from telltale.web.events import Hub, News
 from telltale.web.guard import digest
 from telltale.web.schema import ScanEntry, ScanOptions
 from telltale.web.settings import ServeSettings
@@ -466,3 +468,24 @@ def test_a_scan_that_ends_between_two_looks_is_still_told(server: Running, clien
         told = next(line for line in lines if line.startswith("data: ") and entry.id in line)
         assert '"state":"done"' in told
     client.delete(entry.id)
+
+
+def test_streams_that_wake_together_look_into_the_database_once() -> None:
+    looks: list[str] = []
+
+    async def read(owner: str, since: float) -> list[ScanEntry]:  # noqa: ARG001 - a count is enough
+        looks.append(owner)
+        return []
+
+    async def ask() -> None:
+        hub = Hub(streams_per_client=1)
+        news, now = News(hub, read), time.time()
+        await asyncio.gather(*(news.since("ann", now + delay_s) for delay_s in (0.0, 0.01, 0.02)))
+        await news.since("bob", now)
+        assert looks == ["ann", "bob"]
+        hub.close()  # news for all
+        await news.since("ann", now)
+        await news.since("ann", now + 3600)
+        assert looks == ["ann", "bob", "ann", "ann"]
+
+    asyncio.run(ask())

@@ -198,12 +198,9 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
     async def events(request: Request, caller: Asked) -> StreamingResponse:
         service = service_of(request)
 
-        async def news(since: float) -> list[ScanEntry]:
-            return await service.entries(await service.db(service.store.news, owner=caller.owner, since=since))
-
         async def stream() -> AsyncIterator[str]:
             with service.hub.listening(caller.client) as event:
-                async for text in all_scans(service.hub, event, news):
+                async for text in all_scans(service.hub, event, service.news, caller.owner):
                     yield text
 
         service.hub.check_room(caller.client)

@@ -1,7 +1,7 @@
 """News about analyses, from worker threads to event streams (server-sent events).
 
 hub.changed(analysis_id)                    # any thread
-async for text in stream(hub, ...):         # what goes to one client
+async for text in all_scans(hub, ...):      # what goes to one client
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from telltale.web.problems import problem
 from telltale.web.schema import ENDED, ScanEntry
@@ -33,6 +34,8 @@ class Hub:
         self._of_client: Counter[str] = Counter()
         self._streams_per_client = streams_per_client
         self._is_news = False
+        self.n_news = 0
+        """Grows with everything that streams are told of."""
         self.is_closing = False
 
     def attach(self) -> None:
@@ -52,6 +55,7 @@ class Hub:
 
     def _wake(self) -> None:
         self._is_news = False
+        self.n_news += 1
         for event in self._streams:
             event.set()
 
@@ -80,6 +84,34 @@ class Hub:
                 del self._of_client[client]
 
 
+@dataclass(slots=True)
+class _Look:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    n_news: int = -1
+    since: float = 0.0
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+class News:
+    """Scans as JSON. Streams of one owner wake together: the first looks into the database, for all of them."""
+
+    def __init__(self, hub: Hub, read: Callable[[str, float], Awaitable[Sequence[ScanEntry]]]) -> None:
+        """`read` gives an owner's scans that are active or changed since a time."""
+        self._hub, self._read = hub, read
+        self._looks: dict[str, _Look] = {}
+
+    async def since(self, owner: str, since: float) -> Mapping[str, str]:
+        """Id -> JSON, of those that are active or changed since then, or a little earlier."""
+        look = self._looks.setdefault(owner, _Look())
+        async with look.lock:
+            is_near = since - 2 * _OVERLAP_S <= look.since <= since
+            if look.n_news != self._hub.n_news or not is_near:
+                n_news, earlier = self._hub.n_news, since - _OVERLAP_S
+                look.texts = {entry.id: entry.model_dump_json() for entry in await self._read(owner, earlier)}
+                look.n_news, look.since = n_news, earlier
+            return look.texts
+
+
 async def one_scan(
     hub: Hub, event: asyncio.Event, read: Callable[[], Awaitable[ScanEntry | None]]
 ) -> AsyncIterator[str]:
@@ -99,19 +131,14 @@ async def one_scan(
         sent = text
 
 
-async def all_scans(
-    hub: Hub, event: asyncio.Event, read: Callable[[float], Awaitable[Sequence[ScanEntry]]]
-) -> AsyncIterator[str]:
-    """A `scan` event for every change of a scan. `read` gives those that are active or changed since a time.
-
-    What came and ended between two looks is told too.
-    """
+async def all_scans(hub: Hub, event: asyncio.Event, news: News, owner: str) -> AsyncIterator[str]:
+    """A `scan` event for every change of a scan. What came and ended between two looks is told too."""
     yield "retry: 2000\n\n"
-    sent: dict[str, str] = {}
+    sent: Mapping[str, str] = {}
     since = time.time() - _OVERLAP_S
     async for _ in _ticks(hub, event):
         looked_at = time.time()
-        texts = {entry.id: entry.model_dump_json() for entry in await read(since)}
+        texts = await news.since(owner, since)
         since = looked_at - _OVERLAP_S
         for scan_id, text in texts.items():
             if sent.get(scan_id) != text:
@@ -132,4 +159,4 @@ async def _ticks(hub: Hub, event: asyncio.Event) -> AsyncIterator[None]:
         await asyncio.sleep(_PAUSE_S)
 
 
-__all__ = ["Hub", "all_scans", "one_scan"]
+__all__ = ["Hub", "News", "all_scans", "one_scan"]

@@ -155,6 +155,7 @@ class Jobs:
         dropped = self._store.cancel(scan_id, owner=owner)
         if dropped is None:
             self._folder.drop(self._store.delete(scan_id, owner=owner))
+            self._on_change(row.analysis_id)
             return "deleted"
         for analysis_id in dropped:
             if running := self._running.get(analysis_id):

@@ -18,7 +18,7 @@ from telltale.runtime import Scorer
 from telltale.scan import ScanSettings, load_scorer
 from telltale.types import Report
 from telltale.web.annotated import Annotator
-from telltale.web.events import Hub
+from telltale.web.events import Hub, News
 from telltale.web.files import DataFolder
 from telltale.web.guard import client_of, owner_of
 from telltale.web.jobs import Jobs
@@ -62,6 +62,7 @@ class Service:
         self._files = ThreadPoolExecutor(4, thread_name_prefix="files")
         self._pages = ThreadPoolExecutor(1, thread_name_prefix="pages")
         self.hub = Hub(streams_per_client=settings.streams_per_client)
+        self.news = News(self.hub, self._news)
         self.receiver = Receiver(
             self.folder.uploads,
             self._files,
@@ -132,6 +133,9 @@ class Service:
 
     async def entries(self, rows: Sequence[ScanRow]) -> list[ScanEntry]:
         return await self.db(lambda: [self.jobs.entry(row) for row in rows])
+
+    async def _news(self, owner: str, since: float) -> Sequence[ScanEntry]:
+        return await self.entries(await self.db(self.store.news, owner=owner, since=since))
 
     def default_model(self) -> str:
         return next(iter(self.scorers))
