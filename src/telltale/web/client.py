@@ -25,7 +25,7 @@ from telltale.types import Report
 from telltale.web.schema import ENDED, FILE_FIELD, ModelEntry, Problem, Scan, ScanEntry, ScanOptions, ScanPage, State
 
 SCANS = "/api/v1/scans"
-_TRY_AGAIN = 429
+_OK, _BEING_MADE, _TRY_AGAIN = 200, 202, 429
 _POLL_S = 0.5
 
 
@@ -156,6 +156,27 @@ class Client:
         """The report as one self-contained page."""
         return self._send("GET", f"{SCANS}/{scan_id}/report.html").text
 
+    def save_annotated(self, scan_id: str, path: str | os.PathLike[str], *, wait_s: float = 3600.0) -> None:
+        """Write the clip with what was found drawn into it (MP4), which the server makes now if it has not yet.
+
+        Raises `ApiError` (`no_result` for pictures and failed scans), `TimeoutError`, and `OSError` for `path`.
+        """
+        ends_at = time.monotonic() + wait_s
+        while True:
+            try:
+                with self._http.stream("GET", f"{SCANS}/{scan_id}/annotated.mp4") as answer:
+                    if answer.status_code == _OK:
+                        return _save(answer, Path(path))
+                    answer.read()
+            except httpx2.TransportError as error:
+                raise _unreachable(error) from error
+            pause_s = float(answer.headers.get("retry-after", "1"))
+            if answer.status_code not in (_BEING_MADE, _TRY_AGAIN):
+                _check(answer)
+            if time.monotonic() + pause_s > ends_at:
+                raise TimeoutError(f"the annotated clip of scan {scan_id} is not there after {wait_s:g} s")
+            time.sleep(pause_s)
+
     def models(self) -> list[ModelEntry]:
         """The models of the server, with their cards."""
         return [ModelEntry.model_validate(one) for one in self._send("GET", "/api/v1/models").json()]
@@ -186,6 +207,18 @@ class Client:
             raise _unreachable(error) from error
         _check(answer)
         return answer
+
+
+def _save(answer: httpx2.Response, path: Path) -> None:
+    """All of it, or nothing."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _unreachable(error: Exception) -> ServerUnreachable:
