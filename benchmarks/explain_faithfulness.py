@@ -1,6 +1,6 @@
 """Do heat maps say what the model reacts to? Each method against chance, with intervals.
 
-    python benchmarks/explain_faithfulness.py faces/dfdc.parquet faces/portraits.parquet --n 200
+    python benchmarks/explain_faithfulness.py faces/dfdc.parquet faces/portraits.parquet --write
 
 FACES are data sets of face crops, or tables of faces; those of their test side are used (validation side where a table
 has no such). Measured:
@@ -15,8 +15,10 @@ has no such). Measured:
 
 The first four are means over the curve (`early`: over its first fifth), and stated as gains over chance on the same
 faces: above 0 is better. Chance is a random map as coarse as the class activation map; a bump in the middle shows what
-a map gains by simply pointing at the face. Intervals are 95 %, bootstrapped over faces. Exit code 1 unless cam's
-deletion, by `restored` and `early`, beats chance and its heat is 1.5 times as dense inside.
+a map gains by simply pointing at the face. Intervals are 95 %, bootstrapped over faces. Methods that ask the model
+hundreds of times a face are measured on the first `--n-slow` of each half. `--write` puts the figures where the
+documentation and the command's help take them from. Exit code 1 unless cam's deletion, by `restored` and `early`,
+beats chance and its heat is 1.5 times as dense inside.
 """
 
 from __future__ import annotations
@@ -50,6 +52,11 @@ STEPS = 10
 CURVES = ("restored", "early", "deletion", "insertion")
 CONTROLS = ("random", "middle")
 MIN_INSIDE = 1.5
+SLOW = ("lime", "occlusion")
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = ROOT / "src" / "telltale" / "explain" / "measured.json"
+DOCS = ROOT / "docs" / "explain.md"
+BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->"
 _SETTINGS: dict[str, dict[str, Any]] = {"lime": {"n_samples": 300}}
 
 
@@ -83,22 +90,31 @@ def main() -> int:
     rng = np.random.default_rng(options.seed)
     methods = _usable(options.methods, scorer)
     samples = list(_samples([read_faces(path) for path in options.faces], scorer, options.n, rng))
-    n_known = sum(sample.mask is not None for sample in samples)
-    print(f"{len(samples)} faces the model calls fake: {len(samples) - n_known} of a data set, {n_known} self-blended")
-    found: dict[str, Curves] = {name: Curves() for name in (*methods, *CONTROLS)}
-    for sample in samples:
-        for name in found:
-            _measure(found[name], name, sample, scorer, rng)
-    figures = {name: _figures(curves, found["random"], rng) for name, curves in found.items()}
+    known, unknown = ([s for s in samples if (s.mask is not None) is is_known] for is_known in (True, False))
+    print(f"{len(samples)} faces the model calls fake: {len(unknown)} of a data set, {len(known)} self-blended")
+    few = options.n_slow // 2
+    measured: dict[str, Curves] = {}
+    chance: dict[str, Curves] = {}
+    for is_slow in (False, True):
+        chosen = [*known[:few], *unknown[:few]] if is_slow else samples
+        named = [name for name in methods if (name in SLOW) is is_slow]
+        found = {name: Curves() for name in (*CONTROLS, *named)} if named else {}
+        for sample in chosen if named else ():
+            for name, curves in found.items():
+                _measure(curves, name, sample, scorer, rng)
+        for name in named if is_slow else found:
+            measured[name], chance[name] = found[name], found["random"]
+    figures = {name: _figures(curves, chance[name], rng) for name, curves in measured.items()}
     _print(figures)
-    if options.out:
-        about = {"model": scorer.bundle.sha256, "n": len(samples), "n_self_blended": n_known, "methods": figures}
-        options.out.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    about = {"model": scorer.bundle.sha256, "n": len(samples), "n_self_blended": len(known), "methods": figures}
+    if options.write:
+        FIGURES.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        head, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
+        DOCS.write_text(head + BEGIN + _table(about) + END + rest.partition(END)[2], encoding="utf-8")
     cam = figures.get("cam")
     if cam is None:
         return 0
-    beats_chance = cam["restored_gain"][1] > 0 and cam["early_gain"][1] > 0
-    return int(not (beats_chance and cam["inside"][0] >= MIN_INSIDE))
+    return int(not (cam["beats_chance"] and cam["inside"][0] >= MIN_INSIDE))
 
 
 def _options() -> argparse.Namespace:
@@ -107,9 +123,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="default")
     parser.add_argument("--methods", nargs="+", default=names(), choices=names())
     parser.add_argument("--n", type=int, default=200, help="faces")
+    parser.add_argument("--n-slow", type=int, default=60, help=f"of them, for {' and '.join(SLOW)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--write", action="store_true", help=f"into {DOCS.name} and {FIGURES.name}")
     return parser.parse_args()
 
 
@@ -180,13 +197,16 @@ def _measure(curves: Curves, name: str, sample: Sample, scorer: Scorer, rng: np.
     curves.seconds += time.perf_counter() - started
     order = _hottest_first(heat, rng)
     hidden = blurred(sample.rgb[None])[0]
-    falling = _curve(sample.rgb, hidden, order, scorer)
+    ways = [(sample.rgb, hidden), (hidden, sample.rgb)]
+    if sample.original is not None:
+        ways.append((sample.rgb, sample.original))
+    falling, rising, *restored = _curves(ways, order, scorer)
     curves.deletion.append(_area(falling))
     curves.early.append(_area(falling[: STEPS // 5 + 1]))
-    curves.insertion.append(_area(_curve(hidden, sample.rgb, order, scorer)))
+    curves.insertion.append(_area(rising))
+    curves.restored += [_area(curve) for curve in restored]
     if sample.mask is None or sample.original is None:
         return
-    curves.restored.append(_area(_curve(sample.rgb, sample.original, order, scorer)))
     inside = sample.mask >= 0.5 * sample.mask.max()
     for into_in, into_out, of in (
         (curves.inside, curves.outside, heat),
@@ -225,11 +245,13 @@ def _hottest_first(heat: Float32Array, rng: np.random.Generator) -> npt.NDArray[
     return np.asarray(step.reshape(CELLS, CELLS)[index[:, None], index[None]])
 
 
-def _curve(before: RgbImage, after: RgbImage, step: npt.NDArray[np.int64], scorer: Scorer) -> Float64Array:
-    """(STEPS + 1,) probabilities of fake while `before` turns into `after`, cell by cell."""
-    stages = [np.where((step < k)[..., None], after, before) for k in range(STEPS + 1)]
+def _curves(
+    ways: Sequence[tuple[RgbImage, RgbImage]], step: npt.NDArray[np.int64], scorer: Scorer
+) -> list[Float64Array]:
+    """For each way (STEPS + 1,) probabilities of fake while its first picture turns into its second, cell by cell."""
+    stages = [np.where((step < k)[..., None], after, before) for before, after in ways for k in range(STEPS + 1)]
     logits = scorer.score([_clip(rgb) for rgb in stages]).logit
-    return calibrate(logits, scorer.bundle.card.calibration)
+    return list(calibrate(logits, scorer.bundle.card.calibration).reshape(len(ways), STEPS + 1))
 
 
 def _area(p: Float64Array) -> float:
@@ -243,13 +265,14 @@ def _clip(rgb: RgbImage) -> Clip:
 
 def _figures(curves: Curves, chance: Curves, rng: np.random.Generator) -> dict[str, Any]:
     """Each figure as [value, low, high]."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"n": len(curves.deletion), "n_self_blended": len(curves.restored)}
     for name in CURVES:
         mine, theirs = np.array(getattr(curves, name)), np.array(getattr(chance, name))
         found[name] = _mean(mine, rng)
         found[f"{name}_gain"] = _mean(mine - theirs if name == "insertion" else theirs - mine, rng)
     found["inside"] = _ratio(np.array(curves.inside), np.array(curves.outside), rng)
     found["unblended"] = _ratio(np.array(curves.inside_unblended), np.array(curves.outside_unblended), rng)
+    found["beats_chance"] = all(found[f"{name}_gain"][1] > 0 for name in ("restored", "early"))
     found["seconds_a_face"] = round(curves.seconds / max(1, len(curves.deletion)), 3)
     return found
 
@@ -283,6 +306,29 @@ def _print(figures: dict[str, dict[str, Any]]) -> None:
     for name, row in figures.items():
         cells = "".join(f"{f'{row[c][0]:.3f} [{row[c][1]:.3f}, {row[c][2]:.3f}]':>24}" for c in columns)
         print(f"{name:10}{cells}{row['seconds_a_face']:>10.2f}")
+
+
+_NAMES = {"random": "chance: a random map", "middle": "chance: a bump in the middle"}
+
+
+def _table(about: dict[str, Any]) -> str:
+    """Markdown."""
+    rows = [
+        f"{about['n']} held-out faces that the default model (SHA-256 {about['model'][:12]}…) calls fake, "
+        f"{about['n_self_blended']} of them self-blended:\n",
+        "| map | faces | restored | early | deletion | insertion | heat inside | beats chance |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in about["methods"].items():
+        gains = " | ".join(_signed(row[f"{curve}_gain"]) for curve in CURVES)
+        inside = "{:.2f} ({:.2f} to {:.2f})".format(*row["inside"])
+        word = "–" if name in CONTROLS else "yes" if row["beats_chance"] else "**no**"
+        rows.append(f"| {_NAMES.get(name, f'`{name}`')} | {row['n']} | {gains} | {inside} | {word} |")
+    return "\n".join(rows) + "\n"
+
+
+def _signed(value: list[float]) -> str:
+    return "{:+.3f} ({:+.3f} to {:+.3f})".format(*value)
 
 
 if __name__ == "__main__":

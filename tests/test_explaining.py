@@ -170,10 +170,16 @@ def test_the_two_pictures_show_the_strongest_pieces(patches: Path) -> None:
 
 
 def test_a_face_that_speaks_for_one_side_only_is_not_of_one_colour() -> None:
-    heat, start = _heat.contrasted(np.array([[4.0, 6.0], [5.0, 4.5]], np.float32))
-    assert start == 4.0
-    assert heat.min() == 0
-    assert _heat.contrasted(np.array([[-4.0, 6.0]], np.float32))[1] == 0.0
+    heat, start = _heat.contrasted(np.array([[4.0, 6.0], [5.0, 5.0]], np.float32))
+    assert start == 5.0
+    assert heat.tolist() == [[0.0, 1.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("places", [[-4.0, 6.0], [-6.0, 4.0], [-6.0, -4.0], [1.0, 3.0]])
+def test_no_colour_ever_stands_for_the_other_side(places: list[float]) -> None:
+    heat, _ = _heat.contrasted(np.array([places], np.float32))
+    assert (heat * np.array([places]) >= 0).all()
+    assert heat.any()
 
 
 def test_a_scan_keeps_a_heat_map_for_every_crop_and_says_the_same(tmp_path: Path, patches: Path) -> None:

@@ -68,14 +68,15 @@ def grey(rgb: RgbImage) -> RgbImage:
 
 
 def contrasted(places: Float32Array) -> tuple[Float32Array, float]:
-    """Evidence of places as heat, and what was taken off: colour begins at zero or, where the whole face speaks for
-    one side, at the place that does so least. Otherwise such a face would be of one colour.
+    """Evidence of places as heat, and from where it counts: zero or, where the whole face speaks for one side, that
+    face's average. Otherwise such a face would be of one colour. What lies between zero and the average stays pale.
 
-    >>> contrasted(np.array([[3.0, 5.0]], np.float32))[0].tolist(), contrasted(np.array([[-1.0, 5.0]]))[1]
-    ([[0.0, 2.0]], 0.0)
+    >>> contrasted(np.array([[3.0, 5.0]], np.float32)), contrasted(np.array([[-1.0, 5.0]], np.float32))[0].tolist()
+    ((array([[0., 1.]], dtype=float32), 4.0), [[-1.0, 3.0]])
     """
-    start = float(np.clip(0.0, places.min(), places.max()))
-    return np.asarray(places - np.float32(start), np.float32), start
+    start = float(places.mean())
+    beyond = np.maximum(places - np.float32(max(start, 0.0)), 0) + np.minimum(places - np.float32(min(start, 0.0)), 0)
+    return np.asarray(beyond, np.float32), start
 
 
 def full_scale(heats: list[Float32Array]) -> float:

@@ -33,7 +33,7 @@ class ClassActivation:
         self._heads: dict[str, _cam.Head] = {}
 
     def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
-        """Heat in logits above (or below) the place at which colour begins; see `_heat.contrasted`."""
+        """Heat in logits beyond the average of the face; see `_heat.contrasted`."""
         sha256 = scorer.bundle.sha256
         if sha256 not in self._heads:
             self._heads[sha256] = _cam.find_head(scorer.bundle)
