@@ -43,6 +43,9 @@ bench: .venv/.ready  ## how fast a scan is, against a bare decode
 soak: .venv/.ready  ## the web server under 200 uploads, 2,000 slow sockets, 20 kill -9, schemathesis (half an hour)
 	.venv/bin/python benchmarks/web_soak.py
 
+fuzz: .venv/.ready  ## files with seeded damage: make fuzz N=100000 (of a release; one core reads about 200 a second)
+	.venv/bin/python tests/fuzz.py --n $(or $(N),2000) --start $(or $(START),0) --keep fuzz-failures
+
 clean:           ## remove what these targets made
 	rm -rf .venv .venv-base .venv-demo demo-report .mypy_cache .pytest_cache .ruff_cache
 
