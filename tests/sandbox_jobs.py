@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
+import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,7 @@ JOBS = {
         "standard_input",
         "read_all",
         "open_blindly",
+        "try_everything",
     )
 } | {"not_importable": "no_such_module:job"}
 
@@ -127,7 +132,42 @@ def standard_input(_: dict[str, Any]) -> Iterator[Message]:
 
 
 def open_blindly(args: dict[str, Any]) -> Iterator[Message]:
-    yield Message("opened", {"n": len(Path(args["path"]).read_bytes())})
+    yield Message("opened", {"n": len(Path(args["name"]).read_bytes())})
+
+
+def try_everything(args: dict[str, Any]) -> Iterator[Message]:
+    """What a decoder that was taken over would try; what came of each."""
+    name, here = args["name"], args["folder"]
+    attempts: dict[str, Callable[[], object]] = {
+        "a connection": lambda: socket.create_connection(("127.0.0.1", args["port"]), timeout=2),
+        "a datagram": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9)),
+        "a local socket": lambda: socket.socket(socket.AF_UNIX).connect("/run/nothing"),
+        "another program": lambda: os.execv("/bin/true", ["true"]),
+        "a copy of itself": os.fork,
+        "a shell": lambda: subprocess.run(["/bin/sh", "-c", "true"], check=True),
+        "a file": lambda: Path(name).read_bytes(),
+        "a file by its descriptor": lambda: Path(f"/proc/self/fd/{os.open(name, os.O_PATH)}").read_bytes(),
+        "passwords": lambda: Path("/etc/passwd").read_bytes(),
+        "a list of files": lambda: os.listdir(here),  # noqa: PTH208
+        "a new file": lambda: Path(here, "new").write_text("x"),
+        "a change": lambda: Path(name).write_text("x"),
+        "a removal": lambda: Path(name).unlink(),
+        "a link": lambda: os.symlink("/etc/passwd", f"{here}/link"),  # noqa: PTH211
+        "the parent's memory": lambda: Path(f"/proc/{os.getppid()}/mem").open("rb").close(),
+        "the end of the parent": lambda: os.kill(os.getppid(), signal.SIGTERM),
+        "more memory": lambda: resource.setrlimit(resource.RLIMIT_DATA, (1 << 40, 1 << 40)),
+        "a file of its own in memory": lambda: os.write(os.memfd_create("x"), b"x"),
+    }
+    found = {}
+    for what, attempt in attempts.items():
+        if what in args["leave_out"]:
+            continue
+        try:
+            attempt()
+            found[what] = "done"
+        except (OSError, ValueError) as error:
+            found[what] = type(error).__name__
+    yield Message("tried", found)
 
 
 def read_all(args: dict[str, Any]) -> Iterator[Message]:

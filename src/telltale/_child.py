@@ -9,15 +9,19 @@ import contextlib
 import ctypes
 import gc
 import importlib
+import importlib.util
 import os
 import signal
+import socket
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from telltale import _wire
+from telltale import _grants, _wire
+from telltale._confine import Powers, confine
 from telltale._wire import Message
 from telltale.errors import OutOfMemory, TelltaleError
 
@@ -37,14 +41,20 @@ def main(settings: dict[str, Any]) -> None:
     _die_with_parent(settings["parent_pid"])
     _limit(settings["memory_bytes"])
     jobs: Mapping[str, str] = settings["jobs"]
+    files = None if settings["files_fd"] is None else _inherited(settings["files_fd"])
+    powers = Powers(tuple(settings["may_read"]), tuple(settings["may_write"]))
+    confine(powers, code_folders=_code_folders(jobs, settings["not_code"]))
     try:
         while (request := _wire.read(requests)) is not None:
             if request.kind == "warm":
                 with contextlib.suppress(Exception):  # the job itself will say what is wrong
                     _load(jobs, request.data["job"])
                 continue
+            if files is not None:
+                _grants.take(files, request.data["files"])
             for message in _answer(jobs, request.data):
                 _wire.write(answers, message)
+            _grants.release()
             _give_back_memory()
     except BrokenPipeError:
         os._exit(0)
@@ -102,6 +112,23 @@ def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
     os.dup2(2, 1)
     os.close(nothing)
     return requests, answers
+
+
+def _inherited(fd: int) -> socket.socket:
+    os.set_inheritable(fd, False)
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
+
+
+def _code_folders(jobs: Mapping[str, str], not_code: Sequence[str]) -> list[str]:
+    """Where modules are imported from: Python's own folders, its path, and the modules of the jobs themselves."""
+    found = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()}
+    found |= {entry for entry in sys.path if entry not in not_code}
+    for target in jobs.values():
+        with contextlib.suppress(ImportError, ValueError):
+            spec = importlib.util.find_spec(target.split(":")[0].partition(".")[0])
+            if spec is not None and spec.origin is not None:
+                found.add(spec.origin if spec.submodule_search_locations is None else str(Path(spec.origin).parent))
+    return sorted(found)
 
 
 def _die_with_parent(parent_pid: int) -> None:

@@ -1,7 +1,7 @@
 """A video file opened with PyAV: the right stream, and its packets read once without decoding.
 
-FFmpeg is given a whitelist of containers and one protocol, `file`; the tests check what these do, because an
-option whose name it does not know is ignored without a word.
+FFmpeg is given a whitelist of containers and one protocol, an open descriptor; the tests check what these do,
+because an option whose name it does not know is ignored without a word.
 """
 
 from __future__ import annotations
@@ -95,16 +95,9 @@ def open_container(source: Source, limits: DecodeLimits) -> InputContainer:
     av.logging.set_level(None)
     av.logging.set_libav_level(av.logging.PANIC)
     try:
-        container = av.open(
-            "file:" + source.readable,
-            options={
-                "protocol_whitelist": "file",
-                "format_whitelist": CONTAINERS,
-                "max_pixels": limits.for_decoder,
-                "skip_frame": "all",
-            },
-            metadata_errors="replace",
-        )
+        asked = {"format_whitelist": CONTAINERS, "max_pixels": limits.for_decoder, "skip_frame": "all"}
+        with source.for_ffmpeg() as (url, only_this):
+            container = av.open(url, options=only_this | asked, metadata_errors="replace")
     except NO_MEMORY:
         raise out_of_memory(source) from None
     except DAMAGE:
@@ -199,7 +192,11 @@ def refuse_large(stream: VideoStream, source: Source, limits: DecodeLimits) -> N
     """Raise `TooManyPixels` where the header already says so."""
     width, height = stream.width, stream.height
     if not width * height:  # a decoder that refuses `max_pixels` leaves no size behind (VP9)
-        with av.open("file:" + source.readable, options={"skip_frame": "all"}, metadata_errors="replace") as container:
+        asked = {"format_whitelist": CONTAINERS, "skip_frame": "all"}
+        with (
+            source.for_ffmpeg() as (url, only_this),
+            av.open(url, options=only_this | asked, metadata_errors="replace") as container,
+        ):
             unlimited = container.streams.video[stream.container.streams.video.index(stream)]
             width, height = unlimited.width, unlimited.height
     if width * height > limits.max_pixels:

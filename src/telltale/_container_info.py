@@ -6,7 +6,6 @@ import itertools
 import re
 import statistics
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from telltale import _container
@@ -122,7 +121,7 @@ def _picture(source: Source) -> ContainerInfo | None:
     from PIL import ExifTags, Image
 
     try:
-        with warnings.catch_warnings(), Path(source.readable).open("rb") as file:
+        with warnings.catch_warnings(), source.file() as file:
             warnings.simplefilter("ignore")  # of decompression bombs: nothing is decompressed
             with Image.open(file, formats=_PICTURE_FORMATS) as image:
                 exif = {ExifTags.TAGS.get(tag, ""): value for tag, value in image.getexif().items()}

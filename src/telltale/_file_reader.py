@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -87,7 +86,7 @@ class FileReader(Reader):
         except BaseException:
             self._container.close()
             raise
-        super().__init__(source, info, FileHash(Path(source.readable)))
+        super().__init__(source, info, FileHash(source.file()))
         self._limits = limits
         self._choice = choose(self._timeline.times_s, plan)
         self._converter = Converter(max_side_px=plan.max_side_px)

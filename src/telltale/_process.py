@@ -13,16 +13,19 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Final
 
-from telltale import _wire
+from telltale import _grants, _wire
+from telltale._confine import Powers
 from telltale._wire import Message
 
 _BOOT = (
@@ -30,6 +33,14 @@ _BOOT = (
     "from telltale._child import main; main(s)"
 )
 """`-P` and the parent's own path: a `numpy.py` beside a suspicious video must not be imported."""
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+}
+"""glibc otherwise hands the networks' buffers back to the system after every frame and asks for them, page by page,
+for the next: a third of R-Net's time. What is over after a job is given back at its end."""
 _QUEUED_MESSAGES = 32
 _WATCH_EVERY_S = 0.02
 _GONE_WITHIN_S = 2.0
@@ -43,20 +54,28 @@ class Ended:
 class Child:
     """One running process, and the two threads that listen to it."""
 
-    def __init__(self, jobs: Mapping[str, str], *, memory_bytes: int) -> None:
+    def __init__(self, jobs: Mapping[str, str], *, memory_bytes: int, powers: Powers) -> None:
+        self._handing_over, theirs = socket.socketpair() if _grants.IS_USED else (None, None)
         settings = {
             "sys_path": [entry for entry in sys.path if entry],
             "jobs": dict(jobs),
             "parent_pid": os.getpid(),
             "memory_bytes": memory_bytes,
+            "may_read": [os.path.abspath(path) for path in powers.may_read],  # noqa: PTH100 - links stay
+            "may_write": [os.path.abspath(path) for path in powers.may_write],  # noqa: PTH100
+            "not_code": _not_code(),
+            "files_fd": None if theirs is None else theirs.fileno(),
         }
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _BOOT, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **os.environ},
+            env={**_ENVIRONMENT, **os.environ},
+            pass_fds=() if theirs is None else (theirs.fileno(),),
         )
+        if theirs is not None:
+            theirs.close()
         self.pid: Final = self._process.pid
         self._messages: queue.Queue[Message | Ended] = queue.Queue(_QUEUED_MESSAGES)
         self._last_words: collections.deque[str] = collections.deque(maxlen=5)
@@ -68,8 +87,11 @@ class Child:
         for thread in self._threads:
             thread.start()
 
-    def send(self, message: Message) -> None:
-        """Raises `OSError` when the process is gone."""
+    def send(self, message: Message, files: Mapping[str, Sequence[int]] = MappingProxyType({})) -> None:
+        """A request, and the open files that belong to it, which are closed here. Raises `OSError` when the
+        process is gone."""
+        if self._handing_over is not None:
+            _grants.send(self._handing_over, files)
         if self._process.stdin is not None:
             _wire.write(self._process.stdin, message)
 
@@ -137,6 +159,17 @@ class Child:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        if self._handing_over is not None:
+            self._handing_over.close()
+
+
+def _not_code() -> list[str]:
+    """Folders in Python's path that are there for a script's sake, and may hold anything: not to be read."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    found = [str(Path(main).absolute().parent)] if main else []
+    with contextlib.suppress(FileNotFoundError):
+        found.append(str(Path.cwd()))
+    return found
 
 
 class Watch:

@@ -2,6 +2,7 @@
 
 The file is opened once, found to be a regular file, and that descriptor is what everything else reads, so
 a name can be neither an address (`http:..`) nor a pattern (`secret%03d.png`), nor become a pipe meanwhile.
+In the worker process it was opened by the parent (`_grants`): the worker can open nothing.
 
 >>> sniff(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(100))
 'a PNG picture'
@@ -17,10 +18,13 @@ import os
 import re
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
+from telltale import _grants
 from telltale.errors import (
     CorruptFile,
     FileEmpty,
@@ -114,7 +118,7 @@ class Source:
     def __init__(self, path: str | bytes | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
         self.name = printable(self.path)
-        self._fd, self.size_bytes = _open_regular(self.path)
+        self._fd, self.size_bytes = open_regular(self.path)
         try:
             if self.size_bytes == 0:
                 raise FileEmpty(f"{self.name} has 0 bytes; it was perhaps not copied to the end")
@@ -126,7 +130,7 @@ class Source:
     def _kind(self) -> str:
         try:
             head = os.read(self._fd, _HEAD_BYTES)
-            if _is_zeros(head) and _is_zeros(_start_of(self.readable)):
+            if _is_zeros(head) and _is_zeros(head + os.read(self._fd, _BLOCK_BYTES)):
                 raise CorruptFile("there is nothing but zero bytes in it; copy it again from where it came")
             return sniff(head)
         except OSError as error:
@@ -134,10 +138,25 @@ class Source:
         except InputError as error:
             raise type(error)(f"{self.name}: {error}") from None
 
-    @property
-    def readable(self) -> str:
-        """A path to open: the descriptor's, where the system names descriptors, else the absolute one."""
-        return _readable(self._fd, self.path)
+    def descriptor(self) -> int:
+        """Another descriptor of the same file, at its beginning, with a place of its own. The caller closes it."""
+        return _another(self._fd, self.path)
+
+    def file(self) -> IO[bytes]:
+        """The same as a file object."""
+        return os.fdopen(self.descriptor(), "rb")
+
+    @contextmanager
+    def for_ffmpeg(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """What FFmpeg opens, and the options that let it open nothing else. It keeps a duplicate of its own."""
+        if os.name == "nt":  # descriptors belong to one C runtime there
+            yield f"file:{Path(self.path).absolute()}", {"protocol_whitelist": "file"}
+            return
+        fd = self.descriptor()
+        try:
+            yield "fd:", {"fd": str(fd), "protocol_whitelist": "fd"}
+        finally:
+            os.close(fd)
 
     @property
     def is_picture(self) -> bool:
@@ -160,8 +179,9 @@ class Source:
 class FileHash:
     """A file's SHA-256, computed in a thread of its own; hashing lets other threads run."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
+    def __init__(self, file: IO[bytes]) -> None:
+        """Closes `file` in the end."""
+        self._file = file
         self._digest = hashlib.sha256()
         self._error: OSError | None = None
         self._is_cancelled = False
@@ -196,16 +216,17 @@ class FileHash:
 def fingerprint(path: str | bytes | os.PathLike[str]) -> tuple[str, int]:
     """SHA-256 and size of a file whatever is in it. Raises `InputError` where nothing can be read."""
     name = os.fsdecode(path)
-    fd, size_bytes = _open_regular(name)
-    try:
-        return FileHash(Path(_readable(fd, name))).result(), size_bytes
-    finally:
-        os.close(fd)
+    fd, size_bytes = open_regular(name)
+    return FileHash(os.fdopen(fd, "rb")).result(), size_bytes
 
 
-def _readable(fd: int, path: str) -> str:
+def _another(fd: int, path: str) -> int:
+    found = _grants.granted(path)
+    if found is not None:
+        return found
     by_descriptor = f"/proc/self/fd/{fd}"
-    return by_descriptor if Path("/proc/self/fd").exists() else str(Path(path).absolute())
+    again = by_descriptor if Path("/proc/self/fd").exists() else Path(path).absolute()
+    return os.open(again, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
 
 def printable(path: str) -> str:
@@ -218,9 +239,15 @@ def printable(path: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _open_regular(path: str) -> tuple[int, int]:
-    """Descriptor and size. Looks before opening: opening a pipe waits, opening a device may do something."""
+def open_regular(path: str) -> tuple[int, int]:
+    """Descriptor and size. Looks before opening: opening a pipe waits, opening a device may do something.
+
+    Raises `InputError`.
+    """
     name = printable(path)
+    fd = _grants.granted(path)
+    if fd is not None:
+        return fd, os.fstat(fd).st_size
     try:
         _expect_regular(name, Path(path).stat().st_mode)
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -251,13 +278,8 @@ def _expect_regular(name: str, mode: int) -> None:
         raise NotAFile(f"{name} is {kind}, not a file; give a video or picture file")
 
 
-def _start_of(path: str) -> bytes:
-    with Path(path).open("rb") as file:
-        return file.read(_BLOCK_BYTES)
-
-
 def _is_zeros(data: bytes) -> bool:
     return data.count(0) == len(data)
 
 
-__all__ = ["UNKNOWN", "FileHash", "Source", "fingerprint", "printable", "sniff"]
+__all__ = ["UNKNOWN", "FileHash", "Source", "fingerprint", "open_regular", "printable", "sniff"]

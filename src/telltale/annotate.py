@@ -24,7 +24,7 @@ from telltale._report_words import LABELS
 from telltale._text import percent, plural, visible
 from telltale.errors import OutputError
 from telltale.extract import default_deadline_s
-from telltale.sandbox import Message, Worker, WorkerLimits
+from telltale.sandbox import Message, Powers, Worker, WorkerLimits
 from telltale.types import Attachment, Report
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _run(
     made: Made = {}
     args = {"path": os.fspath(path), "film": str(film), "plan": plan.to_json()}
     with (
-        Worker(WorkerLimits(memory_bytes=MEMORY_BYTES)) as worker,
+        Worker(WorkerLimits(MEMORY_BYTES, Powers(may_write=(str(film),)))) as worker,
         closing(worker.run("annotate", args, deadline_s=allowed_s, stop=stop)) as messages,
     ):
         for message in messages:

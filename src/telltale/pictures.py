@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
@@ -41,7 +40,7 @@ class Picture:
         self._most = f"{max_pixels / 1e6:g} million pixels"
         if source.kind == "an AVIF picture" and not features.check("avif"):
             raise UnsupportedCodec(f"{source.name} is an AVIF picture, which this Pillow cannot read; save it as JPEG")
-        self._file = Path(source.readable).open("rb")  # noqa: SIM115 - closed in close()
+        self._file = source.file()  # closed in close()
         try:
             self._image = self._open(max_pixels)
             self.n_frames = 1 if self.format == "mpo" else int(getattr(self._image, "n_frames", 1))
@@ -142,7 +141,7 @@ class PictureReader(Reader):
             stream_index=0,
             is_image=True,
         )
-        super().__init__(source, info, FileHash(Path(source.readable)))
+        super().__init__(source, info, FileHash(source.file()))
 
     def __iter__(self) -> Iterator[Frame]:
         for index in self._choice.indices.tolist():

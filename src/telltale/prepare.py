@@ -24,9 +24,9 @@ from telltale.datasets import Dataset, Record
 from telltale.engine import Engine, map_tasks
 from telltale.errors import DataError, TelltaleError, WorkerCrashed
 from telltale.extract import ExtractRequest, default_deadline_s, face_from_json
-from telltale.faces import DetectorConfig
+from telltale.faces import DetectorConfig, files_read
 from telltale.sampling import SamplePlan
-from telltale.sandbox import Worker
+from telltale.sandbox import Powers, Worker, WorkerLimits
 from telltale.split import draw
 from telltale.store import Manifest, Outcome, StoredFace, StoreWriter, Task, content_sha256, encode_crop, tasks
 from telltale.types import ErrorInfo, Face, FaceRecord
@@ -157,7 +157,11 @@ class _PrepareTask:
     @contextmanager
     def start(self) -> Iterator[Callable[[Task], _Done]]:
         writer = StoreWriter(self.out, settings=self.identity)
-        with Worker() as worker, TemporaryDirectory(prefix="telltale-") as scratch:
+        powers = Powers(may_read=files_read(self.settings.detector, config=self.settings.detector_config))
+        with (
+            Worker(WorkerLimits(powers=powers)) as worker,
+            TemporaryDirectory(prefix="telltale-") as scratch,
+        ):
             yield lambda task: self._do(task, writer, worker, Path(scratch))
 
     def _do(self, task: Task, writer: StoreWriter, worker: Worker, scratch: Path) -> _Done:

@@ -16,9 +16,9 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
+from telltale._source import Source
 from telltale._text import MAX_ENTRIES, printable, short
 from telltale._wire import Message
 from telltale.errors import InputError, WorkerError
@@ -62,16 +62,15 @@ def read_provenance(path: str | os.PathLike[str], worker: Worker, *, deadline_s:
 def provenance_job(args: dict[str, Any]) -> Iterator[Message]:
     """The worker's side: one message. Raises `InputError`s by name."""
     from telltale._container_info import describe
-    from telltale._source import Source
 
     with Source(args["path"]) as source:
-        credentials = _credentials(source.readable, _MEDIA_TYPES.get(source.kind))
+        credentials = _credentials(source, _MEDIA_TYPES.get(source.kind))
         found = Provenance(credentials=credentials, container=describe(source))
     yield Message("provenance", found.model_dump(mode="json"))
 
 
-def _credentials(path: str, media_type: str | None) -> Credentials:
-    is_marked, remote_url = _look_for_marks(path)
+def _credentials(source: Source, media_type: str | None) -> Credentials:
+    is_marked, remote_url = _look_for_marks(source)
     if not is_marked:
         if remote_url is None:
             return Credentials(status="absent", told=_ABSENT)
@@ -87,7 +86,7 @@ def _credentials(path: str, media_type: str | None) -> Credentials:
         return Credentials(status="not_checked", told=told, remote_url=remote_url)
     context = c2pa.Context(settings=c2pa.Settings.from_dict(_SETTINGS))
     try:
-        with Path(path).open("rb") as file, c2pa.Reader(media_type, file, context=context) as reader:
+        with source.file() as file, c2pa.Reader(media_type, file, context=context) as reader:
             return _described(json.loads(reader.json()), str(reader.get_validation_state()), remote_url)
     except c2pa.C2paError.ManifestNotFound:
         return Credentials(status="absent", told=_ABSENT, remote_url=remote_url)
@@ -96,8 +95,8 @@ def _credentials(path: str, media_type: str | None) -> Credentials:
         return Credentials(status="unreadable", told=told, remote_url=remote_url)
 
 
-def _look_for_marks(path: str) -> tuple[bool, str | None]:
-    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+def _look_for_marks(source: Source) -> tuple[bool, str | None]:
+    with source.file() as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         remote = _REMOTE.search(data)
         return data.find(_MARK) >= 0, short(remote[1].decode("utf-8", "replace")) if remote else None
 

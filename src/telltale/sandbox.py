@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from telltale import _grants
+from telltale._confine import Powers
 from telltale._process import Child, Ended, Watch, spawner
 from telltale._wire import Message
 from telltale.errors import (
@@ -34,6 +36,7 @@ from telltale.errors import (
 )
 
 JOBS: Mapping[str, str] = {
+    "confined": "telltale._confine:confined_job",
     "annotate": "telltale.annotate:annotate_job",
     "extract": "telltale.extract:extract_job",
     "hash": "telltale.video:hash_job",
@@ -42,6 +45,7 @@ JOBS: Mapping[str, str] = {
     "transcode": "telltale.stability:transcode_job",
 }
 """All a worker can be asked to do: generator functions, `args -> Iterator[Message]`, imported in the child."""
+_FILE_ARGS = ("path", "boxes_from")
 _LOOK_EVERY_S = 0.25
 
 
@@ -51,6 +55,8 @@ class WorkerLimits:
 
     memory_bytes: int = 1 << 30
     """Resident memory."""
+    powers: Powers = Powers()
+    """What may be read and written beside the file of each job, where the system can hold it to that."""
 
 
 class Worker:
@@ -70,7 +76,9 @@ class Worker:
 
     def _start(self) -> Future[Child]:
         if not self._starting:
-            self._starting.append(spawner().submit(Child, self._jobs, memory_bytes=self.limits.memory_bytes))
+            self._starting.append(
+                spawner().submit(Child, self._jobs, memory_bytes=self.limits.memory_bytes, powers=self.limits.powers)
+            )
         return self._starting[0]
 
     def warm(self, job: str) -> None:
@@ -85,7 +93,8 @@ class Worker:
     def run(
         self, job: str, args: Mapping[str, Any], *, deadline_s: float, stop: threading.Event | None = None
     ) -> Generator[Message, None, None]:
-        """Do one job and give what it says, as it says it. `args` are JSON values.
+        """Do one job and give what it says, as it says it. `args` are JSON values; the files that `path` and
+        `boxes_from` name are opened here and handed over.
 
         Raises the `TelltaleError` that the job raised, `DeadlineExceeded`, `OutOfMemory` or `WorkerCrashed`, and
         `Stopped` once another thread sets `stop`, which kills the child at once.
@@ -102,6 +111,12 @@ class Worker:
     ) -> Generator[Message, None, None]:
         self._is_busy = True
         started_at = time.monotonic()
+        try:
+            names = [args[name] for name in _FILE_ARGS if args.get(name) is not None] if _grants.IS_USED else []
+            files = _grants.opened(list(dict.fromkeys(names)), timeout_s=deadline_s)
+        except BaseException:
+            self._is_busy = False
+            raise
         child = self._start().result()
         self._watch = watch = Watch(
             child, started_at=started_at, deadline_s=deadline_s, memory_bytes=self.limits.memory_bytes, stop=stop
@@ -109,7 +124,8 @@ class Worker:
         is_clean = False
         try:
             try:
-                child.send(Message("run", {"job": job, "args": dict(args), "folder": _folder()}))
+                asked = {"job": job, "args": dict(args), "folder": _folder(), "files": list(files)}
+                child.send(Message("run", asked), files)
             except OSError:
                 raise self._why_it_ended(child, watch) from None
             while not is_clean:
@@ -189,4 +205,4 @@ def _folder() -> str | None:
         return None
 
 
-__all__ = ["JOBS", "Message", "Worker", "WorkerLimits"]
+__all__ = ["JOBS", "Message", "Powers", "Worker", "WorkerLimits"]

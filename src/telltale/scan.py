@@ -24,17 +24,18 @@ from typing import Any
 
 from telltale import _extras
 from telltale._cam import Head, find_head
+from telltale._card_words import summarise_card
 from telltale._text import printable
 from telltale._versions import versions
 from telltale.aggregate import decide
 from telltale.bundle import Bundle, ModelCard, load_bundle
 from telltale.errors import Stopped, TelltaleError
 from telltale.extract import ExtractRequest, default_deadline_s
-from telltale.faces import DetectorConfig
+from telltale.faces import DetectorConfig, files_read
 from telltale.findings import Findings, Progress
 from telltale.runtime import Scorer
 from telltale.sampling import SamplePlan
-from telltale.sandbox import Worker
+from telltale.sandbox import Powers, Worker, WorkerLimits
 from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
 
 
@@ -76,15 +77,25 @@ class Scanner:
         """Load `model`; a `Scorer` is shared as it is. Raises `ModelError` if it cannot be used,
         `UsageError` if it cannot be explained and that was asked for."""
         self.settings = settings or ScanSettings()
-        self._worker = Worker()  # starts up while the model loads
+        self._worker = Worker()
+        self._worker.warm("extract")  # both while the model loads
         try:
             self.scorer = model if isinstance(model, Scorer) else load_scorer(model, self.settings)
+            self._let_detector_read()
             self._heads: dict[str, Head] = {}
             self._head()
         except BaseException:
             self._worker.close()
             raise
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="score")
+
+    def _let_detector_read(self) -> None:
+        """A detector with weights of its own needs a worker that may read them."""
+        name = self.settings.detector or self.scorer.bundle.card.detector.name
+        files = files_read(name, config=DetectorConfig(model_path=self.settings.detector_model))
+        if files:
+            self._worker.close()
+            self._worker = Worker(WorkerLimits(powers=Powers(may_read=files)))
 
     def scan(
         self,
@@ -188,14 +199,14 @@ class Scanner:
 
     def _circumstances(self, request: ExtractRequest, findings: Findings) -> dict[str, Any]:
         video = findings.video
-        path = printable(request.path)
+        path, card = printable(request.path), self.scorer.bundle.card
         settings = asdict(request) | {"path": path}
         return {
             "input": InputInfo(
                 path=path, sha256=video.sha256 if video else "", size_bytes=video.size_bytes if video else 0
             ),
             "video": replace(video, path=path) if video else None,
-            "model": ModelInfo(name=self.scorer.bundle.card.name, sha256=self.scorer.bundle.sha256),
+            "model": ModelInfo(name=card.name, sha256=self.scorer.bundle.sha256, card=summarise_card(card)),
             "settings": settings,
             "warnings": findings.warnings,
             "frames": findings.frames,

@@ -25,7 +25,7 @@ from telltale._text import percent, plural, printable
 from telltale._wire import Message
 from telltale.errors import InputError, OutputError, WorkerError
 from telltale.extract import default_deadline_s
-from telltale.sandbox import Worker, WorkerLimits
+from telltale.sandbox import Powers, Worker, WorkerLimits
 from telltale.types import Report, Stability, StabilityRow
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def measure_stability(
     rows: list[StabilityRow] = []
     with (
         tempfile.TemporaryDirectory(prefix="telltale-") as folder,
-        Worker(WorkerLimits(memory_bytes=MEMORY_BYTES)) as worker,
+        Worker(WorkerLimits(MEMORY_BYTES, Powers(may_write=(folder,)))) as worker,
     ):
         treater = _Treater(worker, Path(folder), judge, allowed_s=allowed_s, stop=stop)
         baseline = _as_it_came(report)

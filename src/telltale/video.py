@@ -117,7 +117,7 @@ def open_video(
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
-    return FileHash(Path(path)).result()
+    return FileHash(Path(path).open("rb")).result()
 
 
 def probe_job(args: dict[str, Any]) -> Iterator[Message]:

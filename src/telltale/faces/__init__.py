@@ -89,6 +89,12 @@ def fetched(name: str, *, config: DetectorConfig | None = None) -> DetectorConfi
     return replace(config, model_path=str(module.weights(config))) if hasattr(module, "weights") else config
 
 
+def files_read(name: str, *, config: DetectorConfig | None = None) -> tuple[str, ...]:
+    """Files outside the package that the detector reads, which a confined worker must be let; raises as `fetched`."""
+    path = fetched(name, config=config).model_path
+    return () if path is None else (path,)
+
+
 def _module(name: str) -> ModuleType:
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)[0]
@@ -121,4 +127,4 @@ def _moved(face: Face, by_px: int) -> Face:
     return replace(face, box_xyxy=face.box_xyxy + np.float32(by_px), points=points)
 
 
-__all__ = ["DetectorConfig", "FaceDetector", "create", "detect_still", "fetched", "names"]
+__all__ = ["DetectorConfig", "FaceDetector", "create", "detect_still", "fetched", "files_read", "names"]

@@ -15,9 +15,10 @@ import numpy as np
 
 from telltale.datasets import Record
 from telltale.errors import InputError, WorkerError
+from telltale.faces import files_read
 from telltale.inspect._facts import Unread, class_name
 from telltale.sampling import SamplePlan
-from telltale.sandbox import Message, Worker
+from telltale.sandbox import Message, Powers, Worker, WorkerLimits
 from telltale.types import FaceRecord, Float32Array, RgbImage
 
 FIRST_SECONDS = SamplePlan("fps", 1.0, max_frames=5)
@@ -94,7 +95,9 @@ class Looker:
     def __init__(self, detector: str, *, on_file: Callable[[str], None]) -> None:
         self._detector = detector
         self._on_file = on_file
-        self._worker = Worker(jobs={"look": "telltale._look:look_job"})
+        self._worker = Worker(
+            WorkerLimits(powers=Powers(may_read=files_read(detector))), jobs={"look": "telltale._look:look_job"}
+        )
         self.unread: list[Unread] = []
 
     def close(self) -> None:
