@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from telltale.runtime import Scorer
 from telltale.store import Store
 from telltale.train import FaceTable, export_checkpoint, load_all, read_faces, train
 from telltale.train._data import Batch, MixedBatches, epoch_loader
-from telltale.train._module import average, rate
+from telltale.train._module import average
+from telltale.train._optimise import rate
 from telltale.types import Clip
 
 
@@ -86,7 +88,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(run: Path, tmp_path: Path, mon
 
     learn = _module.Fit.training_step
 
-    def stop(self: _module.Fit, batch: Batch, index: int) -> torch.Tensor:
+    def stop(self: _module.Fit, batch: Batch, index: int) -> dict[str, Any]:
         if self.current_epoch == 1:
             raise Stopped
         return learn(self, batch, index)

@@ -1,7 +1,9 @@
-"""Every recipe that trains a network: two tiny epochs on made faces, and its bundle scans a clip."""
+"""Every recipe: two tiny epochs on made faces, and its bundle scans a clip, without torch too."""
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,41 +11,63 @@ import numpy as np
 import pytest
 import torch
 
-import make_faces
-import make_stores
+import make_runs
 from telltale import models
-from telltale.crops import CropSpec
+from telltale.bundle import Bundle
 from telltale.errors import ModelError, UsageError
 from telltale.evaluate import EvaluateSettings, evaluate
 from telltale.models import Weights, _backbone
-from telltale.recipe import Stage, load_recipe
+from telltale.recipe import Stage, load_recipe, names
 from telltale.scan import Scanner
-from telltale.store import Store
-from telltale.train import load_all, train
+from telltale.store import open_store
+from telltale.train import load_all
 from telltale.train._clips import cut_clips
 from telltale.train._data import MixedBatches
 from telltale.train._module import frozen_parts
 from telltale.train._run import with_steps
 
-SMALLEST = {
-    "baseline-cnn": ["stages.0.size_px=32"],
-    "vgg16": ["stages.0.size_px=32"],
-    "xception": ["stages.0.size_px=32", "stages.1.size_px=32", "stages.1.epochs=1"],
-}
-TINY = ["stages.0.epochs=2", "stages.0.steps_per_epoch=1", "precision=32-true"]
-MIX = ["mix.*.real=2", "mix.*.fake=2"]
+BASE = Path(__file__).parents[1] / ".venv-base" / "bin" / "telltale"
 
 
-@pytest.mark.parametrize("name", SMALLEST)
-def test_a_recipe_trains_and_its_bundle_scans(name: str, tmp_path: Path, face_clip: Path) -> None:
-    short = [f"stages.{i}.steps_per_epoch=1" for i in range(len(load_recipe(name).stages))]
-    chosen = load_recipe(name, overrides=[*TINY, *short, *MIX, *SMALLEST[name]])
-    bundle = train([make_faces.table(n=24)], recipe=chosen, weights="none", out=tmp_path, workers=0, threads=1)
-    assert bundle.card.name == name
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """Every shipped recipe after two tiny epochs."""
+    folder = tmp_path_factory.mktemp("recipes")
+    return {name: make_runs.run(name, folder / name) for name in make_runs.RECIPES}
+
+
+def test_no_recipe_is_left_out() -> None:
+    assert names() == make_runs.RECIPES
+
+
+@pytest.mark.parametrize("name", make_runs.RECIPES)
+def test_a_recipe_trains_and_its_bundle_scans(name: str, bundles: dict[str, Bundle], face_clip: Path) -> None:
+    bundle = bundles[name]
+    assert bundle.card.name == ("model" if name == "mobilenetv2" else name)
     with Scanner(bundle.path) as scanner:
         report = scanner.scan(face_clip)
     assert report.verdict.label in ("real", "fake", "uncertain")
     assert report.verdict.p_fake is not None
+
+
+@pytest.mark.parametrize("name", make_runs.RECIPES)
+def test_a_bundle_scans_without_torch(name: str, bundles: dict[str, Bundle], face_clip: Path) -> None:
+    if not BASE.is_file():
+        pytest.skip("needs .venv-base, the environment without torch: make test-base")
+    done = subprocess.run(
+        [str(BASE), "scan", str(face_clip), "--model", str(bundles[name].path), "--fps", "4", "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["verdict"]["p_fake"] is not None
+
+
+@pytest.mark.parametrize("name", make_runs.RECIPES)
+def test_pictures_and_what_it_took_come_unasked(name: str, bundles: dict[str, Bundle]) -> None:
+    out, card = bundles[name].path.parent, bundles[name].card
+    assert {"roc.png", "confusion.png"} <= {path.name for path in (out / "val").iterdir()}
+    assert (out / "learning_curves.png").is_file() or card.input_kind == "pixels"
+    assert set(card.resources) == {"wall_s", "cpu_s", "peak_memory_mb", "mean_memory_mb"}
 
 
 def test_the_published_settings_are_shipped() -> None:
@@ -54,7 +78,7 @@ def test_the_published_settings_are_shipped() -> None:
 
 
 def test_an_epoch_is_once_through_the_faces() -> None:
-    assert with_steps(load_recipe("vgg16"), 1004).stages[0].steps_per_epoch == 100
+    assert with_steps(load_recipe("vgg16"), 100).stages[0].steps_per_epoch == 100
 
 
 def test_stages_name_the_part_from_which_they_learn() -> None:
@@ -109,45 +133,29 @@ def test_weights_for_another_backbone_are_refused(tmp_path: Path) -> None:
         _backbone.load_backbone("mobilenetv2_035", Weights(str(tmp_path / "absent.pt")))
 
 
-SEQUENCES = {
-    "cnn-lstm": ["model.options.n_frames=3", "model.options.units=8", "stages.0.size_px=32"],
-    "inceptionv3-gru": ["model.options.n_frames=3", "model.options.backbone=mobilenetv2_035", "stages.0.size_px=32"],
-}
-CROP = CropSpec(size_px=32, margin_frac=0.2, down_frac=0.0)
+def test_a_bundle_of_sequences_says_so_and_evaluates(bundles: dict[str, Bundle]) -> None:
+    for name in make_runs.SEQUENCES:
+        card = bundles[name].card
+        assert (card.input_kind, card.n_frames, card.sample) == ("clip", 3, make_runs.tiny(name).sample)
+        store = open_store(bundles[name].path.parent.with_name(f"{name}-faces"))
+        assert evaluate(bundles[name], store, settings=EvaluateSettings(side="test")).video.n > 0
 
 
-def _store(folder: Path, *, n_faces: int = 5) -> Store:
-    clips = [
-        make_stores.Clip([[6.0 if i % 2 else -6.0] * n_faces], fake=bool(i % 2), group=str(i // 2)) for i in range(24)
-    ]  # fmt: skip
-    store = make_stores.store_of_clips(folder, clips, crop=CROP)
-    make_stores.split(store)
-    return store
-
-
-@pytest.mark.parametrize("name", SEQUENCES)
-def test_a_recipe_of_sequences_trains_from_a_store_and_its_bundle_scans(
-    name: str, tmp_path: Path, face_clip: Path
-) -> None:
-    chosen = load_recipe(name, overrides=[*TINY, *MIX, *SEQUENCES[name]])
-    store = _store(tmp_path / "store")
-    bundle = train([store], recipe=chosen, weights="none", out=tmp_path / "run", workers=0, threads=1)
-    assert (bundle.card.input_kind, bundle.card.n_frames, bundle.card.sample) == ("clip", 3, chosen.sample)
-    with Scanner(bundle.path) as scanner:
-        report = scanner.scan(face_clip)
-    assert report.verdict.label in ("real", "fake", "uncertain")
-    assert report.verdict.p_fake is not None
-    assert evaluate(bundle, store, settings=EvaluateSettings(side="test")).video.n > 0
+def test_sequences_are_calibrated_by_track(bundles: dict[str, Bundle]) -> None:
+    card = bundles["cnn-lstm"].card
+    assert "tracks" in card.calibration.fitted_on
+    assert card.thresholds.population.startswith("tracks: ")
+    assert bundles["mobilenetv2"].card.calibration.track_scale == 1.0
 
 
 def test_clips_are_cut_as_a_scan_cuts_them(tmp_path: Path) -> None:
-    table = load_all([_store(tmp_path / "store")])
+    table = load_all([make_runs.store_of_sequences(tmp_path / "store")])
     cut = cut_clips(table, 4)
     for rows, mask in zip(cut.rows, cut.mask, strict=True):
         assert len(set(table.track[rows].tolist())) == 1
         assert (np.diff(table.pts_s[rows[mask]]) > 0).all()
     assert set(cut.rows[cut.mask].tolist()) == set(range(len(table)))
-    short = cut_clips(load_all([_store(tmp_path / "short", n_faces=2)]), 4)
+    short = cut_clips(load_all([make_runs.store_of_sequences(tmp_path / "short", n_faces=2)]), 4)
     assert short.mask.tolist() == [[True, True, False, False]] * len(short)
     assert (short.rows[:, 1:] == short.rows[:, 1:2]).all()
 
@@ -166,7 +174,11 @@ def test_padding_changes_nothing(name: str) -> None:
     assert not torch.equal(net(clips, torch.ones_like(mask))[0][0], before[0])
 
 
-def test_self_blends_are_refused_for_sequences(tmp_path: Path) -> None:
-    chosen = load_recipe("cnn-lstm", overrides=[*MIX, "mix.*.blend=1", "model.options.n_frames=3"])
-    with pytest.raises(UsageError, match="blend=0"):
-        MixedBatches(load_all([_store(tmp_path / "store")]), chosen, stage=0)
+def test_a_sequence_is_blended_alike_in_every_frame(tmp_path: Path) -> None:
+    chosen = make_runs.tiny("cnn-lstm", "mix={'*': {real: 2, blend: 2}}", "augment=false")
+    batch = MixedBatches(load_all([make_runs.store_of_sequences(tmp_path / "store")]), chosen, stage=0)[0]
+    reals, fakes = batch["clips"][:2].float(), batch["clips"][2:].float()
+    assert batch["label"].tolist() == [0, 0, 1, 1]
+    assert (fakes != reals).any()
+    # the frames of a made clip are one picture: so must be its fakes, but for the last JPEG
+    assert torch.equal(fakes[:, 0], fakes[:, 1])

@@ -22,6 +22,7 @@
     ├── ModelError                                   a bundle or detector cannot be used
     │   ├── UnknownName           unknown_name           no model, detector, reader or recipe of that name
     │   ├── DetectorWeights       detector_weights       a face detector's weights are missing or not what was pinned
+    │   ├── WeightsMissing        weights_missing        a bundle with a graph alone: nothing trains from it
     │   └── BundleInvalid         bundle_invalid         wrong hash, missing file, NaN weights, wrong shape
     ├── DataError                                    a data set or store cannot be used
     │   ├── UnknownLabel          unknown_label
@@ -135,6 +136,10 @@ class DetectorWeights(ModelError):
     code = "detector_weights"
 
 
+class WeightsMissing(ModelError):
+    code = "weights_missing"
+
+
 class BundleInvalid(ModelError):
     code = "bundle_invalid"
 
@@ -213,6 +218,7 @@ __all__ = [
     "UnsupportedCodec",
     "UnsupportedContainer",
     "UsageError",
+    "WeightsMissing",
     "WorkerCrashed",
     "WorkerError",
     "error_from_code",

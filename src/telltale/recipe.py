@@ -49,6 +49,16 @@ class SourceMix(_Part):
     """Instead of the augmentation's: tight crops have no context to cut from."""
 
 
+class TeacherPart(_Part):
+    """A bundle whose answers are learned beside the labels, on the same augmented crops."""
+
+    bundle: str | None = None
+    weight: float = Field(default=0.5, ge=0, le=1)
+    """Of the teacher's answers; the labels have the rest."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Both logits are divided by it, so that how sure the teacher is counts (Hinton et al., 2015)."""
+
+
 class Stage(_Part):
     """One fit with its own input size and schedule; the next begins from this one's best epoch."""
 
@@ -59,11 +69,16 @@ class Stage(_Part):
     optimiser: Literal["adamw", "adam", "nadam", "rmsprop", "sgd"] = "adamw"
     nesterov: bool = True
     """Of sgd, whose momentum is .9."""
+    sam_rho: float = Field(default=0.0, ge=0)
+    """How far up the slope each gradient is taken from (SAM: Foret et al., ICLR 2021), two passes a step; 0 = here."""
     lr: float = Field(default=1e-3, gt=0)
     final_lr: float = Field(default=1e-5, ge=0)
     warmup_steps: int = Field(default=200, ge=0)
     decay_from: float = Field(default=0.0, ge=0, le=1)
-    """The share of the steps after which the cosine begins; before it the rate stays."""
+    """The share of the steps after which the rate falls; before it the rate stays."""
+    decay: Literal["cosine", "linear"] = "cosine"
+    patience: int = Field(default=0, ge=0)
+    """So many epochs without a better one end the stage; 0 = all are run."""
     weight_decay: float = Field(default=0.02, ge=0)
     frozen_parts: int = Field(default=0, ge=0)
     """So many parts of the network, from the input on, do not learn."""
@@ -92,7 +107,12 @@ class Recipe(_Part):
     seed: int = 0
     model: ModelPart = ModelPart()
     mix: dict[str, SourceMix] = Field(default_factory=lambda: {"*": SourceMix(real=16, fake=16)})
-    """By source; `*` is every source not named."""
+    """By source; `*` is every source not named. With several processes it is the batch of all of them together."""
+    pairing: Literal["source", "none"] = "source"
+    """`source`: the fakes of a batch are of the groups of its reals, where they have any. `none`: fakes in turn."""
+    weights: str | None = None
+    """Where the network begins unless `--weights` says so: `hub`, `none`, a file or a bundle; None = `hub`."""
+    teacher: TeacherPart = TeacherPart()
     augment: bool = True
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = (Stage(),)
@@ -101,12 +121,17 @@ class Recipe(_Part):
     """Of the fakes that came as such, where their labels are less sure; None = the same."""
     separate_classes: bool = True
     """Average the losses of real and fake apart, then the two."""
+    uniformity: float = Field(default=0.0, ge=0)
+    """Weight of a loss that spreads the embeddings over the sphere (Wang & Isola, ICML 2020); 0 = none."""
+    alignment: float = Field(default=0.0, ge=0)
+    """The same of a loss that draws the embeddings of a class together."""
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
     """Of the averaged weights, which are those that are validated and kept; 0 = the plain ones."""
     gradient_clip: float = Field(default=5.0, ge=0)
     """0 = none."""
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     monitor: str = "val_auc"
+    """What the best epoch is chosen by: a column of metrics.csv; the higher the better, unless it ends in `loss`."""
     crop_margin_frac: float = CropSpec().margin_frac
     """With the next three, how a scan cuts faces from boxes; training varies around it. Stores overrule it."""
     crop_down_frac: float = CropSpec().down_frac
@@ -244,7 +269,7 @@ def _check(data: Any, where: str) -> Recipe:
 
 
 def _field_names() -> list[str]:
-    parts: list[type[BaseModel]] = [Recipe, Stage, SourceMix, ModelPart, CardText]
+    parts: list[type[BaseModel]] = [Recipe, Stage, SourceMix, ModelPart, TeacherPart, CardText]
     return sorted({name for part in parts for name in part.model_fields} | set(Augmentation.__dataclass_fields__))
 
 

@@ -92,6 +92,32 @@ def self_blend(
     return Blend(np.clip(np.rint(mixed), 0, 255).astype(np.uint8), soft, kept)
 
 
+def self_blend_clip(
+    target: RgbImage,
+    *,
+    rng: np.random.Generator,
+    boxes_xyxy: npt.ArrayLike,
+    points: npt.ArrayLike | None = None,
+    donor: RgbImage | None = None,
+    donor_points: npt.ArrayLike | None = None,
+) -> RgbImage:
+    """`self_blend` of the frames of a clip (T, H, W, 3), every frame with the same draws: one forgery, not T.
+
+    `boxes_xyxy` (T, 4) and `points` (T, 5, 2) px; points count only where every frame has them.
+    """
+    five = None if points is None else np.asarray(points, np.float32)
+    known = five is not None and bool(np.isfinite(five).all())
+    of_frame: list[Float32Array | None] = list(five) if five is not None and known else [None] * len(target)
+    seed = int(rng.integers(2**63))
+    frames = [
+        self_blend(
+            frame, rng=np.random.default_rng(seed), box_xyxy=box, points=at, donor=donor, donor_points=donor_points
+        ).rgb
+        for frame, box, at in zip(target, np.asarray(boxes_xyxy), of_frame, strict=True)
+    ]
+    return np.stack(frames)
+
+
 def face_mask(
     shape: tuple[int, int],
     *,
@@ -189,7 +215,7 @@ def _checkered(rgb: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[A
     height, width = rgb.shape[:2]
     factor = int(rng.choice([2, 2, 3, 4]))
     small = cv2.resize(rgb, (max(8, width // factor), max(8, height // factor)), interpolation=cv2.INTER_AREA)
-    up = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.float32)
+    up: npt.NDArray[Any] = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.float32)
     up = cv2.GaussianBlur(up, (0, 0), float(rng.uniform(0.3, 0.5)) * factor)
     detail = (rgb.astype(np.float32) - up) * float(rng.uniform(0.0, 0.6))
     return np.clip(up + detail, 0, 255).astype(np.uint8)
@@ -236,4 +262,4 @@ def _match_colour(source: RgbImage, target: RgbImage, mask: Float32Array, rng: n
     return np.asarray(cv2.cvtColor(mixed, cv2.COLOR_LAB2RGB), np.uint8)
 
 
-__all__ = ["Blend", "face_mask", "self_blend"]
+__all__ = ["Blend", "face_mask", "self_blend", "self_blend_clip"]

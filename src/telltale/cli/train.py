@@ -28,8 +28,13 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as in --set stages.0.lr=1e-4. Repeatable."),
     ] = None,
     weights: Annotated[
-        str, typer.Option(metavar="FILE|hub|none", help="Where the network begins: a file, timm's weights, or nothing.")
-    ] = "hub",
+        str | None,
+        typer.Option(
+            metavar="FILE|BUNDLE|hub|none",
+            help="Where the network begins: a file, another model, timm's weights, or nothing.",
+            show_default="the recipe's, or hub",
+        ),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="A split of the stores.", show_default="the only one there is"),
@@ -41,6 +46,19 @@ def train(
     workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load and augment faces.")] = 1,
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Threads that compute.", show_default="one a core")
+    ] = None,
+    devices: Annotated[
+        int, typer.Option(metavar="N", min=1, help="GPUs, or processes without one, that share it.")
+    ] = 1,
+    nodes: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Machines, each with this command and NODE_RANK, MASTER_ADDR, MASTER_PORT."
+        ),
+    ] = 1,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Features of frozen backbones, for other runs too.", show_default="in --out"),
     ] = None,
 ) -> None:
     """Train a model on labelled faces. The figures that count are of people it never saw."""
@@ -69,8 +87,13 @@ def train(
         resume=resume,
         split=split,
         allow_leaks=allow_leaks,
+        cache=cache,
+        devices=devices,
+        nodes=nodes,
     )
     print_card(bundle)
+    took = ", ".join(f"{name} {value:,}" for name, value in bundle.card.resources.items())
+    say(f"Curves: {out / 'learning_curves.png'}; ROC and confusion: {out / 'val'} ({took})")
     say(f"Model: {bundle.path}")
 
 

@@ -37,8 +37,13 @@ def tune(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe first. Repeatable.")
     ] = None,
     weights: Annotated[
-        str, typer.Option(metavar="FILE|hub|none", help="Where a network begins: a file, timm's weights, or nothing.")
-    ] = "hub",
+        str | None,
+        typer.Option(
+            metavar="FILE|BUNDLE|hub|none",
+            help="Where a network begins: a file, another model, timm's weights, or nothing.",
+            show_default="the recipe's, or hub",
+        ),
+    ] = None,
     refit: Annotated[bool, typer.Option("--refit/--no-refit", help="Train the best setting on the split.")] = True,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the folds and of the draw.")] = 0,
     workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load and augment faces.")] = 1,

@@ -11,9 +11,11 @@ import inspect
 import pkgutil
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from telltale.errors import UnknownName, UsageError
+from telltale.bundle import CARD_NAME, WEIGHTS_NAME, Bundle, load_bundle, shipped_names
+from telltale.errors import BundleInvalid, UnknownName, UsageError, WeightsMissing, require
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,13 +37,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where a model begins: `hub` (timm's pretrained weights), `none` (random, said out loud), or a file."""
+    """Where a model begins: `hub` (timm's pretrained weights), `none` (random, said out loud), a file, or a bundle."""
 
     source: str
 
     @property
+    def bundle(self) -> str | None:
+        """The folder or the shipped name, where it is a bundle: the whole model's weights, not a backbone's."""
+        is_bundle = Path(self.source, CARD_NAME).is_file() or self.source in shipped_names()
+        return self.source if is_bundle else None
+
+    @property
     def is_file(self) -> bool:
-        return self.source not in ("hub", "none")
+        return self.source not in ("hub", "none") and self.bundle is None
 
 
 def names() -> list[str]:
@@ -72,7 +80,34 @@ def create(
         raise UsageError(f"model {name} has no option {unknown[0]}{hint}")
     if "size_px" in known and size_px is not None:
         given["size_px"] = size_px
+    if weights.bundle is not None:
+        return _from_bundle(module.create(weights=Weights("none"), **given), load_bundle(weights.bundle))
     return cast("nn.Module", module.create(weights=weights, **given))
+
+
+def _from_bundle(net: nn.Module, bundle: Bundle) -> nn.Module:
+    """`net` with the weights of a bundle of the same model."""
+    if bundle.weights_path is None:
+        raise WeightsMissing(
+            f"bundle {bundle.card.name} holds no {WEIGHTS_NAME}, only its graph: begin from a bundle that has them "
+            f"(those that `telltale train` makes do), or learn from it with --set teacher.bundle={bundle.path.name}"
+        )
+    state = require("safetensors.torch", "train").load_file(str(bundle.weights_path))
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise BundleInvalid(
+            f"the weights of {bundle.path} do not fit this recipe's model: {str(error).splitlines()[-1].strip()}; take "
+            f"the model of its card: {bundle.card.recipe.get('model', 'not stated')}"
+        ) from error
+    return net
+
+
+def run_batch(net: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+    """`net` on a batch of `clips`, or of `features` that its frozen backbone gave, with their `mask`."""
+    if "features" in batch:
+        return cast("tuple[Tensor, Tensor | None]", net.from_features(batch["features"], batch["mask"]))  # type: ignore[operator]
+    return run(net, batch["clips"], batch["mask"])
 
 
 def run(net: nn.Module, clips: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -90,4 +125,4 @@ def must_be_random(name: str, weights: Weights) -> None:
         raise UsageError(f"model {name} has no pretrained weights: say --weights none to begin from random ones")
 
 
-__all__ = ["Weights", "create", "must_be_random", "names", "run", "takes_mask"]
+__all__ = ["Weights", "create", "must_be_random", "names", "run", "run_batch", "takes_mask"]

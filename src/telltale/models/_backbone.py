@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +47,28 @@ def load_backbone(name: str, weights: Weights) -> Backbone:
     """
     if name == "mobilenetv2":
         return _mobilenetv2(weights)
-    timm = require("timm", "train")
-    if name not in timm.list_models():
-        raise UsageError(f"timm has no backbone {name!r}; timm.list_models() names them all")
-    net: Any = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    net = timm_network(name, weights, global_pool="")
     config, num_features = net.pretrained_cfg, int(net.num_features)
-    if weights.source == "hub":
-        net = _from_hub(timm, name)
     if isinstance(getattr(net, "pre_logits", None), nn.Module) and isinstance(
         getattr(net, "features", None), nn.Module
     ):
-        # VGG: what timm keeps before the classifier are two dense layers of the top
-        top, net = net, net.features
-        if weights.is_file:
-            _load_file(top, weights.source)
-    elif weights.is_file:
-        _load_file(net, weights.source)
+        net = net.features  # VGG: what timm keeps before the classifier are two dense layers of the top
     return Backbone(net, num_features, tuple(config["mean"]), tuple(config["std"]))
+
+
+def timm_network(name: str, weights: Weights, **options: Any) -> Any:
+    """timm's network of that name (`ARCHITECTURE` or `ARCHITECTURE.TAG`) without its classifier. Raises as above."""
+    timm = require("timm", "train")
+    if not timm.is_model(name):
+        near = get_close_matches(name, timm.list_models(), n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"timm has no backbone {name!r}; {hint}timm.list_models() names them all")
+    if weights.source == "hub":
+        return _from_hub(timm, name, options)
+    net: Any = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    if weights.is_file:
+        _load_file(net, weights.source)
+    return net
 
 
 def _mobilenetv2(weights: Weights) -> Backbone:
@@ -77,9 +83,9 @@ def _mobilenetv2(weights: Weights) -> Backbone:
     return Backbone(net, net.num_features, net.mean, net.std)
 
 
-def _from_hub(timm: Any, name: str) -> Any:
+def _from_hub(timm: Any, name: str, options: dict[str, Any]) -> Any:
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0, global_pool="")
+        return timm.create_model(name, pretrained=True, num_classes=0, **options)
     except Exception as error:  # what a hub raises depends on the library behind it
         raise ModelError(
             f"the pretrained weights of {name} cannot be fetched from timm's hub ({type(error).__name__}: "
@@ -113,4 +119,4 @@ def parts_of(net: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     return found
 
 
-__all__ = ["Backbone", "Normalise", "Triple", "load_backbone", "parts_of"]
+__all__ = ["Backbone", "Normalise", "Triple", "load_backbone", "parts_of", "timm_network"]

@@ -44,6 +44,10 @@ class FeatureGru(nn.Module):
     def forward(self, clips: Tensor, mask: Tensor) -> tuple[Tensor, None]:
         with torch.no_grad():
             features = each_frame(self.frame, clips).float()
+        return self.from_features(features, mask)
+
+    def from_features(self, features: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+        """The same from what `frame` says of the clips, (N, T, F): what never learns need be asked once."""
         states, _ = self.second(self.first(features)[0])
         return self.head(last_state(states, mask)).float().squeeze(1), None
 

@@ -3,8 +3,8 @@
     bundle = train(["dfdc.store", "portraits.store"], recipe="default", weights="mobilenet_v2.npz", out="run")
     bundle.card.metrics["val"]["dfdc"]["auc"]
 
-OUT then holds `stage-N/` (checkpoints and metrics.csv) and `bundle/`. A run that was stopped goes on with
-`resume=True` and ends with the same weights.
+OUT then holds `stage-N/` (checkpoints, metrics.csv, TensorBoard events), `learning_curves.png`, `val/` (ROC, confusion,
+reliability) and `bundle/`. A run that was stopped goes on with `resume=True` and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from telltale import models
 from telltale.bundle import Bundle
 from telltale.errors import DataError, LeakFound, UsageError
 from telltale.evaluate import as_stores
-from telltale.evaluate._faces import choose_split
+from telltale.evaluate._faces import choose_split, crop_spec
 from telltale.recipe import Recipe, load_recipe, override
 from telltale.split import group_pieces
 from telltale.store import Store
@@ -25,6 +25,7 @@ from telltale.store._format import MANIFEST
 from telltale.train import _run
 from telltale.train._faces import FaceTable, common_crop, concat, read_faces
 from telltale.train._finish import finish, read_resources
+from telltale.train._job import Job, finish_job, fit_job
 from telltale.types import Side
 
 Given = str | Path | Store | FaceTable
@@ -36,24 +37,30 @@ def train(
     *,
     recipe: str | Path | Recipe = "mobilenetv2",
     out: str | Path,
-    weights: str = "hub",
+    weights: str | None = None,
     overrides: Sequence[str] = (),
     workers: int = 1,
     threads: int | None = None,
     resume: bool = False,
     split: str | None = None,
     allow_leaks: bool = False,
+    cache: str | Path | None = None,
+    devices: int = 1,
+    nodes: int = 1,
 ) -> Bundle:
     """Fit `recipe` on `faces` (stores, tables or data sets of face crops) and write OUT/bundle.
 
     `split` names the split of the stores (None: the only one there is). Faces of stores are framed as the stores
     framed them, whatever the recipe says. A recipe whose model is `pixels` takes stores alone.
 
-    `weights` is where the network begins: `hub` (timm's), a file, or `none` for random ones. `workers` processes load
-    and augment; `threads` compute (None = one a core). Neither changes the result.
+    `weights` is where the network begins: `hub` (timm's), a file, a bundle, or `none` for random ones; None is what the
+    recipe says. `workers` processes load and augment; `threads` compute (None = one a core). Neither changes the
+    result, and nor do `devices` (processes on this machine) and `nodes`, beyond rounding and batch norm: the recipe's
+    batch is shared by all (`_ranks`). `cache` keeps the features of frozen backbones for other runs (None: in OUT).
 
-    Raises UsageError where OUT holds another run and `resume` is off, LeakFound where a group is on two sides,
-    DataError where faces are missing, BundleInvalid where weights do not fit.
+    Raises UsageError where OUT holds another run and `resume` is off, or a store's crops are smaller than the recipe
+    learns at; LeakFound where a group is on two sides, DataError where faces are missing, BundleInvalid where weights
+    do not fit, WeightsMissing where a bundle has none to begin from.
     """
     chosen = _recipe(recipe, overrides)
     if chosen.model.name == "pixels":
@@ -62,23 +69,18 @@ def train(
         )
     faces = opened(faces)
     table, chosen = load_all(faces, split=split, allow_leaks=allow_leaks), framed(chosen, faces)
-    net = _run.fit(
-        table,
-        chosen,
-        out=Path(out),
-        weights=models.Weights(weights),
-        workers=workers,
-        threads=threads or os.cpu_count() or 1,
-        resume=resume,
-    )
-    return finish(
-        net,
-        table,
-        chosen,
-        size_px=chosen.stages[-1].size_px,
-        out=Path(out) / "bundle",
-        resources=read_resources(Path(out)),
-    )
+    check_sizes(chosen, faces)
+    job = Job(
+        table, chosen, Path(out), models.Weights(weights or chosen.weights or "hub"), workers,
+        threads or os.cpu_count() or 1, resume, Path(cache) if cache is not None else None, devices, nodes,
+    )  # fmt: skip
+    if devices < 1 or nodes < 1:
+        raise UsageError(f"--devices and --nodes want 1 or more, got {devices} and {nodes}")
+    if devices * nodes == 1:
+        return finish_job(job, fit_job(job))
+    from telltale.train._ranks import launch
+
+    return launch(job)
 
 
 def _train_pixels(
@@ -183,10 +185,32 @@ def framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
     )
 
 
+def check_sizes(recipe: Recipe, faces: Sequence[Given]) -> None:
+    """Raises UsageError where a store holds smaller crops than the recipe learns at."""
+    size_px = max(stage.size_px for stage in recipe.stages)
+    for store in (given for given in faces if isinstance(given, Store)):
+        cut = crop_spec(store)
+        if cut.kind != "as_given" and cut.size_px < size_px:
+            raise UsageError(
+                f"{store.path} holds crops of {cut.size_px} px and the recipe learns at {size_px}: prepare it with "
+                f"`--size {size_px}`, or learn at what is there with --set stages.0.size_px={cut.size_px}"
+            )
+
+
 def _recipe(recipe: str | Path | Recipe, overrides: Sequence[str]) -> Recipe:
     if isinstance(recipe, Recipe):
         return override(recipe, overrides) if overrides else recipe
     return load_recipe(recipe, overrides=overrides)
 
 
-__all__ = ["FaceTable", "export_checkpoint", "finish", "load_all", "read_faces", "train"]
+__all__ = [
+    "FaceTable",
+    "check_sizes",
+    "export_checkpoint",
+    "finish",
+    "framed",
+    "load_all",
+    "opened",
+    "read_faces",
+    "train",
+]

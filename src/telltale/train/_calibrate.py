@@ -8,16 +8,22 @@ True
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-from telltale.aggregate import Calibration, Thresholds, sigmoid
+from telltale.aggregate import Calibration, Thresholds, calibrate, sigmoid, track_log_odds
 from telltale.types import Float64Array
+
+if TYPE_CHECKING:
+    from telltale.train._validation import ValidationSet
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 MIN_SCALE = 1e-3
 FEW_GROUPS = 50
 
+_SEVERAL = 0.5
 _COUNTED = 5
 """A rate is read from counts where so many reals of the source lie above it; otherwise from a fitted tail."""
 
@@ -59,6 +65,37 @@ def fit_platt(logit: npt.ArrayLike, label: npt.ArrayLike, *, fitted_on: str = ""
         fitted_on = f"{fitted_on}; no better than chance there, so every probability is about .5"
     a, b = float(found[0]) / spread, float(found[1])
     return Calibration(method="platt", scale=a, bias=b, fitted_on=fitted_on)
+
+
+def of_tracks(
+    of: ValidationSet, logit: Float64Array, calibration: Calibration
+) -> tuple[Calibration, Thresholds] | None:
+    """Calibration and thresholds of whole tracks, judged as a scan judges them: a mean of many faces is surer than one.
+
+    `of` and `logit` (N,) are clips as they are. None where fewer than half of the tracks of either class have more than
+    one clip, as in sets of pictures: a track is then a face.
+    """
+    tracks = np.char.add(np.char.add(of.source, "/"), np.char.add(of.track, np.char.add("/", of.kind)))
+    _, first, inverse, counts = np.unique(tracks, return_index=True, return_inverse=True, return_counts=True)
+    label = of.label[first]
+    if any((counts[label == value] > 1).mean() < _SEVERAL for value in (0, 1) if (label == value).any()):
+        return None
+    p = calibrate(logit, calibration)
+    odds = np.empty(len(first))
+    for track in range(len(first)):
+        rows = np.flatnonzero(inverse == track)
+        rows = rows[np.argsort(of.pts_s[rows], kind="stable")]
+        odds[track] = track_log_odds(of.pts_s[rows], p[rows], calibration)
+    fitted = fit_platt(odds, label)
+    whole = calibration.model_copy(
+        update={
+            "track_scale": fitted.scale,
+            "track_bias": fitted.bias,
+            "fitted_on": f"{calibration.fitted_on}; {len(first)} tracks of them",
+        }
+    )
+    thresholds = fit_thresholds(odds, label, of.source[first], of.group[first], fitted)
+    return whole, thresholds.model_copy(update={"population": f"tracks: {thresholds.population}"})
 
 
 def real_tail(logit: Float64Array, rate: float) -> tuple[float, bool]:

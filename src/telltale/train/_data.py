@@ -4,109 +4,36 @@ not on the number of workers, nor on where a run was resumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from telltale.augment import augment_clip
-from telltale.crops import square_of
+from telltale.crops import CropSpec, crop_face, square_of
 from telltale.errors import DataError, UsageError
 from telltale.recipe import Recipe
-from telltale.selfblend import self_blend
+from telltale.selfblend import self_blend_clip
 from telltale.train._clips import cut_clips
 from telltale.train._faces import FaceTable
-from telltale.types import Float32Array, RgbImage
+from telltale.train._mix import ALONE, Draw, Mix, Shard
+from telltale.types import BoolArray, Float32Array, RgbImage
+
+if TYPE_CHECKING:
+    from telltale.train._teacher import Teacher
 
 Batch = dict[str, Tensor]
+CloseUp = tuple[RgbImage, Float32Array, Float32Array]
+"""Picture, box and points."""
+Features = Float32Array
+"""(N, F): what a frozen backbone says of each face of the table."""
 _CONTEXT_FRAC = 0.38
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One place in a batch."""
-
-    row: int
-    blend: bool = False
-    donor: int | None = None
-
-    def is_fake(self, table: FaceTable) -> bool:
-        return self.blend or bool(table.label[self.row])
-
-
-class Mix:
-    """Which faces each step takes: every source's faces in a new random order each time round."""
-
-    def __init__(self, table: FaceTable, recipe: Recipe) -> None:
-        """Raises DataError where the recipe asks a source for faces that it does not have."""
-        self.table, self.recipe = table, recipe
-        self.sources = sorted(set(table.dataset.tolist()))
-        self._real: dict[str, npt.NDArray[np.int64]] = {}
-        self._fake: dict[str, npt.NDArray[np.int64]] = {}
-        self._partners: dict[str, list[int]] = {}
-        for source in self.sources:
-            mine = table.dataset == source
-            self._real[source] = np.flatnonzero(mine & (table.label == 0))
-            self._fake[source] = np.flatnonzero(mine & (table.label == 1))
-            mix = recipe.mix_for(source)
-            for wanted, rows, kind in (
-                (mix.real + mix.blend, self._real[source], "real"),
-                (mix.fake, self._fake[source], "fake"),
-            ):
-                if wanted and not len(rows):
-                    raise DataError(f"the recipe takes {kind} faces from {source}, which has none in training")
-        for row in np.flatnonzero(table.label == 1):
-            self._partners.setdefault(f"{table.dataset[row]}/{table.group_id[row]}", []).append(int(row))
-        if not any(self._size(source) for source in self.sources):
-            raise DataError(f"the recipe's mix names none of the sources {', '.join(self.sources) or '(none)'}")
-
-    def _size(self, source: str) -> int:
-        mix = self.recipe.mix_for(source)
-        return mix.real + mix.fake + mix.blend
-
-    def draws(self, stage: int, step: int) -> list[Draw]:
-        """The faces of one step."""
-        batch: list[Draw] = []
-        for number, source in enumerate(self.sources):
-            mix = self.recipe.mix_for(source)
-            rng = np.random.default_rng([self.recipe.seed, stage, step, number, 1])
-            n_real = max(mix.real, mix.blend)
-            reals = self._cycle(self._real[source], n_real, stage, step, 2 * number)
-            batch += [Draw(row) for row in reals[: mix.real]]
-            batch += [Draw(row) for row in self._fakes(source, reals[: mix.real], mix.fake, stage, step, number, rng)]
-            for row in reals[: mix.blend]:
-                donor = int(rng.choice(self._real[source])) if rng.random() < mix.donor_p else None
-                known = donor is not None and np.isfinite(self.table.points[[row, donor]]).all()
-                batch.append(Draw(row, blend=True, donor=donor if known else None))
-        return batch
-
-    def _fakes(
-        self, source: str, reals: list[int], n: int, stage: int, step: int, number: int, rng: np.random.Generator
-    ) -> list[int]:
-        """A fake of each real's group; where a group has none, the next fake in turn."""
-        spare = iter(self._cycle(self._fake[source], n, stage, step, 2 * number + 1))
-        rows = []
-        for i in range(n):
-            partners = self._partners.get(f"{source}/{self.table.group_id[reals[i]]}", []) if i < len(reals) else []
-            rows.append(int(rng.choice(partners)) if partners else next(spare))
-        return rows
-
-    def _cycle(self, rows: npt.NDArray[np.int64], n: int, stage: int, step: int, stream: int) -> list[int]:
-        """`n` rows from position step * n of an endless series of permutations."""
-        found: list[int] = []
-        position = step * n
-        while len(found) < n:
-            turn, at = divmod(position + len(found), len(rows))
-            order = np.random.default_rng([self.recipe.seed, stage, turn, stream, 2]).permutation(rows)
-            found += order[at : at + n - len(found)].tolist()
-        return found
-
-
-def close_up(table: FaceTable, row: int, *, face_px: float) -> tuple[RgbImage, Float32Array, Float32Array]:
+def close_up(table: FaceTable, row: int, *, face_px: float) -> CloseUp:
     """Picture, box and points of a row: cut to the face's surroundings, and not larger than of use."""
     import cv2
 
@@ -133,30 +60,59 @@ def close_up(table: FaceTable, row: int, *, face_px: float) -> tuple[RgbImage, F
 
 
 class MixedBatches(Dataset[Batch]):
-    """Item i is the whole batch of step i."""
+    """Item i is the batch of step i, or the part of it that is one process's."""
 
-    def __init__(self, table: FaceTable, recipe: Recipe, *, stage: int) -> None:
-        self.table, self.recipe, self.stage = table, recipe, stage
+    def __init__(
+        self,
+        table: FaceTable,
+        recipe: Recipe,
+        *,
+        stage: int,
+        shard: Shard = ALONE,
+        features: Features | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        """With `features`, batches hold those of the faces in the place of their pixels. Raises DataError."""
+        self.table, self.recipe, self.stage, self.shard = table, recipe, stage, shard
+        self.features, self.teacher = features, teacher
         self.size_px = recipe.stages[stage].size_px
         self.cut = cut_clips(table, recipe.n_frames)
         self.heads = self.cut.heads(table)
         self.mix = Mix(self.heads, recipe)
-        if recipe.n_frames > 1 and any(recipe.mix_for(source).blend for source in self.mix.sources):
-            raise UsageError("self-blended fakes are single pictures: set mix.*.blend=0 for a model of sequences")
         self.crop = recipe.crop(self.size_px)
         self._augmentation = {source: recipe.augmentation_for(source) for source in self.mix.sources}
+        n = len(self.mix.draws(stage, 0))
+        if n < shard.world:
+            raise UsageError(f"a batch of {n} cannot be shared by {shard.world} processes: enlarge the recipe's mix")
 
     def __getitem__(self, step: int) -> Batch:
         draws = self.mix.draws(self.stage, step)
-        clips = np.stack([self._clip(draw, step, place) for place, draw in enumerate(draws)])
-        label = np.array([draw.is_fake(self.heads) for draw in draws], np.float32)
-        smooth = np.array([self._smoothing(draw) for draw in draws], np.float32)
-        return {
-            "clips": torch.from_numpy(clips),
-            "mask": torch.from_numpy(self.cut.mask[[draw.row for draw in draws]]),
+        weight = self._weights(np.array([draw.is_fake(self.heads) for draw in draws]))
+        mine = list(self.shard.of(len(draws)))
+        drawn = [draws[place] for place in mine]
+        rows = [draw.row for draw in drawn]
+        label = np.array([draw.is_fake(self.heads) for draw in drawn], np.float32)
+        smooth = np.array([self._smoothing(draw) for draw in drawn], np.float32)
+        batch = {
+            "mask": torch.from_numpy(self.cut.mask[rows]),
             "label": torch.from_numpy(label),
             "target": torch.from_numpy(label * (1 - 2 * smooth) + smooth),
+            "weight": torch.from_numpy(weight[mine]),
         }
+        if self.features is not None:
+            return batch | {"features": torch.from_numpy(self.features[self.cut.rows[rows]])}
+        clips = np.stack([self._clip(draws[place], step, place) for place in mine])
+        if self.teacher is not None:
+            batch["teacher"] = torch.from_numpy(self.teacher.logits(clips, self.cut.mask[rows]))
+        return batch | {"clips": torch.from_numpy(clips)}
+
+    def _weights(self, fake: BoolArray) -> Float32Array:
+        """What each face of the whole batch counts in the loss; they sum to 1, times the number of processes."""
+        weight = np.full(len(fake), 1 / len(fake))
+        if self.recipe.separate_classes:
+            counts = [max(int((fake == label).sum()), 1) for label in (False, True)]
+            weight = np.where(fake, 1 / counts[1], 1 / counts[0]) / len(np.unique(fake))
+        return (weight * self.shard.world).astype(np.float32)
 
     def _smoothing(self, draw: Draw) -> float:
         own = self.recipe.fake_smoothing
@@ -167,38 +123,40 @@ class MixedBatches(Dataset[Batch]):
         """uint8 (T, S, S, 3)."""
         rng = np.random.default_rng([self.recipe.seed, self.stage, step, place, 3])
         rows = self.cut.rows[draw.row][self.cut.mask[draw.row]]
-        frames = [close_up(self.table, row, face_px=1.4 * self.size_px) for row in rows.tolist()]
-        rgb, box, points = frames[0]
-        if any(picture.shape != rgb.shape or not np.allclose(at, box) for picture, at, _ in frames):
-            raise DataError(
-                f"the faces of {self.heads.track[draw.row]} are framed in several ways: sequences are learned from "
-                "stores that `telltale prepare` cut"
-            )
-        pictures = [picture for picture, _, _ in frames]
-        if draw.blend:
-            pictures = [blend_row(self.table, draw, (rgb, box, points), rng, face_px=1.4 * self.size_px)]
-        spec = self._augmentation[str(self.heads.dataset[draw.row])]
-        centre, side_px = square_of(box, self.crop)
-        clip = augment_clip(
-            np.stack(pictures), centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=rng, spec=spec
-        )
+        if not self.recipe.augment and not draw.blend:
+            clip = np.stack([crop_of(self.table, row, self.crop) for row in rows.tolist()])
+        else:
+            face_px = 1.4 * self.size_px
+            frames = [close_up(self.table, row, face_px=face_px) for row in rows.tolist()]
+            rgb, box, _ = frames[0]
+            if any(picture.shape != rgb.shape or not np.allclose(at, box) for picture, at, _ in frames):
+                raise DataError(
+                    f"the faces of {self.heads.track[draw.row]} are framed in several ways: sequences are learned from "
+                    "stores that `telltale prepare` cut"
+                )
+            pictures = np.stack([picture for picture, _, _ in frames])
+            if draw.blend:
+                pictures = blend(self.table, draw, frames, rng, face_px=face_px)
+            spec = self._augmentation[str(self.heads.dataset[draw.row])]
+            centre, side_px = square_of(box, self.crop)
+            clip = augment_clip(pictures, centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=rng, spec=spec)
         return np.concatenate([clip, np.repeat(clip[-1:], self.recipe.n_frames - len(clip), axis=0)])
 
 
-def blend_row(
-    table: FaceTable,
-    draw: Draw,
-    target: tuple[RgbImage, Float32Array, Float32Array],
-    rng: np.random.Generator,
-    *,
-    face_px: float,
+def crop_of(table: FaceTable, row: int, spec: CropSpec) -> RgbImage:
+    """The face of a row as a scan cuts it, uint8 (S, S, 3)."""
+    return crop_face(table.decode(row), table.box_xyxy[row], None, spec)
+
+
+def blend(
+    table: FaceTable, draw: Draw, frames: Sequence[CloseUp], rng: np.random.Generator, *, face_px: float
 ) -> RgbImage:
-    """The self-blended (or swapped) version of a real row."""
-    rgb, box, points = target
+    """The self-blended (or swapped) version of a real clip, uint8 (T, H, W, 3)."""
+    pictures, boxes, points = (np.stack(values) for values in zip(*frames, strict=True))
     donor, theirs = None, None
     if draw.donor is not None:
         donor, _, theirs = close_up(table, draw.donor, face_px=face_px)
-    return self_blend(rgb, rng=rng, box_xyxy=box, points=points, donor=donor, donor_points=theirs).rgb
+    return self_blend_clip(pictures, rng=rng, boxes_xyxy=boxes, points=points, donor=donor, donor_points=theirs)
 
 
 class Steps(Sampler[int]):

@@ -19,7 +19,8 @@ from telltale.export import export_onnx, onnx_logits
 from telltale.recipe import Recipe
 from telltale.train import _calibrate, _validation
 from telltale.train._faces import FaceTable
-from telltale.types import Float64Array, Side
+from telltale.train._pictures import learning_curves, validation_pictures
+from telltale.types import BoolArray, Float64Array, Side
 
 _PARITY_FACES = 64
 
@@ -34,10 +35,12 @@ def finish(
     sides: tuple[Side, ...] = ("val",),
     with_weights: bool = True,
     resources: dict[str, float] | None = None,
+    pictures: Path | None = None,
 ) -> Bundle:
     """Write the bundle of `net` into `out`. Figures are stated for `sides`; calibration only ever sees validation.
 
-    Raises BundleInvalid if the graph does not say what the network says.
+    With `pictures`, the folder of the run, learning curves are drawn there and validation's ROC, confusion and
+    reliability in its `val`. Raises BundleInvalid if the graph does not say what the network says.
     """
     out.mkdir(parents=True, exist_ok=True)
     flip = recipe.card.flip_average
@@ -46,11 +49,15 @@ def finish(
         net, val.clips[:_PARITY_FACES], out / MODEL_NAME, mask=val.mask[:_PARITY_FACES], flip_average=flip
     )
     logit = onnx_logits(out / MODEL_NAME, val.clips, mask=val.mask, n_threads=2)
-    plain = val.kind == "plain"
-    calibration = _calibrate.fit_platt(logit[plain], val.label[plain], fitted_on=_population(val))
-    thresholds = _calibrate.fit_thresholds(
-        logit[plain], val.label[plain], val.source[plain], val.group[plain], calibration
-    )
+    known = _known(val)
+    calibration = _calibrate.fit_platt(logit[known], val.label[known], fitted_on=_population(val))
+    judged = _calibrate.of_tracks(val.take(known), logit[known], calibration)
+    if judged is None:
+        thresholds = _calibrate.fit_thresholds(
+            logit[known], val.label[known], val.source[known], val.group[known], calibration
+        )
+    else:
+        calibration, thresholds = judged
     figures: dict[str, object] = {"val": measure(val, logit, calibration, thresholds)}
     for side in sides:
         if side != "val":
@@ -81,7 +88,18 @@ def finish(
         limits=recipe.card.limits,
     )
     write_card(out, card)
+    if pictures is not None:
+        learning_curves(pictures, monitor=recipe.monitor)
+        validation_pictures(val, logit, calibration, pictures / "val")
     return load_bundle(out)
+
+
+def _known(of: _validation.ValidationSet) -> BoolArray:
+    """(N,): what calibration is fitted on: the faces as they are, and blends of the reals where no face is fake."""
+    plain = of.kind == "plain"
+    if (of.label[plain] == 1).any():
+        return np.asarray(plain)
+    return np.asarray(plain | (of.kind == "blend"))
 
 
 def measure(
@@ -139,11 +157,12 @@ def _rounded(x: float) -> float:
 
 
 def _population(of: _validation.ValidationSet) -> str:
-    plain = of.kind == "plain"
+    known = _known(of)
+    blended = "self-blended" if (of.kind[known] == "blend").any() else "fake"
     parts = []
     for source in sorted(set(of.source.tolist())):
-        rows = plain & (of.source == source)
-        parts.append(f"{source} {int((of.label[rows] == 0).sum())} real {int((of.label[rows] == 1).sum())} fake")
+        rows = known & (of.source == source)
+        parts.append(f"{source} {int((of.label[rows] == 0).sum())} real {int((of.label[rows] == 1).sum())} {blended}")
     return "validation faces: " + ", ".join(parts)
 
 
@@ -182,10 +201,16 @@ def _write_weights(net: nn.Module, path: Path) -> None:
 
 
 def read_resources(run: Path) -> dict[str, float]:
-    """Sums over the stages of a run: wall_s, cpu_s; the largest peak_memory_mb."""
-    total: dict[str, float] = {}
-    for done in sorted(run.glob("stage-*/done")):
-        text = done.read_text(encoding="utf-8")
-        for name, value in (json.loads(text) if text else {}).items():
-            total[name] = max(total.get(name, 0.0), value) if name.startswith("peak") else total.get(name, 0.0) + value
+    """Over the stages of a run: wall_s and cpu_s summed, the largest peak_memory_mb, mean_memory_mb over time."""
+    stages: list[dict[str, float]] = [
+        json.loads(text) for done in sorted(run.glob("stage-*/done")) if (text := done.read_text(encoding="utf-8"))
+    ]
+    if not stages:
+        return {}
+    total = {name: round(sum(stage[name] for stage in stages), 2) for name in ("wall_s", "cpu_s")}
+    if all("peak_memory_mb" in stage for stage in stages):
+        total["peak_memory_mb"] = max(stage["peak_memory_mb"] for stage in stages)
+    if all("mean_memory_mb" in stage for stage in stages):
+        held = sum(stage["mean_memory_mb"] * stage["wall_s"] for stage in stages)
+        total["mean_memory_mb"] = round(held / max(total["wall_s"], 1e-9), 1)
     return total

@@ -1,4 +1,4 @@
-"""One row an epoch in `metrics.csv`, kept across resumed runs."""
+"""One row an epoch in `metrics.csv`, kept across resumed runs, and the same for TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,35 +9,44 @@ from typing import Any
 
 import lightning as L
 
+from telltale.errors import require
+
 
 class History(L.Callback):
     """Writes epoch, step, seconds, images a second, learning rate, training loss and the validation figures.
 
     A row is written before its epoch's checkpoint; on resuming, rows of epochs that will be run again are dropped.
+    `metrics.csv` is the record; the TensorBoard events beside it begin a file at each start.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._events: Any = None
         self._start()
 
     def _start(self) -> None:
-        self._began_s, self._loss_sum, self._n_steps, self._n_images = time.monotonic(), 0.0, 0, 0
+        self._began_s, self._loss_sum, self._n_steps = time.monotonic(), 0.0, 0
+        self._n_images = self._n_right = self._n_clips = 0
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         self._start()
+        if not trainer.is_global_zero:
+            return
         rows = [row for row in read_history(self.path) if int(row["epoch"]) < trainer.current_epoch]
         if rows:
             self._write(rows)
         else:
             self.path.unlink(missing_ok=True)
 
-    def on_train_batch_end(self, _trainer: L.Trainer, _module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, _module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         self._loss_sum += float(outputs["loss"])
         self._n_steps += 1
-        self._n_images += len(batch["clips"])
+        self._n_right += outputs["n_right"]
+        self._n_clips += len(batch["mask"])
+        self._n_images += int(batch["mask"].sum()) * trainer.world_size
 
     def on_validation_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if not self._n_steps:
+        if not self._n_steps or not trainer.is_global_zero:
             return
         seconds = time.monotonic() - self._began_s
         row: dict[str, Any] = {
@@ -47,10 +56,25 @@ class History(L.Callback):
             "images_per_s": round(self._n_images / seconds, 1),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "loss": round(self._loss_sum / self._n_steps, 5),
+            "accuracy": round(self._n_right / self._n_clips, 5),
         }
-        figures = {name: round(float(value), 5) for name, value in trainer.callback_metrics.items()}
-        row |= {name: value for name, value in sorted(figures.items()) if not name.startswith("loss")}
+        row |= {name: round(float(value), 5) for name, value in sorted(trainer.callback_metrics.items())}
         self._write([*read_history(self.path), row])
+        self._tell_tensorboard(row)
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _tell_tensorboard(self, row: dict[str, Any]) -> None:
+        if self._events is None:
+            writer = require("tensorboardX", "train").SummaryWriter
+            self._events = writer(str(self.path.parent / "tensorboard"))
+        for name, value in row.items():
+            if name not in ("epoch", "step"):
+                self._events.add_scalar(name, value, row["step"])
+        self._events.flush()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         names = list(dict.fromkeys(name for row in rows for name in row))

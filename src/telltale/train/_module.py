@@ -1,16 +1,17 @@
-"""The Lightning module: one stage's loss, optimiser and schedule, and the averaged weights that are judged and kept."""
+"""The Lightning module: one stage's loss and steps, and the averaged weights that are judged and kept."""
 
 from __future__ import annotations
 
 import copy
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -18,7 +19,12 @@ from telltale import models
 from telltale.errors import UsageError
 from telltale.recipe import Recipe, Stage
 from telltale.train._data import Batch
+from telltale.train._loss import embedding_loss, label_loss
+from telltale.train._mix import Shard
+from telltale.train._optimise import Sam, make_optimiser, rate
 from telltale.train._validation import ValidationSet, figures
+
+_T = TypeVar("_T")
 
 
 class Fit(L.LightningModule):
@@ -32,24 +38,35 @@ class Fit(L.LightningModule):
         self.stage: Stage = recipe.stages[stage]
         self.validation = validation
         self._logits: dict[int, float] = {}
+        self._embeds = bool(recipe.uniformity or recipe.alignment)
+        if self._embeds and not hasattr(net, "embed"):
+            raise UsageError(
+                f"model {recipe.model.name} has no embedding for the recipe's uniformity and alignment: set both to 0"
+            )
         self._freeze(net)
 
     def _freeze(self, net: nn.Module) -> None:
+        hold_still = getattr(net, "hold_still", None)
+        if hold_still is not None:
+            hold_still()
         for part in frozen_parts(net, self.stage):
             part.requires_grad_(False)
 
-    def training_step(self, batch: Batch, _index: int) -> Tensor:
+    def training_step(self, batch: Batch, _index: int) -> dict[str, Any]:
         # dropout then depends on the step alone, wherever the run was resumed
-        torch.manual_seed((self.recipe.seed * 101 + self.stage_number) * 10_000_019 + self.global_step)
-        logit, _ = models.run(self.net, batch["clips"], batch["mask"])
-        loss = F.binary_cross_entropy_with_logits(logit.float(), batch["target"], reduction="none")
-        if self.recipe.separate_classes:
-            sides = [loss[batch["label"] == label] for label in (0, 1)]
-            total = torch.stack([side.mean() for side in sides if len(side)]).mean()
-        else:
-            total = loss.mean()
-        self.log("loss", total, on_step=True, on_epoch=True, batch_size=len(logit))
-        return total
+        seed = (self.recipe.seed * 101 + self.stage_number) * 10_000_019 + self.global_step
+        torch.manual_seed(seed + 1_000_003 * self.global_rank)
+        optimiser = self.optimizers(use_pl_optimizer=False) if self.stage.sam_rho else None
+        with _still_statistics(self.net, isinstance(optimiser, Sam) and optimiser.is_ahead):
+            if self._embeds:
+                logit, embedding = self.net.embed(batch["clips"])  # type: ignore[operator]
+            else:
+                (logit, _), embedding = models.run_batch(self.net, batch), None
+        logit = logit.float()
+        loss = label_loss(logit, batch, self.recipe.teacher)
+        if embedding is not None:
+            loss = loss + embedding_loss(embedding.float(), batch["label"], self.recipe)
+        return {"loss": loss, "n_right": int(((logit > 0) == (batch["label"] > 0.5)).sum())}
 
     def on_train_epoch_start(self) -> None:
         for part in frozen_parts(self.net, self.stage):
@@ -64,40 +81,59 @@ class Fit(L.LightningModule):
         decay = min(self.recipe.ema_decay, (1 + seen) / (10 + seen)) if self.recipe.ema_decay else 0.0
         average(self.ema, self.net, decay)
 
+    def on_validation_epoch_start(self) -> None:
+        if dist.is_initialized():
+            # each process saw other faces: the first one's statistics are those that are kept
+            for buffer in self.ema.buffers():
+                dist.broadcast(buffer, 0)
+
     def validation_step(self, batch: Batch, _index: int) -> None:
         self.ema.eval()
-        logit, _ = models.run(self.ema, batch["clips"], batch["mask"])
+        logit, _ = models.run_batch(self.ema, batch)
         self._logits |= dict(zip(batch["row"].tolist(), logit.float().tolist(), strict=True))
 
     def on_validation_epoch_end(self) -> None:
-        rows, self._logits = self._logits, {}
+        rows: dict[int, float] = {}
+        for part in of_all(self._logits):
+            rows |= part
+        self._logits = {}
         if self.validation is None or len(rows) < len(self.validation):
             return
         logit = np.array([rows[i] for i in range(len(rows))])
         self.log_dict(figures(self.validation, logit))
 
     def configure_optimizers(self) -> Any:
-        stage = self.stage
-        learning = [p for p in self.net.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in learning if p.ndim > 1], "weight_decay": stage.weight_decay},
-            {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimiser: torch.optim.Optimizer
-        # where torch's defaults are not those of the recipes' originals, the originals' are taken
-        match stage.optimiser:
-            case "adamw":
-                optimiser = torch.optim.AdamW(groups, lr=stage.lr)
-            case "adam":
-                optimiser = torch.optim.Adam(groups, lr=stage.lr, eps=1e-7)
-            case "nadam":
-                optimiser = torch.optim.NAdam(groups, lr=stage.lr, eps=1e-7)
-            case "rmsprop":
-                optimiser = torch.optim.RMSprop(groups, lr=stage.lr, alpha=0.9, eps=1e-7)
-            case "sgd":
-                optimiser = torch.optim.SGD(groups, lr=stage.lr, momentum=0.9, nesterov=stage.nesterov)
-        schedule = LambdaLR(optimiser, lambda step: rate(stage, step))
+        optimiser = make_optimiser(self.stage, self.net.parameters())
+        schedule = LambdaLR(optimiser, lambda step: rate(self.stage, step))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def of_all(mine: _T) -> list[_T]:
+    """What every process has, in the order of their ranks; of one process, its own."""
+    if not dist.is_initialized():
+        return [mine]
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, mine)
+    return found
+
+
+def shard_here() -> Shard:
+    """This process among all."""
+    return Shard(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Shard()
+
+
+@contextmanager
+def _still_statistics(net: nn.Module, still: bool) -> Iterator[None]:
+    """Batch norms take no statistics from the second pass of SAM: it is not where the weights will be."""
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.training] if still else []
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def frozen_parts(net: nn.Module, stage: Stage) -> list[nn.Module]:
@@ -113,25 +149,12 @@ def frozen_parts(net: nn.Module, stage: Stage) -> list[nn.Module]:
     return list(parts.values())[: names.index(stage.learn_from)]
 
 
-def rate(stage: Stage, step: int) -> float:
-    """The learning rate at `step` as a share of `stage.lr`: linear warm-up, flat, then a cosine to `final_lr`."""
-    total = stage.epochs * stage.steps_per_epoch
-    if step < stage.warmup_steps:
-        return (step + 1) / stage.warmup_steps
-    start = max(stage.warmup_steps, stage.decay_from * total)
-    if step < start:
-        return 1.0
-    done = min(1.0, (step - start) / max(1.0, total - start))
-    floor = stage.final_lr / stage.lr
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
-
-
 @torch.no_grad()
 def average(into: nn.Module, net: nn.Module, decay: float) -> None:
     """Move `into` towards `net` by 1 - decay: weights and batch-norm statistics; counters are copied."""
     ours = [*into.parameters(), *into.buffers()]
     theirs = [*net.parameters(), *net.buffers()]
-    pairs = list(zip(ours, theirs, strict=True))
+    pairs: list[tuple[Tensor, Tensor]] = list(zip(ours, theirs, strict=True))
     floats = [(a, b) for a, b in pairs if a.is_floating_point()]
     torch._foreach_lerp_([a for a, _ in floats], [b.detach() for _, b in floats], 1.0 - decay)
     for a, b in pairs:

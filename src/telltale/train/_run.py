@@ -5,31 +5,37 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
-import resource
-import sys
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+import torch.distributed as dist
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.utils.data import DataLoader
 
 from telltale import models
+from telltale._usage import Usage
 from telltale.errors import UsageError
 from telltale.recipe import Recipe
 from telltale.train import _validation
 from telltale.train._clips import cut_clips
-from telltale.train._data import Batch, MixedBatches, epoch_loader
+from telltale.train._data import Batch, Features, MixedBatches, epoch_loader
 from telltale.train._faces import FaceTable
+from telltale.train._features import FeatureCache, cacheable, of_table, of_validation
 from telltale.train._history import History
-from telltale.train._module import Fit
+from telltale.train._mix import Mix, Shard
+from telltale.train._module import Fit, of_all
+from telltale.train._progress import FitProgress, is_watched
+from telltale.train._teacher import teacher_of
 
 _UNFOLD_FACES = 256
 
@@ -49,24 +55,43 @@ class Faces(L.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self.validation.loader()
+        return self.validation.loader(shard=self.train_batches.shard)
+
+
+def check_free(out: Path, *, resume: bool) -> None:
+    """Raises UsageError if `out` holds a run and `resume` is off."""
+    if (out / "stage-0").exists() and not resume:
+        raise UsageError(f"{out} holds a training run; continue it with --resume, or choose another --out")
 
 
 def fit(
-    table: FaceTable, recipe: Recipe, *, out: Path, weights: models.Weights, workers: int, threads: int, resume: bool
+    table: FaceTable,
+    recipe: Recipe,
+    *,
+    out: Path,
+    weights: models.Weights,
+    workers: int,
+    threads: int,
+    resume: bool,
+    cache: Path | None = None,
+    processes: tuple[int, int] = (1, 1),
+    rank: int = 0,
 ) -> nn.Module:
     """Run all stages; returns the network with the averaged weights of the last stage's best epoch.
 
-    Leaves OUT/stage-N/{best,last}.ckpt and OUT/stage-N/metrics.csv. Raises UsageError if OUT holds a run
-    and `resume` is off.
+    Leaves OUT/stage-N/{best,last}.ckpt, OUT/stage-N/metrics.csv and OUT/stage-N/tensorboard. Features of a frozen
+    backbone are kept in `cache` (OUT/features). `processes` are those on each node and the nodes, this one being
+    number `rank` of all. Raises UsageError if OUT holds a run and `resume` is off.
     """
-    if (out / "stage-0").exists() and not resume:
-        raise UsageError(f"{out} holds a training run; continue it with --resume, or choose another --out")
-    torch.set_num_threads(threads)
+    check_free(out, resume=resume or rank > 0)
+    torch.set_num_threads(max(1, threads // processes[0]))
     torch.set_flush_denormal(True)  # Adam's moments of dead weights decay into denormals: 30 % of a step, measured
     L.seed_everything(recipe.seed, workers=True, verbose=False)
-    recipe = with_steps(recipe, len(cut_clips(table.on("train"), recipe.n_frames)))
-    net = start(table.on("train"), recipe, weights)
+    shard = Shard(rank, processes[0] * processes[1])
+    faces = table.on("train")
+    recipe = with_steps(recipe, Mix(cut_clips(faces, recipe.n_frames).heads(faces), recipe).steps_once())
+    teacher = teacher_of(recipe)
+    net = start(faces, recipe, weights)
     for number, stage in enumerate(recipe.stages):
         folder = out / f"stage-{number}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,15 +99,19 @@ def fit(
         if done.exists():
             net = load_averaged(net, folder / "best.ckpt")
             continue
-        validation = _validation.build(table.on("val"), recipe, size_px=stage.size_px, limit=recipe.val_limit)
-        batches = MixedBatches(table.on("train"), recipe, stage=number)
-        module = Fit(net, recipe, stage=number, validation=validation)
-        module.to(memory_format=torch.channels_last)
         last = folder / "last.ckpt"
-        with _quiet():
-            trainer = _trainer(recipe, number, folder)
-        began_s, began_cpu_s = time.monotonic(), _cpu_s()
-        with _quiet():
+        with Usage() as usage, _quiet():
+            validation = _validation.build(table.on("val"), recipe, size_px=stage.size_px, limit=recipe.val_limit)
+            features: Features | None = None
+            if cacheable(net, recipe):
+                with _first_alone(rank):
+                    kept = FeatureCache(net, cache or out / "features", size_px=stage.size_px)
+                    features = of_table(kept, faces, recipe, size_px=stage.size_px)
+                    validation = replace(validation, features=of_validation(kept, validation))
+            batches = MixedBatches(faces, recipe, stage=number, shard=shard, features=features, teacher=teacher)
+            module = Fit(net, recipe, stage=number, validation=validation)
+            module.to(memory_format=torch.channels_last)
+            trainer = _trainer(recipe, number, folder, processes)
             trainer.fit(
                 module,
                 datamodule=Faces(batches, validation, workers=workers),
@@ -90,14 +119,14 @@ def fit(
                 weights_only=False,
             )
         net = load_averaged(net, folder / "best.ckpt")
-        done.write_text(json.dumps(_used(began_s, began_cpu_s)), encoding="utf-8")
+        used = _used(usage)
+        if rank == 0:
+            done.write_text(json.dumps(used), encoding="utf-8")
     return net
 
 
-def with_steps(recipe: Recipe, n_clips: int) -> Recipe:
-    """`recipe` with the length of an epoch put in where it is once through the clips."""
-    per_batch = sum(mix.real + mix.fake for mix in recipe.mix.values())
-    once = max(1, round(n_clips / max(per_batch, 1)))
+def with_steps(recipe: Recipe, once: int) -> Recipe:
+    """`recipe` with the length of an epoch put in where it is once through the faces, which takes `once` steps."""
     stages = tuple(
         stage if stage.steps_per_epoch else stage.model_copy(update={"steps_per_epoch": once})
         for stage in recipe.stages
@@ -140,38 +169,57 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _cpu_s() -> float:
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
+@contextmanager
+def _first_alone(rank: int) -> Iterator[None]:
+    """The first process, then the others, which find what it left on disk."""
+    if rank and dist.is_initialized():
+        dist.barrier()
+    yield
+    if not rank and dist.is_initialized():
+        dist.barrier()
 
 
-def _used(began_s: float, began_cpu_s: float) -> dict[str, float]:
-    """What a stage cost since it was started or resumed."""
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    return {
-        "wall_s": round(time.monotonic() - began_s, 1),
-        "cpu_s": round(_cpu_s() - began_cpu_s, 1),
-        "peak_memory_mb": round(peak_mb, 1),
-    }
+def _used(usage: Usage) -> dict[str, float]:
+    """What a stage cost since it was started or resumed: the longest time, and the sums over all processes."""
+    each = of_all(usage.as_dict())
+    found = {name: round(sum(one[name] for one in each), 2) for name in each[0]}
+    return found | {"wall_s": max(one["wall_s"] for one in each)}
 
 
-def _trainer(recipe: Recipe, number: int, folder: Path) -> L.Trainer:
+def _trainer(recipe: Recipe, number: int, folder: Path, processes: tuple[int, int]) -> L.Trainer:
     stage = recipe.stages[number]
-    keep = ModelCheckpoint(
-        dirpath=folder, filename="best", monitor=recipe.monitor, mode="max", save_top_k=1, save_last=True,
-        enable_version_counter=False,
-    )  # fmt: skip
+    mode = "min" if recipe.monitor.endswith("loss") else "max"
+    # `save_last` would write only where the epoch is also the best
+    callbacks: list[Callback] = [
+        History(folder / "metrics.csv"),
+        ModelCheckpoint(folder, "best", monitor=recipe.monitor, mode=mode, enable_version_counter=False),
+        ModelCheckpoint(folder, "last", enable_version_counter=False),
+    ]
+    if stage.patience:
+        callbacks.append(EarlyStopping(recipe.monitor, mode=mode, patience=stage.patience))
+    if is_watched() and not (dist.is_initialized() and dist.get_rank()):
+        n_steps = stage.epochs * stage.steps_per_epoch
+        callbacks.append(FitProgress(stage=number, n_stages=len(recipe.stages), n_steps=n_steps))
+    on_gpu = torch.cuda.is_available()
+    several: dict[str, Any] = {"devices": 1}
+    if processes != (1, 1):
+        several = {
+            "devices": processes[0],
+            "num_nodes": processes[1],
+            "strategy": DDPStrategy(process_group_backend="nccl" if on_gpu else "gloo"),
+            "plugins": [LightningEnvironment()],
+        }
     return L.Trainer(
-        accelerator="cpu" if not torch.cuda.is_available() else "auto",
-        devices=1,
+        accelerator="auto" if on_gpu else "cpu",
         precision=recipe.precision,
         max_epochs=stage.epochs,
-        callbacks=[History(folder / "metrics.csv"), keep],
+        callbacks=callbacks,
         logger=False,
         gradient_clip_val=recipe.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
-        enable_progress_bar=sys.stderr.isatty() and "PYTEST_CURRENT_TEST" not in os.environ,
+        enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
+        **several,
     )

@@ -6,20 +6,23 @@ classes again under JPEG 30 and half size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from telltale.aggregate import sigmoid
 from telltale.augment import half_size, jpeg
 from telltale.crops import CropSpec, crop_face
-from telltale.metrics import auc
+from telltale.metrics import accuracy, auc, log_loss
 from telltale.recipe import Recipe
-from telltale.train._clips import cut_clips
-from telltale.train._data import Batch, Draw, blend_row, close_up
+from telltale.train._clips import ClipRows, cut_clips
+from telltale.train._data import Batch, Features, blend, close_up, crop_of
 from telltale.train._faces import FaceTable
+from telltale.train._mix import ALONE, Draw, Shard
 from telltale.types import BoolArray, Float64Array, RgbImage
 
 _ROBUST_LIMIT = 300
@@ -39,24 +42,49 @@ class ValidationSet:
     source: npt.NDArray[np.str_]
     label: npt.NDArray[np.int64]
     group: npt.NDArray[np.str_]
+    track: npt.NDArray[np.str_]
+    pts_s: Float64Array
+    """Of each clip's middle."""
+    features: Features | None = None
+    """(N, T, F): what a frozen backbone says of the clips, where it was asked."""
 
     def __len__(self) -> int:
         return len(self.label)
 
-    def loader(self, batch_size: int = 64) -> DataLoader[Batch]:
-        return DataLoader(_Rows(self), batch_size=batch_size, shuffle=False)
+    def take(self, rows: npt.NDArray[Any]) -> ValidationSet:
+        """The rows of an index array or of a mask."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value[rows] for name, value in values.items() if value is not None})
+
+    @property
+    def judged(self) -> BoolArray:
+        """(N,): the plain faces of sources with both classes, or reals and their blends where nothing else is fake."""
+        plain = self.kind == "plain"
+        both = [
+            source
+            for source in sorted(set(self.source.tolist()))
+            if set(self.label[plain & (self.source == source)].tolist()) == {0, 1}
+        ]
+        if both:
+            return np.asarray(plain & np.isin(self.source, both))
+        return np.asarray((plain & (self.label == 0)) | (self.kind == "blend"))
+
+    def loader(self, batch_size: int = 64, *, shard: Shard = ALONE) -> DataLoader[Batch]:
+        return DataLoader(_Rows(self, shard.of(len(self))), batch_size=batch_size, shuffle=False)
 
 
 class _Rows(Dataset[Batch]):
-    def __init__(self, of: ValidationSet) -> None:
-        self.of = of
+    def __init__(self, of: ValidationSet, rows: range) -> None:
+        self.of, self.rows = of, rows
 
     def __len__(self) -> int:
-        return len(self.of)
+        return len(self.rows)
 
-    def __getitem__(self, row: int) -> Batch:
+    def __getitem__(self, index: int) -> Batch:
+        row = self.rows[index]
+        shown = self.of.clips if self.of.features is None else self.of.features
         return {
-            "clips": torch.from_numpy(self.of.clips[row]),
+            "clips" if self.of.features is None else "features": torch.from_numpy(shown[row]),
             "mask": torch.from_numpy(self.of.mask[row]),
             "row": torch.tensor(row),
         }
@@ -73,7 +101,7 @@ def build(
     kinds: list[str] = []
     sources: list[str] = []
     labels: list[int] = []
-    groups: list[str] = []
+    heads: list[int] = []
 
     def add(rgb: RgbImage, kind: str, source: str, label: int, row: int) -> None:
         clips.append(rgb)
@@ -81,16 +109,14 @@ def build(
         kinds.append(kind)
         sources.append(source)
         labels.append(label)
-        groups.append(str(table.group_id[row]))
+        heads.append(row)
 
     for source in sorted(set(table.dataset.tolist())):
         both = len(set(table.label[table.dataset == source].tolist())) == 2
         for label in (0, 1):
             rows = np.flatnonzero((table.dataset == source) & (table.label == label))
             for place, row in enumerate(spread(rows, limit).tolist()):
-                rgb = np.stack(
-                    [crop_face(faces.decode(i), faces.box_xyxy[i], None, spec) for i in cut.rows[row].tolist()]
-                )
+                rgb = np.stack([crop_of(faces, i, spec) for i in cut.rows[row].tolist()])
                 add(rgb, "plain", source, label, row)
                 if robust and both and place < _ROBUST_LIMIT:
                     add(np.stack([jpeg(frame, 30) for frame in rgb]), "jpeg30", source, label, row)
@@ -98,9 +124,15 @@ def build(
         reals = np.flatnonzero((table.dataset == source) & (table.label == 0))
         if robust and recipe.mix_for(source).blend and len(reals):
             for place, row in enumerate(np.resize(spread(reals, _BLENDS), _BLENDS).tolist()):
-                add(_blend(table, row, place, spec)[None], "blend", source, 1, row)
-    columns = np.array(kinds), np.array(sources), np.array(labels), np.array(groups)
-    return ValidationSet(np.stack(clips), np.stack(masks), *columns)
+                add(_blend(faces, cut, row, place, spec), "blend", source, 1, row)
+    columns = np.array(kinds), np.array(sources), np.array(labels), table.group_id[heads], table.track[heads]
+    return ValidationSet(np.stack(clips), np.stack(masks), *columns, pts_s=_middles(faces, cut)[heads])
+
+
+def _middles(table: FaceTable, cut: ClipRows) -> Float64Array:
+    """The time of each clip's middle face, as `runtime.middle_s` has it."""
+    last = cut.mask.sum(axis=1) - 1
+    return np.asarray(table.pts_s[cut.rows[np.arange(len(cut)), last // 2]])
 
 
 def spread(rows: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:
@@ -111,17 +143,20 @@ def spread(rows: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int
     return kept
 
 
-def _blend(table: FaceTable, row: int, place: int, spec: CropSpec) -> RgbImage:
+def _blend(table: FaceTable, cut: ClipRows, row: int, place: int, spec: CropSpec) -> RgbImage:
+    """uint8 (T, S, S, 3)."""
     rng = np.random.default_rng([17, place])
     face_px = 1.4 * spec.size_px
-    rgb, box, points = close_up(table, row, face_px=face_px)
-    fake = blend_row(table, Draw(row, blend=True), (rgb, box, points), rng, face_px=face_px)
-    crop = crop_face(fake, box, None, spec)
-    return jpeg(crop, int(rng.integers(70, 96)))
+    frames = [close_up(table, i, face_px=face_px) for i in cut.rows[row].tolist()]
+    fakes = blend(table, Draw(row, blend=True), frames, rng, face_px=face_px)
+    quality = int(rng.integers(70, 96))
+    pairs = zip(fakes, frames, strict=True)
+    return np.stack([jpeg(crop_face(fake, box, None, spec), quality) for fake, (_, box, _) in pairs])
 
 
 def figures(of: ValidationSet, logit: Float64Array) -> dict[str, float]:
-    """What is logged after each epoch. `val_auc` is over all plain faces; the rest by source and kind.
+    """What is logged after each epoch. `val_auc`, `val_loss` and `val_accuracy` (at a logit of 0) are over all plain
+    faces, or over reals and their blends where nothing else is fake; the rest by source and kind.
 
     `SOURCE_fpr`: share of a source's reals above the logit that 1 % of the first two-class source's reals reach.
     """
@@ -132,8 +167,10 @@ def figures(of: ValidationSet, logit: Float64Array) -> dict[str, float]:
         for source in sorted(set(of.source.tolist()))
         if set(of.label[plain & (of.source == source)].tolist()) == {0, 1}
     ]
-    judged = plain & np.isin(of.source, both) if both else (plain & real) | (of.kind == "blend")
+    judged = of.judged
     found["val_auc"] = auc(of.label[judged], logit[judged])
+    found["val_loss"] = log_loss(of.label[judged], sigmoid(logit[judged]))
+    found["val_accuracy"] = accuracy(of.label[judged], sigmoid(logit[judged]))
     for source in sorted(set(of.source.tolist())):
         here = of.source == source
         for kind in ("plain", "jpeg30", "half"):

@@ -98,7 +98,7 @@ def tune(
     metric: Metric = "auc",
     seed: int = 0,
     refit: bool = True,
-    weights: str = "hub",
+    weights: str | None = None,
     workers: int = 1,
     n_threads: int = 1,
     on_progress: Progress | None = None,
@@ -171,7 +171,7 @@ def _folds(
     n_folds: int,
     seed: int,
     out: Path,
-    weights: str,
+    weights: str | None,
     workers: int,
     n_threads: int,
 ) -> Folds:

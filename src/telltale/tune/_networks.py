@@ -15,7 +15,7 @@ from telltale.export import torch_logits
 from telltale.recipe import Recipe
 from telltale.split import k_fold
 from telltale.store import Store
-from telltale.train import FaceTable, _run, _validation, framed, load_all, opened, train
+from telltale.train import FaceTable, _run, _validation, check_sizes, framed, load_all, opened, train
 from telltale.types import FaceRecord, Float64Array
 
 
@@ -30,7 +30,7 @@ class NetworkFolds:
         n_folds: int,
         seed: int,
         out: Path,
-        weights: str,
+        weights: str | None,
         workers: int,
         n_threads: int,
     ) -> None:
@@ -44,13 +44,16 @@ class NetworkFolds:
 
     def run(self, fold: int, recipes: Sequence[Recipe]) -> Iterator[tuple[int, npt.NDArray[np.int64], Float64Array]]:
         table = replace(self._searched, side=self._sides[fold])
+        for recipe in recipes:
+            check_sizes(recipe, self._faces)
         for index, recipe in enumerate(framed(recipe, self._faces) for recipe in recipes):
             folder = self._out / f"setting-{index}-fold-{fold}"
             net = _run.fit(
                 table,
                 recipe,
                 out=folder,
-                weights=models.Weights(self._weights),
+                weights=models.Weights(self._weights or recipe.weights or "hub"),
+                cache=self._out / "features",
                 workers=self._workers,
                 threads=self._n_threads,
                 resume=False,
@@ -62,7 +65,7 @@ class NetworkFolds:
     def refit(self, recipe: Recipe, out: Path) -> str | None:
         bundle = train(
             self._faces, recipe=recipe, out=out, weights=self._weights, workers=self._workers,
-            threads=self._n_threads, split=self._split,
+            threads=self._n_threads, split=self._split, cache=self._out / "features",
         )  # fmt: skip
         return str(bundle.path)
 

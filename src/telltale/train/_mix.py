@@ -1,0 +1,125 @@
+"""Which faces make each step's batch, drawn so that they depend on (seed, stage, step) and nothing else.
+
+>>> list(Shard(rank=1, world=2).of(5))
+[1, 3]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale.errors import DataError
+from telltale.recipe import Recipe
+from telltale.train._faces import FaceTable
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One process of `world`: its part of what all of them do together."""
+
+    rank: int = 0
+    world: int = 1
+
+    def of(self, n: int) -> range:
+        """Its places of `n`: every `world`-th, so that each process gets its share of every kind."""
+        return range(self.rank, n, self.world)
+
+
+ALONE = Shard()
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One place in a batch."""
+
+    row: int
+    blend: bool = False
+    donor: int | None = None
+
+    def is_fake(self, table: FaceTable) -> bool:
+        return self.blend or bool(table.label[self.row])
+
+
+class Mix:
+    """Which faces each step takes: every source's faces in a new random order each time round."""
+
+    def __init__(self, table: FaceTable, recipe: Recipe) -> None:
+        """Raises DataError where the recipe asks a source for faces that it does not have."""
+        self.table, self.recipe = table, recipe
+        self.sources = sorted(set(table.dataset.tolist()))
+        self._real: dict[str, npt.NDArray[np.int64]] = {}
+        self._fake: dict[str, npt.NDArray[np.int64]] = {}
+        self._partners: dict[str, list[int]] = {}
+        for source in self.sources:
+            mine = table.dataset == source
+            self._real[source] = np.flatnonzero(mine & (table.label == 0))
+            self._fake[source] = np.flatnonzero(mine & (table.label == 1))
+            mix = recipe.mix_for(source)
+            for wanted, rows, kind in (
+                (mix.real + mix.blend, self._real[source], "real"),
+                (mix.fake, self._fake[source], "fake"),
+            ):
+                if wanted and not len(rows):
+                    raise DataError(f"the recipe takes {kind} faces from {source}, which has none in training")
+        for row in np.flatnonzero(table.label == 1):
+            self._partners.setdefault(f"{table.dataset[row]}/{table.group_id[row]}", []).append(int(row))
+        if not any(self._size(source) for source in self.sources):
+            raise DataError(f"the recipe's mix names none of the sources {', '.join(self.sources) or '(none)'}")
+
+    def _size(self, source: str) -> int:
+        mix = self.recipe.mix_for(source)
+        return mix.real + mix.fake + mix.blend
+
+    def steps_once(self) -> int:
+        """How many steps take the faces that are drawn from once, over all sources."""
+        n_drawn = n_faces = 0
+        for source in self.sources:
+            mix = self.recipe.mix_for(source)
+            n_drawn += max(mix.real, mix.blend) + mix.fake
+            n_faces += len(self._real[source]) * bool(mix.real or mix.blend) + len(self._fake[source]) * bool(mix.fake)
+        return max(1, round(n_faces / n_drawn))
+
+    def draws(self, stage: int, step: int) -> list[Draw]:
+        """The faces of one step."""
+        batch: list[Draw] = []
+        for number, source in enumerate(self.sources):
+            mix = self.recipe.mix_for(source)
+            rng = np.random.default_rng([self.recipe.seed, stage, step, number, 1])
+            n_real = max(mix.real, mix.blend)
+            reals = self._cycle(self._real[source], n_real, stage, step, 2 * number)
+            batch += [Draw(row) for row in reals[: mix.real]]
+            batch += [Draw(row) for row in self._fakes(source, reals[: mix.real], mix.fake, stage, step, number, rng)]
+            for row in reals[: mix.blend]:
+                donor = int(rng.choice(self._real[source])) if rng.random() < mix.donor_p else None
+                known = donor is not None and np.isfinite(self.table.points[[row, donor]]).all()
+                batch.append(Draw(row, blend=True, donor=donor if known else None))
+        return batch
+
+    def _fakes(
+        self, source: str, reals: list[int], n: int, stage: int, step: int, number: int, rng: np.random.Generator
+    ) -> list[int]:
+        """A fake of each real's group; where a group has none, or the recipe pairs none, the next fake in turn."""
+        spare = iter(self._cycle(self._fake[source], n, stage, step, 2 * number + 1))
+        if self.recipe.pairing == "none":
+            return list(spare)
+        rows = []
+        for i in range(n):
+            partners = self._partners.get(f"{source}/{self.table.group_id[reals[i]]}", []) if i < len(reals) else []
+            rows.append(int(rng.choice(partners)) if partners else next(spare))
+        return rows
+
+    def _cycle(self, rows: npt.NDArray[np.int64], n: int, stage: int, step: int, stream: int) -> list[int]:
+        """`n` rows from position step * n of an endless series of permutations."""
+        found: list[int] = []
+        position = step * n
+        while len(found) < n:
+            turn, at = divmod(position + len(found), len(rows))
+            order = np.random.default_rng([self.recipe.seed, stage, turn, stream, 2]).permutation(rows)
+            found += order[at : at + n - len(found)].tolist()
+        return found
+
+
+__all__ = ["ALONE", "Draw", "Mix", "Shard"]
