@@ -14,7 +14,21 @@ from typing import Annotated
 
 import typer
 
-from telltale.cli import compare, evaluate, explain, export, inspect, models, prepare, scan, serve, split, train, tune
+from telltale.cli import (
+    compare,
+    doctor,
+    evaluate,
+    explain,
+    export,
+    inspect,
+    models,
+    prepare,
+    scan,
+    serve,
+    split,
+    train,
+    tune,
+)
 
 app = typer.Typer(
     name="telltale",
@@ -37,6 +51,7 @@ app.command()(evaluate.evaluate)
 app.command()(compare.compare)
 app.command()(explain.explain)
 app.command()(serve.serve)
+app.command()(doctor.doctor)
 app.add_typer(models.app, name="models")
 
 
