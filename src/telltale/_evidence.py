@@ -132,6 +132,32 @@ class Provenance(Written):
     container: ContainerInfo | None = None
 
 
+class CardSummary(Written):
+    """What a reader of a report must know about the model; the whole of it is in the model's card."""
+
+    description: str = ""
+    n_frames: int = 1
+    """Faces of one person looked at together."""
+    size_px: int
+    """Side of the crop that the model looks at."""
+    min_face_px: float
+    """Smaller faces are not judged."""
+    min_faces: int
+    """Nor are people seen less often, in a video."""
+    fake_above: float
+    real_below: float
+    false_positive_rate: float
+    """Share of real faces that reach `fake_above`, at most."""
+    miss_rate: float
+    """Share of fakes under `real_below`, at most."""
+    population: str = ""
+    """On which faces both rates were measured."""
+    training: tuple[str, ...] = ()
+    """One line a source."""
+    licence: str = ""
+    limits: tuple[str, ...] = ()
+
+
 class Attachment(Written):
     """A file that lies beside the report."""
 
@@ -148,6 +174,7 @@ class Attachment(Written):
 
 __all__ = [
     "Attachment",
+    "CardSummary",
     "ContainerInfo",
     "Credentials",
     "Heat",

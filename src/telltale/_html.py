@@ -16,14 +16,17 @@ from importlib import resources
 import jinja2
 
 
-def render(template: str, *, styles: tuple[str, ...] = ("page.css",), script: str = "", **values: object) -> str:
-    """The page; `styles` are the style sheets' names, `script` is JavaScript."""
+def render(
+    template: str, *, styles: tuple[str, ...] = ("page.css",), script: str = "", media: str = "", **values: object
+) -> str:
+    """The page; `styles` are the style sheets' names, `script` is JavaScript, `media` a source of sound and video."""
     style = "\n".join(asset(name) for name in styles)
     policy = [
         "default-src 'none'",
         f"style-src {_csp_hash(style)}",
         f"script-src {_csp_hash(script)}" if script else "script-src 'none'",
         "img-src data:",
+        *([f"media-src {media}"] if media else []),
         "base-uri 'none'",
         "form-action 'none'",
     ]

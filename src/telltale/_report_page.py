@@ -12,8 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from telltale import _report_words as _words
+from telltale._card_words import card_facts
 from telltale._report_chart import ZoneScale, ticks, x_percent
+from telltale._report_evidence import Evidence, build_evidence
 from telltale._report_people import Person, build_people, jpeg_uri, span_words
+from telltale._report_player import Player
+from telltale._report_quality import Quality, build_quality
 from telltale._text import clock, file_size, percent, visible
 from telltale.types import Code, Label, Pictures, Report
 
@@ -56,6 +60,16 @@ class Page:
     reasons: list[str]
     error: tuple[str, str] | None
     strip: list[Tile]
+    frames: list[Tile]
+    """All that are kept, in time order: what a click on a time line shows."""
+    heat_told: str
+    """How to read the heat maps; empty where there are none."""
+    quality: Quality | None
+    evidence: Evidence
+    card_about: str
+    card: Pairs
+    card_limits: list[str]
+    player: Player | None
     is_still: bool
     ticks: list[tuple[str, str, str]]
     bands: list[tuple[str, float, float]]
@@ -67,12 +81,13 @@ class Page:
     record: list[tuple[str, Pairs]]
 
 
-def build_page(report: Report) -> Page:
-    """The values of the page for one report."""
+def build_page(report: Report, *, player: Player | None = None) -> Page:
+    """The values of the page for one report; `player` is the clip, embedded or linked."""
     verdict, video = report.verdict, report.video
     scale = ZoneScale(verdict.thresholds)
     end_s = _end_s(report)
     is_still = (video is not None and video.is_image) or end_s <= 0
+    card = report.model.card
     people = build_people(report, scale=scale, end_s=0.0 if is_still else end_s)
     return Page(
         name=visible(report.input.path.rsplit("/", 1)[-1]) or visible(report.input.path),
@@ -90,6 +105,14 @@ def build_page(report: Report) -> Page:
         reasons=[visible(reason) for reason in verdict.reasons] if report.tracks else [],
         error=_error(report),
         strip=_strip(report.pictures, end_s),
+        frames=[] if is_still else [Tile(jpeg_uri(jpeg), clock(s)) for s, jpeg in report.pictures.thumbnails],
+        heat_told=visible(report.explanation.told) if report.explanation and report.pictures.heat else "",
+        quality=build_quality(report),
+        evidence=build_evidence(report, scale=scale),
+        card_about="" if card is None else visible(card.description),
+        card=[] if card is None else card_facts(card),
+        card_limits=[] if card is None else [visible(limit) for limit in card.limits],
+        player=player,
         is_still=is_still,
         ticks=_ticks(end_s),
         bands=scale.bands() if verdict.thresholds else [],

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from telltale import _report_words as _words
 from telltale._report_chart import Chart, ZoneScale, lay_out
 from telltale._text import clock, percent, plural, visible
-from telltale.types import Label, Pictures, Report, TrackReport
+from telltale.types import FaceReport, Label, Report, TrackReport
 
 MAX_CROPS_SHOWN = 14
 MAX_CROPS_PERSON = 120
 CROPS_UNJUDGED = 4
+_SAME_S = 1e-6
 MAX_CROPS = 600
 """Over the whole page: 600 crops of 224 px are about 8 MB."""
 
@@ -24,6 +25,12 @@ class Crop:
 
     face: int
     image: str
+    heat: str
+    """A picture to be laid over the grey crop; empty without one."""
+    frame: int | None
+    """Which of the page's frames shows this moment, or the one nearest to it."""
+    box: str
+    """Where the face lies in that frame: x, y, width and height in per cent. Empty where it is another moment."""
     pts_s: float
     time: str
     score: str
@@ -64,6 +71,10 @@ def jpeg_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
+def png_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
 def span_words(low: float, high: float) -> str:
     """Nothing where both ends read the same: "99% to 99%" says no more than the number."""
     return f"{percent(low)} to {percent(high)}" if percent(low) != percent(high) else ""
@@ -82,7 +93,7 @@ def _crop_budgets(report: Report) -> list[int]:
 
 
 def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: float, budget: int) -> Person:
-    crops = _crops(track, report.pictures, scale, budget)
+    crops = _crops(track, report, scale, budget)
     telling = {crop.face: crop for crop in crops}
     scored = [i for i in telling if track.faces[i].p_fake is not None]
     best = max(scored or telling, key=lambda i: (track.faces[i].p_fake or 0.0, track.faces[i].confidence), default=None)
@@ -125,8 +136,10 @@ def _facts(track: TrackReport, *, is_still: bool) -> str:
     return ", ".join([*parts, size])
 
 
-def _crops(track: TrackReport, pictures: Pictures, scale: ZoneScale, budget: int) -> list[Crop]:
+def _crops(track: TrackReport, report: Report, scale: ZoneScale, budget: int) -> list[Crop]:
     """At most `budget` crops in time order, evenly spread, with the highest and the lowest score among them."""
+    pictures = report.pictures
+    times = [pts_s for pts_s, _ in pictures.thumbnails]
     have = [i for i in range(len(track.faces)) if (track.id, i) in pictures.crops]
     if len(have) > budget:
         scored = [i for i in have if track.faces[i].p_fake is not None]
@@ -138,10 +151,15 @@ def _crops(track: TrackReport, pictures: Pictures, scale: ZoneScale, budget: int
     for i in have:
         face = track.faces[i]
         score = "no score" if face.p_fake is None else percent(face.p_fake)
+        frame = min(range(len(times)), key=lambda k: abs(times[k] - face.pts_s), default=None)
+        heat = pictures.heat.get((track.id, i))
         crops.append(
             Crop(
                 face=i,
                 image=jpeg_uri(pictures.crops[track.id, i]),
+                heat=png_uri(heat) if heat else "",
+                frame=frame,
+                box=_box(face, report) if frame is not None and abs(times[frame] - face.pts_s) < _SAME_S else "",
                 pts_s=face.pts_s,
                 time=clock(face.pts_s),
                 score=score,
@@ -154,6 +172,21 @@ def _crops(track: TrackReport, pictures: Pictures, scale: ZoneScale, budget: int
     return crops
 
 
+def _box(face: FaceReport, report: Report) -> str:
+    video = report.video
+    if video is None:
+        return ""
+    # Boxes are in pixels of frames that --max-side may have made smaller.
+    plan = report.settings.get("plan")
+    side = plan.get("max_side_px") if isinstance(plan, dict) else None
+    longer = max(video.width_px, video.height_px, 1)
+    shrunk = min(1.0, side / longer) if side else 1.0
+    width, height = video.width_px * shrunk, video.height_px * shrunk
+    ends = [min(max(v / full, 0.0), 1.0) for v, full in zip(face.box_xyxy, (width, height) * 2, strict=True)]
+    x0, y0, x1, y1 = (100 * end for end in ends)
+    return f"{x0:.1f} {y0:.1f} {x1 - x0:.1f} {y1 - y0:.1f}"
+
+
 def _spread(items: list[int], n: int) -> list[int]:
     """`n` of them at even distances, ends included."""
     if len(items) <= n:
@@ -161,4 +194,4 @@ def _spread(items: list[int], n: int) -> list[int]:
     return [items[round(k * (len(items) - 1) / max(n - 1, 1))] for k in range(n)]
 
 
-__all__ = ["Crop", "Person", "build_people", "jpeg_uri", "span_words"]
+__all__ = ["Crop", "Person", "build_people", "jpeg_uri", "png_uri", "span_words"]

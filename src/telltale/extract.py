@@ -30,7 +30,7 @@ from telltale.tracking import Tracker
 from telltale.types import Code, Face, Frame, RgbImage
 from telltale.video import VideoReader, open_video
 
-THUMBNAIL_HEIGHT_PX = 120
+THUMBNAIL_HEIGHT_PX = 180
 _FRAMES_AHEAD = 3
 _SAME_MOMENT_S = 0.05
 """Frames of a fake and of its original belong together up to here: more than one frame's rounding, less than two."""

@@ -35,7 +35,7 @@ from telltale.types import (
     VideoInfo,
 )
 
-MAX_THUMBNAILS = 48
+MAX_THUMBNAILS = 96
 MAX_CROPS_A_TRACK = 60
 _MAX_BATCHES_WAITING = 4
 T = TypeVar("T")

@@ -28,6 +28,7 @@ from telltale._report_chart import PLOT_HEIGHT_PX, PLOT_TOP_PX, y_px
 from telltale._report_index import Summary, count_labels, report_name, summarise, summary_csv
 from telltale._report_page import build_page
 from telltale._report_people import jpeg_uri
+from telltale._report_player import CannotEmbed, Player, embed, link
 from telltale._report_words import LABELS
 from telltale._text import percent, plural, printable, visible
 from telltale.types import Report
@@ -56,12 +57,13 @@ def _encodable(value: Any) -> Any:
     return printable(str(value))
 
 
-def to_html(report: Report) -> str:
-    """One self-contained page, dark and light, for screen and paper."""
+def to_html(report: Report, *, player: Player | None = None) -> str:
+    """One self-contained page, dark and light, for screen and paper; `player` is the clip, embedded or linked."""
     return render(
         "report.html.j2",
         script=asset("report.js"),
-        page=build_page(report),
+        media="data:" if player is not None and player.kind == "embedded" else "",
+        page=build_page(report, player=player),
         plot_top=PLOT_TOP_PX,
         plot_height=PLOT_HEIGHT_PX,
         y_px=y_px,
@@ -77,13 +79,22 @@ def to_notebook(report: Report) -> str:
     )
 
 
-def write_report(report: Report, out_dir: Path) -> Path:
+def write_report(report: Report, out_dir: Path, *, embed_video: bool = False) -> Path:
     """Write `report.json` and `report.html` into a folder of their own under `out_dir`; both or neither.
 
+    The page has a link to the clip, or with `embed_video` the clip itself (the annotated one, where there is one).
     Returns that folder. Raises `OutputError` if the disk is full or the folder cannot be written.
     """
     folder = out_dir / report_name(report)
-    write_files(folder, _encoded({HTML_NAME: to_html(report), JSON_NAME: to_json(report) + "\n"}))
+    player = None
+    if embed_video:
+        try:
+            player = embed(report, folder)
+        except CannotEmbed as why:
+            told = f"The clip is not in this page: {why}; --annotate makes one that is smaller and plays everywhere."
+            report = report.model_copy(update={"warnings": (*report.warnings, told)})
+    player = player or link(report, folder)
+    write_files(folder, _encoded({HTML_NAME: to_html(report, player=player), JSON_NAME: to_json(report) + "\n"}))
     return folder
 
 

@@ -229,7 +229,6 @@ def extract_request(
             side_px=card.detector.side_px,
             min_confidence=card.detector.min_confidence if confidence is None else confidence,
             model_path=settings.detector_model,
-            n_threads=settings.n_threads,
         ),
         crop=card.crop,
         thumbnails=(settings.pictures or settings.explain) and not is_plain,

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from telltale._evidence import (
     Attachment,
+    CardSummary,
     ContainerInfo,
     Credentials,
     Heat,
@@ -375,6 +376,7 @@ class ErrorInfo(Written):
 class ModelInfo(Written):
     name: str
     sha256: str
+    card: CardSummary | None = None
 
 
 class FrameCounts(Written):
@@ -415,6 +417,7 @@ class Report(Written):
 __all__ = [
     "Attachment",
     "BoolArray",
+    "CardSummary",
     "Clip",
     "Code",
     "ContainerInfo",

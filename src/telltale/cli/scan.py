@@ -61,6 +61,10 @@ def scan(
     stability: Annotated[
         bool, typer.Option("--stability", help="Recompress, rescale and scan again, eight times: is the verdict firm?")
     ] = False,
+    embed_video: Annotated[
+        bool,
+        typer.Option("--embed-video", help="With --out: put the clip itself into the page, which then stands alone."),
+    ] = False,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Files at a time.")] = 1,
 ) -> None:
     """Say for each video or picture whether its faces are real, and why."""
@@ -93,7 +97,10 @@ def scan(
         annotate_into=_with_out("--annotate", annotate, out),
     )
     paths = expand(inputs)
-    summaries = _scan_all(paths, model=model, settings=settings, jobs=jobs, out=out, prints_json=json)
+    embed_video = _with_out("--embed-video", embed_video, out) is not None
+    summaries = _scan_all(
+        paths, model=model, settings=settings, jobs=jobs, out=out, prints_json=json, embed_video=embed_video
+    )
     _conclude(summaries, out=out, prints_json=json)
     if any(summary.label == "failed" for summary in summaries):
         raise typer.Exit(EXIT_INPUT_FAILED)
@@ -116,7 +123,14 @@ def _above_zero(option: str, value: float | None) -> None:
 
 
 def _scan_all(
-    paths: Sequence[str], *, model: str, settings: ScanSettings, jobs: int, out: Path | None, prints_json: bool
+    paths: Sequence[str],
+    *,
+    model: str,
+    settings: ScanSettings,
+    jobs: int,
+    out: Path | None,
+    prints_json: bool,
+    embed_video: bool,
 ) -> list[Summary]:
     """Scan, print and write each report as it comes; what is kept is a line for each."""
     from telltale import scan_many
@@ -139,7 +153,7 @@ def _scan_all(
                 if prints_json:
                     typer.echo(to_json(report))
                 if out is not None:
-                    write_report(report, out)
+                    write_report(report, out, embed_video=embed_video)
                 summaries.append(summarise(report))
                 progress.finish_file()
         except KeyboardInterrupt:

@@ -1,5 +1,8 @@
 // Choosing a face by click or arrow key. Without this script every face is still on the page, as a grid.
 "use strict";
+const frames = [...document.querySelectorAll(".kept img")];
+const film = document.getElementById("film");
+let is_ready = false;
 for (const person of document.querySelectorAll(".person")) {
   const crops = [...person.querySelectorAll(".crop")];
   const viewer = person.querySelector(".viewer");
@@ -7,10 +10,35 @@ for (const person of document.querySelectorAll(".person")) {
 
   const chart = person.querySelector(".chart");
   const cursor = person.querySelector(".cursor");
-  const picture = viewer.querySelector("img");
+  const pictures = [...viewer.querySelectorAll(".crop-image")];
+  const heat = viewer.querySelector(".heat");
+  const shot = viewer.querySelector(".shot");
+  const watch = viewer.querySelector(".watch");
   const words = viewer.querySelector(".viewer-text");
   const marks = crops.map((crop) => chart && chart.querySelector(`a[href="#${crop.id}"] use`));
   let chosen = -1;
+
+  const show = (crop) => {
+    const [face, layer] = crop.querySelectorAll("img");
+    const zone = crop.className.replace("crop", "").replace("chosen", "").trim();
+    for (const picture of pictures) picture.src = face.src;
+    for (const picture of pictures) picture.className = `crop-image ${zone}`;
+    if (heat) {
+      heat.hidden = !layer;
+      if (layer) heat.src = layer.src;
+    }
+    const frame = shot && frames[crop.dataset.frame];
+    if (frame) {
+      shot.querySelector("img").src = frame.src;
+      const box = shot.querySelector(".shot-box");
+      const sides = crop.dataset.box ? crop.dataset.box.split(" ") : [0, 0, 0, 0];
+      ["x", "y", "width", "height"].forEach((name, k) => box.setAttribute(name, `${sides[k]}%`));
+      box.setAttribute("class", `shot-box ${zone}`);
+      const near = crop.dataset.box ? "the frame" : "the nearest frame that is kept,";
+      viewer.querySelector(".shot-text").textContent = `${near} at ${frame.dataset.time}`;
+    }
+    if (watch) watch.href = `${watch.href.split("#")[0]}#t=${crop.dataset.ptsS}`;
+  };
 
   const choose = (index) => {
     index = Math.max(0, Math.min(crops.length - 1, index));
@@ -23,8 +51,7 @@ for (const person of document.querySelectorAll(".person")) {
     const crop = crops[index];
     const { time, score, source } = crop.dataset;
     crop.classList.add("chosen");
-    picture.src = crop.querySelector("img").src;
-    picture.className = crop.className.replace("crop", "").replace("chosen", "").trim();
+    show(crop);
     words.replaceChildren(
       Object.assign(document.createElement("b"), { textContent: score }),
       document.createTextNode(` at ${time}`),
@@ -37,6 +64,10 @@ for (const person of document.querySelectorAll(".person")) {
       cursor.setAttribute("x1", x);
       cursor.setAttribute("x2", x);
       cursor.setAttribute("visibility", "visible");
+    }
+    if (film && is_ready) {
+      film.pause();
+      film.currentTime = Number(crop.dataset.ptsS);
     }
     if (chart) {
       chart.setAttribute("aria-valuenow", index + 1);
@@ -94,6 +125,8 @@ for (const person of document.querySelectorAll(".person")) {
   const named = crops.findIndex((crop) => `#${crop.id}` === location.hash);
   choose(named >= 0 ? named : crops.findIndex((crop) => crop.id === viewer.dataset.first));
 }
+
+is_ready = true;
 
 // Paper cannot be unfolded.
 addEventListener("beforeprint", () => {

@@ -16,12 +16,12 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from telltale import __version__
+from telltale._card_words import card_facts, summarise_card
 from telltale._html import asset
 from telltale._report_chart import PLOT_HEIGHT_PX, PLOT_TOP_PX, y_px
 from telltale._report_page import build_page
 from telltale._report_words import LABELS
 from telltale._text import file_size, percent, visible
-from telltale.bundle import Bundle
 from telltale.types import Report
 from telltale.web._docs import operations
 from telltale.web.asked import service_of
@@ -98,7 +98,14 @@ def pages_router() -> APIRouter:
         if name not in service.scorers:
             return _page(request, "lost.html.j2", status=404)
         bundle = service.scorers[name].bundle
-        return _page(request, "model.html.j2", bundle=bundle, card=bundle.card, facts=_card_facts(bundle), name=name)
+        return _page(
+            request,
+            "model.html.j2",
+            bundle=bundle,
+            card=bundle.card,
+            facts=card_facts(summarise_card(bundle.card)),
+            name=name,
+        )
 
     @router.get("/docs")
     async def docs(request: Request) -> Response:
@@ -219,28 +226,6 @@ def _days(seconds: float) -> str:
     if hours < 48:
         return f"{hours:.0f} hours" if hours >= 1.5 else "an hour"
     return f"{hours / 24:.0f} days"
-
-
-def _card_facts(bundle: Bundle) -> list[tuple[str, str]]:
-    """What a reader wants to know first, in words."""
-    card, limits = bundle.card, bundle.card.thresholds
-    what = "one face at a time" if card.n_frames == 1 else f"{card.n_frames} faces in a row"
-    facts = [
-        ("Looks at", f"{what}, cut to {card.size_px} × {card.size_px} pixels"),
-        (
-            "Says fake from",
-            f"{percent(limits.fake_above)}, which at most {limits.false_positive_rate:.1%} of real faces reach",
-        ),
-        ("Says real below", f"{percent(limits.real_below)}, where at most {limits.miss_rate:.1%} of fakes lie"),
-    ]
-    if limits.population:
-        facts.append(("Measured on", limits.population))
-    for source in card.training:
-        counts = f"{source.n_real:,} real, {source.n_fake:,} fake"
-        facts.append(("Trained on", f"{source.name}: {counts}. {source.terms}".strip()))
-    if card.licence:
-        facts.append(("Licence", card.licence))
-    return facts
 
 
 __all__ = ["pages_router"]

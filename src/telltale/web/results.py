@@ -113,7 +113,7 @@ def add_results(router: APIRouter) -> None:
         tags=["results"],
         summary="A small picture from the middle",
         response_class=FileResponse,
-        responses=without_result | {200: {"content": {"image/jpeg": {}}, "description": "JPEG, 120 pixels high."}},
+        responses=without_result | {200: {"content": {"image/jpeg": {}}, "description": "JPEG, at most 180 px high."}},
     )
     async def thumbnail(request: Request, row: Found) -> Response:
         path = service_of(request).folder.thumbnail(row.analysis_id)

@@ -1,0 +1,62 @@
+"""A model's card in words: what it looks at, from where it says what, what it learned from.
+
+    facts = card_facts(summarise_card(bundle.card))
+
+One wording for the report and the served page.
+"""
+
+from __future__ import annotations
+
+from telltale._text import percent, plural, visible
+from telltale.bundle import ModelCard
+from telltale.types import CardSummary
+
+
+def summarise_card(card: ModelCard) -> CardSummary:
+    """The part of a card that goes into every report."""
+    limits = card.thresholds
+    return CardSummary(
+        description=card.description,
+        n_frames=card.n_frames,
+        size_px=card.size_px,
+        min_face_px=card.minimum.face_px,
+        min_faces=card.minimum.n_faces,
+        fake_above=limits.fake_above,
+        real_below=limits.real_below,
+        false_positive_rate=limits.false_positive_rate,
+        miss_rate=limits.miss_rate,
+        population=limits.population,
+        training=tuple(
+            f"{source.name}: {source.n_real:,} real, {source.n_fake:,} fake. {source.terms}".strip()
+            for source in card.training
+        ),
+        licence=card.licence,
+        limits=card.limits,
+    )
+
+
+def card_facts(card: CardSummary) -> list[tuple[str, str]]:
+    """What a reader wants to know first; ready to be shown."""
+    what = "one face at a time" if card.n_frames == 1 else f"{card.n_frames} faces in a row"
+    facts = [
+        ("Looks at", f"{what}, cut to {card.size_px} × {card.size_px} pixels"),
+        (
+            "Judges",
+            f"faces of at least {card.min_face_px:.0f} pixels, in a video found in at least "
+            f"{plural(card.min_faces, 'frame')}",
+        ),
+        (
+            "Says fake from",
+            f"{percent(card.fake_above)}, which at most {card.false_positive_rate:.1%} of real faces reach",
+        ),
+        ("Says real below", f"{percent(card.real_below)}, where at most {card.miss_rate:.1%} of fakes lie"),
+    ]
+    if card.population:
+        facts.append(("Measured on", card.population))
+    facts += [("Trained on", source) for source in card.training]
+    if card.licence:
+        facts.append(("Licence", card.licence))
+    return [(key, visible(value)) for key, value in facts]
+
+
+__all__ = ["card_facts", "summarise_card"]

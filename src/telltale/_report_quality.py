@@ -1,0 +1,170 @@
+"""How good is the clip for judging faces, and what does that do to the verdict? Sentences for the report's page.
+
+    quality = build_quality(report)
+    quality.told            # "The face is small ..."
+    quality.rows[0].name    # "Face"
+
+Nothing here alters a score; it says how far one should be trusted.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from dataclasses import dataclass
+
+from telltale._text import plural, visible
+from telltale.types import Report, TrackReport
+
+_COARSE_BITS = {"h264": 0.03, "mpeg4": 0.05, "mpeg2video": 0.1, "mpeg1video": 0.1, "hevc": 0.018, "vp9": 0.018,
+                "av1": 0.014}  # fmt: skip
+"""Bits a pixel and frame under which an encoder smooths skin: a rule of thumb, codec by codec."""
+_PLENTY = 4
+"""Times that: little is lost."""
+_MUCH_ENLARGED = 1.5
+_FEW_FACES = 8
+_SOFTWARE = re.compile(r"lavf|x26[45]|handbrake|ffmpeg|gstreamer|google|premiere|davinci|capcut|vimeo", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRow:
+    name: str
+    value: str
+    told: str
+    is_concern: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    told: str
+    """What all of it does to the verdict."""
+    rows: list[QualityRow]
+
+
+def build_quality(report: Report) -> Quality | None:
+    """None where nothing could be read."""
+    video = report.video
+    if video is None:
+        return None
+    rows = [row for row in (_size(report), _face(report), _compression(report), _history(report)) if row is not None]
+    if not video.is_image:
+        rows += [row for row in (_frames(report), _count(report)) if row is not None]
+    return Quality(_told(report, [row for row in rows if row.is_concern]), rows)
+
+
+def _size(report: Report) -> QualityRow | None:
+    video = report.video
+    if video is None:
+        return None
+    shorter = min(video.width_px, video.height_px)
+    value = f"{video.width_px} × {video.height_px} pixels"
+    if shorter < 360:
+        return QualityRow("Resolution", value, "Low: fine traces are hardly there.", is_concern=True)
+    return QualityRow("Resolution", value, "Enough; what counts is how large the face in it is.")
+
+
+def _face(report: Report) -> QualityRow | None:
+    track = _deciding(report)
+    if track is None:
+        return None
+    side = statistics.median(max(f.box_xyxy[2] - f.box_xyxy[0], f.box_xyxy[3] - f.box_xyxy[1]) for f in track.faces)
+    card = report.model.card
+    value = f"{side:.0f} pixels large"
+    if card is None:
+        return QualityRow("Face", value, "The longer side of its box, in the middle of all frames.")
+    if side < card.min_face_px:
+        told = f"Faces under {card.min_face_px:.0f} pixels are not judged: the model would be guessing."
+        return QualityRow("Face", value, told, is_concern=True)
+    seen = side * (1 + 2 * max(-0.4, _margin(report)))
+    times = card.size_px / seen
+    if times > _MUCH_ENLARGED:
+        told = f"Must be enlarged {times:.1f} times for the model, which sees a blurred face."
+        return QualityRow("Face", value, told, is_concern=True)
+    return QualityRow("Face", value, f"The model looks at {card.size_px} pixels: large enough.")
+
+
+def _compression(report: Report) -> QualityRow | None:
+    container = report.provenance.container if report.provenance else None
+    video = report.video
+    if container is None or container.bits_per_pixel is None or video is None or video.is_image:
+        return None
+    stream = next((one for one in container.streams if one.kind == "video" and one.bit_rate), None)
+    rate = f"{stream.bit_rate / 1e6:.2f} Mbit/s, " if stream and stream.bit_rate else ""
+    value = f"{rate}{container.bits_per_pixel:.3f} bits a pixel"
+    coarse = _COARSE_BITS.get(video.codec)
+    if coarse is None:
+        return QualityRow("Compression", value, "How much this codec loses at that rate is not known here.")
+    if container.bits_per_pixel < coarse:
+        told = "Strong: fine traces of a forgery are mostly gone, and its blocks can look like traces."
+        return QualityRow("Compression", value, told, is_concern=True)
+    usual = "Mild: little is lost." if container.bits_per_pixel > _PLENTY * coarse else "As usual for shared clips."
+    return QualityRow("Compression", value, usual)
+
+
+def _history(report: Report) -> QualityRow | None:
+    container = report.provenance.container if report.provenance else None
+    if container is None:
+        return None
+    texts = [*container.metadata.items(), *(pair for one in container.streams for pair in one.metadata.items())]
+    writers = [value for key, value in texts if key.lower() in ("encoder", "software", "writing_application")]
+    named = next((value for value in writers if _SOFTWARE.search(value)), None)
+    if named is None and any("encoder settings" in key for key, _ in texts):
+        named = "x264 or x265"
+    spacing = container.key_frame_every_s
+    every = f", a key frame every {spacing:.1f} s" if spacing else ""
+    if named is None:
+        return QualityRow("Recompression", f"no trace{every}", "The file does not say how often it was compressed.")
+    told = "Written by software, not by a camera: most likely compressed again since it was recorded."
+    return QualityRow("Recompression", f"by {visible(named)[:60]}{every}", told)
+
+
+def _frames(report: Report) -> QualityRow:
+    frames = report.frames
+    if frames.lost:
+        value = f"{frames.lost:,} of {frames.decoded + frames.lost:,} lost"
+        return QualityRow("Frames", value, "Damaged and left out; what they showed is not known.", is_concern=True)
+    return QualityRow("Frames", f"{frames.decoded:,} decoded, none lost", "Nothing is missing.")
+
+
+def _count(report: Report) -> QualityRow | None:
+    track = _deciding(report)
+    if track is None:
+        return None
+    n = sum(face.p_fake is not None and face.source == "detected" for face in track.faces)
+    if 0 < n < _FEW_FACES:
+        told = "Few: one odd frame weighs much. A denser sampling finds more (--fps 10)."
+        return QualityRow("Faces judged", str(n), told, is_concern=True)
+    return QualityRow("Faces judged", str(n), "Enough that no single frame decides.") if n else None
+
+
+def _deciding(report: Report) -> TrackReport | None:
+    """The person whose score the clip has; else the one seen most."""
+    return max((track for track in report.tracks if track.faces),
+               key=lambda track: (-1.0 if track.p_fake is None else track.p_fake, len(track.faces)),
+               default=None)  # fmt: skip
+
+
+def _margin(report: Report) -> float:
+    crop = report.settings.get("crop")
+    margin = crop.get("margin_frac") if isinstance(crop, dict) else None
+    return float(margin) if isinstance(margin, int | float) else 0.0
+
+
+def _told(report: Report, concerns: list[QualityRow]) -> str:
+    if not concerns:
+        return "Nothing measured here makes the score more or less reliable than usual."
+    names = [row.name.lower() for row in concerns]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    head = f"{plural(len(concerns), 'thing')} to weigh: {listed}."
+    match report.verdict.label:
+        case "fake":
+            return (
+                f"{head} Poor material makes real faces score higher, too: look for a better copy before relying on it."
+            )
+        case "real":
+            return f"{head} Poor material washes out what forgeries leave: a forged face, too, can score low here."
+        case _:
+            return f"{head} A better copy may lead to a verdict."
+
+
+__all__ = ["Quality", "QualityRow", "build_quality"]
