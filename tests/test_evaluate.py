@@ -132,12 +132,23 @@ def test_one_picture_is_enough_for_a_verdict(tmp_path: Path) -> None:
     assert (said.video.n, said.abstained, said.video.auc) == (4, 0, 1.0)
 
 
-def test_pictures_of_another_size_are_resized_and_crops_are_not(tmp_path: Path) -> None:
+def test_pictures_of_another_size_are_resized(tmp_path: Path) -> None:
     made = store_of_pictures(
         tmp_path / "s", [0, 0], [False, True], picture=lambda i: colour((-2.0, 2.0)[i], size_px=57)
     )
     scored = score_model(bundle(tmp_path), [made], settings=ALL)
     np.testing.assert_allclose(scored.logit, [-2, 2], atol=1e-5)
+
+
+def test_crops_larger_than_the_model_takes_are_averaged_down_and_smaller_ones_refused(tmp_path: Path) -> None:
+    large = store_of_clips(tmp_path / "large", clips(8), crop=CropSpec(size_px=2 * SIZE_PX))
+    said = evaluate(bundle(tmp_path), large, settings=ALL)
+    alike = evaluate(bundle(tmp_path), store_of_clips(tmp_path / "alike", clips(8)), settings=ALL)
+    assert said.video.auc == alike.video.auc
+    assert said.frame.log_loss == pytest.approx(alike.frame.log_loss, rel=0.01)
+    small = store_of_clips(tmp_path / "small", clips(8), crop=CropSpec(size_px=SIZE_PX // 2))
+    with pytest.raises(UsageError, match=r"size_px 16 \(model: 32\).*--size 32"):
+        evaluate(bundle(tmp_path), small, settings=ALL)
 
 
 def test_a_store_cut_in_another_way_is_refused(tmp_path: Path) -> None:

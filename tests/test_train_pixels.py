@@ -154,8 +154,11 @@ def test_a_store_of_videos_gives_its_crop_to_the_card(tmp_path: Path) -> None:
     assert run.bundle is not None
     assert run.bundle.card.crop == crop
     assert evaluate(run.bundle, made).frame.n == run.evaluations["test"].frame.n
-    with pytest.raises(UsageError, match="--size 8"):
-        train_pixels([made], recipe("logistic"), out=tmp_path / "other")
+    smaller = train_pixels([made], recipe("logistic"), out=tmp_path / "smaller")
+    assert smaller.bundle is not None
+    assert smaller.bundle.card.crop == CropSpec(size_px=8, margin_frac=0.2)
+    with pytest.raises(UsageError, match="--size 32"):
+        train_pixels([made], recipe("logistic", "model.options.size_px=32"), out=tmp_path / "larger")
 
 
 def test_a_torn_split_is_refused_and_counted_where_allowed(tmp_path: Path) -> None:

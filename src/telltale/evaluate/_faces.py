@@ -85,15 +85,17 @@ class Faces:
             return picture.size
 
     def crop(self, index: int, size_px: int) -> RgbImage:
-        """What the model is shown: the stored crop; a picture that came as it was is resized to the model's size."""
+        """What the model is shown: the stored crop, averaged down where it is larger than the model's size; a picture
+        that came as it was is resized either way."""
         rgb = self.rgb(index)
         if rgb.shape[:2] == (size_px, size_px):
             return rgb
         store = self.store_of(index)
-        if crop_spec(store).kind != "as_given":
+        cut = crop_spec(store)
+        if cut.kind != "as_given" and rgb.shape[:2] != (cut.size_px, cut.size_px):
             raise StoreInvalid(
                 f"{store.path}: the crop in row {self.row[index]} is {rgb.shape[1]} x {rgb.shape[0]} px, not "
-                f"{size_px}: prepare the store again"
+                f"{cut.size_px}: prepare the store again"
             )
         return centre_square(rgb, CropSpec(kind="centre_square", size_px=size_px))
 
@@ -112,7 +114,7 @@ def crop_spec(store: Store) -> CropSpec:
 
 
 def check_crops(store: Store, card: ModelCard) -> None:
-    """Raises UsageError where the store's faces were cut in another way than the model takes them."""
+    """Raises UsageError where the store's faces were cut in another way than the model takes them, or smaller."""
     cut, wanted = crop_spec(store), card.crop
     if cut.kind == "as_given":
         low, high = card.margins_tolerated
@@ -121,7 +123,7 @@ def check_crops(store: Store, card: ModelCard) -> None:
                 f"{store.path}: its pictures were cut with a margin of {cut.margin_frac:.3f}, {card.name} takes "
                 f"{low:.3f} to {high:.3f}: cut faces from the originals with `telltale prepare`"
             )
-    elif cut != wanted:
+    elif replace(cut, size_px=wanted.size_px) != wanted or cut.size_px < wanted.size_px:
         changed = [name for name in CropSpec.__dataclass_fields__ if getattr(cut, name) != getattr(wanted, name)]
         differs = ", ".join(f"{name} {getattr(cut, name)} (model: {getattr(wanted, name)})" for name in changed)
         raise UsageError(

@@ -109,7 +109,7 @@ def _sides(stores: Sequence[Store], split: str | None, size_px: int) -> dict[Sid
     """The faces of each side; train and val must be there."""
     for store in stores:
         cut = _faces.crop_spec(store)
-        if cut.kind != "as_given" and cut.size_px != size_px:
+        if cut.kind != "as_given" and cut.size_px < size_px:
             raise UsageError(
                 f"{store.path} holds crops of {cut.size_px} px and the recipe wants {size_px}: prepare it with "
                 f"`--size {size_px}`, or take --set model.options.size_px={cut.size_px}"
@@ -150,7 +150,7 @@ def _card(
     scan_crop = (
         CropSpec(size_px=options.size_px, margin_frac=cut.margin_frac, down_frac=recipe.crop_down_frac)
         if cut.kind == "as_given"
-        else cut
+        else replace(cut, size_px=options.size_px)
     )
     calibration = fit_platt(logit, val.label, fitted_on=_population(val))
     sources = val.columns["dataset"]
