@@ -14,15 +14,24 @@ import numpy as np
 from PIL import Image
 
 from telltale.types import (
+    Attachment,
+    CardSummary,
     Code,
+    ContainerInfo,
+    Credentials,
     ErrorInfo,
     FaceReport,
     FrameCounts,
+    Heat,
     InputInfo,
     Label,
     ModelInfo,
     Pictures,
+    Provenance,
     Report,
+    Stability,
+    StabilityRow,
+    StreamInfo,
     TrackReport,
     Verdict,
     VideoInfo,
@@ -156,3 +165,75 @@ def make_report(
         versions={"telltale": "0.1.0", "python": "3.12.1", "ffmpeg": "8.1.2"},
         pictures=Pictures(thumbnails=thumbnails, crops=crops),
     )
+
+
+def make_heat() -> bytes:
+    """A small RGBA picture, warm on one side."""
+    rgba = np.zeros((8, 8, 4), np.uint8)
+    rgba[:, 4:] = (213, 94, 0, 180)
+    buffer = io.BytesIO()
+    Image.fromarray(rgba).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def make_full_report(path: str = "clips/interview.mp4", *, text: str = "Lavf60.3.100") -> Report:
+    """A report with everything that can be asked for; `text` stands wherever a file can put text."""
+    plain = make_report(path)
+    heat = dict.fromkeys(plain.pictures.crops, make_heat())
+    scores = (0.97, 0.98, 0.91, 0.4, None)
+    labels: tuple[Label, ...] = ("fake", "fake", "uncertain", "uncertain", "failed")
+    rows = tuple(
+        StabilityRow(
+            name=f"t{i}",
+            told=f"treatment {i}",
+            size_bytes=1000 * i or None,
+            label=label,
+            p_fake=p,
+            error=None if p else "the encoder failed",
+        )
+        for i, (p, label) in enumerate(zip(scores, labels, strict=True))
+    )
+    container = ContainerInfo(
+        format="mov,mp4",
+        bit_rate=955_000,
+        bits_per_pixel=0.02,
+        key_frame_every_s=10.0,
+        metadata={"encoder": text, "title": text, text: "a key"},
+        streams=(
+            StreamInfo(
+                kind="video", codec="h264", width_px=1280, height_px=720, bit_rate=900_000, metadata={"t": text}
+            ),
+        ),
+    )
+    return plain.model_copy(
+        update={
+            "explanation": Heat(method="cam", target="fake", full_logit=2.5, n_faces=len(heat), told="Orange is for."),
+            "stability": Stability(
+                baseline=rows[0], rows=rows[1:], stretch_s=(1.0, 9.0), n_same=1, p_range=(0.4, 0.98), told="It moved."
+            ),
+            "provenance": Provenance(
+                credentials=Credentials(status="invalid", told="They do not fit.", title=text, issuer=text),
+                container=container,
+            ),
+            "attachments": tuple(
+                Attachment(
+                    name=name, kind=kind, told="A file.", media_type=media, size_bytes=5, sha256=SHA256,
+                    width_px=2, height_px=2,
+                )
+                for name, kind, media in (
+                    ("annotated.mp4", "video", "video/mp4"),
+                    ("telling.gif", "gif", "image/gif"),
+                )
+            ),
+            "model": plain.model.model_copy(
+                update={
+                    "card": CardSummary(
+                        description="A model.", size_px=224, min_face_px=40, min_faces=3, fake_above=0.93,
+                        real_below=0.21, false_positive_rate=0.01, miss_rate=0.05, population="1,000 real faces",
+                        training=("dfdc: 3 real, 4 fake. Terms",), licence="Some", limits=("Not proof of anything.",),
+                    )
+                }
+            ),
+            "pictures": Pictures(thumbnails=plain.pictures.thumbnails, crops=plain.pictures.crops, heat=heat),
+        }
+    )  # fmt: skip

@@ -10,13 +10,13 @@ import hashlib
 import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 from make_reports import SHA256, THRESHOLDS, make_report, make_track, wave
+from read_page import ReadPage
 from telltale import _report_words, errors
 from telltale._report_chart import ZoneScale, lay_out, ticks, x_percent
 from telltale._report_page import build_page
@@ -29,34 +29,6 @@ from telltale.types import Code, Label, Report
 LABELS: tuple[Label, ...] = ("fake", "real", "uncertain", "no_face", "failed")
 HOSTILE = "clips/<script>alert(1)</script>=cmd() \u202egpj.\x1b[31m\"'&.mp4"
 DOCS = Path(__file__).parents[1] / "docs"
-
-
-class _Page(HTMLParser):
-    """Collects what a page would run, load or show."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.scripts: list[str] = []
-        self.styles: list[str] = []
-        self.text: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self.tags.pop()
-
-    def handle_data(self, data: str) -> None:
-        inside = self.lasttag if self.lasttag in {"script", "style"} and self.cdata_elem else ""
-        {"script": self.scripts, "style": self.styles}.get(inside, self.text).append(data)
-
-    def values(self, name: str) -> list[str]:
-        return [value for _, attribute, value in self.attributes if attribute == name]
 
 
 # JSON
@@ -133,7 +105,7 @@ def test_a_formula_in_a_name_stays_text_in_a_spreadsheet(cell: str) -> None:
 
 @pytest.mark.parametrize("label", LABELS)
 def test_a_page_loads_nothing_and_runs_only_what_its_policy_names(label: Label) -> None:
-    page = _Page(to_html(make_report(HOSTILE, label=label)))
+    page = ReadPage(to_html(make_report(HOSTILE, label=label)))
     assert not {"link", "iframe", "object", "embed", "form", "base", "meta http-equiv=refresh"} & set(page.tags)
     assert not page.values("style")
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
@@ -156,21 +128,21 @@ def test_what_comes_from_the_file_is_shown_and_not_obeyed(label: Label) -> None:
     assert "<script>alert" not in html
     assert "<img src=x" not in html
     assert not set(html) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x1b")
-    shown = "".join(_Page(html).text)
+    shown = "".join(ReadPage(html).text)
     assert "=cmd()" in shown
     assert "\\u202egpj" in shown
 
 
 @pytest.mark.parametrize("label", LABELS)
 def test_every_link_inside_a_page_leads_somewhere_and_ids_are_unique(label: Label) -> None:
-    page = _Page(to_html(make_report(label=label)))
+    page = ReadPage(to_html(make_report(label=label)))
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     assert {value.removeprefix("#") for value in page.values("href")} <= set(ids)
 
 
 def test_a_verdict_is_a_sentence_with_a_number_and_what_it_means() -> None:
-    text = " ".join(" ".join(_Page(to_html(make_report(label="fake"))).text).split())
+    text = " ".join(" ".join(ReadPage(to_html(make_report(label="fake"))).text).split())
     assert "Likely a deepfake" in text
     assert "Person 1 shows the traces that forged faces leave" in text
     assert "If half of all clips were fakes, about 97 in 100 that score like this one would be fakes." in text
@@ -187,7 +159,7 @@ def test_an_abstention_or_a_failure_shows_no_number(label: Label) -> None:
 
 
 def test_a_failure_says_what_happened_and_what_to_do() -> None:
-    text = " ".join(_Page(to_html(make_report("gone.mp4", label="failed"))).text)
+    text = " ".join(ReadPage(to_html(make_report("gone.mp4", label="failed"))).text)
     assert "there is no such file; check the name" in text
     assert "file_missing" in text
 
@@ -347,7 +319,7 @@ def test_the_index_lists_every_input_in_order_with_links_that_work(tmp_path: Pat
     ]
     for report in reports:
         write_report(report, tmp_path)
-    page = _Page(write_index(reports, tmp_path).read_text())
+    page = ReadPage(write_index(reports, tmp_path).read_text())
     links = [unquote(value) for value in page.values("href") if not value.startswith("#")]
     assert links[-1] == "summary.csv"
     assert [link.split("/")[0] for link in links[:-1]] == [report_name(report) for report in reports]

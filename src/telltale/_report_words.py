@@ -72,6 +72,7 @@ ERRORS: dict[str, str] = {
     "stopped": "The scan was stopped by whoever had started it.",
     "unknown_name": "There is no model, detector, reader or recipe of that name.",
     "detector_weights": "The weights of the face detector are missing, or not the ones that were pinned.",
+    "weights_missing": "The model comes without the weights that this needs, only with what is needed to scan.",
     "bundle_invalid": "The model folder is incomplete or was changed.",
     "unknown_label": "A label in the data set is neither real nor fake.",
     "leak_found": "The same person or original video is on two sides of a split.",

@@ -1,0 +1,143 @@
+"""The parts of a report's page that say why, how firmly, and where the file comes from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from make_reports import SHA256, make_full_report, make_report, make_track, wave
+from read_page import ReadPage
+from telltale._report_quality import build_quality
+from telltale.report import to_html, write_report
+from telltale.types import FrameCounts, Label, Report
+
+HOSTILE = "clips/<script>alert(1)</script>=cmd() \u202egpj.\x1b[31m\"'&.mp4"
+
+
+def test_a_full_page_shows_what_the_file_says_as_text_and_loads_nothing() -> None:
+    page = ReadPage(to_html(make_full_report(HOSTILE, text=HOSTILE)))
+    assert all(value.startswith(("data:image/jpeg;base64,", "data:image/png;base64,")) for value in page.values("src"))
+    assert [value for value in page.values("href") if not value.startswith("#")] == ["annotated.mp4", "telling.gif"]
+    shown = "".join(page.text)
+    assert shown.count("=cmd()") >= 8
+    assert "\\u202egpj" in shown
+    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\x1b")
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "How firm the verdict is", "treatment 3", "the encoder failed",
+        "They do not fit.", "is no evidence of anything",
+        "1,000 real faces", "Not proof of anything.", "which at most 1.0% of real faces reach",
+        "Strong: fine traces of a forgery are mostly gone", "Written by software, not by a camera", "Orange is for.",
+        "annotated.mp4", SHA256,
+    ],
+)  # fmt: skip
+def test_a_full_page_says(words: str) -> None:
+    assert words in " ".join(" ".join(ReadPage(to_html(make_full_report())).text).split())
+
+
+def test_every_face_has_its_heat_map_and_its_frame_with_the_box_in_it() -> None:
+    report = make_full_report()
+    page = ReadPage(to_html(report))
+    assert sum(value.startswith("data:image/png") for value in page.values("src")) >= len(report.pictures.heat)
+    frames = page.values("data-frame")
+    assert len(frames) == len(report.pictures.crops)
+    assert "7.8 11.1 9.4 16.7" in page.values("data-box")  # a box of 120 px at (100, 80) in 1280 x 720
+    assert page.values("data-box").count("") > 0  # another moment than the face's: no box
+
+
+@pytest.mark.parametrize(
+    ("label", "consequence"),
+    [
+        ("fake", "makes real faces score higher"),
+        ("real", "a forged face, too, can score low"),
+        ("uncertain", "better copy"),
+    ],
+)
+def test_poor_material_is_told_with_what_it_does_to_the_verdict(label: Label, consequence: str) -> None:
+    report = make_report(label=label).model_copy(update={"frames": FrameCounts(decoded=90, analysed=24, lost=10)})
+    quality = build_quality(report)
+    assert quality is not None
+    assert [row.value for row in quality.rows if row.is_concern] == ["10 of 100 lost"]
+    assert consequence in quality.told
+
+
+def test_a_small_face_is_told_with_how_much_it_is_enlarged() -> None:
+    report = make_full_report()
+    track = make_track(1, wave(20, 0.94, 0.99), size_px=80)
+    quality = build_quality(report.model_copy(update={"tracks": (track,)}))
+    assert quality is not None
+    assert "Must be enlarged 2.8 times" in next(row.told for row in quality.rows if row.name == "Face")
+
+
+# The clip on the page
+
+
+def report_on(clip: Path) -> Report:
+    report = make_report(str(clip))
+    data = clip.read_bytes() if clip.is_file() else b""
+    digest = hashlib.sha256(data).hexdigest()
+    return report.model_copy(
+        update={"input": report.input.model_copy(update={"sha256": digest, "size_bytes": len(data)})}
+    )
+
+
+def test_a_clip_is_embedded_when_that_is_asked_for(tmp_path: Path) -> None:
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"a clip")
+    folder = write_report(report_on(clip), tmp_path / "out", embed_video=True)
+    page = ReadPage((folder / "report.html").read_text(encoding="utf-8"))
+    assert "data:video/mp4;base64,YSBjbGlw" in page.values("src")
+    assert any("media-src data:" in value for value in page.values("content"))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"codec": "mpeg1video"}, "browsers do not play"),
+        ({"container": "avi"}, "browsers do not play avi"),
+    ],
+)
+def test_a_clip_that_browsers_do_not_play_is_not_embedded_and_the_page_says_so(
+    tmp_path: Path, change: dict[str, str], why: str
+) -> None:
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"a clip")
+    report = report_on(clip)
+    assert report.video is not None
+    report = report.model_copy(update={"video": replace(report.video, **change)})  # type: ignore[arg-type]
+    html = (write_report(report, tmp_path / "out", embed_video=True) / "report.html").read_text(encoding="utf-8")
+    assert "data:video" not in html
+    assert why in html
+
+
+def test_a_clip_that_has_changed_since_is_not_embedded(tmp_path: Path) -> None:
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"a clip")
+    report = report_on(clip)
+    clip.write_bytes(b"another")
+    html = (write_report(report, tmp_path / "out", embed_video=True) / "report.html").read_text(encoding="utf-8")
+    assert "data:video" not in html
+    assert "it has changed since it was scanned" in html
+
+
+def test_a_page_links_to_the_clip_where_it_lies_and_only_if_it_is_there(tmp_path: Path) -> None:
+    clip = tmp_path / 'javascript:alert(1) #%"<b>.mp4'
+    clip.write_bytes(b"a clip")
+    folder = write_report(report_on(clip), tmp_path / "out")
+    page = ReadPage((folder / "report.html").read_text(encoding="utf-8"))
+    (target,) = {value for value in page.values("href") if not value.startswith("#")}
+    assert target.startswith("./../../")
+    assert (folder / unquote(target)).samefile(clip)
+    assert not page.values("autoplay")
+    clip.unlink()
+    page = ReadPage(to_html(make_report(str(clip))))
+    assert all(value.startswith("#") for value in page.values("href"))
