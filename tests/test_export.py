@@ -75,3 +75,13 @@ def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     export_onnx(net, _clips(), tmp_path / "model.onnx")
     assert net.training
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_uneven_padding_is_part_of_the_convolution(tmp_path: Path) -> None:
+    import onnx
+
+    export_onnx(_net(), _clips(), tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    assert not [node for node in graph.node if node.op_type == "Pad"]
+    pads = [list(a.ints) for node in graph.node if node.op_type == "Conv" for a in node.attribute if a.name == "pads"]
+    assert [0, 0, 1, 1] in pads

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from telltale._fold import fold_pads
 from telltale.errors import BundleInvalid, require
 from telltale.models import takes_mask
 from telltale.types import BoolArray, Float64Array, RgbImage
@@ -86,6 +87,7 @@ def export_onnx(
             dynamo=False,
         )
     try:
+        fold_pads(staged, dict(zip(inputs, (tensor.numpy() for tensor in sample), strict=True)))
         off = parity(net, staged, clips, mask=mask)
         if not off <= PARITY_LIMIT:
             raise BundleInvalid(
