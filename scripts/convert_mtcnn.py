@@ -12,6 +12,9 @@ What is changed on the way, all of it exact up to rounding:
 - the softmax over (no face, face) becomes one logit, the difference of the two;
 - the package flattens feature maps as (width, height, channel); the dense weights are reordered to (channel, height,
   width), so that no transposition is left;
+- PReLU after a convolution becomes a x + (1 - a) relu(x), channel-wise scales: ONNX Runtime's PRelu is a slow loop that
+  also forces blocked data back into rows, and took half of the time;
+- rnet's first layer has 28 channels, padded with four of zeros: a multiple of 16 stays in blocks;
 - outputs are joined: pnet "map" (N, 5, h, w), rnet "out" (N, 5), onet "out" (N, 15): logit, 4 box offsets, and for
   onet 5 x and 5 y of points.
 """
@@ -49,11 +52,24 @@ class Graph:
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         self.last = name
 
+    def join(self, op: str, other: str) -> None:
+        name = f"{op.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, [self.last, other], [name], name=name))
+        self.last = name
+
     def conv(self, kernel: Array, bias: Array) -> None:
         self.add("Conv", kernel.transpose(3, 2, 0, 1), bias, kernel_shape=kernel.shape[:2])
 
     def prelu(self, slope: Array) -> None:
-        self.add("PRelu", slope.reshape(-1, 1, 1) if slope.ndim == 3 else slope)
+        if slope.ndim != 3:
+            self.add("PRelu", slope)
+            return
+        before, a = self.last, slope.reshape(-1, 1, 1, 1)
+        self.add("Conv", a, kernel_shape=[1, 1], group=len(a))
+        scaled, self.last = self.last, before
+        self.add("Relu")
+        self.add("Conv", 1.0 - a, kernel_shape=[1, 1], group=len(a))
+        self.join("Add", scaled)
 
     def pool(self, side: int, *, same: bool) -> None:
         self.add("MaxPool", kernel_shape=[side, side], strides=[2, 2], ceil_mode=int(same))
@@ -116,7 +132,14 @@ def pnet(w: list[Array], path: Path) -> None:
     graph.save(path, "map", ["n", 5, "rows", "columns"])
 
 
+def padded(weight: Array, axis: int, n: int) -> Array:
+    """With zeros up to `n` along an axis."""
+    missing = [(0, n - weight.shape[axis] if i == axis else 0) for i in range(weight.ndim)]
+    return np.pad(weight, missing)
+
+
 def rnet(w: list[Array], path: Path) -> None:
+    w = [*(padded(weight, -1, 32) for weight in w[:3]), padded(w[3], 2, 32), *w[4:]]
     graph = Graph(TensorProto.UINT8, 24, 24)
     begin(graph, w[0], w[1])
     graph.prelu(w[2])

@@ -64,5 +64,7 @@ def shrink(rgb: RgbImage, config: DetectorConfig) -> Shrunk:
     while min(small.shape[:2]) % 2 == 0 == max(small.shape[:2]) % 2 and small.shape[1] >= 2 * size[0]:
         half = small.shape[1] // 2, small.shape[0] // 2  # five times faster than at once, in OpenCV
         small = cv2.resize(small, half, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    small = cv2.resize(small, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    # Under a factor of two bilinear weights reach as far as an area's, and OpenCV computes them five times faster.
+    rest = cv2.INTER_LINEAR if small.shape[1] < 2 * size[0] else cv2.INTER_AREA
+    small = cv2.resize(small, size, interpolation=rest).astype(np.uint8, copy=False)
     return Shrunk(small, min_face_px, (width / size[0], height / size[1]))
