@@ -203,7 +203,7 @@ class _PrepareTask:
             path=path,
             plan=settings.plan,
             detector=settings.detector,
-            detector_config=replace(settings.detector_config, n_threads=settings.n_threads),
+            detector_config=settings.detector_config,
             crop=settings.crop,
             boxes_from=self.originals.get(record.path),
             deadline_s=settings.deadline_s,
