@@ -115,15 +115,25 @@ def roc(sets: Sequence[Scored], *, title: str = "ROC", at_fpr: Sequence[float] =
         reached = [float(tpr[fpr <= rate].max()) for rate in at_fpr]
         axes.plot(at_fpr, reached, "o", color=colour, markerfacecolor="white", markersize=4.5, clip_on=False, zorder=4)
         if len(sets) == 1:
-            for rate, share in zip(at_fpr, reached, strict=True):
+            for at, text in _apart(at_fpr, reached):
                 axes.annotate(
-                    f"{share:.0%} at {rate:.0%}", (rate, share), (8, -3), textcoords="offset points", va="top",
-                    fontsize=8, color=INK,
-                )  # fmt: skip
+                    text, at, (8, -3), textcoords="offset points", va="top", fontsize=8, color=INK, linespacing=1.4
+                )
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
     axes.set(xlabel="real called fake (false-positive rate)", ylabel="fake found (true-positive rate)")
     _legend(axes, sets, "lower right")
     return figure
+
+
+def _apart(at_fpr: Sequence[float], reached: Sequence[float]) -> list[tuple[tuple[float, float], str]]:
+    """Where each label goes: points too near each other for two have one of two lines, at the last of them."""
+    found: list[tuple[tuple[float, float], str]] = []
+    for rate, share in zip(at_fpr, reached, strict=True):
+        text = f"{share:.0%} at {rate:.0%}"
+        if found and abs(share - found[-1][0][1]) < 0.06:
+            text = f"{found.pop()[1]}\n{text}"
+        found.append(((rate, share), text))
+    return found
 
 
 @_style.drawn
