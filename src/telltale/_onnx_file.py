@@ -51,6 +51,10 @@ class Graph:
                 return value if isinstance(value, np.ndarray) else None
         return None
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every weight, in the order of the file; whole numbers too."""
+        return {name: _shape_of_tensor(data) for name, data in self._weights.items()}
+
     def consumers(self, name: str) -> list[Node]:
         return [node for node in self.nodes if name in node.inputs]
 
@@ -58,7 +62,7 @@ class Graph:
 def read_graph(data: bytes) -> Graph:
     """The main graph of a model. Raises `NotOnnx`."""
     try:
-        for number, value in _fields(memoryview(data)):
+        for number, value in fields(memoryview(data)):
             if number == 7 and isinstance(value, memoryview):
                 return _graph(value)
     except (IndexError, ValueError, struct.error) as error:
@@ -69,7 +73,7 @@ def read_graph(data: bytes) -> Graph:
 def _graph(data: memoryview) -> Graph:
     nodes: list[Node] = []
     weights: dict[str, memoryview] = {}
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if not isinstance(value, memoryview):
             continue
         if number == 1:
@@ -81,7 +85,7 @@ def _graph(data: memoryview) -> Graph:
 
 def _node(data: memoryview) -> Node:
     inputs, outputs, op, attributes = [], [], "", {}
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if not isinstance(value, memoryview):
             continue
         if number == 1:
@@ -99,7 +103,7 @@ def _node(data: memoryview) -> Node:
 
 def _attribute(data: memoryview) -> tuple[str, Any]:
     name, content, many = "", None, []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == 1 and isinstance(value, memoryview):
             name = _text(value)
         elif number == 2 and isinstance(value, memoryview):
@@ -114,12 +118,16 @@ def _attribute(data: memoryview) -> tuple[str, Any]:
 
 
 def _name_of_tensor(data: memoryview) -> str:
-    return next((_text(v) for number, v in _fields(data) if number == 8 and isinstance(v, memoryview)), "")
+    return next((_text(v) for number, v in fields(data) if number == 8 and isinstance(v, memoryview)), "")
+
+
+def _shape_of_tensor(data: memoryview) -> tuple[int, ...]:
+    return tuple(size for number, value in fields(data) if number == 1 for size in _integers(value))
 
 
 def _tensor(data: memoryview) -> tuple[str, npt.NDArray[Any]]:
     name, shape, kind, raw, floats, integers = "", [], 0, None, b"", []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == 1:
             shape += _integers(value)
         elif number == 2 and isinstance(value, int):
@@ -163,7 +171,7 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+def fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """(field number, content) of one message: whole numbers as such, everything else as bytes."""
     at = 0
     while at < len(data):
@@ -198,4 +206,4 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
             raise NotOnnx("not an ONNX model: a number too long")
 
 
-__all__ = ["Graph", "Node", "NotOnnx", "read_graph"]
+__all__ = ["Graph", "Node", "NotOnnx", "fields", "read_graph"]

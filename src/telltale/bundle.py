@@ -2,7 +2,8 @@
 
 The card carries everything that must agree between training and scanning: how faces are cropped, how frames
 are sampled, which detector finds them, how logits become probabilities and where the two thresholds lie.
-Loading checks every file against the SHA-256 in the card and runs nothing that is not ONNX.
+Loading checks every file against the SHA-256 in the card and runs nothing that is not ONNX. A pickle, a graph whose
+weights lie in other files, and weights that are no numbers are refused (`_onnx_check`).
 
     bundle = load_bundle("default")
     bundle.card.thresholds.false_positive_rate      # 0.01
@@ -25,6 +26,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from telltale._onnx_check import check_model
 from telltale.aggregate import Calibration, Minimum, Thresholds
 from telltale.crops import CropSpec
 from telltale.errors import BundleInvalid, UnknownName
@@ -34,7 +36,9 @@ from telltale.types import Written
 CARD_NAME = "card.json"
 MODEL_NAME = "model.onnx"
 WEIGHTS_NAME = "weights.safetensors"
+_FILES = (MODEL_NAME, WEIGHTS_NAME)
 _MAX_FILE_BYTES = 2**31
+_MAX_CARD_BYTES = 2**24
 
 
 class DetectorSettings(Written):
@@ -123,6 +127,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     """
     path = _locate(name_or_path)
     try:
+        if (path / CARD_NAME).stat().st_size > _MAX_CARD_BYTES:
+            raise BundleInvalid(f"{path / CARD_NAME} is larger than 16 MiB; this is no Telltale bundle")
         card = ModelCard.model_validate_json((path / CARD_NAME).read_bytes())
     except OSError as error:
         raise BundleInvalid(f"{path}: {CARD_NAME} cannot be read ({error}); train or export the model again") from error
@@ -159,6 +165,11 @@ def _verify_files(path: Path, card: ModelCard) -> None:
     for name, expected in card.files.items():
         if Path(name).name != name:
             raise BundleInvalid(f"{path / CARD_NAME} names {name!r}, a file outside the bundle; do not use this bundle")
+        if name not in _FILES:
+            raise BundleInvalid(
+                f"{path / CARD_NAME} names {name!r}; a bundle has {' and '.join(_FILES)}, nothing that could run code: "
+                "convert its weights to these, or do not use it"
+            )
         file = path / name
         if not file.is_file():
             raise BundleInvalid(f"{file} is missing; fetch the bundle again")
@@ -169,6 +180,7 @@ def _verify_files(path: Path, card: ModelCard) -> None:
             raise BundleInvalid(
                 f"{file} has SHA-256 {found[:12]}…, the card says {expected[:12]}…; fetch the bundle again"
             )
+    check_model((path / MODEL_NAME).read_bytes(), str(path / MODEL_NAME))
 
 
 def sha256_of(path: Path) -> str:
