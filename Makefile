@@ -8,7 +8,7 @@ PACKAGE := pyproject.toml
 INFERENCE_TESTS := tests/test_base_install.py tests/test_aggregate.py tests/test_cli.py tests/test_imports.py tests/test_report.py
 
 # They drive an installed Chromium, whose speed under load is not ours to promise.
-BROWSER_TESTS := tests/test_web_page.py
+BROWSER_TESTS := tests/test_web_page.py tests/test_report_browser.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types tests browser test-base bench soak fuzz clean
@@ -29,9 +29,9 @@ types: .venv/.ready  ## mypy --strict
 	.venv/bin/mypy
 
 tests: .venv/.ready  ## pytest, all but the tests that drive a browser
-	.venv/bin/python -m pytest --ignore $(BROWSER_TESTS)
+	.venv/bin/python -m pytest $(addprefix --ignore=,$(BROWSER_TESTS))
 
-browser: .venv/.ready  ## the served page in a real Chromium, where one is installed
+browser: .venv/.ready  ## the served page and the report in a real Chromium, where one is installed
 	.venv/bin/python -m pytest $(BROWSER_TESTS)
 
 test-base: .venv-base/.ready  ## the inference tests with the base install alone

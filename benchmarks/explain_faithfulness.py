@@ -16,7 +16,7 @@ has no such). Measured:
 The first four are means over the curve (`early`: over its first fifth), and stated as gains over chance on the same
 faces: above 0 is better. Chance is a random map as coarse as the class activation map; a bump in the middle shows what
 a map gains by simply pointing at the face. Intervals are 95 %, bootstrapped over faces. Methods that ask the model
-hundreds of times a face are measured on the first `--n-slow` of each half. `--write` puts the figures where the
+hundreds of times a face are measured on the first `--n-slow`. `--write` puts the figures where the
 documentation and the command's help take them from. Exit code 1 unless cam's deletion, by `restored` and `early`,
 beats chance and its heat is 1.5 times as dense inside.
 """
@@ -29,6 +29,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "src" / "telltale" / "explain" / "measured.json"
 DOCS = ROOT / "docs" / "explain.md"
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->"
-_SETTINGS: dict[str, dict[str, Any]] = {"lime": {"n_samples": 300}}
+_SETTINGS: dict[str, dict[str, Any]] = {"lime": {"n_samples": 200}}
 
 
 @dataclass(frozen=True)
@@ -92,19 +93,14 @@ def main() -> int:
     samples = list(_samples([read_faces(path) for path in options.faces], scorer, options.n, rng))
     known, unknown = ([s for s in samples if (s.mask is not None) is is_known] for is_known in (True, False))
     print(f"{len(samples)} faces the model calls fake: {len(unknown)} of a data set, {len(known)} self-blended")
-    few = options.n_slow // 2
-    measured: dict[str, Curves] = {}
-    chance: dict[str, Curves] = {}
-    for is_slow in (False, True):
-        chosen = [*known[:few], *unknown[:few]] if is_slow else samples
-        named = [name for name in methods if (name in SLOW) is is_slow]
-        found = {name: Curves() for name in (*CONTROLS, *named)} if named else {}
-        for sample in chosen if named else ():
-            for name, curves in found.items():
+    # Both kinds in turn, so that what is measured on the first few is measured on both.
+    samples = [sample for pair in zip_longest(known, unknown) for sample in pair if sample is not None]
+    measured = {name: Curves() for name in (*CONTROLS, *methods)}
+    for i, sample in enumerate(samples):
+        for name, curves in measured.items():
+            if name not in SLOW or i < options.n_slow:
                 _measure(curves, name, sample, scorer, rng)
-        for name in named if is_slow else found:
-            measured[name], chance[name] = found[name], found["random"]
-    figures = {name: _figures(curves, chance[name], rng) for name, curves in measured.items()}
+    figures = {name: _figures(curves, measured["random"], rng) for name, curves in measured.items()}
     _print(figures)
     about = {"model": scorer.bundle.sha256, "n": len(samples), "n_self_blended": len(known), "methods": figures}
     if options.write:
@@ -267,7 +263,8 @@ def _figures(curves: Curves, chance: Curves, rng: np.random.Generator) -> dict[s
     """Each figure as [value, low, high]."""
     found: dict[str, Any] = {"n": len(curves.deletion), "n_self_blended": len(curves.restored)}
     for name in CURVES:
-        mine, theirs = np.array(getattr(curves, name)), np.array(getattr(chance, name))
+        mine = np.array(getattr(curves, name))
+        theirs = np.array(getattr(chance, name)[: len(mine)])  # the same faces
         found[name] = _mean(mine, rng)
         found[f"{name}_gain"] = _mean(mine - theirs if name == "insertion" else theirs - mine, rng)
     found["inside"] = _ratio(np.array(curves.inside), np.array(curves.outside), rng)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -176,6 +177,19 @@ def make_heat() -> bytes:
     return buffer.getvalue()
 
 
+def make_attachment(name: str, kind: Literal["video", "gif"], media_type: str) -> Attachment:
+    return Attachment(
+        name=name,
+        kind=kind,
+        told="A file.",
+        media_type=media_type,
+        size_bytes=5,
+        sha256=SHA256,
+        width_px=2,
+        height_px=2,
+    )
+
+
 def make_full_report(path: str = "clips/interview.mp4", *, text: str = "Lavf60.3.100") -> Report:
     """A report with everything that can be asked for; `text` stands wherever a file can put text."""
     plain = make_report(path)
@@ -215,15 +229,9 @@ def make_full_report(path: str = "clips/interview.mp4", *, text: str = "Lavf60.3
                 credentials=Credentials(status="invalid", told="They do not fit.", title=text, issuer=text),
                 container=container,
             ),
-            "attachments": tuple(
-                Attachment(
-                    name=name, kind=kind, told="A file.", media_type=media, size_bytes=5, sha256=SHA256,
-                    width_px=2, height_px=2,
-                )
-                for name, kind, media in (
-                    ("annotated.mp4", "video", "video/mp4"),
-                    ("telling.gif", "gif", "image/gif"),
-                )
+            "attachments": (
+                make_attachment("annotated.mp4", "video", "video/mp4"),
+                make_attachment("telling.gif", "gif", "image/gif"),
             ),
             "model": plain.model.model_copy(
                 update={

@@ -180,6 +180,7 @@ def text_mask(words: str, size_px: int) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageDraw
 
     font = _font(size_px)
+    words = words.replace(" ", "\u00a0")  # kerning swallows plain spaces of small letters
     width = max(1, math.ceil(font.getlength(words)))
     mask = Image.new("L", (width, round(1.15 * size_px)))
     ImageDraw.Draw(mask).text((0, 0.95 * size_px), words, fill=255, font=font, anchor="ls")
