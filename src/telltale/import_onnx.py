@@ -1,0 +1,277 @@
+"""Take a model trained elsewhere: an ONNX file and a card in, a bundle that `scan` uses out.
+
+    telltale models import keras.onnx --card card.json --out mine
+
+The card is a bundle's card (name, size_px and crop at least) and, beside it, `input`: how the graph wants its pictures
+and what it answers. Graphs of Keras (N, H, W, 3) or PyTorch (N, 3, H, W), in 0-1, 0-255 or normalised, that answer with
+logits or probabilities, are wrapped into what every bundle is: uint8 clips in, one logit a clip out.
+
+>>> GraphInput(layout="NHWC", answers="probability").scale
+0.00392...
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from telltale._files import write_files
+from telltale.bundle import MODEL_NAME, Bundle, ModelCard, load_bundle, write_card
+from telltale.errors import BundleInvalid, UsageError, require
+from telltale.runtime import Scorer
+from telltale.types import Clip, Written
+
+_MAX_BYTES = 2**31 - 1
+_SAMPLE = 3
+
+
+class GraphInput(Written):
+    """What the graph takes and gives. Pixels become (x * scale - mean) / std, channel by channel."""
+
+    layout: Literal["clips", "NHWC", "NCHW", "NTHWC", "NTCHW"] = "clips"
+    """`clips`: as a bundle's own, uint8 in and logits out. Those with T are for sequences."""
+    scale: float = Field(default=1 / 255, gt=0)
+    """1/255 gives 0-1; 1 leaves 0-255."""
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channels: Literal["RGB", "BGR"] = "RGB"
+    answers: Literal["logit", "probability"] = "logit"
+    """With two outputs a clip, `probability` is a softmax and `logit` what goes into one."""
+    fake_index: Literal[0, 1] = 1
+    """Which of two outputs is fake; of one output, whether high means fake (1) or real (0)."""
+
+
+class ImportCard(ModelCard):
+    """A card with what it says about a graph that is not a bundle's yet."""
+
+    input: GraphInput = GraphInput()
+
+
+def import_onnx(model: str | Path, *, card: str | Path, out: str | Path) -> Bundle:
+    """Check `model` on a sample, wrap it as its card says, and write the bundle into the folder `out`.
+
+    Raises UsageError where a file is missing, the card is no card or OUT is taken; BundleInvalid where the graph keeps
+    weights outside the file, has weights or answers that are no numbers, or takes other shapes than the card says.
+    """
+    onnx = require("onnx", "train")
+    said, folder = _read_card(Path(card)), Path(out)
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty: choose another --out")
+    graph = _read_graph(onnx, Path(model))
+    if said.input.layout != "clips":
+        graph = _wrapped(onnx, graph, said, Path(model))
+    write_files(folder, {MODEL_NAME: graph.SerializeToString()})
+    fields = {name: getattr(said, name) for name in ModelCard.model_fields if name != "files"}
+    try:
+        write_card(folder, ModelCard(**fields))
+        bundle = load_bundle(folder)
+        _try_out(bundle, Path(model))
+    except BaseException:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        raise
+    return bundle
+
+
+def _read_card(path: Path) -> ImportCard:
+    try:
+        return ImportCard.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"the card {path} cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "it"
+        fields = json.dumps({"name": "mine", "size_px": 224, "crop": {"size_px": 224}, "input": {"layout": "NCHW"}})
+        raise UsageError(f"the card {path}: {where}: {first['msg']}; a card begins as {fields}") from error
+
+
+def _read_graph(onnx: Any, path: Path) -> Any:
+    """The model, whole and with weights that are numbers. What lies outside the file is never opened."""
+    if not path.is_file():
+        raise UsageError(f"no model file {path}")
+    if path.stat().st_size > _MAX_BYTES:
+        raise BundleInvalid(f"{path} is larger than 2 GiB, which ONNX holds in one file")
+    try:
+        graph = onnx.load(str(path), load_external_data=False)
+        onnx.checker.check_model(graph)
+    except Exception as error:  # protobuf and the checker raise types of their own
+        if _outside(onnx, path):
+            raise _no_outside(path) from error
+        raise BundleInvalid(f"{path} is no valid ONNX model: {str(error).strip().splitlines()[0]}") from error
+    for tensor in _tensors(graph.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise _no_outside(path)
+        if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16):
+            bad = int((~np.isfinite(onnx.numpy_helper.to_array(tensor))).sum())
+            if bad:
+                raise BundleInvalid(
+                    f"{path}: {bad} values of {tensor.name or 'a constant'} are no numbers: export it again"
+                )
+    return graph
+
+
+def _outside(onnx: Any, path: Path) -> bool:
+    """Whether the checker gave up because of weights that lie elsewhere."""
+    try:
+        graph = onnx.load(str(path), load_external_data=False)
+    except Exception:  # noqa: BLE001 - not even that: then it is no model, and the checker's words say so
+        return False
+    return any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graph.graph))
+
+
+def _no_outside(path: Path) -> BundleInvalid:
+    return BundleInvalid(
+        f"{path} keeps weights in other files: a bundle is one file. Load it with onnx.load and save it again with "
+        "onnx.save(model, path, save_as_external_data=False)"
+    )
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Weights and constants, those of loops and branches too."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _wrapped(onnx: Any, model: Any, card: ImportCard, path: Path) -> Any:
+    """The same graph between uint8 clips and a logit each."""
+    helper, numpy_helper, said, size_px = onnx.helper, onnx.numpy_helper, card.input, card.size_px
+    known = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in known]
+    if len(inputs) != 1 or len(model.graph.output) != 1:
+        raise BundleInvalid(
+            f"{path} takes {[v.name for v in inputs]} and gives {[v.name for v in model.graph.output]}; expected one "
+            "each: export the model for prediction alone"
+        )
+    taken, given = inputs[0], model.graph.output[0]
+    _check_shape(taken, card, path)
+    prefix = "telltale/"
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    if opset < 13:
+        raise BundleInvalid(f"{path} is of ONNX opset {opset}; export it at 13 or newer")
+
+    def constant(name: str, values: Any, kind: Any = np.float32) -> str:
+        model.graph.initializer.append(numpy_helper.from_array(np.array(values, kind), prefix + name))
+        return prefix + name
+
+    sequence = "T" in said.layout
+    shape = [0, card.n_frames, size_px, size_px, 3] if sequence else [-1, size_px, size_px, 3]
+    order = {"NHWC": None, "NTHWC": None, "NCHW": [0, 3, 1, 2], "NTCHW": [0, 1, 4, 2, 3]}[said.layout]
+    into = [
+        helper.make_node("Reshape", ["clips", constant("shape", shape, np.int64)], [prefix + "pictures"]),
+        helper.make_node("Cast", [prefix + "pictures"], [prefix + "float"], to=onnx.TensorProto.FLOAT),
+    ]
+    at = prefix + "float"
+    if said.channels == "BGR":
+        into.append(
+            helper.make_node("Gather", [at, constant("bgr", [2, 1, 0], np.int64)], [prefix + "swapped"], axis=-1)
+        )
+        at = prefix + "swapped"
+    std = np.array(said.std, np.float64)
+    gain, offset = constant("gain", said.scale / std), constant("offset", -np.array(said.mean) / std)
+    into += [
+        helper.make_node("Mul", [at, gain], [prefix + "scaled"]),
+        helper.make_node("Add", [prefix + "scaled", offset], [prefix + "normalised"]),
+    ]
+    at = prefix + "normalised"
+    if order is not None:
+        into.append(helper.make_node("Transpose", [at], [prefix + "turned"], perm=order))
+        at = prefix + "turned"
+    into.append(helper.make_node("Cast", [at], [taken.name], to=taken.type.tensor_type.elem_type))
+    out_of = _answer_nodes(helper, onnx, given, said, constant, prefix, path)
+    nodes = [*into, *model.graph.node, *out_of]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.input.remove(taken)
+    clips = ["n", card.n_frames, size_px, size_px, 3]
+    model.graph.input.insert(0, helper.make_tensor_value_info("clips", onnx.TensorProto.UINT8, clips))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("logit", onnx.TensorProto.FLOAT, ["n"]))
+    return model
+
+
+def _answer_nodes(
+    helper: Any, onnx: Any, given: Any, said: GraphInput, constant: Any, prefix: str, path: Path
+) -> list[Any]:
+    """From the graph's own output to `logit`: log-odds of fake."""
+    dims = _dims(given)
+    width = dims[-1] if len(dims) > 1 else 1
+    if len(dims) not in (1, 2) or width not in (1, 2):
+        raise BundleInvalid(f"{path} gives {given.name} of shape {dims}; expected one or two numbers a clip")
+    nodes = [helper.make_node("Cast", [given.name], [prefix + "answer"], to=onnx.TensorProto.FLOAT)]
+    at = prefix + "answer"
+    if said.answers == "probability":
+        low, high = constant("low", 1e-7), constant("high", 1 - 1e-7)
+        nodes.append(helper.make_node("Clip", [at, low, high], [prefix + "p"]))
+        at = prefix + "p"
+        if width == 1:
+            nodes += [
+                helper.make_node("Sub", [constant("one", 1.0), at], [prefix + "other"]),
+                helper.make_node("Div", [at, prefix + "other"], [prefix + "odds"]),
+            ]
+            at = prefix + "odds"
+        nodes.append(helper.make_node("Log", [at], [prefix + "log"]))
+        at = prefix + "log"
+    sign = 1.0 if said.fake_index == 1 else -1.0
+    weight = constant("sign", [[sign]] if width == 1 else [[-sign], [sign]])
+    nodes += [
+        helper.make_node("Reshape", [at, constant("rows", [-1, width], np.int64)], [prefix + "rows_of"]),
+        helper.make_node("MatMul", [prefix + "rows_of", weight], [prefix + "column"]),
+        helper.make_node("Reshape", [prefix + "column", constant("flat", [-1], np.int64)], ["logit"]),
+    ]
+    return nodes
+
+
+def _dims(value: Any) -> list[int | str]:
+    """The shape an input or output states; names and 0 are sizes left open."""
+    return [d.dim_value or d.dim_param or "?" for d in value.type.tensor_type.shape.dim]
+
+
+def _check_shape(taken: Any, card: ImportCard, path: Path) -> None:
+    sides: dict[str, int] = {"T": card.n_frames, "H": card.size_px, "W": card.size_px, "C": 3}
+    wanted = [sides.get(axis, "n") for axis in card.input.layout]
+    dims = _dims(taken)
+    fits = len(dims) == len(wanted) and all(
+        not isinstance(got, int) or (got == want and position > 0)
+        for position, (got, want) in enumerate(zip(dims, wanted, strict=True))
+    )
+    if not fits:
+        fixed = dims and isinstance(dims[0], int)
+        hint = "; its number of pictures is fixed: export it with a free batch axis" if fixed else ""
+        raise BundleInvalid(
+            f"{path} takes {taken.name} of shape {dims}, its card says {card.input.layout} {wanted}{hint}"
+        )
+
+
+def _try_out(bundle: Bundle, path: Path) -> None:
+    """Score a few pictures together and one by one. Raises BundleInvalid."""
+    card = bundle.card
+    scorer = Scorer(bundle)
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (_SAMPLE, card.n_frames, card.size_px, card.size_px, 3), dtype=np.uint8)
+    pictures[-1] = 128
+    there = np.ones(card.n_frames, bool)
+    clips = [Clip(i, np.arange(card.n_frames) / 2.0, rgb, there) for i, rgb in enumerate(pictures)]
+    try:
+        together = scorer.score(clips).logit
+        alone = np.concatenate([scorer.score([clip]).logit for clip in clips])
+    except BundleInvalid:
+        raise
+    except Exception as error:  # ONNX Runtime's own
+        raise BundleInvalid(f"{path} does not run on {_SAMPLE} pictures: {str(error).splitlines()[0]}") from error
+    if not np.allclose(together, alone, atol=1e-3, rtol=1e-3):
+        raise BundleInvalid(
+            f"{path} judges a picture differently beside others: export it for prediction, not training"
+        )
+
+
+__all__ = ["GraphInput", "ImportCard", "import_onnx"]

@@ -1,0 +1,184 @@
+"""Graphs as Keras and PyTorch export them become bundles that scan; what is no whole, sane model is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import make_bundles
+from telltale.bundle import Bundle
+from telltale.cli import app
+from telltale.errors import BundleInvalid, UsageError
+from telltale.import_onnx import import_onnx
+from telltale.runtime import Scorer
+from telltale.scan import Scanner
+from telltale.types import Clip, Float64Array, RgbImage
+
+onnx = pytest.importorskip("onnx", reason="makes models with onnx")
+SIZE_PX = 16
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def save(
+    path: Path, *, shape: list[Any], weight: Any, last: list[str], axes: list[int], dims: list[Any], opset: int = 13
+) -> Path:
+    """A graph that averages over `axes`, multiplies what is left, the channels, with `weight`, and applies `last`."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    names = ["answer" if i == len(last) - 1 else f"step{i}" for i in range(len(last))]
+    nodes = [
+        helper.make_node("ReduceMean", ["pictures"], ["mean"], axes=axes, keepdims=0),
+        helper.make_node("MatMul", ["mean", "weight"], ["sum"]),
+        *(
+            helper.make_node(op, [source], [name])
+            for op, source, name in zip(last, ["sum", *names], names, strict=False)
+        ),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info("pictures", kind, shape)],
+        [helper.make_tensor_value_info("answer", kind, dims)],
+        [onnx.numpy_helper.from_array(np.asarray(weight, np.float32), "weight")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)
+    return path
+
+
+def card(folder: Path, **said: Any) -> Path:
+    path = folder / "card.json"
+    fields = {"name": "mine", "size_px": SIZE_PX, "crop": {"size_px": SIZE_PX}, "minimum": {"n_faces": 1, "face_px": 1}}
+    path.write_text(json.dumps(fields | said))
+    return path
+
+
+def keras(folder: Path, **options: Any) -> Path:
+    """NHWC in 0-1, sigmoid of 4 red - 4 green."""
+    given = {"shape": ["n", SIZE_PX, SIZE_PX, 3], "weight": [[4], [-4], [0]], "last": ["Sigmoid"], "axes": [1, 2]}
+    return save(folder / "keras.onnx", **(given | {"dims": ["n", 1]} | options))
+
+
+def torch_like(folder: Path, **options: Any) -> Path:
+    """NCHW, normalised; real and fake logits are -3 and 2 of the mean red."""
+    given = {
+        "shape": ["n", 3, SIZE_PX, SIZE_PX],
+        "weight": [[-3, 2], [0, 0], [0, 0]],
+        "last": ["Identity"],
+        "axes": [2, 3],
+    }
+    return save(folder / "torch.onnx", **(given | {"dims": ["n", 2]} | options))
+
+
+def logits(bundle: Bundle, pictures: RgbImage) -> Float64Array:
+    clips = [Clip(0, np.zeros(1), rgb[None], np.ones(1, bool)) for rgb in pictures]
+    return Scorer(bundle).score(clips).logit.astype(np.float64)
+
+
+@pytest.fixture
+def pictures() -> RgbImage:
+    shades = np.random.default_rng(0).integers(0, 256, (5, 1, 1, 3))
+    return np.broadcast_to(shades, (5, SIZE_PX, SIZE_PX, 3)).astype(np.uint8)
+
+
+def test_a_graph_of_keras_is_wrapped(tmp_path: Path, pictures: RgbImage) -> None:
+    said = card(tmp_path, input={"layout": "NHWC", "answers": "probability"})
+    bundle = import_onnx(keras(tmp_path), card=said, out=tmp_path / "mine")
+    red, green, _ = pictures.mean(axis=(1, 2)).T / 255
+    assert logits(bundle, pictures) == pytest.approx(4 * red - 4 * green, abs=1e-4)
+
+
+def test_a_graph_of_pytorch_is_wrapped(tmp_path: Path, pictures: RgbImage) -> None:
+    said = card(tmp_path, input={"layout": "NCHW", "mean": MEAN, "std": STD})
+    bundle = import_onnx(torch_like(tmp_path), card=said, out=tmp_path / "mine")
+    red = (pictures.mean(axis=(1, 2))[:, 0] / 255 - MEAN[0]) / STD[0]
+    assert logits(bundle, pictures) == pytest.approx(5 * red, abs=1e-4)
+
+
+def test_a_softmax_of_swapped_classes_and_channels_is_wrapped(tmp_path: Path, pictures: RgbImage) -> None:
+    said = card(tmp_path, input={"layout": "NCHW", "channels": "BGR", "answers": "probability", "fake_index": 0})
+    bundle = import_onnx(torch_like(tmp_path, last=["Softmax"]), card=said, out=tmp_path / "mine")
+    blue = pictures.mean(axis=(1, 2))[:, 2] / 255
+    assert logits(bundle, pictures) == pytest.approx(-5 * blue, abs=1e-3)
+
+
+def test_a_graph_of_sequences_is_wrapped(tmp_path: Path) -> None:
+    path = keras(tmp_path, shape=["n", 4, SIZE_PX, SIZE_PX, 3], axes=[1, 2, 3])
+    said = card(tmp_path, n_frames=4, input_kind="clip", input={"layout": "NTHWC", "answers": "probability"})
+    bundle = import_onnx(path, card=said, out=tmp_path / "mine")
+    assert bundle.card.n_frames == 4
+
+
+def test_a_graph_that_is_a_bundle_s_already_is_taken_as_it_is(tmp_path: Path) -> None:
+    folder = make_bundles.make_redness(tmp_path / "redness", size_px=SIZE_PX)
+    bundle = import_onnx(folder / "model.onnx", card=card(tmp_path), out=tmp_path / "mine")
+    assert (bundle.path / "model.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
+
+
+def test_an_imported_model_scans(tmp_path: Path, face_clip: Path) -> None:
+    said = card(tmp_path, input={"layout": "NHWC", "answers": "probability"})
+    done = CliRunner().invoke(app, ["models", "import", str(keras(tmp_path)), "--card", str(said)])
+    assert done.exit_code == 0, done.output
+    with Scanner(tmp_path / "keras") as scanner:
+        assert scanner.scan(face_clip).verdict.p_fake is not None
+
+
+def _outside(folder: Path) -> Path:
+    path = keras(folder)
+    model = onnx.load(path)
+    onnx.save(
+        model, path, save_as_external_data=True, location="weights.bin", size_threshold=0, all_tensors_to_one_file=True
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: keras(folder, weight=[[np.nan], [1], [1]]), "1 values of weight are no numbers"),
+        (_outside, "in other files"),
+        (lambda folder: keras(folder, shape=["n", 8, 8, 3]), "its card says NHWC"),
+        (lambda folder: keras(folder, shape=[1, SIZE_PX, SIZE_PX, 3]), "free batch axis"),
+        (lambda folder: keras(folder, dims=["n", 5], weight=np.ones((3, 5))), "one or two numbers a clip"),
+        (lambda folder: keras(folder, last=["NoSuchOperation"]), "no valid ONNX model"),
+        (lambda folder: keras(folder, opset=11), "opset 11"),
+        (lambda folder: keras(folder, last=["Sigmoid", "Log", "Log"]), "no number"),
+    ],
+)
+def test_what_is_no_whole_sane_model_is_refused(make: Callable[[Path], Path], message: str, tmp_path: Path) -> None:
+    said = card(tmp_path, input={"layout": "NHWC"})
+    with pytest.raises(BundleInvalid, match=message):
+        import_onnx(make(tmp_path), card=said, out=tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_junk_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "junk.onnx").write_bytes(b"junk" * 100)
+    with pytest.raises(BundleInvalid, match="no valid ONNX model"):
+        import_onnx(tmp_path / "junk.onnx", card=card(tmp_path), out=tmp_path / "mine")
+
+
+def test_a_card_that_is_none_says_how_one_begins(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text('{"name": "mine"}')
+    with pytest.raises(UsageError, match="a card begins as"):
+        import_onnx(keras(tmp_path), card=tmp_path / "card.json", out=tmp_path / "mine")
+    with pytest.raises(UsageError, match="no model file"):
+        import_onnx(tmp_path / "none.onnx", card=card(tmp_path), out=tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "note").write_text("kept")
+    with pytest.raises(UsageError, match="not empty"):
+        import_onnx(keras(tmp_path), card=card(tmp_path), out=tmp_path / "mine")
+
+
+def test_show_lists_layers_and_counts(tmp_path: Path) -> None:
+    folder = make_bundles.make_patches(tmp_path / "patches")
+    said = CliRunner().invoke(app, ["models", "show", str(folder)]).stdout
+    assert "2 x 3 x 4 x 4" in said
+    assert "Conv" in said
+    assert "9 operations" in said
+    assert "103 numbers in 6 weights" in said
+    assert "numbers in" not in CliRunner().invoke(app, ["models", "show", str(folder), "--no-layers"]).stdout
