@@ -6,13 +6,14 @@ write_files(out_dir, {"page.html": page, "roc.png": png})
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from telltale._text import visible
-from telltale.errors import OutputError
+from telltale.errors import OutputBusy, OutputError
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -41,6 +42,39 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
                 empty.rmdir()
 
 
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold `folder`, made if need be, against a second command that would write there.
+
+    The system lets go when the process ends, however it ends. Raises `OutputBusy`. Where the system (Windows) or the
+    file system knows no such locks, nothing is held.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        shown = visible(str(folder))
+        raise OutputError(f"{shown}: {error.strerror or error}; choose another folder") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputBusy(
+                f"{visible(str(folder))} is being written by another command; wait for it, or choose another folder"
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EBADF):
+                raise
+        yield
+    finally:
+        os.close(handle)
+
+
 def _make(folder: Path) -> list[Path]:
     """The folders that had to be made, outer ones first."""
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -63,4 +97,4 @@ def _stage(folder: Path, data: bytes) -> Path:
     return part
 
 
-__all__ = ["write_files"]
+__all__ = ["only_one", "write_files"]

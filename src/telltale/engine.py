@@ -13,17 +13,22 @@ tried again on another worker, and set aside as `WorkerCrashed` when it has cost
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from itertools import islice
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from telltale.errors import UsageError, WorkerCrashed, require
 
 Engine = Literal["local", "ray"]
 MAX_ATTEMPTS = 3
+MAX_FAILED_STARTS = 20
+_LATE_START_S = 5.0
+START_WITHIN_S = 600.0
+"""How long a cluster without a free processor is waited for: one that grows takes minutes."""
 In = TypeVar("In")
 Out = TypeVar("Out")
 In_contra = TypeVar("In_contra", contravariant=True)
@@ -95,36 +100,102 @@ def _ray(
             own = {} if address else {"num_cpus": jobs, "include_dashboard": False}
             ray.init(address=address, logging_level="ERROR", log_to_driver=False, **own)
             stack.callback(ray.shutdown)
-        remote = ray.remote(num_cpus=1, max_restarts=0)(_Runner)
+        yield from _Actors(ray, task, jobs).outcomes(items)
+
+
+class _Actors(Generic[In, Out]):
+    """Ray actors, one item at a time each. An actor gets its first item when it has said that it is up: one that waits
+    for a processor, after a node went, must not hold an item that others could do."""
+
+    def __init__(self, ray: Any, task: Task[In, Out], jobs: int) -> None:
+        self._ray, self._task = ray, task
+        self._remote = ray.remote(num_cpus=1, max_restarts=0)(_Runner)
+        self._idle: list[Any] = []
+        self._starting: dict[Any, Any] = {}
+        self._running: dict[Any, tuple[int, In, Any]] = {}
+        self._n_failed_starts = 0
+        self._jobs = jobs
+
+    def _start(self) -> None:
+        actor = self._remote.remote(self._task)
+        self._starting[actor.ready.remote()] = actor
+
+    def outcomes(self, items: Iterable[In]) -> Iterator[tuple[int, Out | WorkerCrashed]]:
         waiting = enumerate(items)
         attempts: dict[int, int] = {}
-        running: dict[Any, tuple[int, In, Any]] = {}
-        again: list[tuple[int, In]] = []
-        idle = [remote.remote(task) for _ in range(jobs)]
-        while True:
-            while idle and (next_item := again.pop() if again else next(waiting, None)) is not None:
-                actor, (index, item) = idle.pop(), next_item
-                running[actor.do.remote(item)] = (index, item, actor)
-            if not running:
-                break
-            (ready,), _ = ray.wait(list(running), num_returns=1)
-            index, item, actor = running.pop(ready)
-            try:
-                outcome = ray.get(ready)
-            except ray.exceptions.RayActorError as error:
-                idle.append(remote.remote(task))
+        again = list(islice(waiting, self._jobs))[::-1]
+        held = next(waiting, None)
+        for _ in again:
+            self._start()
+        try:
+            while held is not None or again or self._running:
+                while self._idle and (again or held is not None):
+                    if again:
+                        index, item = again.pop()
+                    else:
+                        assert held is not None
+                        (index, item), held = held, next(waiting, None)
+                    actor = self._idle.pop()
+                    self._running[actor.do.remote(item)] = (index, item, actor)
+                ended = self._next_ended()
+                if ended is None:
+                    continue
+                index, item, outcome = ended
+                if not isinstance(outcome, BaseException):
+                    yield index, outcome
+                    continue
                 attempts[index] = attempts.get(index, 0) + 1
                 if attempts[index] < MAX_ATTEMPTS:
                     again.append((index, item))
                 else:
-                    yield index, WorkerCrashed(f"{MAX_ATTEMPTS} workers died on it, so it was set aside ({error})")
-                continue
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from error
-            idle.append(actor)
-            yield index, outcome
-        for actor in idle:
-            ray.get(actor.close.remote())
+                    yield index, WorkerCrashed(f"{MAX_ATTEMPTS} workers died on it, so it was set aside ({outcome})")
+        finally:
+            self._close()
+
+    def _next_ended(self) -> tuple[int, In, Any] | None:
+        """The next item that was done, or whose actor died; None where an actor came up, or did not."""
+        asked = [*self._running, *self._starting]
+        ready, _ = self._ray.wait(asked, num_returns=1, timeout=None if self._running or self._idle else START_WITHIN_S)
+        if not ready:
+            raise UsageError(
+                f"no Ray worker could start within {START_WITHIN_S:g} s: the cluster has no free processor; "
+                "add nodes or ask for fewer --jobs"
+            )
+        errors = self._ray.exceptions
+        try:
+            outcome: Any = self._ray.get(ready[0])
+        except errors.RayTaskError as error:
+            raise error.cause from error
+        except errors.RayActorError as error:
+            outcome = error
+        if ready[0] in self._starting:
+            actor = self._starting.pop(ready[0])
+            if isinstance(outcome, BaseException):
+                self._n_failed_starts += 1
+                if self._n_failed_starts > MAX_FAILED_STARTS:
+                    raise WorkerCrashed(f"Ray workers die before they have started ({outcome})") from outcome
+                self._start()
+            else:
+                self._n_failed_starts = 0
+                self._idle.append(actor)
+            return None
+        index, item, actor = self._running.pop(ready[0])
+        if isinstance(outcome, BaseException):
+            self._ray.kill(actor)  # one that is only out of reach must not come back
+            self._start()
+        else:
+            self._idle.append(actor)
+        return index, item, outcome
+
+    def _close(self) -> None:
+        if self._starting:
+            up, _ = self._ray.wait(list(self._starting), num_returns=len(self._starting), timeout=_LATE_START_S)
+            self._idle += [self._starting.pop(ready) for ready in up]
+        for actor in self._idle:
+            with contextlib.suppress(self._ray.exceptions.RayActorError):
+                self._ray.get(actor.close.remote())
+        for actor in (*self._idle, *self._starting.values(), *(actor for *_, actor in self._running.values())):
+            self._ray.kill(actor)
 
 
 class _Runner:
@@ -133,6 +204,9 @@ class _Runner:
     def __init__(self, task: Task[Any, Any]) -> None:
         self._stack = ExitStack()
         self._run = self._stack.enter_context(task.start())
+
+    def ready(self) -> None:
+        """Answers when `__init__` is through."""
 
     def do(self, item: Any) -> Any:
         return self._run(item)

@@ -3,6 +3,7 @@
     TelltaleError
     ├── UsageError            usage                  what was asked for makes no sense together
     ├── MissingExtra          missing_extra          an optional dependency is not installed
+    ├── DeviceMissing         device_missing         a processor was asked for that is not usable here
     ├── InputError                                   something is wrong with the file that was given
     │   ├── FileMissing           file_missing
     │   ├── NotAFile              not_a_file             a folder, FIFO, socket or device
@@ -29,6 +30,7 @@
     │   ├── LeakFound             leak_found             one group on two sides of a split
     │   └── StoreInvalid          store_invalid          checksum, missing shard, wrong schema
     ├── OutputError           output_failed          disk full, read-only folder
+    │   └── OutputBusy            output_busy            another command writes there now
     └── Stopped               stopped                whoever asked for it no longer wants it
 
 >>> error_from_code("file_empty", "clip.mp4 has 0 bytes")
@@ -58,6 +60,10 @@ class UsageError(TelltaleError):
 
 class MissingExtra(TelltaleError):
     code = "missing_extra"
+
+
+class DeviceMissing(TelltaleError):
+    code = "device_missing"
 
 
 class InputError(TelltaleError):
@@ -164,6 +170,10 @@ class OutputError(TelltaleError):
     code = "output_failed"
 
 
+class OutputBusy(OutputError):
+    code = "output_busy"
+
+
 class Stopped(TelltaleError):
     code = "stopped"
 
@@ -196,6 +206,7 @@ __all__ = [
     "DataError",
     "DeadlineExceeded",
     "DetectorWeights",
+    "DeviceMissing",
     "FileEmpty",
     "FileMissing",
     "FileUnreadable",
@@ -207,6 +218,7 @@ __all__ = [
     "NoVideoStream",
     "NotAFile",
     "OutOfMemory",
+    "OutputBusy",
     "OutputError",
     "Stopped",
     "StoreInvalid",

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from telltale import datasets
+from telltale._files import only_one
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset, Record
 from telltale.engine import Engine, map_tasks
@@ -105,7 +106,8 @@ def prepare(
 
     `limit` takes that many videos, drawn with `seed`, half of each class with `balance`. `jobs` work at a time, here
     or on a Ray cluster at `address` that shares the file system. The bytes of the store do not depend on `jobs`,
-    `engine` or on how often the run was killed. Raises `DataError`, `UsageError`, `OutputError`; never for one video.
+    `engine` or on how often the run was killed. Raises `DataError`, `UsageError`, `OutputError`, `OutputBusy` where
+    another run writes there now; never for one video.
     """
     dataset = source if isinstance(source, Dataset) else datasets.read(source, format=format, labels=labels)
     records: Sequence[Record] = dataset.records
@@ -118,6 +120,22 @@ def prepare(
     identity = settings.identity()
     if not settings.detect:
         identity["crop"] = asdict(_crop_as_given(records, settings))
+    with only_one(Path(out)):
+        return _prepare(dataset, records, out, identity, settings, engine, jobs, address, retry_failed, on_progress)
+
+
+def _prepare(
+    dataset: Dataset,
+    records: Sequence[Record],
+    out: str | Path,
+    identity: dict[str, Any],
+    settings: PrepareSettings,
+    engine: Engine,
+    jobs: int,
+    address: str | None,
+    retry_failed: bool,
+    on_progress: Callable[[Progress], None] | None,
+) -> Manifest:
     writer = StoreWriter(out, settings=identity)
     job = _PrepareTask(
         out=str(Path(out).absolute()),

@@ -8,18 +8,20 @@ scores = scorer.score(cutter.add(track_id, pts_s, crop) + cutter.finish())
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from telltale.bundle import Bundle
-from telltale.errors import BundleInvalid, UsageError
+from telltale.errors import BundleInvalid, DeviceMissing, UsageError
 from telltale.types import Clip, Float32Array, RgbImage, Scores
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
+Device = Literal["cpu", "cuda", "auto"]
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 BATCH_SIZE = 8
 """Clips run together; 16 are no faster and take 65 MB more. Fixed: another size may change the last bits of a logit."""
 
@@ -27,10 +29,12 @@ BATCH_SIZE = 8
 class Scorer:
     """A loaded model. Safe to share between threads."""
 
-    def __init__(self, bundle: Bundle, *, n_threads: int = 1) -> None:
-        """Load `bundle` on the CPU; raises `BundleInvalid` if the graph is not what the card says."""
+    def __init__(self, bundle: Bundle, *, n_threads: int = 1, device: Device = "cpu") -> None:
+        """Load `bundle`. `auto` takes CUDA where it is usable. Raises `BundleInvalid` if the graph is not what the card
+        says, `DeviceMissing` where CUDA was asked for and is not there."""
         self.bundle = bundle
-        self._session = _open_session(bundle, n_threads)
+        self._session = _open_session(bundle, n_threads, device)
+        self.device: Device = "cuda" if _CUDA in self._session.get_providers() else "cpu"
         self._check_graph()
 
     def score(self, clips: Sequence[Clip]) -> Scores:
@@ -91,8 +95,17 @@ def _scores(clips: Sequence[Clip], logit: Float32Array) -> Scores:
     )
 
 
-def _open_session(bundle: Bundle, n_threads: int) -> ort.InferenceSession:
+def _open_session(bundle: Bundle, n_threads: int, device: Device) -> ort.InferenceSession:
     import onnxruntime as ort
+
+    if device not in ("cpu", "cuda", "auto"):
+        raise UsageError(f"device must be cpu, cuda or auto, got {device!r}")
+    has_cuda = device != "cpu" and _CUDA in ort.get_available_providers()
+    if device == "cuda" and not has_cuda:
+        raise DeviceMissing(
+            "CUDA was asked for, and the ONNX Runtime installed here runs on processors only: "
+            "pip uninstall onnxruntime && pip install onnxruntime-gpu, or ask for --device cpu"
+        )
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = n_threads
@@ -102,9 +115,16 @@ def _open_session(bundle: Bundle, n_threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         # From bytes: a graph that points to files outside the bundle then has nowhere to look.
-        return ort.InferenceSession(bundle.model_path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        providers = [_CUDA, _CPU] if has_cuda else [_CPU]
+        session = ort.InferenceSession(bundle.model_path.read_bytes(), options, providers=providers)
     except Exception as error:
         raise BundleInvalid(f"{bundle.model_path} does not load: {error}") from error
+    if device == "cuda" and _CUDA not in session.get_providers():  # ONNX Runtime goes on without, and only logs it
+        raise DeviceMissing(
+            "CUDA was asked for and ONNX Runtime cannot start it: check the driver with nvidia-smi and that CUDA and "
+            "cuDNN are those of onnxruntime-gpu, or ask for --device cpu"
+        )
+    return session
 
 
 class ClipCutter:
@@ -160,4 +180,4 @@ def middle_s(clip: Clip) -> float:
     return float(seen[(len(seen) - 1) // 2])
 
 
-__all__ = ["BATCH_SIZE", "ClipCutter", "Scorer", "middle_s"]
+__all__ = ["BATCH_SIZE", "ClipCutter", "Device", "Scorer", "middle_s"]

@@ -29,14 +29,16 @@ from telltale._text import printable
 from telltale._versions import versions
 from telltale.aggregate import decide
 from telltale.bundle import Bundle, ModelCard, load_bundle
-from telltale.errors import Stopped, TelltaleError
+from telltale.errors import DeadlineExceeded, FileMissing, NotAFile, Stopped, TelltaleError
 from telltale.extract import ExtractRequest, default_deadline_s
 from telltale.faces import DetectorConfig, files_read
 from telltale.findings import Findings, Progress
-from telltale.runtime import Scorer
+from telltale.runtime import Device, Scorer
 from telltale.sampling import SamplePlan
 from telltale.sandbox import Powers, Worker, WorkerLimits
 from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
+
+_HASH_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class ScanSettings:
     """Write the annotated clip into the report's folder under this one."""
     n_threads: int = 2
     """1 where several workers share the machine: decoding then uses one thread too."""
+    device: Device = "auto"
+    """Where the model runs: `auto` takes CUDA where ONNX Runtime has it. Faces are found on processors."""
 
 
 class Scanner:
@@ -142,6 +146,7 @@ class Scanner:
             on_progress=on_progress,
         )
         report: dict[str, Any]
+        fingerprint = ("", 0)
         try:
             deadline_s = request.deadline_s or default_deadline_s(None)
             run = self._worker.run("extract", request.to_json(), deadline_s=deadline_s, stop=stop)
@@ -155,8 +160,22 @@ class Scanner:
             raise
         except TelltaleError as error:
             report = _failed(error)
+            fingerprint = self._fingerprint(request.path, error, stop)
         findings.timings_s["total"] = round(time.perf_counter() - started, 4)
-        return Report(**report, **self._circumstances(request, findings))
+        return Report(**report, **self._circumstances(request, findings, fingerprint))
+
+    def _fingerprint(self, path: str, error: TelltaleError, stop: threading.Event | None) -> tuple[str, int]:
+        """SHA-256 and size of a file that could not be scanned; ("", 0) where nothing can be read, or not in time."""
+        if isinstance(error, DeadlineExceeded | FileMissing | NotAFile):
+            return "", 0
+        try:
+            with closing(self._worker.run("hash", {"path": path}, deadline_s=_HASH_WITHIN_S, stop=stop)) as messages:
+                (message,) = messages
+            return message.data["sha256"], message.data["size_bytes"]
+        except Stopped:
+            raise
+        except TelltaleError:  # the report says already what is wrong with the file
+            return "", 0
 
     def _head(self) -> Head | None:
         """What heat maps are made with, where they are asked for."""
@@ -197,14 +216,15 @@ class Scanner:
             "explanation": findings.explanation,
         }
 
-    def _circumstances(self, request: ExtractRequest, findings: Findings) -> dict[str, Any]:
+    def _circumstances(
+        self, request: ExtractRequest, findings: Findings, fingerprint: tuple[str, int]
+    ) -> dict[str, Any]:
         video = findings.video
         path, card = printable(request.path), self.scorer.bundle.card
-        settings = asdict(request) | {"path": path}
+        sha256, size_bytes = (video.sha256, video.size_bytes) if video and video.sha256 else fingerprint
+        settings = asdict(request) | {"path": path, "device": self.scorer.device}
         return {
-            "input": InputInfo(
-                path=path, sha256=video.sha256 if video else "", size_bytes=video.size_bytes if video else 0
-            ),
+            "input": InputInfo(path=path, sha256=sha256, size_bytes=size_bytes),
             "video": replace(video, path=path) if video else None,
             "model": ModelInfo(name=card.name, sha256=self.scorer.bundle.sha256, card=summarise_card(card)),
             "settings": settings,
@@ -248,7 +268,8 @@ def _failed(error: TelltaleError) -> dict[str, Any]:
 def load_scorer(model: str | Path | Bundle, settings: ScanSettings | None = None) -> Scorer:
     """The model, checked and ready. Raises `ModelError` if it cannot be used."""
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
-    return Scorer(bundle, n_threads=(settings or ScanSettings()).n_threads)
+    settings = settings or ScanSettings()
+    return Scorer(bundle, n_threads=settings.n_threads, device=settings.device)
 
 
 def scan(

@@ -13,6 +13,7 @@ from telltale.cli._errors import EXIT_INPUT_FAILED, say, told
 
 if TYPE_CHECKING:
     from telltale._report_index import Summary
+    from telltale.engine import Engine
     from telltale.scan import ScanSettings
     from telltale.types import Report
 
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 @told
 def scan(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="INPUT",
             help="Videos, pictures, folders, or @list.txt with one path a line. Names beginning with - come after --.",
         ),
-    ],
+    ] = None,
     model: Annotated[str, typer.Option(metavar="NAME|DIR", help="A shipped model or a bundle's folder.")] = "default",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write report.json and report.html per input, and an index.")
@@ -65,11 +66,32 @@ def scan(
         bool,
         typer.Option("--embed-video", help="With --out: put the clip itself into the page, which then stands alone."),
     ] = False,
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda|auto", help="Where the model runs; auto: on CUDA where it is there.")
+    ] = "auto",
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Files at a time.")] = 1,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="Where the work is done. ray: results as a table, see --table.")
+    ] = "local",
+    address: Annotated[str | None, typer.Option(metavar="A", help="Of the Ray cluster.")] = None,
+    bucket: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Scan what is under s3://NAME/.. or gs://NAME/..; implies --table."),
+    ] = None,
+    table: Annotated[
+        bool,
+        typer.Option("--table", help="With --out: a row a file, in Parquet; killed and run again, it goes on."),
+    ] = False,
+    out_bucket: Annotated[
+        str | None, typer.Option(metavar="URL", help="The table goes to s3://NAME/.. or gs://NAME/.. instead of --out.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --table: try what failed again.")] = False,
 ) -> None:
     """Say for each video or picture whether its faces are real, and why."""
     from telltale.bundle import load_bundle
+    from telltale.cli._choices import choose
     from telltale.cli._inputs import expand
+    from telltale.errors import UsageError
     from telltale.scan import ScanSettings
 
     plan = sampling.plan(
@@ -95,8 +117,29 @@ def scan(
         stability=stability,
         provenance=out is not None or json,
         annotate_into=_with_out("--annotate", annotate, out),
+        device=choose("--device", device, "cpu", "cuda", "auto"),
     )
-    paths = expand(inputs)
+    ray_or_local: Engine = choose("--engine", engine, "local", "ray")
+    if table or bucket or out_bucket or ray_or_local == "ray":
+        from telltale.cli._scan_table import scan_table
+
+        scan_table(
+            inputs or [],
+            bucket=bucket,
+            out=out,
+            out_bucket=out_bucket,
+            model=model,
+            settings=settings,
+            engine=ray_or_local,
+            jobs=jobs,
+            address=address,
+            retry_failed=retry_failed,
+            for_one_file=[name for name, on in _for_one_file(json, explain, annotate, stability) if on],
+        )
+        return
+    if retry_failed or address is not None:
+        raise UsageError("--retry-failed needs --table, and --address needs --engine ray")
+    paths = expand(inputs or [])
     embed_video = _with_out("--embed-video", embed_video, out) is not None
     summaries = _scan_all(
         paths, model=model, settings=settings, jobs=jobs, out=out, prints_json=json, embed_video=embed_video
@@ -104,6 +147,10 @@ def scan(
     _conclude(summaries, out=out, prints_json=json)
     if any(summary.label == "failed" for summary in summaries):
         raise typer.Exit(EXIT_INPUT_FAILED)
+
+
+def _for_one_file(json: bool, explain: bool, annotate: bool, stability: bool) -> list[tuple[str, bool]]:
+    return [("--json", json), ("--explain", explain), ("--annotate", annotate), ("--stability", stability)]
 
 
 def _with_out(option: str, wanted: bool, out: Path | None) -> Path | None:

@@ -1,0 +1,149 @@
+"""Where results are kept and files come from: a folder that all machines see, or a bucket (S3, Google Cloud Storage).
+
+A place is named by its own option, never guessed from an input: a file may be called `s3:`.
+
+    place = open_place("s3://footage/results")
+    place.write("parts/ab12.parquet", data)     # all of it or nothing
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from telltale._files import write_files
+from telltale._text import visible
+from telltale.errors import FileMissing, FileUnreadable, OutputError, UsageError, require
+
+SCHEMES = {"s3": "s3fs", "gs": "gcsfs"}
+"""What a bucket's address may begin with, and the package that knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file in a bucket."""
+
+    url: str
+    size_bytes: int
+    version: str
+    """Changes with the contents: the ETag, or the time of the last change."""
+
+
+class Place(Protocol):
+    """A flat store of named files."""
+
+    def names(self, folder: str) -> list[str]:
+        """Names under `folder`, sorted."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """None where there is no such file."""
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Whole or not at all. Raises `OutputError`."""
+        ...
+
+    def remove(self, names: list[str]) -> None: ...
+
+
+def open_place(where: str | os.PathLike[str], *, is_bucket: bool = False) -> Place:
+    """A folder, or with `is_bucket` the bucket at an address such as `s3://name/results`."""
+    return Bucket(os.fspath(where)) if is_bucket else Folder(Path(where))
+
+
+class Folder:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return sorted(f"{folder}/{entry.name}" for entry in os.scandir(self._path / folder) if entry.name[0] != ".")
+        except FileNotFoundError:
+            return []
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self._path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        write_files(self._path, {name: data})
+
+    def remove(self, names: list[str]) -> None:
+        for name in names:
+            (self._path / name).unlink(missing_ok=True)
+
+
+class Bucket:
+    """Objects under an address. Keys and endpoint are those of s3fs or gcsfs: the usual environment variables."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        scheme, found, rest = self.url.partition("://")
+        if not found or scheme not in SCHEMES or not rest:
+            raise UsageError(f"a bucket's address is s3://NAME/FOLDER or gs://NAME/FOLDER, got {visible(url)}")
+        require(SCHEMES[scheme], "bucket")
+        self._scheme, self._root = scheme, rest
+        self._fs: Any = require("fsspec", "bucket").filesystem(scheme)
+
+    def find(self, suffixes: frozenset[str]) -> Iterator[Found]:
+        """Every object below whose name ends in one of `suffixes`, in the order of their names."""
+        try:
+            found = self._fs.find(self._root, detail=True)
+        except Exception as error:  # what is raised differs from store to store
+            raise FileUnreadable(
+                f"{self.url} cannot be listed ({_said(error)}); check its name and your keys"
+            ) from error
+        for name in sorted(found):
+            about = found[name]
+            if Path(name).suffix.lower() in suffixes and about.get("size"):
+                version = (
+                    about.get("ETag") or about.get("etag") or about.get("mtime") or about.get("LastModified") or ""
+                )
+                yield Found(f"{self._scheme}://{name}", int(about["size"]), str(version))
+
+    def fetch(self, url: str, to: Path) -> None:
+        """Copy an object to a file. Raises `FileMissing` or `FileUnreadable`."""
+        try:
+            self._fs.get_file(url.partition("://")[2], str(to))
+        except FileNotFoundError:
+            raise FileMissing(f"{visible(url)} is not there any more") from None
+        except Exception as error:
+            raise FileUnreadable(f"{visible(url)} cannot be fetched ({_said(error)})") from error
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            self._fs.invalidate_cache()
+            found = self._fs.find(f"{self._root}/{folder}")
+        except FileNotFoundError:
+            return []
+        return sorted(name.removeprefix(self._root + "/") for name in found)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            data: bytes = self._fs.cat_file(f"{self._root}/{name}")
+            return data
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        try:
+            self._fs.pipe_file(f"{self._root}/{name}", data)  # an object appears when all of it has arrived
+        except Exception as error:
+            raise OutputError(f"{self.url}/{name} cannot be written ({_said(error)}); check your keys") from error
+
+    def remove(self, names: list[str]) -> None:
+        for start in range(0, len(names), 1000):
+            self._fs.rm([f"{self._root}/{name}" for name in names[start : start + 1000]])
+
+
+def _said(error: Exception) -> str:
+    return visible(f"{type(error).__name__}: {error}")[:200]
+
+
+__all__ = ["SCHEMES", "Bucket", "Folder", "Found", "Place", "open_place"]

@@ -1,0 +1,87 @@
+"""`telltale scan` of thousands of files: into a table, here or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from telltale.cli._errors import EXIT_INPUT_FAILED, say
+
+if TYPE_CHECKING:
+    from telltale.engine import Engine
+    from telltale.many import Totals
+    from telltale.scan import ScanSettings
+
+
+def scan_table(
+    inputs: Sequence[str],
+    *,
+    bucket: str | None,
+    out: Path | None,
+    out_bucket: str | None,
+    model: str,
+    settings: ScanSettings,
+    engine: Engine,
+    jobs: int,
+    address: str | None,
+    retry_failed: bool,
+    for_one_file: Sequence[str],
+) -> None:
+    """Scan into the table at `out` or `out_bucket`; exit code 3 where a file failed."""
+    from telltale.cli._inputs import MEDIA_SUFFIXES, expand
+    from telltale.errors import UsageError
+    from telltale.many import in_bucket, listed, scan_into
+
+    if for_one_file:
+        raise UsageError(
+            f"{', '.join(for_one_file)}: not with a table of results; scan those files by themselves after"
+        )
+    if (out is None) == (out_bucket is None):
+        raise UsageError(
+            "a table of results needs a place: --out DIR, a folder that all machines see, or --out-bucket URL"
+        )
+    if bucket is not None and inputs:
+        raise UsageError("give inputs or --bucket, not both")
+    items = listed(expand(inputs)) if bucket is None else in_bucket(bucket, MEDIA_SUFFIXES)
+    with _progress() as on_progress:
+        totals = scan_into(
+            out or out_bucket or "",
+            items,
+            out_is_bucket=out is None,
+            model=model,
+            settings=replace(settings, pictures=False, provenance=False),
+            engine=engine,
+            jobs=jobs,
+            address=address,
+            retry_failed=retry_failed,
+            on_progress=on_progress,
+        )
+    before = f", {totals.n_skipped:,} of them before" if totals.n_skipped else ""
+    say(f"{totals.n_done:,} files done{before}; {totals.n_fake:,} called fake, {totals.n_failed:,} failed")
+    say(f"Table: {out_bucket or out}/table")
+    if totals.n_failed:
+        raise typer.Exit(EXIT_INPUT_FAILED)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Totals], None] | None]:
+    from telltale.cli._share import share_progress
+
+    with share_progress("scanning") as show:
+        if show is None:
+            yield None
+            return
+
+        def told(totals: Totals) -> None:
+            doing = f"{totals.n_done:,} of {totals.n_total:,}"
+            show(totals.n_done / max(totals.n_total, 1), f"{doing}, {totals.n_failed:,} failed")
+
+        yield told
+
+
+__all__ = ["scan_table"]

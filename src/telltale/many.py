@@ -1,0 +1,337 @@
+"""Thousands of files, on this machine or on a cluster, into one table that can be killed and gone on with.
+
+    done = scan_into("results", listed(paths), engine="ray", address="auto", jobs=64)
+    pyarrow.parquet.read_table("results/table")     # one row a file: label, p_fake, code, the whole report as JSON
+
+Each file ends as one small Parquet file, named after what was scanned and written whole by whoever scanned it. So a
+clip has one result however often it is tried, a driver that is started again does nothing twice, and a failure is a row
+with its code. At the end the small files become a few large ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from telltale._files import only_one
+from telltale._places import Bucket, Found, Place, open_place
+from telltale._text import printable
+from telltale._versions import versions
+from telltale.bundle import load_bundle
+from telltale.engine import Engine, map_tasks
+from telltale.errors import BundleInvalid, TelltaleError, UsageError, WorkerCrashed
+from telltale.report import summarise, to_json
+from telltale.scan import Scanner, ScanSettings, load_scorer
+from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
+
+RUN, STAGED, TABLE = "run.json", "staged", "table"
+ROWS_PER_FILE = 20_000
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("sha256", pa.string()),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("p_fake", pa.float64()),
+        pa.field("codes", pa.list_(pa.string())),
+        pa.field("error", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("n_people", pa.int32()),
+        pa.field("n_faces", pa.int32()),
+        pa.field("took_s", pa.float64()),
+        pa.field("report", pa.string(), nullable=False),
+    ]
+)
+"""One row a file; `report` is the JSON of docs/report.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file to scan. `key` stands for its name and contents; another key is another file."""
+
+    path: str
+    key: str
+    in_bucket: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How far a run is, or what it came to."""
+
+    n_total: int
+    n_done: int = 0
+    n_skipped: int = 0
+    """Of those done: done by an earlier run."""
+    n_failed: int = 0
+    n_fake: int = 0
+
+
+def listed(paths: Iterable[str | os.PathLike[str]]) -> list[Item]:
+    """Items for files that every machine sees under the same name; a file that changed since is another item."""
+    items = []
+    for path in paths:
+        name = os.fspath(path)
+        absolute = os.path.abspath(name)  # noqa: PTH100 - a Path would drop what may be part of a strange name
+        try:
+            about = os.stat(absolute)  # noqa: PTH116
+            version = f"{about.st_size} {about.st_mtime_ns}"
+        except (OSError, ValueError):
+            version = "missing"
+        items.append(Item(absolute, _key(absolute, version)))
+    return items
+
+
+def in_bucket(url: str, suffixes: frozenset[str]) -> list[Item]:
+    """Items for every object at `s3://..` or `gs://..` whose name ends in one of `suffixes`."""
+    items = [_found(found) for found in Bucket(url).find(suffixes)]
+    if not items:
+        raise UsageError(f"{url}: there are no videos or pictures in it")
+    return items
+
+
+def _found(found: Found) -> Item:
+    return Item(found.url, _key(found.url, f"{found.size_bytes} {found.version}"), in_bucket=True)
+
+
+def _key(name: str, version: str) -> str:
+    return hashlib.sha256(f"{name}\0{version}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def scan_into(
+    out: str | os.PathLike[str],
+    items: Sequence[Item],
+    *,
+    out_is_bucket: bool = False,
+    model: str | Path = "default",
+    settings: ScanSettings | None = None,
+    engine: Engine = "local",
+    jobs: int = 1,
+    address: str | None = None,
+    retry_failed: bool = False,
+    on_progress: Callable[[Totals], None] | None = None,
+) -> Totals:
+    """Scan `items` into the table at `out`, or go on doing it.
+
+    `out` is a folder that all machines see, or with `out_is_bucket` an address. `jobs` files are scanned at a time,
+    here or on the Ray cluster at `address`. A model that is a folder must lie on all machines under the same name.
+    Raises `UsageError` where `out` holds another run, `OutputBusy` where one is writing there now, `ModelError`,
+    `OutputError`; never for one file.
+    """
+    place, settings = open_place(out, is_bucket=out_is_bucket), settings or ScanSettings()
+    if jobs > 1 or engine == "ray":
+        settings = replace(settings, n_threads=1)
+    bundle = load_bundle(model)
+    is_shipped = not Path(model).is_dir()
+    task = _ScanTask(
+        out=os.fspath(out) if out_is_bucket else str(Path(out).absolute()),
+        out_is_bucket=out_is_bucket,
+        model=str(model) if is_shipped else str(Path(model).absolute()),
+        model_sha256=bundle.sha256,
+        settings=settings,
+    )
+    with nullcontext() if out_is_bucket else only_one(Path(out)):
+        _claim(place, settings, bundle.sha256)
+        return _scan_into(
+            place,
+            list(dict.fromkeys(items)),
+            task,
+            engine,
+            jobs,
+            address,
+            retry_failed,
+            on_progress or (lambda _: None),
+        )
+
+
+def _scan_into(
+    place: Place,
+    items: Sequence[Item],
+    task: _ScanTask,
+    engine: Engine,
+    jobs: int,
+    address: str | None,
+    retry_failed: bool,
+    on_progress: Callable[[Totals], None],
+) -> Totals:
+    _compact(place)
+    before = _finished(place)
+    todo = [item for item in items if item.key not in before or (retry_failed and before[item.key] == "failed")]
+    asked = {item.key for item in items}
+    labels = [label for key, label in before.items() if key in asked]
+    totals = Totals(
+        n_total=len(items),
+        n_done=len(items) - len(todo),
+        n_skipped=len(items) - len(todo),
+        n_failed=0 if retry_failed else labels.count("failed"),
+        n_fake=labels.count("fake"),
+    )
+    on_progress(totals)
+    for index, outcome in map_tasks(task, todo, engine=engine, jobs=jobs, address=address):
+        label = _set_aside(place, todo[index], outcome, task) if isinstance(outcome, WorkerCrashed) else outcome
+        totals = replace(
+            totals,
+            n_done=totals.n_done + 1,
+            n_failed=totals.n_failed + (label == "failed"),
+            n_fake=totals.n_fake + (label == "fake"),
+        )
+        on_progress(totals)
+        if (totals.n_done - totals.n_skipped) % ROWS_PER_FILE == 0:
+            _compact(place)
+    _compact(place)
+    return totals
+
+
+def _claim(place: Place, settings: ScanSettings, model_sha256: str) -> None:
+    """Write down what this run is, or refuse to mix it with another."""
+    said = asdict(settings)
+    for name in ("n_threads", "deadline_s", "device", "annotate_into"):
+        said.pop(name, None)
+    identity = json.dumps({"schema_version": 1, "model": model_sha256, "settings": said}, indent=1, sort_keys=True)
+    there = place.read(RUN)
+    if there is None:
+        place.write(RUN, (identity + "\n").encode())
+    elif json.loads(there) != json.loads(identity):
+        raise UsageError("the results there are of another model or of other settings: choose another --out")
+
+
+@dataclass(frozen=True, slots=True)
+class _ScanTask:
+    """What each worker of the engine is given; see `engine.Task`."""
+
+    out: str
+    out_is_bucket: bool
+    model: str | Path
+    model_sha256: str
+    settings: ScanSettings
+
+    @contextmanager
+    def start(self) -> Iterator[Callable[[Item], str]]:
+        place = open_place(self.out, is_bucket=self.out_is_bucket)
+        scorer = load_scorer(self.model, self.settings)
+        if scorer.bundle.sha256 != self.model_sha256:
+            raise BundleInvalid(f"model {self.model} is another one on this machine; copy the same to all of them")
+        with Scanner(scorer, settings=self.settings) as scanner, TemporaryDirectory(prefix="telltale-") as scratch:
+            yield lambda item: self._do(item, place, scanner, Path(scratch))
+
+    def _do(self, item: Item, place: Place, scanner: Scanner, scratch: Path) -> str:
+        report = self._scan(item, scanner, scratch)
+        place.write(_staged(item), _row(item, report))
+        return report.verdict.label
+
+    def _scan(self, item: Item, scanner: Scanner, scratch: Path) -> Report:
+        if not item.in_bucket:
+            return scanner.scan(item.path)
+        path = scratch / "input"
+        try:
+            Bucket(item.path.rpartition("/")[0]).fetch(item.path, path)
+            report = scanner.scan(path)
+        except TelltaleError as error:
+            return self.failed(item, error)
+        finally:
+            path.unlink(missing_ok=True)
+        shown = printable(item.path)
+        said = json.loads(to_json(report).replace(json.dumps(str(path))[1:-1], json.dumps(shown)[1:-1]))
+        return Report.model_validate(said)
+
+    def failed(self, item: Item, error: TelltaleError) -> Report:
+        message = printable(error.message)
+        return Report(
+            input=InputInfo(path=printable(item.path), sha256="", size_bytes=0),
+            verdict=Verdict(label="failed", reasons=(message,)),
+            error=ErrorInfo(code=error.code, message=message),
+            model=ModelInfo(name=Path(self.model).name, sha256=self.model_sha256),
+            versions=versions(),
+        )
+
+
+def _set_aside(place: Place, item: Item, error: WorkerCrashed, task: _ScanTask) -> str:
+    """The result of a file that no worker survived, unless the last one had it written before it died."""
+    staged = place.read(_staged(item))
+    if staged is None:
+        place.write(_staged(item), _row(item, task.failed(item, error)))
+        return "failed"
+    label: str = parquet.read_table(io.BytesIO(staged), columns=["label"])["label"][0].as_py()
+    return label
+
+
+def _staged(item: Item) -> str:
+    return f"{STAGED}/{item.key}.parquet"
+
+
+def _row(item: Item, report: Report) -> bytes:
+    summary = summarise(report)
+    row = {
+        "key": item.key,
+        "path": summary.path,
+        "sha256": summary.sha256 or None,
+        "label": summary.label,
+        "p_fake": summary.p_fake,
+        "codes": [str(code) for code in summary.codes],
+        "error": summary.error or None,
+        "reason": summary.reason,
+        "n_people": summary.n_people,
+        "n_faces": summary.n_faces,
+        "took_s": summary.took_s,
+        "report": to_json(report),
+    }
+    return _parquet(pa.Table.from_pylist([row], SCHEMA))
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def _read(place: Place, name: str, columns: list[str] | None = None) -> pa.Table:
+    data = place.read(name)
+    return parquet.read_table(io.BytesIO(data or b""), columns=columns, page_checksum_verification=True)
+
+
+def _finished(place: Place) -> dict[str, Any]:
+    """Key -> label of what is in the table."""
+    labels: dict[str, Any] = {}
+    for name in place.names(TABLE):
+        table = _read(place, name, ["key", "label"])
+        labels.update(zip(table["key"].to_pylist(), table["label"].to_pylist(), strict=True))
+    return labels
+
+
+def _compact(place: Place) -> None:
+    """Staged rows become files of `ROWS_PER_FILE`. What is staged goes last, so killed at any point no row is lost, and
+    doing it again ends the same: files are named after what is in them."""
+    staged = place.names(STAGED)
+    for start in range(0, len(staged), ROWS_PER_FILE):
+        names = staged[start : start + ROWS_PER_FILE]
+        fresh = pa.concat_tables(_read(place, name) for name in names)
+        written = _write_table(place, fresh)
+        replaced = set(fresh["key"].to_pylist())
+        for name in place.names(TABLE):
+            if name != written and not replaced.isdisjoint(_read(place, name, ["key"])["key"].to_pylist()):
+                table = _read(place, name)
+                kept = table.filter(pa.array([key not in replaced for key in table["key"].to_pylist()]))
+                if len(kept):
+                    _write_table(place, kept)
+                place.remove([name])
+        place.remove(names)
+
+
+def _write_table(place: Place, table: pa.Table) -> str:
+    data = _parquet(table)
+    name = f"{TABLE}/{hashlib.sha256(data).hexdigest()[:16]}.parquet"
+    place.write(name, data)
+    return name
+
+
+__all__ = ["SCHEMA", "Item", "Totals", "in_bucket", "listed", "scan_into"]

@@ -1,0 +1,203 @@
+"""Thousands of files into one table: once each, whatever dies, on a folder or a bucket."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+
+from telltale import _places
+from telltale._files import only_one
+from telltale.cli._inputs import MEDIA_SUFFIXES
+from telltale.errors import MissingExtra, OutputBusy, UsageError, WorkerCrashed
+from telltale.many import SCHEMA, Item, Totals, _set_aside, in_bucket, listed, scan_into
+from telltale.sampling import SamplePlan
+from telltale.scan import ScanSettings
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ONE_FRAME = ScanSettings(plan=SamplePlan("first", 1))
+needs_s3 = pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("s3fs", "moto")), reason="needs telltale[bucket] and moto"
+)
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
+
+
+def _files(folder: Path) -> list[str]:
+    """Two clips, junk, and a file that is not there."""
+    folder.mkdir()
+    for name in ("no_face.mp4", "astronaut.mp4"):
+        shutil.copy(EXAMPLES / name, folder / name)
+    (folder / "junk.mp4").write_bytes(b"junk" * 1000)
+    return [str(folder / name) for name in ("no_face.mp4", "astronaut.mp4", "junk.mp4", "missing.mp4")]
+
+
+def _rows(out: Path) -> list[dict[str, Any]]:
+    table = parquet.read_table(out / "table")
+    assert table.schema.equals(SCHEMA)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def test_every_file_has_one_row_and_a_second_run_does_nothing_again(tmp_path: Path) -> None:
+    items = listed(_files(tmp_path / "in"))
+    totals = scan_into(tmp_path / "out", [*items, items[0]], settings=ONE_FRAME)
+    assert totals == Totals(n_total=4, n_done=4, n_failed=2)
+    rows = {Path(row["path"]).name: row for row in _rows(tmp_path / "out")}
+    assert rows.keys() == {"no_face.mp4", "astronaut.mp4", "junk.mp4", "missing.mp4"}
+    assert rows["missing.mp4"]["error"] == "file_missing"
+    assert rows["junk.mp4"]["label"] == "failed"
+    assert len(rows["junk.mp4"]["sha256"]) == 64
+    assert '"schema_version": 1' in rows["astronaut.mp4"]["report"]
+    before = sorted((tmp_path / "out").rglob("*.parquet"))
+    again = scan_into(tmp_path / "out", items, settings=ONE_FRAME)
+    assert again.n_skipped == 4
+    assert again.n_failed == 2
+    assert sorted((tmp_path / "out").rglob("*.parquet")) == before
+
+
+def test_a_driver_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    items = listed(_files(tmp_path / "in"))
+
+    def stop(totals: Totals) -> None:
+        if totals.n_done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan_into(tmp_path / "out", items, settings=ONE_FRAME, on_progress=stop)
+    seen: list[Totals] = []
+    totals = scan_into(tmp_path / "out", items, settings=ONE_FRAME, on_progress=seen.append)
+    assert seen[0].n_skipped >= 2
+    assert totals.n_done == 4
+    assert len(_rows(tmp_path / "out")) == 4
+
+
+def test_what_failed_is_tried_again_when_asked_and_replaces_its_row(tmp_path: Path) -> None:
+    (junk,) = listed([_files(tmp_path / "in")[2]])
+    scan_into(tmp_path / "out", [junk], settings=ONE_FRAME)
+    shutil.copy(EXAMPLES / "no_face.mp4", junk.path)
+    totals = scan_into(tmp_path / "out", [junk], settings=ONE_FRAME, retry_failed=True)
+    assert (totals.n_failed, totals.n_skipped) == (0, 0)
+    assert [row["label"] for row in _rows(tmp_path / "out")] == ["no_face"]
+
+
+def test_results_of_two_settings_are_not_mixed(tmp_path: Path) -> None:
+    items = listed([EXAMPLES / "no_face.mp4"])
+    scan_into(tmp_path, items, settings=ONE_FRAME)
+    with pytest.raises(UsageError, match="other settings"):
+        scan_into(tmp_path, items, settings=ScanSettings(plan=SamplePlan("first", 2)))
+
+
+def test_two_commands_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    with only_one(tmp_path), pytest.raises(OutputBusy, match="another command"):
+        scan_into(tmp_path, listed([EXAMPLES / "no_face.mp4"]))
+
+
+def test_a_file_that_kills_its_workers_is_a_row_unless_its_result_was_written(tmp_path: Path) -> None:
+    from telltale.many import _ScanTask
+
+    task = _ScanTask(out="", out_is_bucket=False, model="default", model_sha256="0" * 64, settings=ONE_FRAME)
+    place = _places.open_place(tmp_path)
+    assert _set_aside(place, Item("a.mp4", "k"), WorkerCrashed("three workers died on it"), task) == "failed"
+    staged = (tmp_path / "staged" / "k.parquet").read_bytes()
+    assert _set_aside(place, Item("a.mp4", "k"), WorkerCrashed("again"), task) == "failed"
+    assert (tmp_path / "staged" / "k.parquet").read_bytes() == staged
+
+
+@pytest.mark.parametrize("url", ["footage", "http://host/footage", "s3://", "file:///etc"])
+def test_only_addresses_of_buckets_are_buckets(url: str) -> None:
+    with pytest.raises(UsageError, match="s3://NAME"):
+        _places.Bucket(url)
+
+
+def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(MissingExtra, match=r"telltale\[bucket\]"):
+        _places.Bucket("s3://footage")
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A real S3 server, in a process of its own, with a bucket `footage`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", url),
+        ("FSSPEC_S3_ENDPOINT_URL", url),
+    ):
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            for _ in range(600):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # botocore's and aiohttp's own
+                import fsspec
+
+                files = fsspec.filesystem("s3", endpoint_url=url, skip_instance_cache=True)
+                files.mkdir("footage")
+                yield files
+        finally:
+            server.terminate()
+
+
+@needs_s3
+def test_a_bucket_is_scanned_into_a_bucket(s3: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    _files(folder)
+    for file in folder.iterdir():
+        s3.put_file(str(file), f"footage/clips/{file.name}")
+    s3.pipe_file("footage/clips/notes.txt", b"not a clip")
+    with pytest.raises(UsageError, match="no videos"):
+        in_bucket("s3://footage/nothing", MEDIA_SUFFIXES)
+    items = in_bucket("s3://footage/clips", MEDIA_SUFFIXES)
+    assert [item.path.rpartition("/")[2] for item in items] == ["astronaut.mp4", "junk.mp4", "no_face.mp4"]
+    gone = Item("s3://footage/clips/gone.mp4", "gone", in_bucket=True)
+    totals = scan_into("s3://footage/results", [*items, gone], out_is_bucket=True, settings=ONE_FRAME, jobs=2)
+    assert (totals.n_done, totals.n_failed) == (4, 2)
+    s3.invalidate_cache()
+    (name,) = s3.find("footage/results/table")
+    assert s3.find("footage/results/staged") == []
+    s3.get_file(name, str(tmp_path / "table.parquet"))
+    rows = {row["path"]: row for row in parquet.read_table(tmp_path / "table.parquet").to_pylist()}
+    assert rows["s3://footage/clips/no_face.mp4"]["label"] == "no_face"
+    assert rows["s3://footage/clips/gone.mp4"]["error"] == "file_missing"
+    assert str(Path(tempfile.gettempdir()) / "telltale-") not in "".join(row["report"] for row in rows.values())
+    again = scan_into("s3://footage/results", items, out_is_bucket=True, settings=ONE_FRAME, jobs=2)
+    assert again.n_skipped == 3
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    items = listed(_files(tmp_path / "in"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves its log files open
+        warnings.simplefilter("ignore", FutureWarning)
+        scan_into(tmp_path / "ray", items, settings=ONE_FRAME, engine="ray", jobs=2)
+    scan_into(tmp_path / "local", items, settings=ONE_FRAME, jobs=2)
+    here, there = (
+        {row["key"]: (row["label"], row["p_fake"], row["error"], row["sha256"]) for row in _rows(tmp_path / name)}
+        for name in ("local", "ray")
+    )
+    assert here == there
