@@ -89,14 +89,14 @@ def kills(folder: Path, *, n_rounds: int = 20, n_jobs: int = 10) -> list[Check]:
     files = copies(make_videos.face_clip(folder / "clip.mp4"), n_jobs, folder)
     ended: Counter[str] = Counter()
     n_unanswered = n_unended = n_left = n_orphans = 0
-    for number, after_s in enumerate(seeded_moments(n_rounds, longest_s=4.0)):
-        result = kill_round(folder / f"data-{number}", model, files, after_s=after_s, wait_s=600)
+    for number, moment in enumerate(seeded_moments(n_rounds, n_jobs=n_jobs)):
+        result = kill_round(folder / f"data-{number}", model, files, moment, wait_s=600)
         ended += result.ended
         n_unanswered += result.n_unanswered
         n_unended += result.n_unended
         n_left += result.n_results_left
         n_orphans += result.n_orphans
-        print(f"  killed after {after_s:.2f} s: {dict(result.ended)}", file=sys.stderr)
+        print(f"  killed {moment.then_s:.2f} s after {moment.n_ended} jobs: {dict(result.ended)}", file=sys.stderr)
     expected = n_rounds * n_jobs
     return [
         (f"kill -9, {n_rounds} times over {n_jobs} jobs: ended", str(dict(ended)), ended["done"] == expected),

@@ -10,7 +10,7 @@ import pytest
 
 from make_bundles import make_redness
 from telltale.web.schema import ScanOptions
-from web_load import copies, kill_round
+from web_load import Moment, copies, kill_round
 from web_server import Process, free_port
 
 pytest.importorskip("onnx", reason="makes models with onnx")
@@ -23,7 +23,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_job_of_a_killed_server_ends_once_after_the_restart(tmp_path: Path, model: Path, face_clip: Path) -> None:
     files = copies(face_clip, 3, tmp_path)
-    result = kill_round(tmp_path / "data", model, files, after_s=0.8, wait_s=120)
+    result = kill_round(tmp_path / "data", model, files, Moment(n_ended=1, then_s=0.1), wait_s=120)
     assert result.ended == {"done": len(files)}
     assert result.n_results_left == 0
     assert result.n_orphans == 0

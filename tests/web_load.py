@@ -234,26 +234,41 @@ class Killed:
     """Worker processes that outlived the server."""
 
 
-def kill_round(data: Path, model: Path, files: list[Path], *, after_s: float, wait_s: float) -> Killed:
-    """Start a server, send it all files, `kill -9` it after so long, start it again and wait for every job."""
+@dataclass(frozen=True)
+class Moment:
+    """When to kill: so many jobs have ended, and then so many seconds. The same on a slow machine and a fast one."""
+
+    n_ended: int
+    then_s: float
+
+    def wait(self, client: Client) -> None:
+        while len(list(client.scans(state="done"))) < self.n_ended:
+            time.sleep(0.02)
+        time.sleep(self.then_s)
+
+
+def kill_round(data: Path, model: Path, files: list[Path], moment: Moment, *, wait_s: float) -> Killed:
+    """Start a server, send it all files, `kill -9` it at that moment, start it again and wait for every job."""
     result = Killed()
     known: dict[Path, str] = {}
     with Process(data, model, "--workers", "2").wait_until_ready() as server:
         workers: list[psutil.Process] = []
 
         def kill() -> None:
+            with server.client() as watcher:
+                moment.wait(watcher)
             workers.extend(psutil.Process(server.pid).children(recursive=True))
             server.kill()
 
-        timer = threading.Timer(after_s, kill)
-        timer.start()
+        killer = threading.Thread(target=kill)
+        killer.start()
         with server.client(timeout_s=10) as client:
             for file in files:
                 try:
                     known[file] = client.submit(file, wait_s=0).id
                 except ServerUnreachable:
                     result.n_unanswered += 1
-        timer.join()
+        killer.join()
     result.n_orphans = len(psutil.wait_procs(workers, timeout=_ORPHAN_S)[1])
     with Process(data, model, "--workers", "2").wait_until_ready() as server, server.client() as client:
         for file in files:
@@ -284,7 +299,7 @@ def _n_stray(data: Path) -> int:
     return len(list((data / "uploads").iterdir())) + len(media - known) + len(results ^ known)
 
 
-def seeded_moments(n: int, *, longest_s: float, seed: int = 7) -> list[float]:
-    """When to kill."""
+def seeded_moments(n: int, *, n_jobs: int, seed: int = 7) -> list[Moment]:
+    """When to kill servers that have `n_jobs` each; never after the last has ended."""
     rng = random.Random(seed)
-    return [rng.uniform(0.05, longest_s) for _ in range(n)]
+    return [Moment(rng.randrange(n_jobs), rng.uniform(0.0, 0.6)) for _ in range(n)]
