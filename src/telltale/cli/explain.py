@@ -10,6 +10,19 @@ import typer
 from telltale.cli._errors import say, told
 
 
+def _methods() -> str:
+    """One line a method, with what measuring it found out (docs/explain.md)."""
+    from telltale._measured import remark
+
+    told = {
+        "cam": "free, coarse",
+        "gradcam": "the same for models that cam does not fit; needs the bundle's weights",
+        "occlusion": "hides windows, any model",
+        "lime": "hides pieces, any model, slow",
+    }
+    return " ".join(f"{name}: {what}{f' ({remark(name)})' if remark(name) else ''}." for name, what in told.items())
+
+
 @told
 def explain(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle's folder or a shipped model.")],
@@ -19,9 +32,7 @@ def explain(
         str,
         typer.Option(
             metavar="cam|lime|gradcam|occlusion",
-            help="cam: free, coarse. gradcam: the same for models that cam does not fit; needs the bundle's weights. "
-            "occlusion: hides windows, any model. "
-            "lime: hides pieces, any model, slow.",
+            help=_methods(),
         ),
     ] = "cam",
     target: Annotated[str, typer.Option(metavar="fake|real", help="What warm colours speak for.")] = "fake",
