@@ -59,13 +59,18 @@ def card(folder: Path, **said: Any) -> Path:
 
 def keras(folder: Path, **options: Any) -> Path:
     """NHWC in 0-1, sigmoid of 4 red - 4 green."""
-    given = {"shape": ["n", SIZE_PX, SIZE_PX, 3], "weight": [[4], [-4], [0]], "last": ["Sigmoid"], "axes": [1, 2]}
+    given: dict[str, Any] = {
+        "shape": ["n", SIZE_PX, SIZE_PX, 3],
+        "weight": [[4], [-4], [0]],
+        "last": ["Sigmoid"],
+        "axes": [1, 2],
+    }
     return save(folder / "keras.onnx", **(given | {"dims": ["n", 1]} | options))
 
 
 def torch_like(folder: Path, **options: Any) -> Path:
     """NCHW, normalised; real and fake logits are -3 and 2 of the mean red."""
-    given = {
+    given: dict[str, Any] = {
         "shape": ["n", 3, SIZE_PX, SIZE_PX],
         "weight": [[-3, 2], [0, 0], [0, 0]],
         "last": ["Identity"],

@@ -34,6 +34,8 @@ def test_a_new_source_can_be_added_to_the_mix() -> None:
         ("stages.0.learnrate=1", "recipe has no stages.0.learnrate"),
         ("stages.0.epoch=2", "epochs"),
         ("augmentation.blurp=1", "blur_p"),
+        ("teacher.bundel=x", "teacher.bundle"),
+        ("stages.0.patence=3", "patience"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(setting: str, hint: str) -> None:

@@ -137,6 +137,23 @@ def test_networks_are_searched_alike(store: Store, tmp_path: Path) -> None:
     assert not list((tmp_path / "out" / "trials").iterdir())
 
 
+def test_models_of_sequences_are_searched_alike(tmp_path: Path) -> None:
+    pytest.importorskip("lightning", reason="trains a network")
+    import make_runs
+
+    made = make_runs.store_of_sequences(tmp_path / "store")
+    made.write_split("other", make_split(made.records(), ratio="50/25/25", seed=3))
+    tuning = tune(
+        [made], recipe=make_runs.tiny("inceptionv3-gru"), out=tmp_path / "out", grid={"model.options.dense": [4, 8]},
+        split="other", folds=2, weights="none", workers=0, refit=False,
+    )  # fmt: skip
+    assert len(tuning.points) == 2
+    assert tuning.n_faces == int((made.sides("other") != "test").sum())
+    # one backbone for every fold and setting: its features are there once
+    assert [path.name for path in (tmp_path / "out" / "trials").iterdir()] == ["features"]
+    assert len(list((tmp_path / "out" / "trials" / "features").iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

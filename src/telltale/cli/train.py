@@ -62,7 +62,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a model on labelled faces. The figures that count are of people it never saw."""
-    from telltale.errors import require
+    from telltale.errors import UsageError, require
 
     for module in _NEEDED:
         require(module, "train")
@@ -73,6 +73,10 @@ def train(
     if chosen.model.name == "pixels":
         from telltale.cli._train_pixels import train_pixels
 
+        if devices > 1 or nodes > 1 or cache is not None or resume:
+            raise UsageError(
+                "a model on pixels is fitted at once, in one process: leave out --devices, --nodes, --cache, --resume"
+            )
         train_pixels(faces, chosen, out=out, split=split, threads=threads, allow_leaks=allow_leaks)
         return
     from telltale.train import train as fit

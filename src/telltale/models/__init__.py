@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from telltale.bundle import CARD_NAME, WEIGHTS_NAME, Bundle, load_bundle, shipped_names
+from telltale.bundle import CARD_NAME, WEIGHTS_NAME, load_bundle, shipped_names
 from telltale.errors import BundleInvalid, UnknownName, UsageError, WeightsMissing, require
 
 if TYPE_CHECKING:
@@ -81,16 +81,17 @@ def create(
     if "size_px" in known and size_px is not None:
         given["size_px"] = size_px
     if weights.bundle is not None:
-        return _from_bundle(module.create(weights=Weights("none"), **given), load_bundle(weights.bundle))
+        return _from_bundle(module.create(weights=Weights("none"), **given), weights.bundle)
     return cast("nn.Module", module.create(weights=weights, **given))
 
 
-def _from_bundle(net: nn.Module, bundle: Bundle) -> nn.Module:
+def _from_bundle(net: nn.Module, given: str) -> nn.Module:
     """`net` with the weights of a bundle of the same model."""
+    bundle = load_bundle(given)
     if bundle.weights_path is None:
         raise WeightsMissing(
             f"bundle {bundle.card.name} holds no {WEIGHTS_NAME}, only its graph: begin from a bundle that has them "
-            f"(those that `telltale train` makes do), or learn from it with --set teacher.bundle={bundle.path.name}"
+            f"(those that `telltale train` makes do), or learn from it with --set teacher.bundle={given}"
         )
     state = require("safetensors.torch", "train").load_file(str(bundle.weights_path))
     try:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telltale import datasets
-from telltale.crops import CropSpec, box_of
+from telltale.crops import CropSpec, box_of, square_of
 from telltale.errors import DataError, StoreInvalid, UsageError
 from telltale.evaluate._faces import crop_spec
 from telltale.split import make_split
@@ -131,7 +131,7 @@ class FaceTable:
             group_id=of["group_id"][kept].astype(np.str_),
             side=sides[kept].astype(np.str_),
             box_xyxy=boxes,
-            points=np.full((len(kept), 5, 2), np.nan, np.float32),
+            points=_points_in_crops(store, kept, spec),
             image=images,
             track=np.array([f"{of['dataset'][i]}/{of['video_id'][i]}#{of['track_id'][i]}" for i in kept], np.str_),
             pts_s=of["pts_s"][kept].astype(np.float64),
@@ -178,6 +178,21 @@ class FaceTable:
     def read(cls, path: str | Path) -> FaceTable:
         rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
         return cls.from_rows(rows)
+
+
+def _points_in_crops(store: Store, rows: npt.NDArray[np.int64], spec: CropSpec) -> Float32Array:
+    """The landmarks of stored crops (N, 5, 2) in pixels of each crop; NaN where unknown, or the crop was turned."""
+    found = np.full((len(rows), 5, 2), np.nan, np.float32)
+    if spec.kind != "face" or spec.align:
+        return found
+    columns = store.table(["box_xyxy", "points"]).take(rows)
+    boxes, points = (columns.column(name).to_pylist() for name in ("box_xyxy", "points"))
+    for i, (box, five) in enumerate(zip(boxes, points, strict=True)):
+        if box is None or five is None:
+            continue
+        centre, side_px = square_of(np.array(box, np.float32), spec)
+        found[i] = (np.array(five, np.float64) - centre + side_px / 2) * (spec.size_px / side_px)
+    return found
 
 
 def concat(tables: Sequence[FaceTable]) -> FaceTable:

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -112,11 +113,19 @@ def _failure(folder: Path, failed: list[int], ended: list[int | None], first_ran
     )
 
 
+def _end_with(parent: int) -> None:
+    """A run whose asker was killed must not go on unseen."""
+    while os.getppid() == parent:
+        time.sleep(_EVERY_S)
+    os._exit(1)
+
+
 def main(path: str, rank: str) -> int:
     """One process of a run."""
     import torch
     import torch.distributed as dist
 
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     job: Job = pickle.loads(Path(path).read_bytes())  # our own parent's, in a folder that only this user can write
     on_gpu = torch.cuda.is_available()
     if on_gpu:

@@ -1,0 +1,255 @@
+"""Where a run begins, what it learns from beside labels, when it ends, what it keeps, and how many share it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+import make_bundles
+import make_faces
+import make_runs
+from telltale import models
+from telltale.bundle import load_bundle
+from telltale.crops import CropSpec, crop_face
+from telltale.errors import BundleInvalid, UsageError, WeightsMissing
+from telltale.models import Weights
+from telltale.recipe import Recipe, load_recipe
+from telltale.store import Outcome, StoredFace, StoreWriter, encode_crop, open_store
+from telltale.train import FaceTable, _run, train
+from telltale.train._data import MixedBatches
+from telltale.train._features import FeatureCache
+from telltale.train._mix import Mix, Shard
+from telltale.train._progress import FitProgress
+from telltale.train._teacher import Teacher
+from telltale.types import Face, VideoRecord
+
+BASELINE = ("model.options.dropout=0", "mix={'*': {real: 4, fake: 4}}", "stages.0.steps_per_epoch=2")
+
+
+def fit(recipe: Recipe, out: Path, **options: Any) -> Path:
+    given: dict[str, Any] = {"weights": "none", "workers": 0, "threads": 1}
+    train([make_faces.table(n=32)], recipe=recipe, out=out, **(given | options))
+    return out
+
+
+def weights(run: Path, prefix: str = "ema.") -> dict[str, torch.Tensor]:
+    state = torch.load(run / "stage-0" / "last.ckpt", weights_only=False)["state_dict"]
+    return {name: value for name, value in state.items() if name.startswith(prefix)}
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(make_runs.tiny("baseline-cnn", *BASELINE), tmp_path_factory.mktemp("baseline"))
+
+
+# Several processes
+
+
+def test_two_processes_end_with_the_weights_of_one(baseline: Path, tmp_path: Path) -> None:
+    shared = fit(make_runs.tiny("baseline-cnn", *BASELINE), tmp_path / "shared", devices=2)
+    ours, theirs = weights(baseline), weights(shared)
+    off = torch.cat([(ours[name] - theirs[name]).abs().flatten() for name in ours])
+    moved = torch.cat([value.flatten() for value in ours.values()]).abs().mean()
+    assert float((off > 1e-5).float().mean()) < 1e-3
+    assert float(off.max()) < 0.1 * float(moved)
+    card = load_bundle(shared / "bundle").card
+    assert card.metrics["export_parity"] < 1e-3  # type: ignore[operator]
+
+
+def test_shares_of_a_batch_are_the_batch() -> None:
+    table = make_faces.table().on("train")
+    recipe = make_faces.recipe()
+    whole = MixedBatches(table, recipe, stage=0)[1]
+    parts = [MixedBatches(table, recipe, stage=0, shard=Shard(rank, 3))[1] for rank in range(3)]
+    for rank, part in enumerate(parts):
+        assert torch.equal(part["clips"], whole["clips"][rank::3])
+        assert torch.allclose(part["weight"], whole["weight"][rank::3] * 3)
+    assert float(whole["weight"].sum()) == pytest.approx(1.0)
+    with pytest.raises(UsageError, match="cannot be shared by 11"):
+        MixedBatches(table, recipe, stage=0, shard=Shard(0, 11))
+
+
+def test_an_error_in_a_process_is_the_run_s(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--weights none"):
+        fit(make_runs.tiny("baseline-cnn", *BASELINE), tmp_path, devices=2, weights="hub")
+
+
+def test_nodes_are_told_where_the_first_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NODE_RANK", raising=False)
+    with pytest.raises(UsageError, match="NODE_RANK"):
+        fit(make_runs.tiny("baseline-cnn", *BASELINE), tmp_path, nodes=2)
+
+
+# Where it begins, and whom it learns from
+
+
+def test_a_run_begins_with_the_weights_of_a_bundle(baseline: Path) -> None:
+    bundle = load_bundle(baseline / "bundle")
+    recipe, table = make_runs.tiny("baseline-cnn", *BASELINE), make_faces.table(n=16)
+    net = _run.start(table, recipe, Weights(str(bundle.path)))
+    best = torch.load(baseline / "stage-0" / "best.ckpt", weights_only=False)["state_dict"]
+    assert all(torch.equal(value, best[f"ema.{name}"]) for name, value in net.state_dict().items())
+
+
+def test_a_recipe_names_where_it_begins(baseline: Path, tmp_path: Path) -> None:
+    begin = make_runs.tiny("baseline-cnn", *BASELINE, f"weights={baseline / 'bundle'}", "stages.0.lr=1e-12")
+    again = fit(begin, tmp_path / "again", weights=None)
+    first = torch.load(baseline / "stage-0" / "best.ckpt", weights_only=False)["state_dict"]
+    assert all(torch.allclose(value, first[name], atol=1e-8) for name, value in weights(again).items())
+
+
+def test_a_bundle_without_weights_is_no_beginning(tmp_path: Path) -> None:
+    folder = make_bundles.make_redness(tmp_path / "redness")
+    with pytest.raises(WeightsMissing, match=r"teacher\.bundle"):
+        models.create("transfer", weights=Weights(str(folder)))
+
+
+def test_weights_of_another_model_are_no_beginning(baseline: Path) -> None:
+    with pytest.raises(BundleInvalid, match="do not fit this recipe's model"):
+        models.create("transfer", weights=Weights(str(baseline / "bundle")))
+
+
+def test_a_teacher_answers_to_the_crops_that_are_learned_from(tmp_path: Path) -> None:
+    folder = make_bundles.make_redness(tmp_path / "redness")
+    recipe = make_faces.recipe(teacher={"bundle": str(folder), "weight": 0.5})
+    batch = MixedBatches(make_faces.table().on("train"), recipe, stage=0, teacher=Teacher(recipe))[0]
+    red, green, _ = batch["clips"].float().mean(dim=(1, 2, 3)).unbind(1)
+    assert torch.allclose(batch["teacher"], (red - green) / 16, atol=1e-3)
+
+
+def test_a_student_comes_closer_to_its_teacher(tmp_path: Path) -> None:
+    folder = make_bundles.make_redness(tmp_path / "redness")
+    more = (f"teacher.bundle={folder}", "teacher.weight=1", "stages.0.epochs=3", "stages.0.steps_per_epoch=4")
+    out = fit(make_runs.tiny("baseline-cnn", *BASELINE[:2], *more), tmp_path / "run")
+    with (out / "stage-0" / "metrics.csv").open(newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < losses[0]
+
+
+def test_a_teacher_of_other_crops_is_refused(tmp_path: Path) -> None:
+    folder = make_bundles.make_redness(tmp_path / "wide", crop=CropSpec(size_px=32, margin_frac=0.5))
+    with pytest.raises(UsageError, match="crop_margin_frac"):
+        Teacher(make_faces.recipe(teacher={"bundle": str(folder)}))
+    longer = make_bundles.make_redness(tmp_path / "long", n_frames=4)
+    with pytest.raises(UsageError, match="4 frame"):
+        Teacher(make_faces.recipe(teacher={"bundle": str(longer)}))
+
+
+# When it ends, and what it leaves
+
+
+def test_a_stage_ends_when_nothing_gets_better(tmp_path: Path) -> None:
+    out = fit(
+        make_runs.tiny("baseline-cnn", *BASELINE, "stages.0.epochs=9", "stages.0.patience=2", "stages.0.lr=1e-12"),
+        tmp_path,
+    )
+    with (out / "stage-0" / "metrics.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 3
+
+
+def test_curves_are_left_as_csv_picture_and_events(baseline: Path) -> None:
+    with (baseline / "stage-0" / "metrics.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert {"loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "images_per_s", "lr"} <= set(row)
+    assert (baseline / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    (events,) = (baseline / "stage-0" / "tensorboard").iterdir()
+    assert b"val_auc" in events.read_bytes()
+    assert set(json.loads((baseline / "stage-0" / "done").read_text())) == {
+        "wall_s", "cpu_s", "peak_memory_mb", "mean_memory_mb",
+    }  # fmt: skip
+
+
+def test_the_terminal_shows_images_a_second_and_time_left() -> None:
+    screen = io.StringIO()
+    shown = FitProgress(stage=1, n_stages=3, n_steps=40, console=Console(file=screen, force_terminal=True, width=140))
+    trainer: Any = SimpleNamespace(global_step=10, current_epoch=0, max_epochs=4, world_size=2)
+    shown.on_train_start(trainer)
+    shown.on_train_epoch_start(trainer)
+    trainer.global_step = 11
+    shown.on_train_batch_end(trainer, None, {"loss": 0.5}, {"mask": torch.ones(8, 1, dtype=torch.bool)})
+    shown.teardown()
+    said = screen.getvalue()
+    assert "stage 2/3, epoch 1/4" in said
+    assert "images/s, loss 0.500" in said
+    assert "left" in said
+
+
+def test_crops_smaller_than_the_recipe_learns_at_are_refused(tmp_path: Path) -> None:
+    store = make_runs.store_of_sequences(tmp_path / "store")
+    with pytest.raises(UsageError, match="--size 224"):
+        train([store], recipe=load_recipe("inceptionv3-gru"), weights="none", out=tmp_path / "run")
+
+
+def test_fakes_in_turn_are_each_drawn_once() -> None:
+    table = make_faces.table().on("train")
+    recipe = make_faces.recipe(mix={"made": {"real": 4, "fake": 4}}, pairing="none")
+    mix = Mix(table, recipe)
+    drawn = [draw.row for step in range(mix.steps_once()) for draw in mix.draws(0, step)]
+    assert sorted(drawn) == list(range(len(table)))
+
+
+# What is computed once
+
+
+def test_features_of_a_frozen_backbone_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_runs.store_of_sequences(tmp_path / "store")
+    recipe, counts = make_runs.tiny("inceptionv3-gru"), []
+    compute = FeatureCache._compute
+
+    def counted(self: FeatureCache, pictures: dict[bytes, Any]) -> Any:
+        counts.append(len(pictures))
+        return compute(self, pictures)
+
+    monkeypatch.setattr(FeatureCache, "_compute", counted)
+    for name in ("one", "two"):
+        train(
+            [store], recipe=recipe, weights="none", out=tmp_path / name, workers=0, threads=1, cache=tmp_path / "cache"
+        )
+    half = len(counts) // 2
+    assert sum(counts[:half]) > 0
+    assert sum(counts[half:]) == 0
+    monkeypatch.setattr(_run, "cacheable", lambda *_: False)
+    train([store], recipe=recipe, weights="none", out=tmp_path / "plain", workers=0, threads=1)
+    ours, theirs = (weights(tmp_path / name, "ema.head") for name in ("one", "plain"))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in ours)
+
+
+def test_a_cache_gives_what_the_backbone_gives(tmp_path: Path) -> None:
+    options = {"n_frames": 2, "backbone": "mobilenetv2_035"}
+    net = models.create("feature_gru", weights=Weights("none"), options=options).eval()
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+    cache = FeatureCache(net, tmp_path, size_px=32)
+    given = cache.of(pictures[[0, 1, 2, 0]])
+    with torch.no_grad():
+        own = net.frame(torch.from_numpy(pictures)).numpy()  # type: ignore[operator]
+    assert np.allclose(given, own[[0, 1, 2, 0]], atol=1e-5)
+    again = FeatureCache(net, tmp_path, size_px=32)
+    assert np.array_equal(again.of(pictures), given[:3])
+    assert again.n_computed == 0
+
+
+def test_points_of_a_store_lie_in_its_crops(tmp_path: Path) -> None:
+    spec = CropSpec(size_px=32, margin_frac=0.2, down_frac=0.1)
+    box, points = np.array([10, 20, 70, 80], np.float32), (make_faces.POINTS / 2 + 20).astype(np.float32)
+    record = VideoRecord(dataset="made", video_id="v", path="v.mp4", name="v.mp4", label=0, group_id="made:v")
+    face = Face(frame_index=0, pts_s=0.0, box_xyxy=box, confidence=0.99, points=points)
+    frame = np.zeros((120, 120, 3), np.uint8)
+    for x, y in points.astype(int).tolist():
+        frame[y - 4 : y + 5, x - 4 : x + 5] = 255
+    stored = StoredFace(encode_crop(crop_face(frame, box, points, spec), format="png"), face, track_id=0)
+    writer = StoreWriter(tmp_path / "store", settings={"crop": asdict(spec), "detect": True})
+    writer.stage([Outcome(record, "0" * 64, faces=[stored], n_frames_sampled=1, n_frames_with_face=1)])
+    writer.compact([record])
+    table = FaceTable.from_store(open_store(tmp_path / "store"), np.array(["train"]))
+    shown = table.decode(0)
+    assert all(shown[round(y), round(x)].min() > 100 for x, y in table.points[0].tolist())
