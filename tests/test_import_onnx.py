@@ -12,8 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 import make_bundles
-from telltale.bundle import Bundle
+from telltale._onnx_file import read_graph
+from telltale.bundle import Bundle, load_bundle
 from telltale.cli import app
+from telltale.cli._layers import layers_of
 from telltale.errors import BundleInvalid, UsageError
 from telltale.import_onnx import import_onnx
 from telltale.runtime import Scorer
@@ -181,9 +183,16 @@ def test_a_card_that_is_none_says_how_one_begins(tmp_path: Path) -> None:
 
 def test_show_lists_layers_and_counts(tmp_path: Path) -> None:
     folder = make_bundles.make_patches(tmp_path / "patches")
-    said = CliRunner().invoke(app, ["models", "show", str(folder)]).stdout
-    assert "2 x 3 x 4 x 4" in said
-    assert "Conv" in said
-    assert "9 operations" in said
-    assert "103 numbers in 6 weights" in said
-    assert "numbers in" not in CliRunner().invoke(app, ["models", "show", str(folder), "--no-layers"]).stdout
+    said = " ".join(CliRunner().invoke(app, ["models", "show", str(folder)]).stdout.split())
+    assert "Conv 2 x 3 x 4 x 4, 2 98" in said
+    assert "Gemm 1 x 2, 1 3" in said
+    assert "9 operations: " in said
+    assert "layers with" not in CliRunner().invoke(app, ["models", "show", str(folder), "--no-layers"]).stdout
+
+
+def test_layers_that_share_weights_are_one() -> None:
+    graph = read_graph(load_bundle("default").model_path.read_bytes())
+    layers = [layer for layer in layers_of(graph) if layer.op in ("Conv", "Gemm")]
+    assert {layer.times for layer in layers} == {2}
+    assert len(layers) == 53
+    assert layers[-2].name.endswith("blocks.18.conv")
