@@ -100,6 +100,10 @@ def score_histogram(
     return figure
 
 
+_IN_TENTHS_S = 6.0
+"""Of shorter clips the ticks are less than a second apart."""
+
+
 @_style.drawn
 def timeline(
     tracks: Sequence[TrackReport],
@@ -122,9 +126,10 @@ def timeline(
     for axes, track in zip(panels, chosen, strict=True):
         _track(axes, track, thresholds)
     last_s = max((face.pts_s for track in tracks for face in track.faces), default=0.0)
-    panels[-1].set_xlim(0, end_s or last_s or 1.0)
+    span_s = end_s or last_s or 1.0
+    panels[-1].set_xlim(0, span_s)
     panels[-1].set_xlabel("time in the video (min:s)")
-    panels[-1].xaxis.set_major_formatter(lambda value, _: clock(value, tenths=False))
+    panels[-1].xaxis.set_major_formatter(lambda value, _: clock(value, tenths=span_s < _IN_TENTHS_S))
     figure.supylabel("p(fake)", fontsize=9, color=SOFT)
     shown_of = f" (the {len(chosen)} most suspicious)" if len(chosen) < len(tracks) else ""
     figure.suptitle(shown(title, 60), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
