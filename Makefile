@@ -11,7 +11,7 @@ INFERENCE_TESTS := tests/test_base_install.py tests/test_aggregate.py tests/test
 BROWSER_TESTS := tests/test_web_page.py tests/test_report_browser.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests browser test-base bench soak fuzz clean
+.PHONY: help demo test lint types tests browser test-base bench soak fuzz sbom audit clean
 
 help:            ## show this
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -45,6 +45,12 @@ soak: .venv/.ready  ## the web server under 200 uploads, 2,000 slow sockets, 20 
 
 fuzz: .venv/.ready  ## files with seeded damage: make fuzz N=100000 (of a release; one core reads about 200 a second)
 	.venv/bin/python tests/fuzz.py --n $(or $(N),2000) --start $(or $(START),0) --keep fuzz-failures
+
+sbom: .venv/.ready .venv-base/.ready  ## what an installation brings, as CycloneDX: sbom.cdx.json
+	.venv/bin/cyclonedx-py environment .venv-base/bin/python --pyproject pyproject.toml --of JSON -o sbom.cdx.json
+
+audit: .venv/.ready .venv-base/.ready  ## known holes in dependencies (asks PyPI), and telltale doctor
+	.venv/bin/python scripts/audit.py .venv-base/bin/python
 
 clean:           ## remove what these targets made
 	rm -rf .venv .venv-base .venv-demo demo-report .mypy_cache .pytest_cache .ruff_cache
