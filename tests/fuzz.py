@@ -179,7 +179,7 @@ def run(numbers: Sequence[int], originals_in: Path, *, jobs: int, keep: Path | N
             try:
                 while True:
                     with tally.lock:
-                        start = next(starts, None)
+                        start = next(starts, None) if not errors else None
                     if start is None:
                         break
                     some = numbers[start : start + _TOGETHER]

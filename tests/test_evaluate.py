@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,17 @@ def test_every_change_keeps_a_crop_a_crop() -> None:
         assert one.dtype == np.uint8, name
         assert np.array_equal(one, other), name
         assert not np.array_equal(one, crop), name
+
+
+def test_a_suite_with_levels_makes_a_grid(store: Store, model: Path, tmp_path: Path) -> None:
+    said = evaluate(model, store, settings=replace(ALL, perturb="deeperforensics"), out=tmp_path / "out")
+    assert said.robustness is not None
+    assert said.robustness.levels == (1, 2, 3, 4, 5)
+    assert len(said.perturbed) == 7 * 5
+    assert said.robustness.fpr[0][0] is not None
+    assert {"robustness.png", "robustness_fpr.png", "risk_coverage.png", "risk_coverage.csv"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
 
 
 def test_an_unknown_suite_names_the_nearest() -> None:

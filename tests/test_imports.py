@@ -14,9 +14,22 @@ SRC = Path(__file__).parents[1] / "src" / "telltale"
 LAYERS = (
     ("errors",),
     ("types",),
-    ("video", "sampling", "crops", "tracking", "augment", "recompress", "selfblend", "metrics", "aggregate"),
+    ("video", "sampling", "crops", "tracking", "augment", "perturb", "recompress", "selfblend", "metrics", "aggregate"),
     ("faces", "datasets", "store", "split", "bundle", "runtime", "sandbox", "engine"),
-    ("scan", "prepare", "evaluate", "explain", "plots", "inspect", "report", "models", "train", "tune", "export"),
+    (
+        "scan",
+        "prepare",
+        "evaluate",
+        "explain",
+        "plots",
+        "inspect",
+        "report",
+        "models",
+        "train",
+        "tune",
+        "export",
+        "doctor",
+    ),
     ("cli", "web"),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -14,6 +14,7 @@ from telltale.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
     from telltale.evaluate import Evaluation, Measures
+    from telltale.evaluate._grid import Robustness
     from telltale.evaluate.comparison import Comparison
 
 _WORDS: Mapping[str, str] = {
@@ -47,7 +48,9 @@ def print_evaluation(said: Evaluation) -> None:
         console.print(f"{plural(said.abstained, 'video')} without an answer, in no figure: {why}")
     if len(said.methods) > 1:
         console.print(_methods(said))
-    if said.perturbed:
+    if said.robustness is not None:
+        console.print(_grid(said.robustness))
+    elif said.perturbed:
         console.print(_many("degraded", [("as it is", said.video), *((p.name, p.video) for p in said.perturbed)]))
     if said.leaked_groups:
         console.print(
@@ -63,6 +66,8 @@ def print_evaluation(said: Evaluation) -> None:
 def print_comparison(found: Comparison) -> None:
     console = Console()
     console.print(_many("model", [(n, said.video) for n, said in zip(found.names, found.evaluations, strict=True)]))
+    for grid in found.robustness:
+        console.print(Text(visible(f"Degraded: mean AUC of {grid.second} less that of {grid.first}: {grid.mean:+.3f}")))
     for pair in found.differences:
         table = Table(box=None, title_justify="left")
         table.add_column(Text(visible(f"{pair.second} less {pair.first}")))
@@ -84,6 +89,20 @@ def _table(sets: Sequence[tuple[str, Measures]]) -> Table:
         table.add_column(Text(visible(f"{name} (n = {measures.n:,})")), justify="right")
     for figure, word in _WORDS.items():
         table.add_row(word, *(_cell(measures, figure) for _, measures in sets))
+    return table
+
+
+def _grid(found: Robustness) -> Table:
+    """AUC by level, and the false alarms that an undegraded bar of 5 % gives."""
+    table = Table("AUC, degraded", *map(str, found.levels), "mean", "false alarms", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for kind, row, fpr in zip(found.kinds, found.auc, found.fpr, strict=True):
+        alarms = [value for value in fpr if value is not None]
+        told = f"{sum(alarms) / len(alarms):.0%}" if alarms else "–"
+        cells = ["–" if value is None else f"{value:.3f}" for value in row]
+        table.add_row(kind.replace("_", " "), *cells, f"{found.kind_means[kind]:.3f}", told)
+    table.add_row("mean of kinds", *("" for _ in found.levels), f"{found.grand_mean:.3f}", f"{found.fpr_mean:.0%}")
     return table
 
 

@@ -17,6 +17,9 @@ def compare(
     on: Annotated[list[Path], typer.Option("--on", metavar="STORE", help="The faces; may be given several times.")],
     split: Split = None,
     side: Annotated[str, typer.Option(metavar="train|val|test|all", help="Which side to judge on.")] = "test",
+    perturb: Annotated[
+        str | None, typer.Option(metavar="SUITE", help="Also on degraded faces; as `evaluate --perturb`.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write JSON, CSV and pictures.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
     allow_leaks: AllowLeaks = False,
@@ -36,6 +39,7 @@ def compare(
         side=choose("--side", side, "train", "val", "test", "all"),
         repeats=resamples,
         seed=seed,
+        perturb=perturb,
         allow_leaks=allow_leaks,
         n_threads=threads,
     )

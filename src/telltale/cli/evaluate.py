@@ -36,7 +36,9 @@ def evaluate(
     perturb: Annotated[
         str | None,
         typer.Option(
-            metavar="SUITE", help="Also degrade the faces: standard, compression, resolution, blur, noise, light."
+            metavar="SUITE",
+            help="Also degrade the faces: standard, compression, resolution, blur, noise, light; by kind and level: "
+            "robustness, deeperforensics, imagenet_c, delivery.",
         ),
     ] = None,
     balanced: Annotated[

@@ -26,6 +26,7 @@ from telltale.evaluate import _faces
 from telltale.evaluate._faces import Faces
 from telltale.evaluate._measure import Evaluation, Measures, MethodMeasures, Perturbed
 from telltale.evaluate._perturb import suite, suite_names
+from telltale.evaluate._robustness import clean_bar, gather
 from telltale.evaluate._score import Change, score
 from telltale.evaluate._summary import EvaluateSettings, Scored, perturbation, summarise
 from telltale.runtime import Scorer
@@ -119,13 +120,9 @@ def score_model(
             if on_progress is not None:
                 on_progress((number + n / len(faces)) / n_passes, name)
 
-        return score(scorer, faces, change=change, on_face=on_face)
+        return score(scorer, faces, change=change, name=name, on_face=on_face)
 
     logit = run(0, "faces", None)
-    perturbed = [
-        perturbation(name, faces, run(number, name, change), card, settings)
-        for number, (name, change) in enumerate(changes.items(), start=1)
-    ]
     scored = summarise(
         card,
         faces,
@@ -135,8 +132,14 @@ def score_model(
         split=split,
         leaked=leaked | set(torn.groups),
     )
+    bar = clean_bar(faces.label[scored.first], scored.p_video)
+    perturbed = [
+        perturbation(name, faces, run(number, name, change), card, settings, bar=bar)
+        for number, (name, change) in enumerate(changes.items(), start=1)
+    ]
     said_more = {
         "perturbed": tuple(perturbed),
+        "robustness": gather(perturbed, scored.evaluation.video, bar),
         "warnings": (*_card_warnings(card), *scored.evaluation.warnings),
         "timings_s": {"total": round(time.perf_counter() - started, 3)},
     }

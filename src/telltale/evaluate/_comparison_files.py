@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from telltale.evaluate import Scored
+    from telltale.evaluate._grid import RobustnessDifference
     from telltale.evaluate.comparison import Comparison
 
 _SHOWN = ("auc", "ap", "accuracy", "balanced_accuracy", "tpr_at_1pct_fpr", "tpr_at_5pct_fpr")
@@ -33,6 +34,8 @@ def write(comparison: Comparison, scored: Sequence[Scored], out: Path) -> None:
     curves = _curves(comparison, scored)
     if curves:
         figures |= {"roc": plots.roc(curves), "precision_recall": plots.precision_recall(curves)}
+    for number, grid in enumerate(comparison.robustness, start=1):
+        figures[f"robustness_{number}"] = _difference_table(grid)
     write_files(out, files | {f"{name}.png": plots.to_png(figure) for name, figure in figures.items()})
 
 
@@ -59,6 +62,19 @@ def _table(comparison: Comparison) -> Figure:
         quantity="videos",
         limits=(0.0, 1.0),
         title="Models side by side",
+    )
+
+
+def _difference_table(grid: RobustnessDifference) -> Figure:
+    return plots.heat_table(
+        [[np.nan if value is None else value for value in row] for row in grid.auc],
+        rows=[kind.replace("_", " ") for kind in grid.kinds],
+        columns=list(map(str, grid.levels)),
+        quantity="difference of AUC",
+        limits=(-0.2, 0.2),
+        number="+.2f",
+        title=f"{grid.second} less {grid.first}",
+        note=f"mean {grid.mean:+.3f}",
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from telltale import plots
 from telltale._files import write_files
 from telltale._text import csv_cell
+from telltale.evaluate._grid import Robustness
 from telltale.evaluate._measure import Measures
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def write(scored: Scored, out: Path) -> None:
     }
     if said.perturbed:
         files["perturbed.csv"] = _perturbed_csv(scored)
+    if said.selective is not None:
+        rows = list(zip(said.selective.coverage, said.selective.risk, strict=True))
+        files["risk_coverage.csv"] = to_csv(["coverage", "risk"], rows)
     write_files(out, files | {f"{name}.png": png for name, png in pictures(scored).items()})
 
 
@@ -61,9 +65,46 @@ def pictures(scored: Scored) -> dict[str, bytes]:
         found["worst_mistakes"] = plots.to_png(_worst_mistakes(scored))
     if len(said.methods) > 1:
         found["methods"] = plots.to_png(_methods_table(scored))
-    if said.perturbed:
+    if said.robustness is not None:
+        found["robustness"] = plots.to_png(robustness_table(said.robustness, scored.card.name))
+        found["robustness_fpr"] = plots.to_png(false_alarm_table(said.robustness, scored.card.name))
+    elif said.perturbed:
         found["perturbed"] = plots.to_png(_perturbed_table(scored))
+    if said.selective is not None and said.video.n > 1:
+        found["risk_coverage"] = plots.to_png(
+            plots.risk_coverage({scored.card.name: (said.selective.coverage, said.selective.risk)})
+        )
     return found
+
+
+def robustness_table(found: Robustness, name: str) -> Figure:
+    """AUC of every cell, with the kinds' means."""
+    return plots.heat_table(
+        [[*_cells(row), mean] for row, mean in zip(found.auc, found.kind_means.values(), strict=True)],
+        rows=[kind.replace("_", " ") for kind in found.kinds],
+        columns=[*map(str, found.levels), "mean"],
+        quantity="AUC",
+        limits=(0.5, 1.0),
+        title="Degraded, by kind and level",
+        note=f"{name}, as it is {found.clean_auc or float('nan'):.3f}, mean of kinds {found.grand_mean:.3f}",
+    )
+
+
+def false_alarm_table(found: Robustness, name: str) -> Figure:
+    """Share of reals above the score that 5 % of them exceed undegraded."""
+    return plots.heat_table(
+        [_cells(row) for row in found.fpr],
+        rows=[kind.replace("_", " ") for kind in found.kinds],
+        columns=list(map(str, found.levels)),
+        quantity="share of reals above the clean 5 % bar",
+        limits=(0.0, 0.5),
+        title="False alarms, by kind and level",
+        note=f"{name}, mean {found.fpr_mean:.3f}",
+    )
+
+
+def _cells(row: Sequence[float | None]) -> list[float]:
+    return [np.nan if value is None else value for value in row]
 
 
 def _scored_faces(scored: Scored) -> plots.Scored:
@@ -178,11 +219,11 @@ def _methods_csv(scored: Scored) -> bytes:
 def _perturbed_csv(scored: Scored) -> bytes:
     figures = ("auc", "accuracy", "log_loss")
     rows = [
-        [p.name, level, measures.n, p.abstained, *(getattr(measures, name) for name in figures)]
+        [p.name, level, measures.n, p.abstained, *(getattr(measures, name) for name in figures), p.fpr, p.called_fake]
         for p in scored.evaluation.perturbed
         for level, measures in (("face", p.frame), ("video", p.video))
     ]
-    return to_csv(["change", "level", "n", "abstained", *figures], rows)
+    return to_csv(["change", "level", "n", "abstained", *figures, "fpr_at_clean_5pct", "called_fake"], rows)
 
 
 def _number(value: float) -> float | None:
@@ -201,4 +242,4 @@ def to_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     return text.getvalue().encode()
 
 
-__all__ = ["pictures", "to_csv", "write"]
+__all__ = ["false_alarm_table", "pictures", "robustness_table", "to_csv", "write"]

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from telltale import metrics
+from telltale.evaluate._grid import Robustness
+from telltale.evaluate._selective import Selective
 from telltale.types import ModelInfo, Written
 
 Pair = tuple[int, int]
@@ -62,6 +64,13 @@ class Perturbed(Written):
     frame: Measures
     video: Measures
     abstained: int
+    kind: str = ""
+    """Of a suite with levels (`telltale.perturb`); empty for others."""
+    level: int = 0
+    fpr: float | None = None
+    """Share of real videos above the score that 5 % of them exceed undegraded."""
+    called_fake: float | None = None
+    """Share of all real videos called fake, thresholds as in a scan."""
 
 
 class Evaluation(Written):
@@ -83,6 +92,10 @@ class Evaluation(Written):
     """real and fake -> verdict -> how many videos; thresholds and abstentions as in a scan."""
     methods: tuple[MethodMeasures, ...] = ()
     perturbed: tuple[Perturbed, ...] = ()
+    robustness: Robustness | None = None
+    """The same as a grid, for suites with levels."""
+    selective: Selective | None = None
+    """What is gained by leaving unsure videos open."""
     leaked_groups: int = 0
     """Groups on this side that the model or another side also saw: the figures flatter."""
     stores: tuple[str, ...] = ()

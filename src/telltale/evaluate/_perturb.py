@@ -12,10 +12,44 @@ from types import MappingProxyType
 
 import numpy as np
 
+from telltale import perturb
 from telltale.augment import half_size, jpeg
 from telltale.errors import UnknownName
 from telltale.evaluate._score import Change
 from telltale.types import RgbImage
+
+GRIDS: Mapping[str, Mapping[str, perturb.Kind]] = MappingProxyType(
+    {
+        "deeperforensics": perturb.DEEPER_FORENSICS,
+        "imagenet_c": perturb.IMAGENET_C,
+        "delivery": perturb.DELIVERY,
+        "robustness": perturb.KINDS,
+    }
+)
+"""Suites with levels, whose figures make a grid."""
+
+
+def kind_and_level(name: str) -> tuple[str, int]:
+    """Of a change of one of `GRIDS`; ("", 0) for others."""
+    kind, _, level = name.rpartition("-")
+    return (kind, int(level)) if kind in perturb.KINDS else ("", 0)
+
+
+def _levels(kind: str) -> tuple[int, ...]:
+    return perturb.LEVELS if kind != "flip" else (1,)
+
+
+def _degrade(kind: str, level: int) -> Change:
+    def change(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
+        import cv2
+
+        done = perturb.degrade(rgb, kind, level, rng=rng)
+        height, width = rgb.shape[:2]
+        if done.shape == rgb.shape:
+            return done
+        return np.asarray(cv2.resize(done, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+    return change
 
 
 def _jpeg(quality: int) -> Change:
@@ -58,27 +92,30 @@ def _grey(rgb: RgbImage, _rng: np.random.Generator) -> RgbImage:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-SUITES: Mapping[str, Mapping[str, Change]] = MappingProxyType(
-    {
-        "compression": {f"jpeg_{quality}": _jpeg(quality) for quality in (90, 70, 50, 30)},
-        "resolution": {"half_size": lambda rgb, _rng: half_size(rgb), "quarter_size": _quarter_size},
-        "blur": {"blur_1pct": _blur(0.01), "blur_2pct": _blur(0.02)},
-        "noise": {"noise_5": _noise(5), "noise_15": _noise(15)},
-        "light": {"darker": _gamma(1.8), "brighter": _gamma(0.55), "grey": _grey},
-    }
-)
+_PLAIN: dict[str, Mapping[str, Change]] = {
+    "compression": {f"jpeg_{quality}": _jpeg(quality) for quality in (90, 70, 50, 30)},
+    "resolution": {"half_size": lambda rgb, _rng: half_size(rgb), "quarter_size": _quarter_size},
+    "blur": {"blur_1pct": _blur(0.01), "blur_2pct": _blur(0.02)},
+    "noise": {"noise_5": _noise(5), "noise_15": _noise(15)},
+    "light": {"darker": _gamma(1.8), "brighter": _gamma(0.55), "grey": _grey},
+}
+_GRADED: dict[str, Mapping[str, Change]] = {
+    name: {f"{kind}-{level}": _degrade(kind, level) for kind in kinds for level in _levels(kind)}
+    for name, kinds in GRIDS.items()
+}
+SUITES: Mapping[str, Mapping[str, Change]] = MappingProxyType(_PLAIN | _GRADED)
 """Suite -> name -> change. Sigmas of blur are in percent of the crop's side, those of noise in grey levels."""
 
 
 def suite_names() -> list[str]:
-    """`standard` takes every change there is."""
+    """`standard` takes every change without levels, `robustness` every one with them."""
     return ["standard", *SUITES]
 
 
 def suite(name: str) -> dict[str, Change]:
     """The changes of a suite. Raises UnknownName."""
     if name == "standard":
-        return {key: change for changes in SUITES.values() for key, change in changes.items()}
+        return {key: change for part, changes in SUITES.items() if part not in GRIDS for key, change in changes.items()}
     if name not in SUITES:
         near = get_close_matches(name, suite_names(), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -86,4 +123,4 @@ def suite(name: str) -> dict[str, Change]:
     return dict(SUITES[name])
 
 
-__all__ = ["SUITES", "suite", "suite_names"]
+__all__ = ["GRIDS", "SUITES", "kind_and_level", "suite", "suite_names"]

@@ -11,6 +11,7 @@ import numpy as np
 from telltale.aggregate import JudgedTrack, calibrate, decide
 from telltale.bundle import ModelCard
 from telltale.evaluate._faces import Faces
+from telltale.perturb import rng_of
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
 from telltale.types import Clip, Code, Face, Float64Array, Label, RgbImage, Track
 
@@ -33,11 +34,17 @@ class JudgedVideo:
 
 
 def score(
-    scorer: Scorer, faces: Faces, *, change: Change | None = None, on_face: Callable[[int], None] | None = None
+    scorer: Scorer,
+    faces: Faces,
+    *,
+    change: Change | None = None,
+    name: str = "",
+    on_face: Callable[[int], None] | None = None,
 ) -> Float64Array:
     """Logits (n,), NaN for a face on which no clip of a sequence model is centred.
 
-    `change` degrades each crop before the model sees it. `on_face` is called with the number of faces done.
+    `change`, called `name`, degrades each crop before the model sees it, at random as the video's name says.
+    `on_face` is called with the number of faces done.
     """
     found = np.full(len(faces), np.nan)
     waiting: list[tuple[Clip, dict[float, int]]] = []
@@ -48,7 +55,7 @@ def score(
             found[at[float(pts_s)]] = logit
         del waiting[:n]
 
-    for n_read, clips in _clips(scorer.bundle.card, faces, change):
+    for n_read, clips in _clips(scorer.bundle.card, faces, change, name):
         waiting += clips
         while len(waiting) >= BATCH_SIZE:
             run(BATCH_SIZE)
@@ -60,13 +67,13 @@ def score(
 
 
 def _clips(
-    card: ModelCard, faces: Faces, change: Change | None
+    card: ModelCard, faces: Faces, change: Change | None, name: str
 ) -> Iterator[tuple[int, list[tuple[Clip, dict[float, int]]]]]:
     """(faces read so far, clips complete), each clip with its track's presentation times -> face."""
 
     def read(index: int) -> RgbImage:
         crop = faces.crop(index, card.size_px)
-        return crop if change is None else change(crop, np.random.default_rng([7, index]))
+        return crop if change is None else change(crop, _rng(faces, index, name))
 
     cutter, video, track_at = ClipCutter(card.n_frames), -1, dict[int, dict[float, int]]()
     with ThreadPoolExecutor(1) as pool:
@@ -84,6 +91,13 @@ def _clips(
                 at += [(clip, times) for clip in cutter.add(track_id, float(faces.pts_s[index]), crop)]
                 yield index, at
     yield len(faces), [(clip, track_at[clip.track_id]) for clip in cutter.finish()]
+
+
+def _rng(faces: Faces, index: int, name: str) -> np.random.Generator:
+    """The same for every face of a video."""
+    kind, _, level = name.rpartition("-")
+    video = f"{faces.columns['dataset'][index]}/{faces.columns['video_id'][index]}"
+    return rng_of(video, kind, int(level)) if level.isdecimal() else rng_of(video, name, 0)
 
 
 def judge(faces: Faces, logit: Float64Array, card: ModelCard) -> list[JudgedVideo]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,10 @@ from telltale.bundle import ModelCard
 from telltale.errors import UsageError
 from telltale.evaluate._faces import SIDE_NAMES, Faces, SideName
 from telltale.evaluate._measure import Evaluation, Measures, MethodMeasures, Perturbed, by_method, counts, measure
+from telltale.evaluate._perturb import kind_and_level
+from telltale.evaluate._robustness import share_above
 from telltale.evaluate._score import JudgedVideo, judge
+from telltale.evaluate._selective import risk_coverage
 from telltale.split import group_pieces
 from telltale.store import Store
 from telltale.types import Float64Array, ModelInfo
@@ -66,7 +69,7 @@ class Scored:
     @property
     def p_video(self) -> Float64Array:
         """(videos,), NaN where nothing was said."""
-        return np.array([np.nan if video.p_fake is None else video.p_fake for video in self.videos])
+        return p_of(self.videos)
 
 
 def summarise(
@@ -94,6 +97,7 @@ def summarise(
         model=model,
         verdicts=_verdicts(faces, videos),
         methods=_methods(faces, videos, settings),
+        selective=risk_coverage(faces.label[[video.first for video in videos]], p_of(videos)),
         leaked_groups=len(leaked & {p for g in set(faces.columns["group_id"].tolist()) for p in (g, *group_pieces(g))}),
         stores=tuple(str(store.path) for store in faces.stores),
         settings={"repeats": settings.repeats, "seed": settings.seed, "perturb": settings.perturb},
@@ -104,12 +108,37 @@ def summarise(
 
 
 def perturbation(
-    name: str, faces: Faces, logit: Float64Array, card: ModelCard, settings: EvaluateSettings
+    name: str,
+    faces: Faces,
+    logit: Float64Array,
+    card: ModelCard,
+    settings: EvaluateSettings,
+    *,
+    bar: float | None = None,
 ) -> Perturbed:
-    """The figures of the same faces after a change."""
+    """The figures of the same faces after a change. `bar` is the score that few reals reach undegraded."""
     videos = judge(faces, logit, card)
+    kind, level = kind_and_level(name)
+    if kind:
+        settings = replace(settings, repeats=0)  # a grid of a hundred cells has no intervals
     frame, video = _both(faces, calibrate(logit, card.calibration), videos, settings)
-    return Perturbed(name=name, frame=frame, video=video, abstained=_abstained(videos))
+    label = faces.label[[one.first for one in videos]]
+    reals = [one.label for one, fake in zip(videos, label, strict=True) if not fake]
+    return Perturbed(
+        name=name,
+        frame=frame,
+        video=video,
+        abstained=_abstained(videos),
+        kind=kind,
+        level=level,
+        fpr=share_above(label, p_of(videos), bar),
+        called_fake=reals.count("fake") / len(reals) if reals else None,
+    )
+
+
+def p_of(videos: Sequence[JudgedVideo]) -> Float64Array:
+    """Their probabilities, NaN where nothing was said."""
+    return np.array([np.nan if one.p_fake is None else one.p_fake for one in videos], np.float64)
 
 
 def _both(

@@ -6,7 +6,7 @@ for all, so the interval of a difference is narrower than the intervals of the f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,8 @@ from pydantic import Field
 from telltale import metrics
 from telltale.errors import UsageError
 from telltale.evaluate import EvaluateSettings, Evaluation, Model, Progress, Scored, score_model
+from telltale.evaluate._grid import RobustnessDifference
+from telltale.evaluate._robustness import differences as grid_differences
 from telltale.types import Float64Array, Written
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class Comparison(Written):
     """One for each model, told apart where two cards have the same name."""
     evaluations: tuple[Evaluation, ...]
     differences: tuple[ModelPair, ...]
+    robustness: tuple[RobustnessDifference, ...] = ()
+    """Of each pair, with --perturb and a suite that has levels."""
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -81,6 +85,7 @@ def compare(
         names=names,
         evaluations=tuple(one.evaluation for one in scored),
         differences=tuple(pairs),
+        robustness=tuple(_grids(names, scored)),
         settings={"repeats": settings.repeats, "seed": settings.seed},
     )
     if out is not None:
@@ -88,6 +93,14 @@ def compare(
 
         write(found, scored, out)
     return found
+
+
+def _grids(names: Sequence[str], scored: Sequence[Scored]) -> Iterator[RobustnessDifference]:
+    grids = [one.evaluation.robustness for one in scored]
+    for i, j in combinations(range(len(scored)), 2):
+        first, second = grids[i], grids[j]
+        if first is not None and second is not None:
+            yield grid_differences(names[i], first, names[j], second)
 
 
 def _names(scored: Sequence[Scored]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ read. Nothing is written but by `save`. Needs `pip install 'telltale[analyze]'`.
 from telltale.plots._save import save, to_png
 from telltale.plots._style import Class
 from telltale.plots.counts import class_counts
-from telltale.plots.curves import Scored, learning_curves, precision_recall, reliability, roc
+from telltale.plots.curves import Scored, learning_curves, precision_recall, reliability, risk_coverage, roc
 from telltale.plots.pictures import Tile, before_after, picture_grid
 from telltale.plots.scores import confusion, score_histogram, timeline
 from telltale.plots.spread import distribution
@@ -33,6 +33,7 @@ __all__ = [
     "picture_grid",
     "precision_recall",
     "reliability",
+    "risk_coverage",
     "roc",
     "save",
     "score_histogram",

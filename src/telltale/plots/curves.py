@@ -105,6 +105,24 @@ def _mark_epochs(axes: Axes, lines: Mapping[str, Sequence[float]], stages: Seque
 
 
 @_style.drawn
+def risk_coverage(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """Share of wrong calls among the videos kept, the surest first: name -> (coverages, risks)."""
+    if not curves:
+        raise ValueError("there must be at least one curve")
+    figure = _style.new_figure(3.4, 4.6)
+    axes = figure.subplots()
+    _style.head(axes, "Risk and coverage", "the surest videos first")
+    for i, (name, (coverage, risk)) in enumerate(curves.items()):
+        colour, dashes = SERIES[i % len(SERIES)]
+        axes.plot(coverage, risk, color=colour, linestyle=dashes, label=shown(name))
+    axes.set(xlim=(0, 1.01), xlabel="coverage: share of videos kept", ylabel="risk: share of wrong calls")
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y")
+    figure.legend(loc="outside lower left", ncols=3)
+    return figure
+
+
+@_style.drawn
 def roc(sets: Sequence[Scored], *, title: str = "ROC", at_fpr: Sequence[float] = (0.01, 0.05)) -> Figure:
     """Fakes found against false alarms; the open points are at the false-positive rates `at_fpr`."""
     figure, axes = _square(sets, title)

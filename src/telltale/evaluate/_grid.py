@@ -1,0 +1,67 @@
+"""The grid of a suite of robustness as it is written: a row a kind of perturbation, a column a level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from telltale.types import Written
+
+Grid = tuple[tuple[float | None, ...], ...]
+
+
+class Robustness(Written):
+    """Videos (or pictures), whole grid: a row a kind, a column a level; None where nothing was judged."""
+
+    kinds: tuple[str, ...]
+    levels: tuple[int, ...]
+    auc: Grid
+    fpr: Grid
+    """Share of reals that reach the score which 5 % of them reach as they are."""
+    clean_auc: float | None
+    clean_bar: float | None
+    """That score."""
+
+    @property
+    def kind_means(self) -> dict[str, float]:
+        """Mean AUC over the levels."""
+        return {kind: _mean(row) for kind, row in zip(self.kinds, self.auc, strict=True)}
+
+    @property
+    def grand_mean(self) -> float:
+        """Mean of the kinds' means, so that a kind with fewer levels counts as much as another."""
+        return _mean(tuple(self.kind_means.values()))
+
+    @property
+    def fpr_mean(self) -> float:
+        return _mean(tuple(_mean(row) for row in self.fpr))
+
+    def weakest(self, n: int = 5) -> list[tuple[str, int, float]]:
+        """(kind, level, AUC) of the cells with the lowest AUC."""
+        cells = [
+            (kind, level, value)
+            for kind, row in zip(self.kinds, self.auc, strict=True)
+            for level, value in zip(self.levels, row, strict=True)
+            if value is not None
+        ]
+        return sorted(cells, key=lambda cell: cell[2])[:n]
+
+
+class RobustnessDifference(Written):
+    """AUC of `second` less that of `first`, cell by cell."""
+
+    first: str
+    second: str
+    kinds: tuple[str, ...]
+    levels: tuple[int, ...]
+    auc: Grid
+    mean: float
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+__all__ = ["Grid", "Robustness", "RobustnessDifference"]
