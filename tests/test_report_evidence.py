@@ -57,7 +57,7 @@ def test_every_face_has_its_heat_map_and_its_frame_with_the_box_in_it() -> None:
 @pytest.mark.parametrize(
     ("label", "consequence"),
     [
-        ("fake", "makes real faces score higher"),
+        ("fake", "can make a real face score higher"),
         ("real", "a forged face, too, can score low"),
         ("uncertain", "better copy"),
     ],

@@ -45,6 +45,8 @@ class Treated:
     told: str
     label: Label
     word: str
+    problem: str
+    """Why there is no verdict; mostly empty."""
     score: str
     x: str
     """Where the score lies on the scale of zones; empty without one."""
@@ -110,7 +112,8 @@ def _treated(row: StabilityRow, scale: ZoneScale, is_baseline: bool) -> Treated:
     return Treated(
         told=visible(row.told),
         label=row.label,
-        word=visible(row.error) if row.error else LABELS[row.label].name,
+        word=LABELS[row.label].name,
+        problem=visible(row.error or ""),
         score="" if row.p_fake is None else percent(row.p_fake),
         x="" if row.p_fake is None else f"{100 * scale.fraction(row.p_fake):.2f}%",
         size=file_size(row.size_bytes) if row.size_bytes else "",

@@ -159,10 +159,10 @@ def _told(report: Report, concerns: list[QualityRow]) -> str:
     match report.verdict.label:
         case "fake":
             return (
-                f"{head} Poor material makes real faces score higher, too: look for a better copy before relying on it."
+                f"{head} Poor material can make a real face score higher, too: look for a better copy before relying on it."
             )
         case "real":
-            return f"{head} Poor material washes out what forgeries leave: a forged face, too, can score low here."
+            return f"{head} Poor material can wash out what forgeries leave: a forged face, too, can score low here."
         case _:
             return f"{head} A better copy may lead to a verdict."
 
