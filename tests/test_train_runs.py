@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ import make_runs
 from telltale import models
 from telltale.bundle import load_bundle
 from telltale.crops import CropSpec, crop_face
-from telltale.errors import BundleInvalid, UsageError, WeightsMissing
+from telltale.errors import BundleInvalid, LeakFound, UsageError, WeightsMissing
 from telltale.models import Weights
 from telltale.recipe import Recipe, load_recipe
 from telltale.store import Outcome, StoredFace, StoreWriter, encode_crop, open_store
@@ -101,11 +101,22 @@ def test_a_run_begins_with_the_weights_of_a_bundle(baseline: Path) -> None:
     assert all(torch.equal(value, best[f"ema.{name}"]) for name, value in net.state_dict().items())
 
 
+def test_what_its_beginning_learned_from_is_not_judged_on(baseline: Path, tmp_path: Path) -> None:
+    turned = make_faces.table(n=32)
+    turned = replace(turned, side=np.where(turned.side == "val", "train", "val"))
+    recipe, begin = make_runs.tiny("baseline-cnn", *BASELINE), str(baseline / "bundle")
+    with pytest.raises(LeakFound, match="baseline-cnn learned from 12 of the 12 groups"):
+        train([turned], recipe=recipe, weights=begin, out=tmp_path / "a", workers=0, threads=1)
+    bundle = train([turned], recipe=recipe, weights=begin, out=tmp_path / "b", workers=0, threads=1, allow_leaks=True)
+    assert [source.name for source in bundle.card.training] == ["made", "made (by baseline-cnn)"]
+
+
 def test_a_recipe_names_where_it_begins(baseline: Path, tmp_path: Path) -> None:
     begin = make_runs.tiny("baseline-cnn", *BASELINE, f"weights={baseline / 'bundle'}", "stages.0.lr=1e-12")
     again = fit(begin, tmp_path / "again", weights=None)
     first = torch.load(baseline / "stage-0" / "best.ckpt", weights_only=False)["state_dict"]
     assert all(torch.allclose(value, first[name], atol=1e-8) for name, value in weights(again).items())
+    assert str(baseline) not in load_bundle(again / "bundle").card.model_dump_json()
 
 
 def test_a_bundle_without_weights_is_no_beginning(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from telltale.train import _run
 from telltale.train._faces import FaceTable, common_crop, concat, read_faces
 from telltale.train._finish import finish, read_resources
 from telltale.train._job import Job, finish_job, fit_job
+from telltale.train._parents import check_parents, parents_of
 from telltale.types import Side
 
 Given = str | Path | Store | FaceTable
@@ -76,6 +77,7 @@ def train(
     )  # fmt: skip
     if devices < 1 or nodes < 1:
         raise UsageError(f"--devices and --nodes want 1 or more, got {devices} and {nodes}")
+    check_parents(parents_of(chosen, job.weights), table, allow_leaks=allow_leaks)
     if devices * nodes == 1:
         return finish_job(job, fit_job(job))
     from telltale.train._ranks import launch

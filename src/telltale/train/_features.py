@@ -37,6 +37,7 @@ class FeatureCache:
     def __init__(self, net: nn.Module, folder: Path, *, size_px: int) -> None:
         self._frame: nn.Module = net.frame  # type: ignore[assignment]
         self.folder = folder / f"{_weights_hash(self._frame)[:16]}-{size_px}"
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._known: dict[bytes, Float32Array] = {}
         for path in sorted(self.folder.glob("*.parquet")):
             table = pq.read_table(path, page_checksum_verification=True)
@@ -62,13 +63,15 @@ class FeatureCache:
                 new = {}
         new |= self._compute(waiting)
         self._keep(new)
+        self._frame.cpu()
         return np.stack([self._known[key] for key in keys])
 
     @torch.no_grad()
     def _compute(self, pictures: dict[bytes, RgbImage]) -> dict[bytes, Float32Array]:
         if not pictures:
             return {}
-        found = self._frame.eval()(torch.from_numpy(np.stack(list(pictures.values())))).float().numpy()
+        given = torch.from_numpy(np.stack(list(pictures.values()))).to(self._device)
+        found = self._frame.to(self._device).eval()(given).float().cpu().numpy()
         self.n_computed += len(found)
         return dict(zip(pictures, found, strict=True))
 

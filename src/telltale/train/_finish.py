@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from telltale.export import export_onnx, onnx_logits
 from telltale.recipe import Recipe
 from telltale.train import _calibrate, _validation
 from telltale.train._faces import FaceTable
+from telltale.train._parents import inherited
 from telltale.train._pictures import learning_curves, validation_pictures
 from telltale.types import BoolArray, Float64Array, Side
 
@@ -36,11 +38,14 @@ def finish(
     with_weights: bool = True,
     resources: dict[str, float] | None = None,
     pictures: Path | None = None,
+    parents: Sequence[ModelCard] = (),
 ) -> Bundle:
     """Write the bundle of `net` into `out`. Figures are stated for `sides`; calibration only ever sees validation.
 
     With `pictures`, the folder of the run, learning curves are drawn there and validation's ROC, confusion and
-    reliability in its `val`. Raises BundleInvalid if the graph does not say what the network says.
+    reliability in its `val`. What `parents` learned from is named beside the own faces.
+
+    Raises BundleInvalid if the graph does not say what the network says.
     """
     out.mkdir(parents=True, exist_ok=True)
     flip = recipe.card.flip_average
@@ -80,8 +85,8 @@ def finish(
         calibration=calibration,
         thresholds=thresholds,
         flip_average=flip,
-        training=_sources(table, recipe),
-        recipe=recipe.model_dump(mode="json", exclude={"card"}),
+        training=inherited(_sources(table, recipe), parents),
+        recipe=_without_paths(recipe).model_dump(mode="json", exclude={"card"}),
         metrics={**figures, "export_parity": off},
         resources=resources or {},
         licence=recipe.card.licence,
@@ -191,6 +196,14 @@ def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
             )
         )
     return tuple(found)
+
+
+def _without_paths(recipe: Recipe) -> Recipe:
+    """A card is handed on: where its maker keeps files is nobody's business."""
+    weights, teacher = recipe.weights, recipe.teacher
+    if teacher.bundle:
+        teacher = teacher.model_copy(update={"bundle": Path(teacher.bundle).name})
+    return recipe.model_copy(update={"weights": Path(weights).name if weights else None, "teacher": teacher})
 
 
 def _write_weights(net: nn.Module, path: Path) -> None:

@@ -13,6 +13,7 @@ from telltale.recipe import Recipe
 from telltale.train import _run
 from telltale.train._faces import FaceTable
 from telltale.train._finish import finish, read_resources
+from telltale.train._parents import parents_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def fit_job(job: Job, *, rank: int = 0) -> nn.Module:
 def finish_job(job: Job, net: nn.Module) -> Bundle:
     return finish(
         net, job.table, job.recipe, size_px=job.recipe.stages[-1].size_px, out=job.out / "bundle",
-        resources=read_resources(job.out), pictures=job.out,
+        resources=read_resources(job.out), pictures=job.out, parents=parents_of(job.recipe, job.weights),
     )  # fmt: skip
 
 

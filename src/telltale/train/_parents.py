@@ -1,0 +1,44 @@
+"""The bundles that a run begins from or learns from: what they have seen, the new model has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from telltale import models
+from telltale._group_hashes import known_groups
+from telltale.bundle import ModelCard, TrainingSource, load_bundle
+from telltale.errors import LeakFound
+from telltale.recipe import Recipe
+from telltale.train._faces import FaceTable
+
+
+def parents_of(recipe: Recipe, weights: models.Weights) -> tuple[ModelCard, ...]:
+    """The cards of the beginning and of the teacher, where they are bundles."""
+    names = [name for name in (weights.bundle, recipe.teacher.bundle) if name]
+    return tuple(load_bundle(name).card for name in dict.fromkeys(names))
+
+
+def check_parents(parents: Sequence[ModelCard], table: FaceTable, *, allow_leaks: bool) -> None:
+    """Raises LeakFound where a parent learned from groups that this run validates or tests on, unless `allow_leaks`."""
+    judged = table.group_id[table.side != "train"].tolist()
+    for card in parents:
+        found = {group for source in card.training for group in known_groups(source.group_hashes, judged)}
+        if found and not allow_leaks:
+            raise LeakFound(
+                f"{card.name} learned from {len(found)} of the {len(set(judged))} groups that this run validates or "
+                f"tests on ({', '.join(sorted(found)[:3])}): take the split it was trained with, or accept figures that "
+                "flatter with --allow-leaks"
+            )
+
+
+def inherited(own: Sequence[TrainingSource], parents: Sequence[ModelCard]) -> tuple[TrainingSource, ...]:
+    """What the new model's card names as learned from: its own sources, then its parents' that are others."""
+    found = list(own)
+    for card in parents:
+        for source in card.training:
+            if source.digest not in {known.digest for known in found}:
+                found.append(source.model_copy(update={"name": f"{source.name} (by {card.name})"}))
+    return tuple(found)
+
+
+__all__ = ["check_parents", "inherited", "parents_of"]
