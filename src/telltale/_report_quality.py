@@ -158,9 +158,7 @@ def _told(report: Report, concerns: list[QualityRow]) -> str:
     head = f"{plural(len(concerns), 'thing')} to weigh: {listed}."
     match report.verdict.label:
         case "fake":
-            return (
-                f"{head} Poor material can make a real face score higher, too: look for a better copy before relying on it."
-            )
+            return f"{head} Poor material can make a real face score higher, too: look for a better copy first."
         case "real":
             return f"{head} Poor material can wash out what forgeries leave: a forged face, too, can score low here."
         case _:
