@@ -26,8 +26,8 @@ def check_parents(parents: Sequence[ModelCard], table: FaceTable, *, allow_leaks
         if found and not allow_leaks:
             raise LeakFound(
                 f"{card.name} learned from {len(found)} of the {len(set(judged))} groups that this run validates or "
-                f"tests on ({', '.join(sorted(found)[:3])}): take the split it was trained with, or accept figures that "
-                "flatter with --allow-leaks"
+                f"tests on ({', '.join(sorted(found)[:3])}): take the split it was trained with, or accept figures "
+                "that flatter with --allow-leaks"
             )
 
 
