@@ -37,8 +37,8 @@ browser: .venv/.ready  ## the served page and the report in a real Chromium, whe
 test-base: .venv-base/.ready  ## the inference tests with the base install alone
 	.venv-base/bin/python -m pytest -q $(INFERENCE_TESTS)
 
-bench: .venv/.ready  ## how fast a scan is, against a bare decode
-	.venv/bin/python benchmarks/scan_speed.py examples/astronaut.mp4
+bench: .venv/.ready  ## every benchmark, against its limit or a peer, into benchmarks/results.md (half an hour)
+	.venv/bin/python benchmarks/run_all.py
 
 soak: .venv/.ready  ## the web server under 200 uploads, 2,000 slow sockets, 20 kill -9, schemathesis (half an hour)
 	.venv/bin/python benchmarks/web_soak.py

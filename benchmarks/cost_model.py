@@ -55,7 +55,12 @@ def main() -> None:
     )
     for clip in args.clips:
         request = ExtractRequest(
-            str(clip), plan, detector_config=DetectorConfig(), crop=bundle.card.crop, n_decode_threads=1
+            str(clip),
+            plan,
+            detector_config=DetectorConfig(),
+            crop=bundle.card.crop,
+            deadline_s=3600,
+            n_decode_threads=1,
         )
         messages = list(extract_job(request.to_json()))
         info = messages[-1].data["info"]

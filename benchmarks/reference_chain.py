@@ -4,9 +4,9 @@
 
 The chain: OpenCV reads every frame; on every frame that is looked at, the `mtcnn` package (TensorFlow) finds faces in
 the full picture and a Keras network (MobileNetV2 at 224 px) predicts for each face by itself. It runs in an environment
-of its own, made here with pip where it is missing. The chain looks at `--frames` frames spread over the clip and its time
-for those is scaled to as many as the scan analyses; reading is not scaled. Both warm, in turns, in the same run. Prints
-the ratio of wall time and of processor time; exits 1 below the limit.
+of its own, made here with pip where it is missing. The chain looks at `--frames` frames spread over the clip and its
+time for those is scaled to as many as the scan analyses; reading is not scaled. Both warm, in turns, in the same run.
+Prints the ratio of wall time and of processor time; exits 1 below the limit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ import cv2, numpy as np, keras
 from mtcnn import MTCNN
 path, n_frames = sys.argv[1], int(sys.argv[2])
 detector = MTCNN(device="CPU:0")
-model = keras.applications.MobileNetV2(weights=None, classes=1, classifier_activation="sigmoid", input_shape=(224, 224, 3))
+model = keras.applications.MobileNetV2(
+    weights=None, classes=1, classifier_activation="sigmoid", input_shape=(224, 224, 3)
+)
 
 def chain(n_looked_at):
     reader = cv2.VideoCapture(path)

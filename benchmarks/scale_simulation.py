@@ -4,10 +4,10 @@
 
 Simulates events, not code: workers ask for the next clip when they are free, as `engine` does. A clip takes a
 lognormal time about `--clip-s` (spread .35), one in 5,000 hangs until its deadline, one in 20,000 kills its worker each
-time and is set aside after three. Two workers in a hundred are three times slower. A worker dies every `--mtbf-h` hours on average
-and a new one is up after a minute; the clip it had is done again. `static` deals the clips out beforehand, for
-comparison. Prints the time over the ideal (all work, all workers, no losses), and exits 1 where the median of the seeds
-is above 1.25 for a run that lasts ten minutes or longer, or a clip has not exactly one result.
+time and is set aside after three. Two workers in a hundred are three times slower. A worker dies every `--mtbf-h` hours
+on average and a new one is up after a minute; the clip it had is done again. `static` deals the clips out beforehand,
+for comparison. Prints the time over the ideal (all work, all workers, no losses), and exits 1 where the median of the
+seeds is above 1.25 for a run of ten minutes or longer, or a clip has not exactly one result.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def run(
             continue
         clip = mine.pop()
         driver_free = max(driver_free, now) + driver_s
-        took = float(work[clip] / speed[worker])
+        took = min(float(work[clip] / speed[worker]), DEADLINE_S)
         dies_after = rng.exponential(1 / rate)
         if poison[clip] or dies_after < took:
             lost = min(took * rng.random() if poison[clip] else dies_after, took)
