@@ -13,9 +13,9 @@ from pathlib import Path
 
 from PIL import Image
 
-SIZE_PX = (1200, 1090)
+SIZE_PX = (1200, 1026)
 SCALE = 1.25
-N_COLOURS = 200
+N_COLOURS = 256
 
 
 def main() -> None:
