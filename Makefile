@@ -17,7 +17,7 @@ help:            ## show this
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
 demo: .venv-demo/.ready  ## scan the example clips (no torch), write demo-report/
-	@.venv-demo/bin/telltale scan examples --out demo-report
+	@.venv-demo/bin/telltale scan examples --explain --out demo-report
 
 test: lint types tests test-base  ## everything that must pass: style, types, tests, tests without torch
 
