@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from telltale import metrics
-from telltale.aggregate import calibrate, sigmoid
-from telltale.train._calibrate import RATES, fit_platt, fit_thresholds, real_tail
+from telltale.aggregate import calibrate, sigmoid, track_log_odds
+from telltale.train._calibrate import RATES, fit_platt, fit_thresholds, of_tracks, real_tail
+from telltale.train._validation import ValidationSet
+from telltale.types import Float64Array
 
 
 def _scores(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -127,3 +129,43 @@ def test_where_they_cross_fake_yields() -> None:
     logit = np.where(label == 1, 8.0, -8.0) + rng.logistic(size=4000)
     thresholds = fit_thresholds(logit, label, np.full(4000, "a"), _each(label), fit_platt(logit, label))
     assert thresholds.fake_above == thresholds.real_below
+
+
+def _tracks(n_clips: int, *, n_tracks: int = 60) -> tuple[ValidationSet, Float64Array]:
+    """Half of the tracks fake; clips agree with their track by 1 logit on average, with a spread of 2."""
+    n = n_clips * n_tracks
+    track = np.repeat(np.arange(n_tracks), n_clips)
+    label = track % 2
+    logit = np.random.default_rng(0).normal(2.0 * label - 1.0, 2.0)
+    names = track.astype(str)
+    shown = ValidationSet(
+        clips=np.zeros((n, 1, 8, 8, 3), np.uint8), mask=np.ones((n, 1), bool), kind=np.full(n, "plain"),
+        source=np.full(n, "made"), label=label, group=names, track=names,
+        pts_s=np.tile(np.arange(n_clips) / 2.0, n_tracks),
+    )  # fmt: skip
+    return shown, logit
+
+
+def test_tracks_of_many_clips_are_calibrated_as_a_scan_judges_them() -> None:
+    shown, logit = _tracks(12)
+    faces = fit_platt(logit, shown.label)
+    found = of_tracks(shown, logit, faces)
+    assert found is not None
+    calibration, thresholds = found
+    assert (calibration.scale, calibration.bias) == (faces.scale, faces.bias)
+    # twelve faces that agree are surer than one
+    assert calibration.track_scale > 1.2
+    odds = [
+        track_log_odds(shown.pts_s[rows], calibrate(logit[rows], calibration), calibration)
+        for rows in np.arange(len(shown)).reshape(60, 12)
+    ]
+    label = shown.label[::12]
+    right = (sigmoid(odds) > 0.5) == label
+    assert right.mean() > 0.9
+    assert (sigmoid(np.array(odds)[label == 0]) > thresholds.fake_above).mean() <= 0.05
+    assert thresholds.n_real == 30
+
+
+def test_single_faces_are_their_own_tracks() -> None:
+    shown, logit = _tracks(1)
+    assert of_tracks(shown, logit, fit_platt(logit, shown.label)) is None
