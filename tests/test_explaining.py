@@ -11,11 +11,11 @@ import pytest
 
 from make_bundles import make_patches, make_redness, make_trainable
 from make_videos import face_clip, portrait
-from telltale import _cam, _heat
+from telltale import _cam, _heat, _measured
 from telltale._onnx_file import NotOnnx, read_graph
 from telltale.bundle import load_bundle, write_card
 from telltale.errors import BundleInvalid, UnknownName, UsageError
-from telltale.explain import create, explain
+from telltale.explain import create, explain, names
 from telltale.runtime import Scorer
 from telltale.scan import Scanner, ScanSettings
 from telltale.types import Clip, RgbImage
@@ -248,6 +248,19 @@ def test_a_setting_that_a_method_does_not_take_is_a_usage_error(patches: Path, p
         explain(portrait, model=patches, method="lime", n_samples=0)
 
 
+@pytest.mark.parametrize(("beats_chance", "said"), [(True, ""), (False, "measured no better than a random map")])
+def test_a_method_no_better_than_chance_says_so(monkeypatch: pytest.MonkeyPatch, beats_chance: bool, said: str) -> None:
+    monkeypatch.setattr(_measured, "figures", lambda: {"cam": {"beats_chance": beats_chance}})
+    assert _measured.remark("cam") == said
+
+
+def test_the_docs_have_a_row_for_everything_measured() -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "explain.md").read_text(encoding="utf-8")
+    for name, row in _measured.figures().items():
+        known = name in names()
+        assert not known or f"| `{name}` | {row['n']} |" in docs
+
+
 def test_the_command_writes_pictures_and_says_where(tmp_path: Path, patches: Path, portrait: Path) -> None:
     from typer.testing import CliRunner
 
@@ -268,7 +281,7 @@ def test_without_a_folder_there_is_nowhere_to_put_what_was_asked_for(patches: Pa
 
     from telltale.cli import app
 
-    for option in ("--explain", "--annotate"):
+    for option in ("--explain", "--annotate", "--embed-video"):
         done = CliRunner().invoke(app, ["scan", str(portrait), "--model", str(patches), option])
         assert done.exit_code == 2
         assert f"{option} needs --out" in done.stderr
