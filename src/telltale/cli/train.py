@@ -9,7 +9,9 @@ import typer
 
 from telltale.cli._errors import say, told
 
-_NEEDED = ("torch", "torchvision", "timm", "lightning", "onnx", "yaml", "sklearn")
+_NEEDED = (
+    "torch", "torchvision", "timm", "lightning", "onnx", "yaml", "sklearn", "matplotlib", "safetensors", "tensorboardX",
+)  # fmt: skip
 
 
 @told
@@ -48,7 +50,7 @@ def train(
         int | None, typer.Option(metavar="N", min=1, help="Threads that compute.", show_default="one a core")
     ] = None,
     devices: Annotated[
-        int, typer.Option(metavar="N", min=1, help="GPUs, or processes without one, that share it.")
+        int, typer.Option(metavar="N", min=1, help="GPUs, or processes without one, that share the work.")
     ] = 1,
     nodes: Annotated[
         int,
