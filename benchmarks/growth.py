@@ -31,11 +31,11 @@ def family() -> list[psutil.Process]:
 
 
 def resident_mb() -> float:
-    return sum(process.memory_info().rss for process in family()) / 1e6
+    return float(sum(process.memory_info().rss for process in family())) / 1e6
 
 
 def n_descriptors() -> int:
-    return sum(process.num_fds() for process in family())
+    return int(sum(process.num_fds() for process in family()))
 
 
 def cpu_s() -> float:

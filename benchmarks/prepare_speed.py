@@ -5,8 +5,8 @@
 Every video is taken `copies` times under other names. In turns: plain PyAV decoding in one process and in two (one
 thread each), `prepare` and `scan` with one job and with two (one thread each), and `prepare` on two Ray workers of a
 cluster that is up. Prints videos a second, the ratio to decoding, what the second job gains against what a second
-decoding process gains, and Ray's rate over the local one (the best of the runs counts). Then `flat` short clips through one worker: the
-memory at the end over that after a tenth. Exits 1 above a limit.
+decoding process gains, and Ray's rate over the local one (the best of the runs counts). Then `flat` short clips through
+one worker: the memory at the end over that after a tenth. Exits 1 beyond a limit.
 """
 
 from __future__ import annotations

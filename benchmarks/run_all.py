@@ -3,8 +3,9 @@
     python benchmarks/run_all.py [--only scan_speed,cold_start] [--shared ../shared]
 
 A script that is not run this time keeps what it had in the file, with the day it was measured. Clips are those of
-`--shared`; without it the examples stand in, and what needs real footage is left out, saying so. Those
-that take an hour or need stores of faces (pixels, explain_faithfulness, web_soak) are run by hand. Exits 1 where a script ends with 1: a figure is beyond its limit.
+`--shared`; without it the examples stand in, and what needs real footage is left out, saying so. Those that take
+an hour or need stores of faces (pixels, explain_faithfulness, web_soak) are run by hand. Exits 1 where a script ends
+with 1: a figure is beyond its limit.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ RESULTS = HERE / "results.md"
 EXAMPLE = HERE.parent / "examples" / "astronaut.mp4"
 HEAD = """# Benchmarks
 
-Written by `make bench` (`benchmarks/run_all.py`); every figure stands beside its limit, or beside a peer measured in the
-same run. Each script says at its top what it measures and how.
+Written by `make bench` (`benchmarks/run_all.py`); every figure stands beside its limit, or beside a peer measured in
+the same run. Each script says at its top what it measures and how.
 """
 
 
@@ -73,7 +74,7 @@ def run(benchmark: Benchmark) -> tuple[bool, str]:
     """(whether its limits held, its section)."""
     command = [sys.executable, str(HERE / f"{benchmark.script}.py"), *benchmark.arguments]
     start = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     took_s = time.perf_counter() - start
     holds = {0: "every limit held", 1: "**a limit did not hold**"}.get(done.returncode, "**ended with an error**")
     shown = done.stdout.rstrip() if done.returncode in (0, 1) and done.stdout else done.stderr.strip()[-2000:]

@@ -18,8 +18,9 @@ import pytest
 import make_datasets
 import make_videos
 from telltale import datasets
+from telltale._files import only_one
 from telltale.crops import CropSpec
-from telltale.errors import DataError, UsageError
+from telltale.errors import DataError, OutputBusy, UsageError
 from telltale.prepare import PrepareSettings, Progress, originals_of, prepare
 from telltale.sampling import SamplePlan
 from telltale.store import Manifest, open_store
@@ -112,6 +113,12 @@ def test_other_settings_are_another_store(data: Path, tmp_path: Path) -> None:
     prepare(data, tmp_path / "s.store", settings=SETTINGS, limit=1)
     with pytest.raises(UsageError, match="crop"):
         prepare(data, tmp_path / "s.store", settings=PrepareSettings(plan=SETTINGS.plan, crop=CropSpec(size_px=32)))
+
+
+def test_two_runs_do_not_write_one_store(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s.store"
+    with only_one(out), pytest.raises(OutputBusy, match="another command"):
+        prepare(data, out, settings=SETTINGS)
 
 
 def test_a_balanced_draw_takes_halves(data: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from make_bundles import make_redness
 from telltale.bundle import ModelCard, load_bundle, write_card
-from telltale.errors import BundleInvalid
+from telltale.errors import BundleInvalid, DeviceMissing, UsageError
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
 from telltale.types import Clip, RgbImage
 
@@ -81,3 +81,36 @@ def test_tracks_do_not_mix() -> None:
     for i in range(4):
         clips += cutter.add(i % 2, float(i), crop(i, 0))
     assert [(clip.track_id, clip.pts_s.tolist()) for clip in clips] == [(0, [0.0, 2.0]), (1, [1.0, 3.0])]
+
+
+def test_auto_takes_what_is_there_and_a_device_that_is_not_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    bundle = load_bundle(make_redness(tmp_path))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert Scorer(bundle, device="auto").device == Scorer(bundle).device == "cpu"
+    with pytest.raises(DeviceMissing, match="onnxruntime-gpu"):
+        Scorer(bundle, device="cuda")
+    with pytest.raises(UsageError, match="tpu"):
+        Scorer(bundle, device="tpu")  # type: ignore[arg-type]
+
+
+def test_cuda_that_does_not_start_is_refused_where_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    bundle = load_bundle(make_redness(tmp_path))
+    real = onnxruntime.InferenceSession
+
+    def without_cuda(model: bytes, options: object, providers: list[str]) -> object:
+        return real(model, options, providers=[name for name in providers if name.startswith("CPU")])
+
+    names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", without_cuda)
+    assert Scorer(bundle, device="auto").device == "cpu"
+    with pytest.raises(DeviceMissing, match="nvidia-smi"):
+        Scorer(bundle, device="cuda")

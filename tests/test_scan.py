@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import threading
@@ -144,3 +145,13 @@ def test_a_scan_that_is_no_longer_wanted_stops_at_once_and_the_next_one_runs(sca
     with pytest.raises(Stopped):
         scanner.scan(face_clip, on_progress=lambda *_: stop.set(), stop=stop)
     assert scanner.scan(face_clip, stop=threading.Event()).error is None
+
+
+def test_a_file_that_cannot_be_scanned_is_known_by_its_hash(scanner: Scanner, tmp_path: Path) -> None:
+    junk = tmp_path / "junk.mp4"
+    junk.write_bytes(b"junk" * 1000)
+    report = scanner.scan(junk)
+    assert report.error is not None
+    assert report.input.sha256 == hashlib.sha256(b"junk" * 1000).hexdigest()
+    assert report.input.size_bytes == 4000
+    assert scanner.scan(tmp_path / "missing.mp4").input.sha256 == ""
