@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import make_faces
 import make_stores
@@ -119,6 +120,22 @@ def test_a_checkpoint_can_be_exported_by_itself(run: Path, tmp_path: Path) -> No
     assert bundle.weights_path is None
     with pytest.raises(UsageError, match="no checkpoint"):
         export_checkpoint(tmp_path / "none.ckpt", [], recipe=make_faces.recipe(), size_px=32, out=tmp_path)
+
+
+def test_a_share_of_what_a_stage_began_with_can_be_mixed_back_in(tmp_path: Path) -> None:
+    first = make_faces.recipe().stages[0].model_copy(update={"epochs": 1, "steps_per_epoch": 1})
+    run = _train(tmp_path / "run", stages=(first, first.model_copy(update={"begin_share": 0.25})))
+    began, ended = (_averaged(run / f"stage-{number}" / "best.ckpt") for number in (0, 1))
+    kept = load_file(run / "bundle" / "weights.safetensors")
+    name = next(name for name, value in ended.items() if not torch.equal(value, began[name]))
+    mixed = 0.25 * began[name] + 0.75 * ended[name]
+    assert torch.allclose(kept[name.removeprefix("ema.")], mixed, atol=1e-6)
+
+
+def test_the_first_stage_began_with_no_checkpoint(tmp_path: Path) -> None:
+    first = make_faces.recipe().stages[0].model_copy(update={"begin_share": 0.25})
+    with pytest.raises(UsageError, match=r"stages\.0\.begin_share"):
+        _train(tmp_path / "run", stages=(first,))
 
 
 def test_a_batch_does_not_depend_on_the_number_of_workers() -> None:

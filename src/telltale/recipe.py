@@ -86,6 +86,9 @@ class Stage(_Part):
     """Instead: the name of the first part that learns, as in `head`; an unknown one is an error that lists them."""
     frozen_norms: bool = False
     """Batch norms keep the statistics they begin with (their weights learn): for the end of a fit, and faster."""
+    begin_share: float = Field(default=0.0, ge=0, lt=1)
+    """At the end, so much of the weights that the stage began with is mixed back in: steadier on faces of other
+    sources (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Not for the first stage."""
 
 
 class CardText(_Part):

@@ -112,16 +112,20 @@ def export_checkpoint(
     with_weights: bool = True,
     split: str | None = None,
 ) -> Bundle:
-    """The bundle of one checkpoint of a run, finished or not: its averaged weights, calibrated and measured."""
+    """The bundle of one checkpoint of a run, finished or not: its averaged weights, calibrated and measured.
+
+    `checkpoint` is RUN/stage-N/{best,last}.ckpt; the stage's `begin_share` is mixed in. Raises UsageError elsewhere.
+    """
     faces = opened(faces)
     path, chosen = Path(checkpoint), framed(_recipe(recipe, overrides), faces)
-    if not path.is_file():
+    stage = path.parent.name.removeprefix("stage-")
+    if not path.is_file() or not stage.isdigit() or int(stage) >= len(chosen.stages):
         raise UsageError(f"no checkpoint {path}; a run leaves stage-N/best.ckpt and stage-N/last.ckpt")
     net = models.create(
         chosen.model.name, weights=models.Weights("none"), options=chosen.model.options, size_px=size_px
     )
     return finish(
-        _run.load_averaged(net, path),
+        _run.load_stage(net, path.parent.parent, chosen, int(stage), checkpoint=path.name),
         load_all(faces, split=split),
         chosen,
         size_px=size_px,

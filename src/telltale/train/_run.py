@@ -33,7 +33,7 @@ from telltale.train._faces import FaceTable
 from telltale.train._features import FeatureCache, cacheable, of_table, of_validation
 from telltale.train._history import History
 from telltale.train._mix import Mix, Shard
-from telltale.train._module import Fit, of_all
+from telltale.train._module import Fit, average, of_all
 from telltale.train._progress import FitProgress, is_watched
 from telltale.train._teacher import teacher_of
 
@@ -83,6 +83,8 @@ def fit(
     backbone are kept in `cache` (OUT/features). `processes` are those on each node and the nodes, this one being
     number `rank` of all. Raises UsageError if OUT holds a run and `resume` is off.
     """
+    if recipe.stages[0].begin_share:
+        raise UsageError("stages.0.begin_share: the first stage has no stage before it to mix with; set it to 0")
     check_free(out, resume=resume or rank > 0)
     torch.set_num_threads(max(1, threads // processes[0]))
     torch.set_flush_denormal(True)  # Adam's moments of dead weights decay into denormals: 30 % of a step, measured
@@ -97,7 +99,7 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
         done = folder / "done"
         if done.exists():
-            net = load_averaged(net, folder / "best.ckpt")
+            net = load_stage(net, out, recipe, number)
             continue
         last = folder / "last.ckpt"
         with Usage() as usage, _quiet():
@@ -118,7 +120,7 @@ def fit(
                 ckpt_path=str(last) if last.exists() else None,
                 weights_only=False,
             )
-        net = load_averaged(net, folder / "best.ckpt")
+        net = load_stage(net, out, recipe, number)
         used = _used(usage)
         if rank == 0:
             done.write_text(json.dumps(used), encoding="utf-8")
@@ -153,6 +155,16 @@ def load_averaged(net: nn.Module, checkpoint: Path) -> nn.Module:
     net = copy.deepcopy(net)
     net.load_state_dict({k.removeprefix("ema."): v for k, v in state.items() if k.startswith("ema.")})
     return net.requires_grad_(True)
+
+
+def load_stage(net: nn.Module, run: Path, recipe: Recipe, number: int, *, checkpoint: str = "best.ckpt") -> nn.Module:
+    """What a stage ended with: its averaged weights, and its share of those that it began with."""
+    ended = load_averaged(net, run / f"stage-{number}" / checkpoint)
+    share = recipe.stages[number].begin_share
+    if not share:
+        return ended
+    average(ended, load_stage(net, run, recipe, number - 1), 1 - share)
+    return ended
 
 
 @contextmanager
