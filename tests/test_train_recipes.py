@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import make_faces
 import make_runs
 from telltale import models
 from telltale.bundle import Bundle
@@ -182,3 +184,15 @@ def test_a_sequence_is_blended_alike_in_every_frame(tmp_path: Path) -> None:
     assert (fakes != reals).any()
     # the frames of a made clip are one picture: so must be its fakes, but for the last JPEG
     assert torch.equal(fakes[:, 0], fakes[:, 1])
+
+
+def test_a_donor_is_a_face_of_the_source_drawn(tmp_path: Path) -> None:
+    chosen = make_runs.tiny("cnn-lstm", "mix={'*': {real: 2, blend: 2, donor_p: 1.0}}", "augment=false")
+    table = load_all([make_runs.store_of_sequences(tmp_path / "store")])
+    points = make_faces.POINTS / 96 * 32
+    batches = MixedBatches(replace(table, points=np.repeat(points[None], len(table), axis=0)), chosen, stage=0)
+    donors = [draw.donor for draw in batches.mix.draws(0, 0) if draw.blend]
+    assert all(donor is not None and not batches.heads.label[donor] for donor in donors)
+    # reals are green, fakes red: a donor's row counts clips, not faces, and a face taken by it would be another's
+    red, green, _ = batches[0]["clips"][2:].float().mean(dim=(0, 1, 2, 3))
+    assert green > red + 50

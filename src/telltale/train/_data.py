@@ -136,7 +136,8 @@ class MixedBatches(Dataset[Batch]):
                 )
             pictures = np.stack([picture for picture, _, _ in frames])
             if draw.blend:
-                pictures = blend(self.table, draw, frames, rng, face_px=face_px)
+                donor = None if draw.donor is None else int(self.cut.rows[draw.donor, 0])
+                pictures = blend(self.table, frames, rng, donor=donor, face_px=face_px)
             spec = self._augmentation[str(self.heads.dataset[draw.row])]
             centre, side_px = square_of(box, self.crop)
             clip = augment_clip(pictures, centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=rng, spec=spec)
@@ -149,14 +150,19 @@ def crop_of(table: FaceTable, row: int, spec: CropSpec) -> RgbImage:
 
 
 def blend(
-    table: FaceTable, draw: Draw, frames: Sequence[CloseUp], rng: np.random.Generator, *, face_px: float
+    table: FaceTable,
+    frames: Sequence[CloseUp],
+    rng: np.random.Generator,
+    *,
+    donor: int | None = None,
+    face_px: float,
 ) -> RgbImage:
-    """The self-blended (or swapped) version of a real clip, uint8 (T, H, W, 3)."""
+    """The self-blended version of a real clip, uint8 (T, H, W, 3), or one with the face of the row `donor`."""
     pictures, boxes, points = (np.stack(values) for values in zip(*frames, strict=True))
-    donor, theirs = None, None
-    if draw.donor is not None:
-        donor, _, theirs = close_up(table, draw.donor, face_px=face_px)
-    return self_blend_clip(pictures, rng=rng, boxes_xyxy=boxes, points=points, donor=donor, donor_points=theirs)
+    face, theirs = None, None
+    if donor is not None:
+        face, _, theirs = close_up(table, donor, face_px=face_px)
+    return self_blend_clip(pictures, rng=rng, boxes_xyxy=boxes, points=points, donor=face, donor_points=theirs)
 
 
 class Steps(Sampler[int]):

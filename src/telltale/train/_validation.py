@@ -22,7 +22,7 @@ from telltale.recipe import Recipe
 from telltale.train._clips import ClipRows, cut_clips
 from telltale.train._data import Batch, Features, blend, close_up, crop_of
 from telltale.train._faces import FaceTable
-from telltale.train._mix import ALONE, Draw, Shard
+from telltale.train._mix import ALONE, Shard
 from telltale.types import BoolArray, Float64Array, RgbImage
 
 _ROBUST_LIMIT = 300
@@ -148,7 +148,7 @@ def _blend(table: FaceTable, cut: ClipRows, row: int, place: int, spec: CropSpec
     rng = np.random.default_rng([17, place])
     face_px = 1.4 * spec.size_px
     frames = [close_up(table, i, face_px=face_px) for i in cut.rows[row].tolist()]
-    fakes = blend(table, Draw(row, blend=True), frames, rng, face_px=face_px)
+    fakes = blend(table, frames, rng, face_px=face_px)
     quality = int(rng.integers(70, 96))
     pairs = zip(fakes, frames, strict=True)
     return np.stack([jpeg(crop_face(fake, box, None, spec), quality) for fake, (_, box, _) in pairs])
