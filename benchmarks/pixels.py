@@ -128,7 +128,7 @@ def _agreement(given: argparse.Namespace) -> dict[str, Any]:
     from sklearn.svm import SVC
 
     checks = []
-    for size, n_train, n_test in ((given.size, 600, 400), (min(64, given.size), 3000, 3000)):
+    for size, n_train, n_test in ((given.size, 300, 200), (min(64, given.size), 1000, 1000)):
         n = min(n_train + n_test, given.faces)
         n_train = n * n_train // (n_train + n_test)
         pixels, label = _faces(given.data, n, size)
