@@ -134,9 +134,11 @@ def roc(sets: Sequence[Scored], *, title: str = "ROC", at_fpr: Sequence[float] =
         axes.plot(at_fpr, reached, "o", color=colour, markerfacecolor="white", markersize=4.5, clip_on=False, zorder=4)
         if len(sets) == 1:
             for at, text in _apart(at_fpr, reached):
+                low = at[1] < 0.06  # below it are the numbers of the axis
                 axes.annotate(
-                    text, at, (8, -3), textcoords="offset points", va="top", fontsize=8, color=INK, linespacing=1.4
-                )
+                    text, at, (8, 5 if low else -3), textcoords="offset points", va="bottom" if low else "top",
+                    fontsize=8, color=INK, linespacing=1.4,
+                )  # fmt: skip
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
     axes.set(xlabel="real called fake (false-positive rate)", ylabel="fake found (true-positive rate)")
     _legend(axes, sets, "lower right")
