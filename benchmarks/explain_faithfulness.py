@@ -314,12 +314,12 @@ def _table(about: dict[str, Any]) -> str:
     rows = [
         f"{about['n']} held-out faces that the default model (SHA-256 {about['model'][:12]}…) calls fake, "
         f"{about['n_self_blended']} of them self-blended:\n",
-        "| map | faces | restored | early | deletion | insertion | heat inside | beats chance |",
-        "|---|---|---|---|---|---|---|---|",
+        "| map | faces | restored | early | deletion | insertion | heat inside | not blended | beats chance |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in about["methods"].items():
-        gains = " | ".join(_signed(row[f"{curve}_gain"]) for curve in CURVES)
-        inside = "{:.2f} ({:.2f} to {:.2f})".format(*row["inside"])
+        gains = " | ".join("0" if name == "random" else _signed(row[f"{curve}_gain"]) for curve in CURVES)
+        inside = " | ".join("{:.2f} ({:.2f} to {:.2f})".format(*row[name]) for name in ("inside", "unblended"))
         word = "–" if name in CONTROLS else "yes" if row["beats_chance"] else "**no**"
         rows.append(f"| {_NAMES.get(name, f'`{name}`')} | {row['n']} | {gains} | {inside} | {word} |")
     worse = {name: [c for c in CURVES if row[f"{c}_gain"][2] < 0] for name, row in about["methods"].items()}
