@@ -236,6 +236,8 @@ def test_heat_maps_are_kept_where_the_model_gives_them(
         pictures = server.service.folder.report(entry.id, name=entry.name).pictures
         assert pictures.heat.keys() == pictures.crops.keys()
         assert all(png.startswith(b"\x89PNG") for png in pictures.heat.values())
+        for path in (f"/scans/{entry.id}", f"/api/v1/scans/{entry.id}/report.html"):
+            assert httpx2.get(server.url + path).text.count('class="heat" src="data:image/png') >= len(pictures.heat)
         plain = client.wait(client.submit(face_clip).id, wait_s=60).report
         assert plain is not None
         assert plain.explanation is None
