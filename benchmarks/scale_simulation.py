@@ -1,6 +1,6 @@
 """A run over many clips on many workers, with slow workers, dying ones and clips that kill: how long, and what is lost?
 
-    python benchmarks/scale_simulation.py [--clips 119000] [--workers 1000] [--clip-s 1.6] [--seeds 5]
+    python benchmarks/scale_simulation.py [--clips 119000] [--workers 1000] [--clip-s 1.36] [--seeds 5]
 
 Simulates events, not code: workers ask for the next clip when they are free, as `engine` does. A clip takes a
 lognormal time about `--clip-s` (spread .35), one in 5,000 hangs until its deadline, one in 20,000 kills its worker each
@@ -85,7 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=119_000)
     parser.add_argument("--workers", type=int, default=1000)
-    parser.add_argument("--clip-s", type=float, default=1.6)
+    parser.add_argument("--clip-s", type=float, default=1.36)
     parser.add_argument("--mtbf-h", type=float, default=24.0)
     parser.add_argument("--driver-ms", type=float, default=1.0, help="what the driver takes to hand out one clip")
     parser.add_argument("--seeds", type=int, default=5)
