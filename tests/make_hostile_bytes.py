@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin

@@ -55,7 +55,10 @@ class Child:
     """One running process, and the two threads that listen to it."""
 
     def __init__(self, jobs: Mapping[str, str], *, memory_bytes: int, powers: Powers) -> None:
-        self._handing_over, theirs = socket.socketpair() if _grants.IS_USED else (None, None)
+        self._handing_over: socket.socket | None = None
+        theirs: socket.socket | None = None
+        if _grants.IS_USED:
+            self._handing_over, theirs = socket.socketpair()
         settings = {
             "sys_path": [entry for entry in sys.path if entry],
             "jobs": dict(jobs),
