@@ -79,7 +79,6 @@ class Trouble:
                 node = self._cluster.worker_nodes.copy().pop()
                 self._cluster.remove_node(node, allow_graceful=False)
                 self.n_nodes += 1
-                self._cluster.add_node(num_cpus=1)
                 continue
             found = [p for p in psutil.process_iter(["cmdline"]) if "ray::_Runner" in " ".join(p.info["cmdline"] or [])]
             if found:
@@ -164,6 +163,8 @@ def main() -> int:
             prepare(root / "data", out.with_suffix(".store"), settings=settings, engine="ray", jobs=3)
 
         for name, run in (("scan", scan), ("prepare", store)):
+            while len(cluster.worker_nodes) < 2:  # Ray starts nodes in the main thread only
+                cluster.add_node(num_cpus=1)
             slowdown, trouble = with_and_without_trouble(cluster, args.kill_every_s, run, root)
             killed = f"{trouble.n_workers} workers and {trouble.n_nodes} node killed"
             print(f"{name:8} slowdown {slowdown:.2f} x (limit {MOST_SLOWDOWN:g}), {killed}", flush=True)
