@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +117,12 @@ def test_cuda_that_does_not_start_is_refused_where_it_was_asked_for(
     assert Scorer(bundle, device="auto").device == "cpu"
     with pytest.raises(DeviceMissing, match="nvidia-smi"):
         Scorer(bundle, device="cuda")
+
+
+def test_a_scan_leaves_no_diary_of_its_sessions_behind(tmp_path: Path) -> None:
+    clip = Path(__file__).parents[1] / "examples" / "astronaut.mp4"
+    code = "import sys, telltale; print(telltale.scan(sys.argv[1]).verdict.label)"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", code, str(clip)], env=home, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in ("real", "uncertain")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

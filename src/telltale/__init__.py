@@ -10,6 +10,7 @@ Nothing heavy is imported before it is used.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from telltale.video import probe, read_frames
 
 __version__ = "0.1.0"
+
+# From 1.31 on ONNX Runtime keeps a diary of its sessions and reports it to its makers, unless told before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
     "Bundle": "bundle",
