@@ -241,7 +241,7 @@ def _cuts() -> Iterator[Bad]:
 
 def _damage() -> Iterator[Bad]:
     """Row 17, by hand; seeded damage is `fuzz.py`'s."""
-    yield Bad(17, "turned_bytes.mkv", "verdict", _turned_bytes)
+    yield Bad(17, "turned_bytes.mkv", "corrupt_file", _turned_bytes)  # the one key frame is among the damaged
     yield Bad(17, "mp4_then_junk.mp4", "verdict", lambda path: path.write_bytes(_face() + raw.junk(9)))
     yield Bad(17, "junk_then_mp4.mp4", "unsupported_container", lambda path: path.write_bytes(raw.junk(9) + _face()))
     yield Bad(17, "mp4_twice.mp4", "verdict", lambda path: path.write_bytes(_face() * 2))
