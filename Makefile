@@ -28,7 +28,7 @@ lint: .venv/.ready  ## ruff
 types: .venv/.ready  ## mypy --strict
 	.venv/bin/mypy
 
-tests: .venv/.ready  ## pytest, all but the tests that drive a browser
+tests: .venv/.ready .venv-base/.ready  ## pytest, all but the tests that drive a browser
 	.venv/bin/python -m pytest $(addprefix --ignore=,$(BROWSER_TESTS))
 
 browser: .venv/.ready  ## the served page and the report in a real Chromium, where one is installed

@@ -56,6 +56,7 @@ FIGURES: dict[str, Callable[[str], Figure]] = {
     "roc": lambda name: plots.roc([scored(), scored(150, name)]),
     "precision_recall": lambda name: plots.precision_recall([scored(200, name)]),
     "reliability": lambda name: plots.reliability(scored(), title=name),
+    "risk_coverage": lambda name: plots.risk_coverage({name: ([0.1, 0.5, 1.0], [0.0, 0.05, 0.2])}, n=90),
     "confusion": lambda name: plots.confusion([[9, 1], [0, 0]], title=name, n_abstained=2),
     "score_histogram": lambda name: plots.score_histogram(scored(), thresholds=(0.2, 0.7), title=name),
     "timeline": lambda name: plots.timeline([track(), track(1, None)], thresholds=(0.2, 0.7), title=name),

@@ -73,11 +73,13 @@ ERRORS: dict[str, str] = {
     "unknown_name": "There is no model, detector, reader or recipe of that name.",
     "detector_weights": "The weights of the face detector are missing, or not the ones that were pinned.",
     "weights_missing": "The model comes without the weights that this needs, only with what is needed to scan.",
+    "device_missing": "The device that was asked for, a GPU say, is not there; `--device auto` takes what is.",
     "bundle_invalid": "The model folder is incomplete or was changed.",
     "unknown_label": "A label in the data set is neither real nor fake.",
     "leak_found": "The same person or original video is on two sides of a split.",
     "store_invalid": "The face store is damaged or incomplete.",
     "output_failed": "The result could not be written: the disk is full, or the folder read-only.",
+    "output_busy": "Another command is writing to the same folder: wait for it, or choose another.",
 }
 
 

@@ -72,7 +72,7 @@ def pictures(scored: Scored) -> dict[str, bytes]:
         found["perturbed"] = plots.to_png(_perturbed_table(scored))
     if said.selective is not None and said.video.n > 1:
         found["risk_coverage"] = plots.to_png(
-            plots.risk_coverage({scored.card.name: (said.selective.coverage, said.selective.risk)})
+            plots.risk_coverage({scored.card.name: (said.selective.coverage, said.selective.risk)}, n=said.video.n)
         )
     return found
 

@@ -105,13 +105,13 @@ def _mark_epochs(axes: Axes, lines: Mapping[str, Sequence[float]], stages: Seque
 
 
 @_style.drawn
-def risk_coverage(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """Share of wrong calls among the videos kept, the surest first: name -> (coverages, risks)."""
+def risk_coverage(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, n: int) -> Figure:
+    """Share of wrong calls among the `n` videos kept, the surest first: name -> (coverages, risks)."""
     if not curves:
         raise ValueError("there must be at least one curve")
     figure = _style.new_figure(3.4, 4.6)
     axes = figure.subplots()
-    _style.head(axes, "Risk and coverage", "the surest videos first")
+    _style.head(axes, "Risk and coverage", f"the surest videos first, n = {n:,}")
     for i, (name, (coverage, risk)) in enumerate(curves.items()):
         colour, dashes = SERIES[i % len(SERIES)]
         axes.plot(coverage, risk, color=colour, linestyle=dashes, label=shown(name))
