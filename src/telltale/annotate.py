@@ -14,7 +14,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -185,34 +185,30 @@ def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iter
     sheet = Sheet(plan, tile_px=_TILE_PX, n_columns=_TILE_COLUMNS)
     painter: Painter | None = None
     told_s = 0.0
-    with Source(path) as source:
-        try:
-            for frame in reader:
-                rgb = _drawable(frame.rgb)
-                height, width = rgb.shape[:2]
-                scale = _scale(plan, rgb)
-                gif.see(rgb, frame.pts_s, scale=scale)
-                sheet.see(rgb, frame.pts_s, scale=scale)
-                if film is None or painter is None:
-                    sound = None if source.is_picture else Sound(source, origin_s=reader.origin_s)
-                    film = Film(film_path, width_px=width, height_px=height, fps=1 / reader.interval_s, sound=sound)
-                    painter = Painter(plan, width_px=width, height_px=height)
-                    first = width, height
-                if (width, height) == first:
-                    painter.paint(rgb, frame.pts_s, scale=scale)
-                else:
-                    Painter(plan, width_px=width, height_px=height).paint(rgb, frame.pts_s, scale=scale)
-                film.add(rgb, frame.pts_s)
-                if frame.pts_s - told_s >= _TOLD_EVERY_S:
-                    told_s = frame.pts_s
-                    yield Message("progress", {"pts_s": told_s})
-        except BaseException:
-            if film is not None:
-                film.abandon()
-            raise
-        if film is not None:
-            film.finish()
-            yield _file(VIDEO_NAME, None, film.width_px, film.height_px)
+    with Source(path) as source, ExitStack() as stack:  # the film is finished, or abandoned where something fails
+        for frame in reader:
+            rgb = _drawable(frame.rgb)
+            height, width = rgb.shape[:2]
+            scale = _scale(plan, rgb)
+            gif.see(rgb, frame.pts_s, scale=scale)
+            sheet.see(rgb, frame.pts_s, scale=scale)
+            if film is None or painter is None:
+                sound = None if source.is_picture else Sound(source, origin_s=reader.origin_s)
+                film = stack.enter_context(
+                    Film(film_path, width_px=width, height_px=height, fps=1 / reader.interval_s, sound=sound)
+                )
+                painter = Painter(plan, width_px=width, height_px=height)
+                first = width, height
+            if (width, height) == first:
+                painter.paint(rgb, frame.pts_s, scale=scale)
+            else:
+                Painter(plan, width_px=width, height_px=height).paint(rgb, frame.pts_s, scale=scale)
+            film.add(rgb, frame.pts_s)
+            if frame.pts_s - told_s >= _TOLD_EVERY_S:
+                told_s = frame.pts_s
+                yield Message("progress", {"pts_s": told_s})
+    if film is not None:
+        yield _file(VIDEO_NAME, None, film.width_px, film.height_px)
     for name, made in ((GIF_NAME, gif.encoded()), (SHEET_NAME, sheet.encoded())):
         if made is not None:
             yield _file(name, *made)

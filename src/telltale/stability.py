@@ -14,7 +14,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -250,7 +250,7 @@ def _write_film(reader: VideoReader, out: Path, one: Pass, start_s: float, end_s
     from telltale._film import Encoder, Film
 
     film: Film | None = None
-    try:
+    with ExitStack() as stack:  # the film is finished, or abandoned where something fails
         for frame in reader:
             if frame.pts_s < start_s:
                 continue
@@ -259,16 +259,12 @@ def _write_film(reader: VideoReader, out: Path, one: Pass, start_s: float, end_s
             if film is None:
                 height, width = frame.rgb.shape[:2]
                 encoder = Encoder(*_encoder(one))
-                film = Film(out, width_px=width, height_px=height, fps=1 / reader.interval_s, encoder=encoder)
+                film = stack.enter_context(
+                    Film(out, width_px=width, height_px=height, fps=1 / reader.interval_s, encoder=encoder)
+                )
                 first_s = frame.pts_s
             film.add(frame.rgb, frame.pts_s - (first_s if start_s else 0.0))
             yield Message("progress", {"pts_s": frame.pts_s})
-    except BaseException:
-        if film is not None:
-            film.abandon()
-        raise
-    if film is not None:
-        film.finish()
 
 
 def _encoder(one: Pass) -> tuple[str, tuple[tuple[str, str], ...]]:
