@@ -23,7 +23,8 @@ import make_hostile
 import make_videos
 from make_bundles import make_redness
 from sandbox_jobs import JOBS
-from telltale.errors import FileMissing, InputError
+from telltale import _grants
+from telltale.errors import DeadlineExceeded, FileMissing, InputError
 from telltale.sandbox import Powers, Worker, WorkerLimits
 from telltale.video import open_video
 from web_server import environment, free_port
@@ -269,3 +270,25 @@ def test_disguises_given_to_the_server(traced: tuple[Path, Path, Listener], tmp_
     assert trace.foreign() == set()
     assert trace.opened(clips) == set()
     assert listener.n_connections == 0
+
+
+@pytest.mark.skipif(not _grants.IS_USED, reason="files are handed over on Linux alone")
+def test_a_file_that_opens_too_late_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"x")
+    go = threading.Event()
+    opened_late: list[int] = []
+
+    def slow(name: str) -> tuple[int, int]:
+        go.wait(30)
+        opened_late.append(os.open(name, os.O_RDONLY))
+        return opened_late[0], 1
+
+    monkeypatch.setattr("telltale._source.open_regular", slow)
+    with pytest.raises(DeadlineExceeded, match="could not be opened"):
+        _grants.opened([str(path)], timeout_s=0.01)
+    (late,) = (thread for thread in threading.enumerate() if thread.name == "telltale-open")
+    go.set()
+    late.join(30)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened_late[0])

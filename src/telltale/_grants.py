@@ -31,22 +31,34 @@ def opened(paths: Sequence[str], *, timeout_s: float) -> dict[str, list[int]]:
     """Path -> descriptors. Raises `InputError`, and `DeadlineExceeded` on a disk that does not answer."""
     found: dict[str, list[int]] = {}
     errors: list[BaseException] = []
+    turn = threading.Lock()
+    is_opened = is_too_late = False
 
     def work() -> None:
+        nonlocal is_opened
         from telltale._source import open_regular
 
+        mine: dict[str, list[int]] = {}
         try:
             for path in paths:
                 fd, _ = open_regular(path)
-                found[path] = [fd]
-                found[path] += [os.open(f"/proc/self/fd/{fd}", os.O_RDONLY) for _ in range(N_DESCRIPTORS - 1)]
+                mine[path] = [fd]
+                mine[path] += [os.open(f"/proc/self/fd/{fd}", os.O_RDONLY) for _ in range(N_DESCRIPTORS - 1)]
         except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
             errors.append(error)
+        with turn:
+            is_opened = True
+            if is_too_late:
+                close(mine)  # nobody waits for them any more
+            else:
+                found.update(mine)
 
     thread = threading.Thread(target=work, name="telltale-open", daemon=True)
     thread.start()
     thread.join(timeout_s)
-    if thread.is_alive():
+    with turn:
+        is_too_late = not is_opened
+    if is_too_late:
         raise DeadlineExceeded(f"the file could not be opened within {timeout_s:g} s; check the disk or the network")
     if errors:
         close(found)
