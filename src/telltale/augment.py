@@ -267,10 +267,10 @@ def jpeg(rgb: RgbImage, quality: int) -> RgbImage:
     """uint8 (H, W, 3) after one JPEG compression at `quality` 1-100."""
     import cv2
 
-    ok, coded = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    ok, coded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise ValueError(f"a picture of {rgb.shape} could not be compressed")
-    return np.ascontiguousarray(_u8(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1])
+    return _u8(cv2.cvtColor(_u8(cv2.imdecode(coded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB))
 
 
 def half_size(rgb: RgbImage) -> RgbImage:

@@ -157,7 +157,7 @@ class FaceTable:
         bgr = cv2.imdecode(np.frombuffer(self.encoded(row), np.uint8), cv2.IMREAD_COLOR)
         if bgr is None:
             raise StoreInvalid(f"{self.dataset[row]}/{self.image_id[row]} does not decode; prepare the store again")
-        return np.ascontiguousarray(bgr[..., ::-1])
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
     def digest(self) -> str:
         """SHA-256 over the pictures' bytes, in an order of their own."""
