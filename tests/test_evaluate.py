@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from make_bundles import make_redness
 from make_stores import SIZE_PX, Clip, colour, split, store_of_clips, store_of_pictures
-from telltale import metrics
+from telltale import _codecs, metrics
 from telltale._group_hashes import hash_groups
 from telltale.aggregate import Calibration, Minimum, sigmoid, track_log_odds
 from telltale.bundle import TrainingSource, load_bundle
@@ -24,14 +24,15 @@ from telltale.cli import app
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset
 from telltale.errors import DataError, LeakFound, UnknownName, UsageError
-from telltale.evaluate import EvaluateSettings, evaluate, score_model
+from telltale.evaluate import EvaluateSettings, _faces, evaluate, score_model
 from telltale.evaluate._perturb import suite, suite_names
+from telltale.evaluate._score import score
 from telltale.prepare import PrepareSettings, prepare
 from telltale.runtime import Scorer
 from telltale.scan import Scanner
 from telltale.split import make_split
 from telltale.store import Store, open_store
-from telltale.types import VideoRecord
+from telltale.types import RgbImage, VideoRecord
 
 pytest.importorskip("onnx", reason="makes models with onnx")
 
@@ -330,7 +331,7 @@ def test_every_change_keeps_a_crop_a_crop() -> None:
     assert set(parts) < set(suite_names())
     assert set(changes) == {name for part in parts for name in suite(part)}
     for name, change in changes.items():
-        one, other = (change(crop, np.random.default_rng(1)) for _ in range(2))
+        (one,), (other,) = (change(crop[None], lambda: np.random.default_rng(1)) for _ in range(2))
         assert one.shape == crop.shape, name
         assert one.dtype == np.uint8, name
         assert np.array_equal(one, other), name
@@ -346,6 +347,26 @@ def test_a_suite_with_levels_makes_a_grid(store: Store, model: Path, tmp_path: P
     assert {"robustness.png", "robustness_fpr.png", "risk_coverage.png", "risk_coverage.csv"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
+
+
+def test_a_track_goes_through_a_video_encoder_as_one_clip_and_a_picture_alone(
+    store: Store, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+
+    def through(clip: RgbImage, codec: str, crf: int) -> RgbImage:
+        encoded.append(len(clip))
+        return _codecs.through(clip, codec, crf)
+
+    monkeypatch.setattr("telltale.perturb.through", through)
+    scorer, hevc = Scorer(load_bundle(model)), suite("delivery")["hevc-3"]
+    of_videos = _faces.load([store], split=None, side="all")
+    assert np.isfinite(score(scorer, of_videos, change=hevc, name="hevc-3")).all()
+    assert encoded == [6] * 24
+    encoded.clear()
+    pictures = store_of_pictures(tmp_path / "pictures.store", [0.0, 1.0, 2.0], [False, True, True])
+    score(scorer, _faces.load([pictures], split=None, side="all"), change=hevc, name="hevc-3")
+    assert encoded == [1] * 3
 
 
 def test_an_unknown_suite_names_the_nearest() -> None:

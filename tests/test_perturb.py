@@ -74,6 +74,31 @@ def test_odd_and_small_pictures_are_degraded_too(kind: str, size: tuple[int, int
     assert done(kind, 5, rgb).shape == rgb.shape
 
 
+def as_clip(kind: str, level: int, clip: np.ndarray) -> np.ndarray:
+    return perturb.degrade_clip(clip, kind, level, rng=lambda: perturb.rng_of("clip", kind, level))
+
+
+@pytest.mark.parametrize("kind", sorted(NEEDS_ENCODER))
+def test_pictures_of_a_clip_are_encoded_as_one_video(kind: str) -> None:
+    clip = np.stack([np.roll(CROP, 2 * shift, 1) for shift in range(6)])
+    found = as_clip(kind, 5, clip)
+    assert found.shape == clip.shape
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, as_clip(kind, 5, clip))
+    assert not np.array_equal(found[4], done(kind, 5, clip[4])), "it was predicted from other pictures"
+    np.testing.assert_array_equal(as_clip(kind, 5, clip[:1])[0], done(kind, 5, clip[0]))
+
+
+@pytest.mark.parametrize("kind", sorted(set(perturb.KINDS) - NEEDS_ENCODER))
+def test_every_picture_of_a_clip_is_degraded_alike(kind: str) -> None:
+    found = as_clip(kind, 3, np.stack([CROP] * 3))
+    np.testing.assert_array_equal(found, np.stack([done(kind, 3)] * 3))
+
+
+def test_the_kinds_that_encode_are_known() -> None:
+    assert set(perturb.ENCODED) == NEEDS_ENCODER
+
+
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(UnknownName, match="gaussian_noise"):
         done("grain", 1)

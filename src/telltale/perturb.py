@@ -5,7 +5,8 @@
 Levels 1 to 5 are those of DeeperForensics-1.0 (Jiang et al., CVPR 2020), of ImageNet-C (Hendrycks & Dietterich, ICLR
 2019), and of what platforms do on delivery. They are meant for whole frames, before faces are cut; the same is done
 to a real picture and a forged one. What has no scale of its own (blur, blocks, pixels) is in pixels of the picture
-that is given, so a crop suffers more than a frame.
+that is given, so a crop suffers more than a frame. Pictures of one clip (`degrade_clip`) go through a video encoder
+together.
 
 >>> degrade(np.full((64, 64, 3), 200, np.uint8), "contrast", 5, rng=np.random.default_rng(0)).max()
 np.uint8(70)
@@ -27,6 +28,8 @@ from telltale.types import RgbImage
 Float = npt.NDArray[np.float64]
 Kind = Callable[[RgbImage, int, np.random.Generator], RgbImage]
 """(picture, level 1-5, rng) -> picture, uint8 (H, W, 3)."""
+ClipKind = Callable[[RgbImage, int, np.random.Generator], RgbImage]
+"""The same for a clip, uint8 (T, H, W, 3)."""
 
 LEVELS = (1, 2, 3, 4, 5)
 _CROP_SIDE_PX = 480
@@ -35,11 +38,24 @@ _CROP_SIDE_PX = 480
 
 def degrade(rgb: RgbImage, kind: str, level: int, *, rng: np.random.Generator) -> RgbImage:
     """`rgb`, uint8 (H, W, 3), after `kind` at `level`. Sizes may change. Raises UnknownName, ValueError."""
+    _check(kind, level)
+    return np.ascontiguousarray(KINDS[kind](rgb, level, rng), np.uint8)
+
+
+def degrade_clip(clip: RgbImage, kind: str, level: int, *, rng: Callable[[], np.random.Generator]) -> RgbImage:
+    """`clip`, uint8 (T, H, W, 3), after `kind` at `level`: as one video through the kinds that encode; otherwise the
+    same is done to each picture, with a new generator from `rng`, which gives the same each time."""
+    _check(kind, level)
+    if kind in ENCODED:
+        return np.ascontiguousarray(ENCODED[kind](clip, level, rng()), np.uint8)
+    return np.stack([degrade(rgb, kind, level, rng=rng()) for rgb in clip])
+
+
+def _check(kind: str, level: int) -> None:
     if kind not in KINDS:
         raise UnknownName(f"there is no kind of perturbation {kind!r} (there are {', '.join(KINDS)})")
     if level not in LEVELS:
         raise ValueError(f"level must be 1 to 5, got {level}")
-    return np.ascontiguousarray(KINDS[kind](rgb, level, rng), np.uint8)
 
 
 def rng_of(name: str, kind: str, level: int) -> np.random.Generator:
@@ -171,20 +187,20 @@ def _pixelated(rgb: RgbImage, scale: float) -> RgbImage:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-def _h264(rgb: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
-    return through(rgb, "libx264", (18, 23, 28, 33, 40)[level - 1])
+def _h264(clip: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
+    return through(clip, "libx264", (18, 23, 28, 33, 40)[level - 1])
 
 
-def _h264_strong(rgb: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
-    return through(rgb, "libx264", (30, 32, 35, 38, 40)[level - 1])
+def _h264_strong(clip: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
+    return through(clip, "libx264", (30, 32, 35, 38, 40)[level - 1])
 
 
-def _hevc(rgb: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
-    return through(rgb, "libx265", (24, 28, 32, 36, 40)[level - 1])
+def _hevc(clip: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
+    return through(clip, "libx265", (24, 28, 32, 36, 40)[level - 1])
 
 
-def _vp9(rgb: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
-    return through(rgb, "libvpx-vp9", (31, 36, 41, 46, 51)[level - 1])
+def _vp9(clip: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
+    return through(clip, "libvpx-vp9", (31, 36, 41, 46, 51)[level - 1])
 
 
 def _size(rgb: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
@@ -208,13 +224,14 @@ def _to(rgb: RgbImage, width: int, height: int) -> RgbImage:
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=how), np.uint8)
 
 
-def _two_passes(rgb: RgbImage, level: int, rng: np.random.Generator) -> RgbImage:
+def _two_passes(clip: RgbImage, level: int, rng: np.random.Generator) -> RgbImage:
     """Uploaded, then fetched and uploaded again."""
-    return _h264(_size(_h264(rgb, level, rng), min(level, 3), rng), level, rng)
+    smaller = np.stack([_size(rgb, min(level, 3), rng) for rgb in _h264(clip, level, rng)])
+    return _h264(smaller, level, rng)
 
 
-def _three_passes(rgb: RgbImage, level: int, rng: np.random.Generator) -> RgbImage:
-    return _vp9(_two_passes(rgb, level, rng), level, rng)
+def _three_passes(clip: RgbImage, level: int, rng: np.random.Generator) -> RgbImage:
+    return _vp9(_two_passes(clip, level, rng), level, rng)
 
 
 def _crop(rgb: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
@@ -253,10 +270,14 @@ def _caption(rgb: RgbImage, level: int, rng: np.random.Generator) -> RgbImage:
     return out
 
 
+def _alone(kind: ClipKind) -> Kind:
+    return lambda rgb, level, rng: kind(rgb[None], level, rng)[0]
+
+
 DEEPER_FORENSICS: Mapping[str, Kind] = MappingProxyType(
     {
         "saturation": _saturation, "contrast": _contrast, "blocks": _blocks, "noise": _noise_in_ycc, "blur": _blur,
-        "pixels": _pixels, "h264_strong": _h264_strong,
+        "pixels": _pixels, "h264_strong": _alone(_h264_strong),
     }
 )  # fmt: skip
 IMAGENET_C: Mapping[str, Kind] = MappingProxyType(
@@ -268,10 +289,21 @@ IMAGENET_C: Mapping[str, Kind] = MappingProxyType(
 )  # fmt: skip
 DELIVERY: Mapping[str, Kind] = MappingProxyType(
     {
-        "h264": _h264, "hevc": _hevc, "vp9": _vp9, "size": _size, "two_passes": _two_passes,
-        "three_passes": _three_passes, "crop": _crop, "pad": _pad, "caption": _caption, "flip": _flip,
+        "h264": _alone(_h264), "hevc": _alone(_hevc), "vp9": _alone(_vp9), "size": _size,
+        "two_passes": _alone(_two_passes), "three_passes": _alone(_three_passes), "crop": _crop, "pad": _pad,
+        "caption": _caption, "flip": _flip,
     }
 )  # fmt: skip
 KINDS: Mapping[str, Kind] = MappingProxyType({**DEEPER_FORENSICS, **IMAGENET_C, **DELIVERY})
 
-__all__ = ["DEEPER_FORENSICS", "DELIVERY", "IMAGENET_C", "KINDS", "LEVELS", "degrade", "rng_of"]
+ENCODED: Mapping[str, ClipKind] = MappingProxyType(
+    {
+        "h264_strong": _h264_strong, "h264": _h264, "hevc": _hevc, "vp9": _vp9, "two_passes": _two_passes,
+        "three_passes": _three_passes,
+    }
+)  # fmt: skip
+"""Those of `KINDS` that are video encoders."""
+
+__all__ = [
+    "DEEPER_FORENSICS", "DELIVERY", "ENCODED", "IMAGENET_C", "KINDS", "LEVELS", "degrade", "degrade_clip", "rng_of",
+]  # fmt: skip

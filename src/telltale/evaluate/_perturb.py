@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -39,20 +39,29 @@ def _levels(kind: str) -> tuple[int, ...]:
     return perturb.LEVELS if kind != "flip" else (1,)
 
 
+OneByOne = Callable[[RgbImage, np.random.Generator], RgbImage]
+"""What is done to each crop, uint8 (S, S, 3)."""
+
+
 def _degrade(kind: str, level: int) -> Change:
-    def change(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
+    def change(clip: RgbImage, rng: Callable[[], np.random.Generator]) -> RgbImage:
         import cv2
 
-        done = perturb.degrade(rgb, kind, level, rng=rng)
-        height, width = rgb.shape[:2]
-        if done.shape == rgb.shape:
+        done = perturb.degrade_clip(clip, kind, level, rng=rng)
+        if done.shape == clip.shape:
             return done
-        return np.asarray(cv2.resize(done, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        height, width = clip.shape[1:3]
+        back = [cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA) for rgb in done]
+        return np.stack(back).astype(np.uint8, copy=False)
 
     return change
 
 
-def _jpeg(quality: int) -> Change:
+def _each(change: OneByOne) -> Change:
+    return lambda clip, rng: np.stack([change(rgb, rng()) for rgb in clip])
+
+
+def _jpeg(quality: int) -> OneByOne:
     return lambda rgb, _rng: jpeg(rgb, quality)
 
 
@@ -64,7 +73,7 @@ def _quarter_size(rgb: RgbImage, _rng: np.random.Generator) -> RgbImage:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _blur(sigma_frac: float) -> Change:
+def _blur(sigma_frac: float) -> OneByOne:
     """`sigma_frac` of the crop's side."""
 
     def blur(rgb: RgbImage, _rng: np.random.Generator) -> RgbImage:
@@ -75,14 +84,14 @@ def _blur(sigma_frac: float) -> Change:
     return blur
 
 
-def _noise(sigma: float) -> Change:
+def _noise(sigma: float) -> OneByOne:
     def noise(rgb: RgbImage, rng: np.random.Generator) -> RgbImage:
         return np.clip(rgb + rng.normal(0, sigma, rgb.shape), 0, 255).round().astype(np.uint8)
 
     return noise
 
 
-def _gamma(power: float) -> Change:
+def _gamma(power: float) -> OneByOne:
     table = (255 * (np.arange(256) / 255) ** power).round().astype(np.uint8)
     return lambda rgb, _rng: table[rgb]
 
@@ -92,7 +101,7 @@ def _grey(rgb: RgbImage, _rng: np.random.Generator) -> RgbImage:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-_PLAIN: dict[str, Mapping[str, Change]] = {
+_PLAIN: dict[str, Mapping[str, OneByOne]] = {
     "compression": {f"jpeg_{quality}": _jpeg(quality) for quality in (90, 70, 50, 30)},
     "resolution": {"half_size": lambda rgb, _rng: half_size(rgb), "quarter_size": _quarter_size},
     "blur": {"blur_1pct": _blur(0.01), "blur_2pct": _blur(0.02)},
@@ -103,7 +112,9 @@ _GRADED: dict[str, Mapping[str, Change]] = {
     name: {f"{kind}-{level}": _degrade(kind, level) for kind in kinds for level in _levels(kind)}
     for name, kinds in GRIDS.items()
 }
-SUITES: Mapping[str, Mapping[str, Change]] = MappingProxyType(_PLAIN | _GRADED)
+SUITES: Mapping[str, Mapping[str, Change]] = MappingProxyType(
+    {name: {key: _each(change) for key, change in changes.items()} for name, changes in _PLAIN.items()} | _GRADED
+)
 """Suite -> name -> change. Sigmas of blur are in percent of the crop's side, those of noise in grey levels."""
 
 

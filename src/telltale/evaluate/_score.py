@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,10 +15,12 @@ from telltale.perturb import rng_of
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
 from telltale.types import Clip, Code, Face, Float64Array, Label, RgbImage, Track
 
-Change = Callable[[RgbImage, np.random.Generator], RgbImage]
-"""A degraded crop, uint8 (S, S, 3), from a crop; the same for the same generator."""
+Change = Callable[[RgbImage, Callable[[], np.random.Generator]], RgbImage]
+"""(crops of a track in the order of time, uint8 (T, S, S, 3), the generator of their video, new at each call) -> the
+same, degraded."""
 
 _AHEAD = 4 * BATCH_SIZE
+"""Faces read before they are scored, and the longest clip that a `Change` is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ def score(
 ) -> Float64Array:
     """Logits (n,), NaN for a face on which no clip of a sequence model is centred.
 
-    `change`, called `name`, degrades each crop before the model sees it, at random as the video's name says.
+    `change`, called `name`, degrades the crops of each track before the model sees them, at random as the video's name
+    says.
     `on_face` is called with the number of faces done.
     """
     found = np.full(len(faces), np.nan)
@@ -71,26 +74,48 @@ def _clips(
 ) -> Iterator[tuple[int, list[tuple[Clip, dict[float, int]]]]]:
     """(faces read so far, clips complete), each clip with its track's presentation times -> face."""
 
-    def read(index: int) -> RgbImage:
-        crop = faces.crop(index, card.size_px)
-        return crop if change is None else change(crop, _rng(faces, index, name))
+    def read(rows: range) -> Sequence[RgbImage]:
+        crops = [faces.crop(index, card.size_px) for index in rows]
+        return crops if change is None else list(change(np.stack(crops), lambda: _rng(faces, rows[0], name)))
 
     cutter, video, track_at = ClipCutter(card.n_frames), -1, dict[int, dict[float, int]]()
     with ThreadPoolExecutor(1) as pool:
-        for start in range(0, len(faces), _AHEAD):
-            block = range(start, min(start + _AHEAD, len(faces)))
-            for index, crop in zip(block, pool.map(read, block), strict=True):
-                done: list[Clip] = []
-                finished = track_at
-                if faces.video[index] != video:
-                    done, track_at, video = cutter.finish(), {}, int(faces.video[index])
-                at = [(clip, finished[clip.track_id]) for clip in done]
-                track_id = int(faces.columns["track_id"][index])
-                times = track_at.setdefault(track_id, {})
-                times[float(faces.pts_s[index])] = index
-                at += [(clip, times) for clip in cutter.add(track_id, float(faces.pts_s[index]), crop)]
-                yield index, at
+        for block in _blocks(_runs(faces)):
+            for rows, crops in zip(block, pool.map(read, block), strict=True):
+                for index, crop in zip(rows, crops, strict=True):
+                    done: list[Clip] = []
+                    finished = track_at
+                    if faces.video[index] != video:
+                        done, track_at, video = cutter.finish(), {}, int(faces.video[index])
+                    at = [(clip, finished[clip.track_id]) for clip in done]
+                    track_id = int(faces.columns["track_id"][index])
+                    times = track_at.setdefault(track_id, {})
+                    times[float(faces.pts_s[index])] = index
+                    at += [(clip, times) for clip in cutter.add(track_id, float(faces.pts_s[index]), crop)]
+                    yield index, at
     yield len(faces), [(clip, track_at[clip.track_id]) for clip in cutter.finish()]
+
+
+def _runs(faces: Faces) -> Iterator[range]:
+    """Rows of one track of one video, at most `_AHEAD`."""
+    track = faces.columns["track_id"]
+    is_new = (np.diff(faces.video, prepend=-1) != 0) | (np.diff(track, prepend=track[:1] - 1) != 0)
+    starts = np.flatnonzero(is_new).tolist()
+    for start, end in zip(starts, [*starts[1:], len(faces)], strict=True):
+        for first in range(start, end, _AHEAD):
+            yield range(first, min(first + _AHEAD, end))
+
+
+def _blocks(runs: Iterator[range]) -> Iterator[list[range]]:
+    """About `_AHEAD` rows each."""
+    block: list[range] = []
+    for rows in runs:
+        block.append(rows)
+        if sum(map(len, block)) >= _AHEAD:
+            yield block
+            block = []
+    if block:
+        yield block
 
 
 def _rng(faces: Faces, index: int, name: str) -> np.random.Generator:
