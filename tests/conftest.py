@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+import bucket_servers
 import make_videos
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
@@ -58,3 +59,28 @@ def empty_clip(clips: Path) -> Path:
 def portrait(clips: Path) -> Path:
     """A still picture of one face, 512 x 512, JPEG."""
     return make_videos.write_picture(clips / "portrait.jpg", format="JPEG")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Mapping[str, str]]:
+    """The environment in which `s3://` is a server of this machine."""
+    with bucket_servers.serve("s3") as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def gs_server() -> Iterator[Mapping[str, str]]:
+    """The environment in which `gs://` is a server of this machine."""
+    with bucket_servers.serve("gs") as environment:
+        yield environment
+
+
+@pytest.fixture(params=["s3", "gs"])
+def footage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> bucket_servers.Footage:
+    """An empty folder in a bucket, on a server of each kind."""
+    environment: Mapping[str, str] = request.getfixturevalue(f"{request.param}_server")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return bucket_servers.Footage(
+        f"{request.param}://footage/{tmp_path.name}", bucket_servers.file_system(request.param)
+    )

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyarrow import parquet
 
+from bucket_servers import Footage
 from telltale import _places
 from telltale._files import only_one
 from telltale.cli._inputs import MEDIA_SUFFIXES
@@ -27,9 +24,6 @@ from telltale.scan import ScanSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ONE_FRAME = ScanSettings(plan=SamplePlan("first", 1))
-needs_s3 = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("s3fs", "moto")), reason="needs telltale[bucket] and moto"
-)
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
 
 
@@ -120,69 +114,38 @@ def test_only_addresses_of_buckets_are_buckets(url: str) -> None:
         _places.Bucket(url)
 
 
-def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(MissingExtra, match=r"telltale\[bucket\]"):
-        _places.Bucket("s3://footage")
+@pytest.mark.parametrize(("scheme", "package"), _places.SCHEMES.items())
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, scheme: str, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=rf"{package} is not installed.*pip install 'telltale\[bucket\]'"):
+        _places.Bucket(f"{scheme}://footage")
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A real S3 server, in a process of its own, with a bucket `footage`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "key"),
-        ("AWS_SECRET_ACCESS_KEY", "secret"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_ENDPOINT_URL", url),
-        ("FSSPEC_S3_ENDPOINT_URL", url),
-    ):
-        monkeypatch.setenv(name, value)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            for _ in range(600):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.1)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # botocore's and aiohttp's own
-                import fsspec
-
-                files = fsspec.filesystem("s3", endpoint_url=url, skip_instance_cache=True)
-                files.mkdir("footage")
-                yield files
-        finally:
-            server.terminate()
+def test_an_address_goes_to_the_package_of_its_scheme(footage: Footage) -> None:
+    package = _places.SCHEMES[footage.url.partition("://")[0]]
+    assert type(_places.Bucket(footage.url)._fs).__module__.partition(".")[0] == package
 
 
-@needs_s3
-def test_a_bucket_is_scanned_into_a_bucket(s3: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    _files(folder)
-    for file in folder.iterdir():
-        s3.put_file(str(file), f"footage/clips/{file.name}")
-    s3.pipe_file("footage/clips/notes.txt", b"not a clip")
+def test_a_bucket_is_scanned_into_a_bucket(footage: Footage, tmp_path: Path) -> None:
+    _files(tmp_path / "in")
+    clips, results = footage.put(tmp_path / "in", "clips"), f"{footage.url}/results"
+    footage.files.pipe_file(f"{footage.root}/clips/notes.txt", b"not a clip")
     with pytest.raises(UsageError, match="no videos"):
-        in_bucket("s3://footage/nothing", MEDIA_SUFFIXES)
-    items = in_bucket("s3://footage/clips", MEDIA_SUFFIXES)
+        in_bucket(f"{footage.url}/nothing", MEDIA_SUFFIXES)
+    items = in_bucket(clips, MEDIA_SUFFIXES)
     assert [item.path.rpartition("/")[2] for item in items] == ["astronaut.mp4", "junk.mp4", "no_face.mp4"]
-    gone = Item("s3://footage/clips/gone.mp4", "gone", in_bucket=True)
-    totals = scan_into("s3://footage/results", [*items, gone], out_is_bucket=True, settings=ONE_FRAME, jobs=2)
+    gone = Item(f"{clips}/gone.mp4", "gone", in_bucket=True)
+    totals = scan_into(results, [*items, gone], out_is_bucket=True, settings=ONE_FRAME, jobs=2)
     assert (totals.n_done, totals.n_failed) == (4, 2)
-    s3.invalidate_cache()
-    (name,) = s3.find("footage/results/table")
-    assert s3.find("footage/results/staged") == []
-    s3.get_file(name, str(tmp_path / "table.parquet"))
+    footage.files.invalidate_cache()
+    (name,) = footage.files.find(f"{footage.root}/results/table")
+    assert footage.files.find(f"{footage.root}/results/staged") == []
+    footage.files.get_file(name, str(tmp_path / "table.parquet"))
     rows = {row["path"]: row for row in parquet.read_table(tmp_path / "table.parquet").to_pylist()}
-    assert rows["s3://footage/clips/no_face.mp4"]["label"] == "no_face"
-    assert rows["s3://footage/clips/gone.mp4"]["error"] == "file_missing"
+    assert rows[f"{clips}/no_face.mp4"]["label"] == "no_face"
+    assert rows[f"{clips}/gone.mp4"]["error"] == "file_missing"
     assert str(Path(tempfile.gettempdir()) / "telltale-") not in "".join(row["report"] for row in rows.values())
-    again = scan_into("s3://footage/results", items, out_is_bucket=True, settings=ONE_FRAME, jobs=2)
+    again = scan_into(results, items, out_is_bucket=True, settings=ONE_FRAME, jobs=2)
     assert again.n_skipped == 3
 
 

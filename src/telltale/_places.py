@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +30,9 @@ class Found:
     url: str
     size_bytes: int
     version: str
-    """Changes with the contents: the ETag, or the time of the last change."""
+    """Changes with the contents: a checksum, the ETag, or the time of the last change."""
+    checksum: str | None = None
+    """The same for the same bytes, where the store keeps such a thing (the ETag of S3, the md5Hash of Google)."""
 
 
 class Place(Protocol):
@@ -91,9 +94,11 @@ class Bucket:
         self._scheme, self._root = scheme, rest
         self._fs: Any = require("fsspec", "bucket").filesystem(scheme)
 
-    def find(self, suffixes: frozenset[str]) -> Iterator[Found]:
-        """Every object below whose name ends in one of `suffixes`, in the order of their names."""
+    def find(self, suffixes: frozenset[str] | None = None) -> Iterator[Found]:
+        """Every object below, in the order of their names; or only those that hold something and whose name ends in one
+        of `suffixes`."""
         try:
+            self._fs.invalidate_cache()
             found = self._fs.find(self._root, detail=True)
         except Exception as error:  # what is raised differs from store to store
             raise FileUnreadable(
@@ -101,11 +106,10 @@ class Bucket:
             ) from error
         for name in sorted(found):
             about = found[name]
-            if Path(name).suffix.lower() in suffixes and about.get("size"):
-                version = (
-                    about.get("ETag") or about.get("etag") or about.get("mtime") or about.get("LastModified") or ""
-                )
-                yield Found(f"{self._scheme}://{name}", int(about["size"]), str(version))
+            if suffixes is None or (Path(name).suffix.lower() in suffixes and about.get("size")):
+                checksum = about.get("ETag") or about.get("md5Hash")
+                version = checksum or about.get("etag") or about.get("mtime") or about.get("LastModified") or ""
+                yield Found(f"{self._scheme}://{name}", int(about.get("size") or 0), str(version), checksum)
 
     def fetch(self, url: str, to: Path) -> None:
         """Copy an object to a file. Raises `FileMissing` or `FileUnreadable`."""
@@ -142,8 +146,18 @@ class Bucket:
             self._fs.rm([f"{self._root}/{name}" for name in names[start : start + 1000]])
 
 
+@contextmanager
+def fetched(url: str, to: Path) -> Iterator[Path]:
+    """A copy at `to` of the object at `url`, for as long as it is needed. Raises `FileMissing` or `FileUnreadable`."""
+    try:
+        Bucket(url.rpartition("/")[0]).fetch(url, to)
+        yield to
+    finally:
+        to.unlink(missing_ok=True)
+
+
 def _said(error: Exception) -> str:
     return visible(f"{type(error).__name__}: {error}")[:200]
 
 
-__all__ = ["SCHEMES", "Bucket", "Folder", "Found", "Place", "open_place"]
+__all__ = ["SCHEMES", "Bucket", "Folder", "Found", "Place", "fetched", "open_place"]

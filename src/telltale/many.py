@@ -25,7 +25,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from telltale._files import only_one
-from telltale._places import Bucket, Found, Place, open_place
+from telltale._places import Bucket, Found, Place, fetched, open_place
 from telltale._text import printable
 from telltale._versions import versions
 from telltale.bundle import load_bundle
@@ -234,12 +234,10 @@ class _ScanTask:
             return scanner.scan(item.path)
         path = scratch / "input"
         try:
-            Bucket(item.path.rpartition("/")[0]).fetch(item.path, path)
-            report = scanner.scan(path)
+            with fetched(item.path, path):
+                report = scanner.scan(path)
         except TelltaleError as error:
             return self.failed(item, error)
-        finally:
-            path.unlink(missing_ok=True)
         shown = printable(item.path)
         said = json.loads(to_json(report).replace(json.dumps(str(path))[1:-1], json.dumps(shown)[1:-1]))
         return Report.model_validate(said)

@@ -20,20 +20,34 @@ import numpy as np
 
 from telltale import datasets
 from telltale._files import only_one
+from telltale._places import fetched
+from telltale._text import visible
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset, Record
+from telltale.datasets._bucket import opened
 from telltale.engine import Engine, map_tasks
-from telltale.errors import DataError, TelltaleError, WorkerCrashed
+from telltale.errors import DataError, InputError, TelltaleError, WorkerCrashed
 from telltale.extract import ExtractRequest, default_deadline_s, face_from_json
 from telltale.faces import DetectorConfig, files_read
 from telltale.sampling import SamplePlan
 from telltale.sandbox import Powers, Worker, WorkerLimits
 from telltale.split import draw
-from telltale.store import Manifest, Outcome, StoredFace, StoreWriter, Task, content_sha256, encode_crop, tasks
+from telltale.store import (
+    Manifest,
+    Outcome,
+    StoredFace,
+    StoreWriter,
+    Task,
+    as_given,
+    content_sha256,
+    encode_crop,
+    tasks,
+)
 from telltale.types import ErrorInfo, Face, FaceRecord
 
 MEASURED_PICTURES = 200
 _FEWEST_MEASURED = 10
+_ORIGINAL = "original"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +116,8 @@ def prepare(
     retry_failed: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Manifest:
-    """Make the store at `out` from the data set at `source`, or go on making it.
+    """Make the store at `out` from the data set at `source`, or go on making it. A data set in a bucket is one that
+    `datasets.read_bucket` gives: its files are fetched one at a time for each job, and removed.
 
     `limit` takes that many videos, drawn with `seed`, half of each class with `balance`. `jobs` work at a time, here
     or on a Ray cluster at `address` that shares the file system. The bytes of the store do not depend on `jobs`,
@@ -185,27 +200,39 @@ class _PrepareTask:
     def _do(self, task: Task, writer: StoreWriter, worker: Worker, scratch: Path) -> _Done:
         if writer.done(task, retry_failed=self.retry_failed):
             return _Done(len(task), was_done=True)
-        if self.settings.detect:
-            outcomes = [self._outcome(record, worker, scratch) for record in task]
-            writer.stage(outcomes)
-            return _Done(
-                len(task),
-                n_failed=sum(outcome.failure is not None for outcome in outcomes),
-                n_faces=sum(len(outcome.faces) for outcome in outcomes),
-            )
-        writer.stage_as_given(task)
-        return _Done(len(task), n_faces=len(task))
+        outcomes = [self._outcome(record, worker, scratch) for record in task]
+        writer.stage(outcomes)
+        return _Done(
+            len(task),
+            n_failed=sum(outcome.failure is not None for outcome in outcomes),
+            n_faces=sum(len(outcome.faces) for outcome in outcomes),
+        )
 
     def _outcome(self, record: Record, worker: Worker, scratch: Path) -> Outcome:
-        sha256 = content_sha256(record)
         try:
-            found = self._extract(_as_file(record, scratch), record, worker)
+            with opened(record, scratch) as here:
+                outcome = self._look(here, record, worker, scratch) if self.settings.detect else as_given(here)
+        except InputError as error:
+            return Outcome(record, "", failure=ErrorInfo(code=error.code, message=error.message))
+        if outcome.failure is None or record.version is None:
+            return replace(outcome, record=record)
+        # What is said of the copies is meant of the objects.
+        message = outcome.failure.message.replace(visible(here.path), visible(record.path))
+        if record.path in self.originals:
+            message = message.replace(visible(str(scratch / _ORIGINAL)), visible(self.originals[record.path]))
+        return replace(outcome, record=record, failure=ErrorInfo(code=outcome.failure.code, message=message))
+
+    def _look(self, here: Record, record: Record, worker: Worker, scratch: Path) -> Outcome:
+        sha256 = content_sha256(here)
+        try:
+            with self._original(record, scratch) as original:
+                found = self._extract(_as_file(here, scratch), original, worker)
         except TelltaleError as error:
-            return Outcome(record, sha256, failure=ErrorInfo(code=error.code, message=error.message))
+            return Outcome(here, sha256, failure=ErrorInfo(code=error.code, message=error.message))
         if self.settings.faces == "largest":
             found.keep_largest()
         return Outcome(
-            record,
+            here,
             sha256,
             faces=[
                 StoredFace(encode_crop(crop, format=self.settings.image_format), face, track_id)
@@ -215,7 +242,17 @@ class _PrepareTask:
             n_frames_with_face=len({face.frame_index for _, face, _ in found.faces if face.source == "detected"}),
         )
 
-    def _extract(self, path: str, record: Record, worker: Worker) -> _Found:
+    @contextmanager
+    def _original(self, record: Record, scratch: Path) -> Iterator[str | None]:
+        """A path to where the faces of `record` are looked for instead, if anywhere; in the bucket it came from."""
+        path = self.originals.get(record.path)
+        if path is None or record.version is None:
+            yield path
+            return
+        with fetched(path, scratch / _ORIGINAL) as copy:
+            yield str(copy)
+
+    def _extract(self, path: str, original: str | None, worker: Worker) -> _Found:
         settings = self.settings
         request = ExtractRequest(
             path=path,
@@ -223,7 +260,7 @@ class _PrepareTask:
             detector=settings.detector,
             detector_config=settings.detector_config,
             crop=settings.crop,
-            boxes_from=self.originals.get(record.path),
+            boxes_from=original,
             deadline_s=settings.deadline_s,
             n_decode_threads=1 if settings.n_threads == 1 else None,
         )
@@ -299,9 +336,10 @@ def _crop_as_given(records: Sequence[Record], settings: PrepareSettings) -> Crop
     sides, margins = [], []
     with Worker() as worker, TemporaryDirectory(prefix="telltale-") as scratch:
         for record in records[::step][:MEASURED_PICTURES]:
-            request = ExtractRequest(_as_file(record, Path(scratch)), SamplePlan("first", 1))
             try:
-                messages = list(worker.run("extract", request.to_json(), deadline_s=60))
+                with opened(record, Path(scratch)) as here:
+                    request = ExtractRequest(_as_file(here, Path(scratch)), SamplePlan("first", 1))
+                    messages = list(worker.run("extract", request.to_json(), deadline_s=60))
             except TelltaleError:
                 continue  # it will be a failure by name when its turn comes
             info = messages[0].data

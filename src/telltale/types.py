@@ -238,6 +238,8 @@ class VideoRecord:
     person_id: str | None = None
     """Everybody in it, target first: `NAMESPACE:ID+ID`; where only a circle of persons is known, that circle."""
     official_split: Side | None = None
+    version: str | None = None
+    """None: `path` opens here. Else it is the address of an object in a bucket, and this changes when that does."""
 
     def __post_init__(self) -> None:
         _expect(self.label in (0, 1), "label must be 0 or 1", self.label)
@@ -259,6 +261,8 @@ class FaceRecord:
     person_id: str | None = None
     official_split: Side | None = None
     member: ZipMember | None = None
+    version: str | None = None
+    """As in `VideoRecord`."""
 
     def __post_init__(self) -> None:
         _expect(self.label in (0, 1), "label must be 0 or 1", self.label)

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 
 @told
 def prepare(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The data set's folder, or a CSV with path,label.")],
     out: Annotated[Path, typer.Option(metavar="STORE", help="Where the store is made; run again to go on.")],
+    source: Annotated[
+        Path | None, typer.Argument(metavar="SOURCE", help="The data set's folder, or a CSV with path,label.")
+    ] = None,
+    bucket: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Instead of SOURCE: the folder or CSV at s3://NAME/.. or gs://NAME/.."),
+    ] = None,
     format: Annotated[
         str, typer.Option(metavar="NAME", help="The data set's layout; auto looks for marker files.")
     ] = "auto",
@@ -74,6 +80,7 @@ def prepare(
     from telltale import datasets
     from telltale.cli._choices import choose
     from telltale.crops import CropSpec
+    from telltale.errors import UsageError
     from telltale.faces import DetectorConfig
     from telltale.prepare import PrepareSettings
     from telltale.prepare import prepare as make
@@ -109,7 +116,13 @@ def prepare(
         boxes_from_original=boxes_from_original,
         deadline_s=deadline,
     )
-    dataset = datasets.read(source, format=format, labels=datasets.parse_labels(labels))
+    meanings = datasets.parse_labels(labels)
+    if source is not None and bucket is None:
+        dataset = datasets.read(source, format=format, labels=meanings)
+    elif bucket is not None and source is None:
+        dataset = datasets.read_bucket(bucket, format=format, labels=meanings)
+    else:
+        raise UsageError("give the data set's folder or --bucket, one of them")
     say(f"{dataset!r}")
     with _progress() as on_progress:
         manifest = make(

@@ -20,7 +20,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -28,7 +28,7 @@ from typing import cast
 from telltale._components import Components
 from telltale.datasets._contract import Dataset, Found, Options, Problem, Reader, Record
 from telltale.datasets._files import folders, same_bytes
-from telltale.errors import DataError, FileMissing, UnknownName, UsageError
+from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError
 
 
 def names() -> list[str]:
@@ -78,10 +78,10 @@ def _choose(root: Path, format: str, labels: Mapping[str, int]) -> str:
     raise DataError(f"{root} looks like {' and '.join(found)}: choose one with --format")
 
 
-def _share_groups(found: Found) -> None:
+def _share_groups(found: Found, doubles: Iterable[list[Record]]) -> None:
     """Report files that are there twice, and give them one group."""
     joined = Components()
-    for same in same_bytes(found.records):
+    for same in doubles:
         first, *others = sorted(same, key=lambda record: record.name)
         labels = {record.label for record in same}
         for other in others:
@@ -127,18 +127,58 @@ def read(
     root = Path(path)
     if not root.exists():
         raise FileMissing(f"{root} does not exist")
+    name, found = _look(root, format, labels, groups)
+    if find_duplicates:
+        _share_groups(found, same_bytes(found.records))
+    return _dataset(name, str(root), found)
+
+
+def read_bucket(
+    url: str,
+    *,
+    format: str = "auto",
+    labels: Mapping[str, int] | None = None,
+    groups: str | None = None,
+) -> Dataset:
+    """The data set under `s3://NAME/FOLDER` or `gs://..`, or the list there; no video or picture is fetched.
+
+    Every layout that `read` knows, but for zip files. A record's `path` is the address of its object, which `prepare`
+    fetches when its turn comes. Files that are there twice are found by the checksums that the store keeps.
+
+    Raises what `read` does, `UsageError` for another address, `FileUnreadable` and `MissingExtra`.
+    """
+    from telltale.datasets._bucket import stand_in
+
+    with stand_in(url) as there:
+        try:
+            name, found = _look(there.root, format, labels, groups)
+        except CorruptFile as error:
+            raise DataError(
+                f"{there.url}: zip files in a bucket are not looked into: unpack them there, or prepare a copy"
+            ) from error
+        except TelltaleError as error:
+            raise type(error)(there.said(error.message)) from error
+        there.address(found)
+        _share_groups(found, there.same_bytes(found.records))
+    return _dataset(name, url, found)
+
+
+def _look(root: Path, format: str, labels: Mapping[str, int] | None, groups: str | None) -> tuple[str, Found]:
+    """(name of the layout, what its reader found)."""
     options = Options({str(word).strip().casefold(): int(label) for word, label in (labels or {}).items()}, groups)
     name = _choose(root, format, options.labels)
     found = _reader(name).read(root, options)
     _check_ids(found, root)
-    if find_duplicates:
-        _share_groups(found)
+    return name, found
+
+
+def _dataset(name: str, root: str, found: Found) -> Dataset:
     return Dataset(
         name=name,
-        root=str(root),
+        root=root,
         records=tuple(sorted(found.records, key=lambda record: record.name)),
         problems=tuple(sorted(found.problems, key=lambda p: (p.kind, p.path, p.detail))),
     )
 
 
-__all__ = ["Dataset", "Problem", "Record", "names", "parse_labels", "read", "recognise"]
+__all__ = ["Dataset", "Problem", "Record", "names", "parse_labels", "read", "read_bucket", "recognise"]

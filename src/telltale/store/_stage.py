@@ -97,7 +97,9 @@ def tasks(records: Iterable[Record]) -> Iterator[Task]:
 
 
 def content_sha256(record: Record) -> str:
-    """SHA-256 of the record's bytes, in hex; empty where they cannot be read."""
+    """SHA-256 of the record's bytes, in hex; empty where they cannot be read, or lie in a bucket."""
+    if record.version is not None:
+        return ""
     try:
         if isinstance(record, FaceRecord):
             return hashlib.sha256(record.read_bytes()).hexdigest()
@@ -143,9 +145,12 @@ class StoreWriter:
         return manifest
 
     def task_name(self, task: Sequence[Record]) -> str:
-        """The name of a task: the same for the same records, labels and groups, wherever the files lie."""
+        """The name of a task: the same for the same records, labels and groups, wherever the files lie. An object in a
+        bucket is another one when it changes: to compare its bytes, as with files, would be to fetch it again."""
         said = [
-            [r.dataset, r.video_id, r.name, r.label, r.method, r.group_id, r.person_id, r.official_split] for r in task
+            [r.dataset, r.video_id, r.name, r.label, r.method, r.group_id, r.person_id, r.official_split]
+            + ([] if r.version is None else [r.version])
+            for r in task
         ]
         return hashlib.sha256(canonical_json([self.settings_sha256, said]).encode()).hexdigest()[:32]
 
@@ -153,11 +158,15 @@ class StoreWriter:
         return self.out / STAGING / name[:2] / f"{name}.parquet"
 
     def done(self, task: Sequence[Record], *, retry_failed: bool = False) -> bool:
-        """True where the task was done with these settings and its files have not changed since. Reads the files."""
+        """True where the task was done with these settings and its files have not changed since. Reads the files, but
+        not those in a bucket, whose change the task's name tells."""
         what = self._results(self.task_name(task))
         if what is None or (retry_failed and any(code for _, code in what)):
             return False
-        return [sha256 for sha256, _ in what] == [content_sha256(record) for record in task]
+        return len(what) == len(task) and all(
+            record.version is not None or sha256 == content_sha256(record)
+            for (sha256, _), record in zip(what, task, strict=True)
+        )
 
     def _results(self, name: str) -> Sequence[tuple[str, str]] | None:
         """(SHA-256, failure code) of each record of a task that was done before."""
@@ -204,7 +213,7 @@ class StoreWriter:
 
     def stage_as_given(self, task: Sequence[Record]) -> None:
         """Keep pictures as they are, without looking for faces in them. One that cannot be read is a named failure."""
-        self.stage([_as_given(record) for record in task])
+        self.stage([as_given(record) for record in task])
 
     def compact(self, records: Iterable[Record], *, problems: Sequence[Problem] = ()) -> Manifest:
         """Gather the staged tasks of `records`, in their order, into shards, and finish the store.
@@ -219,7 +228,8 @@ class StoreWriter:
         return self.manifest
 
 
-def _as_given(record: Record) -> Outcome:
+def as_given(record: Record) -> Outcome:
+    """A picture as it is. One that cannot be read is a named failure; a video is a `UsageError`."""
     if not isinstance(record, FaceRecord):
         raise UsageError(f"{record.name} is a video: only pictures can be stored as they are")
     try:
@@ -307,6 +317,7 @@ __all__ = [
     "StoreWriter",
     "StoredFace",
     "Task",
+    "as_given",
     "content_sha256",
     "encode_crop",
     "read_videos",
