@@ -27,6 +27,7 @@ from telltale._usage import Usage
 from telltale.errors import UsageError
 from telltale.recipe import Recipe
 from telltale.train import _validation
+from telltale.train._allocator import kept_memory
 from telltale.train._clips import cut_clips
 from telltale.train._data import Batch, Features, MixedBatches, epoch_loader
 from telltale.train._faces import FaceTable
@@ -102,7 +103,7 @@ def fit(
             net = load_stage(net, out, recipe, number)
             continue
         last = folder / "last.ckpt"
-        with Usage() as usage, _quiet():
+        with Usage() as usage, _quiet(), kept_memory():
             validation = _validation.build(table.on("val"), recipe, size_px=stage.size_px, limit=recipe.val_limit)
             features: Features | None = None
             if cacheable(net, recipe):
