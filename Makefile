@@ -46,14 +46,14 @@ soak: .venv/.ready  ## the web server under 200 uploads, 2,000 slow sockets, 20 
 fuzz: .venv/.ready  ## files with seeded damage: make fuzz N=100000 (of a release; one core reads about 200 a second)
 	.venv/bin/python tests/fuzz.py --n $(or $(N),2000) --start $(or $(START),0) --keep fuzz-failures
 
-sbom: .venv/.ready .venv-base/.ready  ## what an installation brings, as CycloneDX: sbom.cdx.json
-	.venv/bin/cyclonedx-py environment .venv-base/bin/python --pyproject pyproject.toml --of JSON -o sbom.cdx.json
+sbom: .venv/.ready .venv-bare/.ready  ## what an installation brings, as CycloneDX: sbom.cdx.json
+	.venv/bin/cyclonedx-py environment .venv-bare/bin/python --pyproject pyproject.toml --of JSON -o sbom.cdx.json
 
-audit: .venv/.ready .venv-base/.ready  ## known holes in dependencies (asks PyPI), and telltale doctor
-	.venv/bin/python scripts/audit.py .venv-base/bin/python
+audit: .venv/.ready .venv-bare/.ready  ## known holes in dependencies (asks PyPI), and telltale doctor
+	.venv/bin/python scripts/audit.py .venv-bare/bin/python
 
 clean:           ## remove what these targets made
-	rm -rf .venv .venv-base .venv-demo demo-report .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bare .venv-base .venv-demo demo-report .mypy_cache .pytest_cache .ruff_cache
 
 .venv-demo/.ready: $(PACKAGE)
 	@echo "Installing Telltale into .venv-demo (once) ..."
@@ -69,4 +69,10 @@ clean:           ## remove what these targets made
 .venv-base/.ready: $(PACKAGE)
 	$(PYTHON) -m venv .venv-base
 	.venv-base/bin/python $(PIP) --editable . pytest
+	@touch $@
+
+# What `pip install telltale` brings and nothing else: not pip, not pytest.
+.venv-bare/.ready: $(PACKAGE) | .venv/.ready
+	$(PYTHON) -m venv --clear --without-pip .venv-bare
+	.venv/bin/python -m pip --python .venv-bare/bin/python --disable-pip-version-check install --quiet --editable .
 	@touch $@

@@ -1,6 +1,6 @@
 """Known holes in what Telltale depends on: `pip-audit` over an environment, then `telltale doctor`.
 
-    python scripts/audit.py .venv-base/bin/python
+    python scripts/audit.py .venv-bare/bin/python
 
 pip-audit ends with success also where its advisory service answered nothing about a package; here that is exit code 2
 and a sentence. Exit code 1: a known hole, or a version that `doctor` refuses.
