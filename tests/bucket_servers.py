@@ -54,11 +54,7 @@ def serve(scheme: str) -> Iterator[Mapping[str, str]]:
     environment = _environment(scheme, f"http://127.0.0.1:{port}")
     with subprocess.Popen(_command(scheme, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            for _ in range(600):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.1)
+            _wait(server, port)
             with pytest.MonkeyPatch.context() as patch:
                 for name, value in environment.items():
                     patch.setenv(name, value)
@@ -68,6 +64,15 @@ def serve(scheme: str) -> Iterator[Mapping[str, str]]:
             yield environment
         finally:
             server.terminate()
+
+
+def _wait(server: subprocess.Popen[bytes], port: int) -> None:
+    while server.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"the server ended with exit code {server.returncode} before it listened")
 
 
 def file_system(scheme: str) -> Any:
