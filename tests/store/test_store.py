@@ -1,0 +1,268 @@
+"""The store: what is written comes back, the same bytes whoever wrote it."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+import make_datasets
+from make_outcomes import FACE, hashes, make, outcome
+from telltale import datasets, store
+from telltale.errors import CorruptFile, DataError, StoreInvalid, UsageError
+from telltale.store import Outcome, Store, StoredFace, StoreWriter, open_store, tasks
+from telltale.types import ErrorInfo, FaceRecord, VideoRecord
+
+SETTINGS = {"size_px": 32, "crop": "as_given"}
+
+
+def test_what_was_written_comes_back(made: Store, videos: list[VideoRecord]) -> None:
+    rows = made.table().to_pylist()
+    assert len(rows) == len(made) == 60
+    assert len(made.manifest.shards) > 2
+    number = 0
+    for record in videos:
+        for stored in outcome(record).faces:
+            row, face = rows[number], stored.face
+            assert face is not None
+            assert {key: row[key] for key in ("video_id", "path", "label", "method", "group_id", "person_id")} == {
+                "video_id": record.video_id, "path": record.name, "label": record.label, "method": record.method,
+                "group_id": record.group_id, "person_id": record.person_id,
+            }  # fmt: skip
+            assert (row["track_id"], row["frame_index"], row["pts_s"]) == (
+                stored.track_id,
+                face.frame_index,
+                face.pts_s,
+            )
+            assert row["box_xyxy"] == face.box_xyxy.tolist()
+            assert row["points"] == (None if face.points is None else face.points.tolist())
+            assert (row["source"], row["confidence"]) == (face.source, pytest.approx(face.confidence))
+            assert made.image(number) == stored.image
+            number += 1
+    assert made.rgb(7).shape == (32, 32, 3)
+
+
+def test_the_columns_are_those_of_the_design(made: Store) -> None:
+    schema = parquet.read_schema(made.path / made.manifest.shards[0].name)
+    assert schema.names == [
+        "dataset", "video_id", "path", "label", "method", "group_id", "person_id", "official_split", "track_id",
+        "frame_index", "pts_s", "box_xyxy", "points", "confidence", "source", "image",
+    ]  # fmt: skip
+    assert schema.field("image").type == pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    assert features["image"] == {"_type": "Image"}
+    assert features["label"]["names"] == ["real", "fake"]
+
+
+def test_other_tools_read_the_shards_as_one_table(made: Store) -> None:
+    table = parquet.read_table(made.path / "shards")
+    assert table.num_rows == len(made)
+    assert table.column("image")[3].as_py()["bytes"] == made.image(3)
+
+
+def test_hugging_face_datasets_shows_the_pictures(made: Store, tmp_path: Path) -> None:
+    hugging_face = pytest.importorskip("datasets", reason="needs Hugging Face datasets")
+    loaded = hugging_face.load_dataset(
+        "parquet", data_files=str(made.path / "shards/*.parquet"), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert loaded[0]["image"].size == (32, 32)
+
+
+def test_every_picture_is_found_whatever_the_order(made: Store) -> None:
+    images = made.table(["image"]).column("image").to_pylist()
+    for row in np.random.default_rng(0).permutation(len(made)):
+        assert made.image(int(row)) == images[row]["bytes"]
+    with pytest.raises(IndexError):
+        made.image(len(made))
+
+
+def test_a_store_travels_to_another_process(made: Store) -> None:
+    made.image(0)
+    again = pickle.loads(pickle.dumps(made))
+    assert again.image(5) == made.image(5)
+
+
+def test_two_runs_are_byte_identical_also_from_threads_in_any_order(made: Store, videos: list[VideoRecord]) -> None:
+    out = made.path.with_name("again.store")
+    writer = StoreWriter(out, settings=dict(reversed(FACE.items())))
+    shuffled = videos.copy()
+    random.Random(0).shuffle(shuffled)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda record: writer.stage([outcome(record)]), shuffled))
+    writer.compact(videos)
+    assert hashes(out) == hashes(made.path)
+
+
+def test_nothing_but_the_store_is_left(made: Store) -> None:
+    named = {part.name for part in made.manifest.parts()}
+    assert set(hashes(made.path)) == {*named, "manifest.json", "README.md"}
+    assert not (made.path / "staging").exists()
+
+
+def test_a_finished_store_is_done_and_compacting_it_again_changes_nothing(
+    made: Store, videos: list[VideoRecord]
+) -> None:
+    before = hashes(made.path)
+    writer = StoreWriter(made.path, settings=FACE)
+    assert all(writer.done(task) for task in tasks(videos))
+    assert writer.compact(videos) == made.manifest
+    assert hashes(made.path) == before
+
+
+def test_a_video_that_changed_is_not_done(made: Store, videos: list[VideoRecord]) -> None:
+    Path(videos[3].path).write_bytes(b"another cut")
+    writer = StoreWriter(made.path, settings=FACE)
+    assert [writer.done(task) for task in tasks(videos)] == [number != 3 for number in range(12)]
+
+
+def test_a_store_grows_to_what_it_would_have_been_at_once(made: Store, videos: list[VideoRecord]) -> None:
+    out = made.path.with_name("grown.store")
+    make(out, videos[4:9])
+    make(out, videos[:3] + videos[7:])
+    make(out, videos)
+    assert hashes(out) == hashes(made.path)
+    open_store(out).verify()
+
+
+def test_other_settings_are_another_store(made: Store) -> None:
+    with pytest.raises(UsageError, match=r"another margin_frac: choose another --out"):
+        StoreWriter(made.path, settings=FACE | {"margin_frac": 0.5})
+
+
+def test_what_is_not_done_is_named(tmp_path: Path, videos: list[VideoRecord]) -> None:
+    writer = StoreWriter(tmp_path / "s", settings=FACE)
+    writer.stage([outcome(videos[0])])
+    with pytest.raises(DataError, match=r"11 of 12 tasks are not done, such as clips/001\.mp4"):
+        writer.compact(videos)
+    with pytest.raises(StoreInvalid, match="is not finished"):
+        open_store(tmp_path / "s")
+    with pytest.raises(DataError, match="nothing to store"):
+        writer.compact([])
+
+
+def test_a_damaged_staged_file_is_named_and_done_again(tmp_path: Path, videos: list[VideoRecord]) -> None:
+    writer = StoreWriter(tmp_path / "s", settings=FACE)
+    for record in videos:
+        writer.stage([outcome(record)])
+    path = writer.staged_path(writer.task_name([videos[5]]))
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 3] ^= 4
+    path.write_bytes(damaged)
+    with pytest.raises(StoreInvalid, match=path.name):
+        writer.compact(videos)
+    assert not writer.done([videos[5]])
+    writer.stage([outcome(videos[5])])
+    writer.compact(videos)
+    open_store(tmp_path / "s").verify()
+
+
+def test_failures_are_named_counted_and_tried_again_on_request(tmp_path: Path, videos: list[VideoRecord]) -> None:
+    writer = StoreWriter(tmp_path / "s", settings=FACE)
+    for record in videos[:-2]:
+        writer.stage([outcome(record)])
+    writer.fail(videos[-2], CorruptFile("cut short at 50 %"))
+    writer.stage([Outcome(videos[-1], "", n_frames_sampled=6, failure=ErrorInfo(code="no_face", message="nobody"))])
+    assert writer.done([videos[-2]])
+    assert not writer.done([videos[-2]], retry_failed=True)
+    manifest = writer.compact(videos, problems=[datasets.Problem("missing", "clips/x.mp4")])
+    assert manifest.failures == {"corrupt_file": 1, "no_face": 1}
+    assert [(failed.video_id, failed.message) for failed in manifest.failed] == [
+        ("v/010", "cut short at 50 %"),
+        ("v/011", "nobody"),
+    ]
+    assert manifest.problems == (datasets.Problem("missing", "clips/x.mp4"),)
+    real, fake = manifest.counts
+    assert (real.n_videos, real.n_failed, real.n_faces, real.capture_rate) == (6, 1, 25, 25 / 30)
+    assert (fake.method, fake.n_failed, fake.capture_rate) == ("swap", 1, 25 / 36)
+    assert [(named.n_frames_sampled, named.n_frames_with_face) for named in (real, fake)] == [(30, 25), (36, 25)]
+    found = open_store(tmp_path / "s")
+    assert [record.video_id for record in found.records()] == [record.video_id for record in videos[:-2]]
+    assert found.videos().num_rows == 12
+
+
+def test_a_store_of_failures_only_opens_and_says_so(tmp_path: Path, videos: list[VideoRecord]) -> None:
+    writer = StoreWriter(tmp_path / "s", settings=FACE)
+    writer.fail(videos[0], CorruptFile("junk"))
+    writer.compact(videos[:1])
+    found = open_store(tmp_path / "s")
+    assert (len(found), found.records()) == (0, [])
+    with pytest.raises(StoreInvalid, match="holds no face"):
+        found.table()
+
+
+def test_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
+    make_datasets.deepfake_faces(tmp_path / "set", 6)
+    (tmp_path / "set/faces_224/fake000002.jpg").write_bytes(b"<html>")
+    found = datasets.read(tmp_path / "set")
+    writer = StoreWriter(tmp_path / "s", settings=SETTINGS)
+    for task in tasks(found.records):
+        writer.stage_as_given(task)
+        assert writer.done(task)
+    manifest = writer.compact(found.records)
+    assert (manifest.n_faces, manifest.n_videos, len(manifest.failed)) == (12, 12, 1)
+    kept = open_store(tmp_path / "s")
+    images = {r.video_id: r.read_bytes() for r in found.records if isinstance(r, FaceRecord)}
+    for row, line in enumerate(kept.table().to_pylist()):
+        assert kept.image(row) == images[line["video_id"]]
+        assert line["box_xyxy"] is line["points"] is line["source"] is line["confidence"] is None
+
+
+def test_tasks_are_videos_and_batches_of_pictures(tmp_path: Path, videos: list[VideoRecord]) -> None:
+    picture = FaceRecord(dataset="d", image_id="i", path="p", name="n", label=0, group_id="g")
+    cut = [len(task) for task in tasks([picture] * 300 + [videos[0]] + [picture] * 3)]
+    assert cut == [256, 44, 1, 3]
+    with pytest.raises(UsageError, match="is a video"):
+        StoreWriter(tmp_path / "s", settings={}).stage_as_given([videos[0]])
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png"])
+def test_a_crop_is_encoded_the_same_way_every_time(format: str) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    data = store.encode_crop(rgb, format=format)
+    assert data == store.encode_crop(rgb, format=format)
+    if format == "png":
+        from PIL import Image
+
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), rgb)
+    with pytest.raises(UsageError, match="jpeg or png"):
+        store.encode_crop(rgb, format="tiff")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.binary(min_size=1, max_size=40), max_size=5),
+            st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8),
+        ),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda video: video[1],
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_any_bytes_under_any_names_come_back(clips: list[tuple[list[bytes], str]]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        writer = StoreWriter(Path(folder) / "s", settings={"any": "thing"})
+        records = [
+            VideoRecord(dataset="d", video_id=name, path="", name=name, label=0, group_id=f"d:{name}")
+            for _, name in clips
+        ]
+        for record, (images, _) in zip(records, clips, strict=True):
+            writer.stage([Outcome(record, "", [StoredFace(image, track_id=k) for k, image in enumerate(images)])])
+        writer.compact(records)
+        opened = open_store(writer.out)
+        opened.verify()
+        wanted = [image for images, _ in clips for image in images]
+        assert [opened.image(row) for row in range(len(opened))] == wanted
