@@ -103,6 +103,16 @@ def test_an_object_that_is_there_twice_is_told_by_its_checksum(footage: Footage,
     assert groups["real/a.mp4"] == groups["fake/b.mp4"] != groups["fake/c.mp4"]
 
 
+def test_a_folder_whose_name_goes_on_is_another(footage: Footage, tmp_path: Path) -> None:
+    for name in ("set", "set2"):
+        (tmp_path / name / "real").mkdir(parents=True)
+        (tmp_path / name / "real" / f"{name}.mp4").write_bytes(name.encode())
+        footage.put(tmp_path / name, name)
+    for url in (f"{footage.url}/set", f"{footage.url}/set/"):
+        assert [record.name for record in datasets.read_bucket(url).records] == ["real/set.mp4"]
+        assert datasets.read_bucket(url).problems == ()
+
+
 @pytest.mark.parametrize(
     "name", ["../../escaped.mp4", "real/../../escaped.mp4", "real//a.mp4", "/a.mp4", "real/a\0.mp4", "n" * 300 + ".mp4"]
 )
