@@ -206,7 +206,9 @@ def run(numbers: Sequence[int], originals_in: Path, *, jobs: int, keep: Path | N
 
 
 def worker_of(scratch: str, originals: Path) -> Worker:
-    return Worker(WorkerLimits(powers=Powers(may_read=(str(originals),), may_write=(scratch,))), jobs=_ALL_JOBS)
+    # What lies beside a script is no code to a worker: as `python tests/fuzz.py`, this module and its imports.
+    may_read = (str(originals), str(Path(__file__).parent))
+    return Worker(WorkerLimits(powers=Powers(may_read=may_read, may_write=(scratch,))), jobs=_ALL_JOBS)
 
 
 @dataclass
@@ -256,7 +258,10 @@ def told(tally: Tally, seconds: float) -> str:
     lines.append(f"failures (crashes, hangs, deadlines missed, tracebacks): {len(tally.failures)}")
     lines += [f"  {number}: {what}" for number, what in tally.failures[:20]]
     lines.append(f"slowest: {', '.join(f'{s:.2f} s ({n})' for s, n in tally.slowest)}")
-    lines.append(f"most memory of a worker: {tally.peak_memory_bytes / (1 << 20):.0f} MiB")
+    allowed = WorkerLimits().memory_bytes
+    lines.append(
+        f"most memory of a worker: {tally.peak_memory_bytes / (1 << 20):.0f} MiB of {allowed / (1 << 20):.0f} allowed"
+    )
     return "\n".join(lines)
 
 
@@ -276,7 +281,7 @@ def main() -> int:
         started = time.monotonic()
         tally = run(numbers, originals, jobs=asked.jobs, keep=asked.keep)
     sys.stdout.write(told(tally, time.monotonic() - started) + "\n")
-    return 1 if tally.failures else 0
+    return 1 if tally.failures or tally.peak_memory_bytes > WorkerLimits().memory_bytes else 0
 
 
 if __name__ == "__main__":
