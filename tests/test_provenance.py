@@ -127,6 +127,17 @@ def with_metadata(path: Path, source: Path, **metadata: str) -> Path:
     return path
 
 
+def test_a_stream_of_a_codec_that_nobody_knows_is_listed(worker: Worker, tmp_path: Path) -> None:
+    """Found by `make fuzz`: such a stream has no decoder, and PyAV then no size."""
+    path = make_videos.face_clip(tmp_path / "known.avi", seconds=0.2, codec="mpeg4")
+    data = path.read_bytes()
+    assert b"FMP4" in data
+    (tmp_path / "unknown.avi").write_bytes(data.replace(b"FMP4", b"ZQ9X"))
+    container = read_provenance(tmp_path / "unknown.avi", worker).container
+    assert container is not None
+    assert (container.streams[0].codec, container.streams[0].width_px) == ("unknown", None)
+
+
 def test_hostile_metadata_is_text_and_bounded(worker: Worker, face_clip: Path, tmp_path: Path) -> None:
     clip = with_metadata(tmp_path / "clip.mp4", face_clip, title=HOSTILE, comment="x" * 100_000)
     container = read_provenance(clip, worker).container
