@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -165,3 +167,41 @@ def test_calibration_is_a_line_through_the_log_odds() -> None:
 
 def test_extreme_logits_stay_finite() -> None:
     assert np.isfinite(log_odds(calibrate(np.array([-1e4, 1e4]), Calibration()))).all()
+
+
+class TestGate:
+    """What the model does not know is not called fake."""
+
+    @staticmethod
+    def seen(p: float, distance: float, track_id: int = 0) -> JudgedTrack:
+        of = judged([p] * 8, track_id=track_id)
+        return replace(of, distance=np.full(8, distance))
+
+    @staticmethod
+    def said(*tracks: JudgedTrack, farthest: float | None = 1.5) -> Verdict:
+        return decide(
+            tracks, calibration=Calibration(), thresholds=THRESHOLDS, minimum=Minimum(), is_still=False,
+            farthest=farthest,
+        )[0]  # fmt: skip
+
+    def test_a_strange_face_is_uncertain_instead_of_fake_and_says_why(self) -> None:
+        verdict = self.said(self.seen(0.95, 2.0))
+        assert verdict.label == "uncertain"
+        assert verdict.codes == (Code.OUT_OF_DOMAIN,)
+        assert "unlike the faces that the model learned from" in verdict.reasons[0]
+        assert verdict.p_fake == pytest.approx(0.95)
+
+    def test_nothing_else_changes(self) -> None:
+        assert self.said(self.seen(0.95, 1.0)).label == "fake"
+        assert self.said(self.seen(0.95, 2.0), farthest=None).label == "fake"
+        assert self.said(judged([0.95] * 8)).label == "fake"
+        assert self.said(self.seen(0.95, float("nan"))).label == "fake"
+        assert self.said(self.seen(0.05, 2.0)).label == "real"
+
+    def test_one_strange_frame_makes_no_strange_person(self) -> None:
+        of = replace(self.seen(0.95, 1.0), distance=np.array([1.0] * 7 + [99.0]))
+        assert self.said(of).label == "fake"
+
+    def test_a_strange_person_does_not_hide_a_fake_one(self) -> None:
+        assert self.said(self.seen(0.9999, 2.0), self.seen(0.999, 1.0, track_id=1)).label == "fake"
+        assert self.said(self.seen(0.9999, 2.0), self.seen(0.05, 1.0, track_id=1)).label == "uncertain"

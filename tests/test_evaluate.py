@@ -361,7 +361,9 @@ def test_a_track_goes_through_a_video_encoder_as_one_clip_and_a_picture_alone(
     monkeypatch.setattr("telltale.perturb.through", through)
     scorer, hevc = Scorer(load_bundle(model)), suite("delivery")["hevc-3"]
     of_videos = _faces.load([store], split=None, side="all")
-    assert np.isfinite(score(scorer, of_videos, change=hevc, name="hevc-3")).all()
+    logit, distance = score(scorer, of_videos, change=hevc, name="hevc-3")
+    assert np.isfinite(logit).all()
+    assert np.isnan(distance).all()
     assert encoded == [6] * 24
     encoded.clear()
     pictures = store_of_pictures(tmp_path / "pictures.store", [0.0, 1.0, 2.0], [False, True, True])

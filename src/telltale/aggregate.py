@@ -97,6 +97,8 @@ class JudgedTrack:
     track: Track
     p_face: Float64Array
     """(number of faces,) calibrated; NaN for a face that no clip is centred on."""
+    distance: Float64Array | None = None
+    """(number of faces,) from what the model knows (`gate`); NaN where it was not measured, None where nowhere."""
 
 
 def sigmoid(x: npt.ArrayLike) -> Float64Array:
@@ -142,8 +144,12 @@ def decide(
     thresholds: Thresholds,
     minimum: Minimum,
     is_still: bool,
+    farthest: float | None = None,
 ) -> tuple[Verdict, list[TrackReport]]:
-    """The verdict on a video and on each person in it, in the order given. Never a score without enough faces."""
+    """The verdict on a video and on each person in it, in the order given. Never a score without enough faces.
+
+    `farthest`: the distance beyond which a person's faces are too unlike what the model knows to be called fake.
+    """
     n_faces = 1 if is_still else minimum.n_faces
     shortfalls = [_shortfall(judged.track, n_faces, minimum.face_px) for judged in tracks]
     n_judged = sum(shortfall is None for shortfall in shortfalls)
@@ -151,7 +157,7 @@ def decide(
     # Where they cross, fake yields: both stated rates then still hold.
     bounds = (thresholds.real_below, max(fake_above, thresholds.real_below))
     reports = [
-        _judge(judged, bounds, calibration) if shortfall is None else _abstain(judged, *shortfall)
+        _judge(judged, bounds, calibration, farthest) if shortfall is None else _abstain(judged, *shortfall)
         for judged, shortfall in zip(tracks, shortfalls, strict=True)
     ]
     return _video_verdict(reports, bounds, n_judged), reports
@@ -178,12 +184,20 @@ def _abstain(judged: JudgedTrack, code: Code, reason: str) -> TrackReport:
     return _track_report(judged, label="uncertain", codes=(code,), reasons=(reason,))
 
 
-def _judge(judged: JudgedTrack, bounds: tuple[float, float], calibration: Calibration) -> TrackReport:
+def _judge(
+    judged: JudgedTrack, bounds: tuple[float, float], calibration: Calibration, farthest: float | None
+) -> TrackReport:
     seen = np.isfinite(judged.p_face)
     pts_s = np.array([face.pts_s for face in judged.track.faces])[seen]
     p_face = judged.p_face[seen]
     p_fake = float(sigmoid(track_log_odds(pts_s, p_face, calibration)))
     label, code, reason = _label(p_fake, bounds)
+    if label == "fake" and _is_strange(judged, farthest):
+        label, code = "uncertain", Code.OUT_OF_DOMAIN
+        reason = (
+            f"The face scores {percent(p_fake)}, but is unlike the faces that the model learned from; among such faces "
+            "it takes real ones for fake too often to say so."
+        )
     return _track_report(
         judged,
         label=label,
@@ -193,6 +207,12 @@ def _judge(judged: JudgedTrack, bounds: tuple[float, float], calibration: Calibr
         interval=_interval(p_face, p_fake, calibration),
         suspicious_s=_suspicious(pts_s, p_face, bounds[1], calibration),
     )
+
+
+def _is_strange(judged: JudgedTrack, farthest: float | None) -> bool:
+    if farthest is None or judged.distance is None or not np.isfinite(judged.distance).any():
+        return False
+    return bool(np.nanmedian(judged.distance) > farthest)
 
 
 def _label(p_fake: float, bounds: tuple[float, float]) -> tuple[Label, Code | None, str]:
@@ -214,7 +234,7 @@ def _video_verdict(reports: Sequence[TrackReport], bounds: tuple[float, float], 
         codes = tuple(dict.fromkeys(code for report in reports for code in report.codes))
         why = tuple(dict.fromkeys(reason for report in reports for reason in report.reasons))
         return Verdict(label="no_face", codes=codes, reasons=("No face could be judged.", *why[:3]))
-    worst = max(judged, key=lambda report: report.p_fake or 0.0)
+    worst = max(judged, key=lambda report: (report.label == "fake", report.p_fake or 0.0))
     reasons = list(worst.reasons)
     if n_judged > 1:
         reasons[0] = f"Person {worst.id} is the most suspicious of {n_judged}. {reasons[0]}"

@@ -30,6 +30,7 @@ from telltale._onnx_check import check_model
 from telltale.aggregate import Calibration, Minimum, Thresholds
 from telltale.crops import CropSpec
 from telltale.errors import BundleInvalid, UnknownName
+from telltale.gate import Gate
 from telltale.sampling import SamplePlan
 from telltale.types import Written
 
@@ -79,6 +80,8 @@ class ModelCard(Written):
     calibration: Calibration = Calibration()
     thresholds: Thresholds = Thresholds()
     minimum: Minimum = Minimum()
+    gate: Gate | None = None
+    """Which faces are too unlike the training's to be called fake. For image models that give `features`."""
     flip_average: bool = False
     """The graph averages a crop and its mirror image."""
     training: tuple[TrainingSource, ...] = ()

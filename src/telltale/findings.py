@@ -77,6 +77,7 @@ class Findings:
         self._clips: list[Clip] = []
         self._scoring: deque[Future[_Scored]] = deque()
         self._logit: dict[tuple[int, float], float] = {}
+        self._distance: dict[tuple[int, float], float] = {}
         self._score_s = 0.0
         self._n_analysed = 0
         self._thumbnails: _Thinned[tuple[float, bytes]] = _Thinned(MAX_THUMBNAILS)
@@ -113,7 +114,8 @@ class Findings:
         judged = []
         for track_id, faces in sorted(self._faces.items()):
             logits = np.array([self._logit.get((track_id, face.pts_s), np.nan) for face in faces])
-            judged.append(JudgedTrack(Track(track_id, tuple(faces)), calibrate(logits, calibration)))
+            far = np.array([self._distance.get((track_id, face.pts_s), np.nan) for face in faces])
+            judged.append(JudgedTrack(Track(track_id, tuple(faces)), calibrate(logits, calibration), far))
         return judged
 
     def pictures(self) -> Pictures:
@@ -170,6 +172,8 @@ class Findings:
         self._score_s += spent_s
         for i, key in enumerate(zip(scores.track_id.tolist(), scores.pts_s.tolist(), strict=True)):
             self._logit[key] = float(scores.logit[i])
+            if scores.distance is not None:
+                self._distance[key] = float(scores.distance[i])
             if places is not None and any(pts_s == key[1] for pts_s, _ in self._crops[key[0]].items):
                 self._places[key] = places[i]
 

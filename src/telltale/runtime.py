@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from telltale.bundle import Bundle
 from telltale.errors import BundleInvalid, DeviceMissing, UsageError
-from telltale.types import Clip, Float32Array, RgbImage, Scores
+from telltale.gate import Gate
+from telltale.types import Clip, Float32Array, Float64Array, RgbImage, Scores
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -38,7 +39,16 @@ class Scorer:
         self._check_graph()
 
     def score(self, clips: Sequence[Clip]) -> Scores:
-        """Logits of `clips`, in their order; raises `BundleInvalid` on a logit that is no finite number."""
+        """Logits of `clips`, in their order, and distances where the card has a gate; raises `BundleInvalid` on a logit
+        that is no finite number."""
+        if self.bundle.card.gate is not None:
+            parts = [
+                self.score_with_features(clips[start : start + BATCH_SIZE])[0]
+                for start in range(0, len(clips), BATCH_SIZE)
+            ]
+            found = [part.distance for part in parts if part.distance is not None]
+            logit = np.concatenate([part.logit for part in parts]) if parts else np.empty(0, np.float32)
+            return _scores(clips, logit, np.concatenate(found) if found else np.empty(0))
         logits = [self._run(clips[start : start + BATCH_SIZE]) for start in range(0, len(clips), BATCH_SIZE)]
         return _scores(clips, np.concatenate(logits) if logits else np.empty(0, np.float32))
 
@@ -50,7 +60,9 @@ class Scorer:
         if not self.gives_features:
             raise UsageError(f"model {self.bundle.card.name} gives no `features`; export it again with them")
         logit, features = self._session.run(["logit", "features"], self._feed(clips))
-        return _scores(clips, self._checked(logit, len(clips))), np.asarray(features, np.float32)
+        features, gate = np.asarray(features, np.float32), self.bundle.card.gate
+        distance = None if gate is None else gate.distance(features.mean(axis=(2, 3)))
+        return _scores(clips, self._checked(logit, len(clips)), distance), features
 
     def _run(self, clips: Sequence[Clip]) -> Float32Array:
         (logit,) = self._session.run(["logit"], self._feed(clips))
@@ -85,13 +97,24 @@ class Scorer:
                 f"{self.bundle.model_path}: the card says clips of uint8 {expected}, "
                 f"the graph takes {inputs['clips'].type} {got}"
             )
+        if card.gate is not None and not self._fits(card.gate):
+            raise BundleInvalid(
+                f"{self.bundle.path}: the card has a gate for {card.gate.n_features} features of single faces, which "
+                "this graph does not give; fit it again to this model"
+            )
+
+    def _fits(self, gate: Gate) -> bool:
+        shapes = {o.name: o.shape for o in self._session.get_outputs()}
+        shape = shapes.get("features", ())
+        return self.bundle.card.n_frames == 1 and len(shape) == 4 and shape[1] == gate.n_features
 
 
-def _scores(clips: Sequence[Clip], logit: Float32Array) -> Scores:
+def _scores(clips: Sequence[Clip], logit: Float32Array, distance: Float64Array | None = None) -> Scores:
     return Scores(
         track_id=np.array([clip.track_id for clip in clips], np.int32),
         pts_s=np.array([middle_s(clip) for clip in clips], np.float64),
         logit=logit,
+        distance=distance,
     )
 
 

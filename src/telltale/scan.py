@@ -207,6 +207,7 @@ class Scanner:
             thresholds=card.thresholds,
             minimum=card.minimum,
             is_still=findings.is_still,
+            farthest=None if card.gate is None else card.gate.limit,
         )
         codes = tuple(dict.fromkeys((*verdict.codes, *findings.codes)))
         return {

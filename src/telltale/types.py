@@ -206,11 +206,13 @@ class Scores:
     """A clip's middle."""
     logit: Float32Array
     """Positive = fake; not calibrated."""
+    distance: Float64Array | None = None
+    """From what the model knows (`gate`), where its card has a gate."""
 
     def __post_init__(self) -> None:
         n = self.track_id.shape
         _expect(
-            self.pts_s.shape == n and self.logit.shape == n,
+            self.pts_s.shape == n and self.logit.shape == n and (self.distance is None or self.distance.shape == n),
             "columns must be equally long",
             (n, self.pts_s.shape, self.logit.shape),
         )

@@ -115,14 +115,14 @@ def score_model(
     changes = suite(settings.perturb) if settings.perturb else {}
     n_passes = 1 + len(changes)
 
-    def run(number: int, name: str, change: Change | None) -> Float64Array:
+    def run(number: int, name: str, change: Change | None) -> tuple[Float64Array, Float64Array]:
         def on_face(n: int) -> None:
             if on_progress is not None:
                 on_progress((number + n / len(faces)) / n_passes, name)
 
         return score(scorer, faces, change=change, name=name, on_face=on_face)
 
-    logit = run(0, "faces", None)
+    logit, distance = run(0, "faces", None)
     scored = summarise(
         card,
         faces,
@@ -131,10 +131,11 @@ def score_model(
         settings=settings,
         split=split,
         leaked=leaked | set(torn.groups),
+        distance=distance,
     )
     bar = clean_bar(faces.label[scored.first], scored.p_video)
     perturbed = [
-        perturbation(name, faces, run(number, name, change), card, settings, bar=bar)
+        perturbation(name, faces, *run(number, name, change), card, settings, bar=bar)
         for number, (name, change) in enumerate(changes.items(), start=1)
     ]
     said_more = {

@@ -42,20 +42,23 @@ def score(
     change: Change | None = None,
     name: str = "",
     on_face: Callable[[int], None] | None = None,
-) -> Float64Array:
-    """Logits (n,), NaN for a face on which no clip of a sequence model is centred.
+) -> tuple[Float64Array, Float64Array]:
+    """Logits and distances (`gate`), (n,) each, NaN for a face on which no clip of a sequence model is centred; all
+    distances are NaN where the card has no gate.
 
     `change`, called `name`, degrades the crops of each track before the model sees them, at random as the video's name
     says.
     `on_face` is called with the number of faces done.
     """
-    found = np.full(len(faces), np.nan)
+    found, far = np.full(len(faces), np.nan), np.full(len(faces), np.nan)
     waiting: list[tuple[Clip, dict[float, int]]] = []
 
     def run(n: int) -> None:
         scores = scorer.score([clip for clip, _ in waiting[:n]])
-        for (_, at), pts_s, logit in zip(waiting[:n], scores.pts_s, scores.logit, strict=True):
-            found[at[float(pts_s)]] = logit
+        at = [times[float(pts_s)] for (_, times), pts_s in zip(waiting[:n], scores.pts_s, strict=True)]
+        found[at] = scores.logit
+        if scores.distance is not None:
+            far[at] = scores.distance
         del waiting[:n]
 
     for n_read, clips in _clips(scorer.bundle.card, faces, change, name):
@@ -66,7 +69,7 @@ def score(
             on_face(n_read)
     if waiting:
         run(len(waiting))
-    return found
+    return found, far
 
 
 def _clips(
@@ -125,22 +128,30 @@ def _rng(faces: Faces, index: int, name: str) -> np.random.Generator:
     return rng_of(video, kind, int(level)) if level.isdecimal() else rng_of(video, name, 0)
 
 
-def judge(faces: Faces, logit: Float64Array, card: ModelCard) -> list[JudgedVideo]:
+def judge(
+    faces: Faces, logit: Float64Array, card: ModelCard, distance: Float64Array | None = None
+) -> list[JudgedVideo]:
     """Every video decided as `scan` decides it, in the order of the faces."""
     p_face = calibrate(logit, card.calibration)
     starts = np.flatnonzero(np.diff(faces.video, prepend=-1))
     return [
-        _decide(faces, p_face, range(int(start), int(end)), card)
+        _decide(faces, p_face, range(int(start), int(end)), card, distance)
         for start, end in zip(starts, [*starts[1:], len(faces)], strict=True)
     ]
 
 
-def _decide(faces: Faces, p_face: Float64Array, rows: range, card: ModelCard) -> JudgedVideo:
+def _decide(
+    faces: Faces, p_face: Float64Array, rows: range, card: ModelCard, distance: Float64Array | None
+) -> JudgedVideo:
     by_track: dict[int, list[int]] = {}
     for index in rows:
         by_track.setdefault(int(faces.columns["track_id"][index]), []).append(index)
     tracks = [
-        JudgedTrack(Track(track_id, tuple(_face(faces, index) for index in members)), p_face[members])
+        JudgedTrack(
+            Track(track_id, tuple(_face(faces, index) for index in members)),
+            p_face[members],
+            None if distance is None else distance[members],
+        )
         for track_id, members in by_track.items()
     ]
     verdict, _ = decide(
@@ -149,6 +160,7 @@ def _decide(faces: Faces, p_face: Float64Array, rows: range, card: ModelCard) ->
         thresholds=card.thresholds,
         minimum=card.minimum,
         is_still=faces.is_still(rows[0]),
+        farthest=None if card.gate is None else card.gate.limit,
     )
     return JudgedVideo(rows[0], verdict.label, verdict.p_fake, verdict.codes, len(tracks))
 

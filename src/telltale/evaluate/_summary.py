@@ -81,9 +81,10 @@ def summarise(
     settings: EvaluateSettings,
     split: str | None,
     leaked: Set[str] = frozenset(),
+    distance: Float64Array | None = None,
 ) -> Scored:
     """Everything that follows from the logits (n,) of `faces`, NaN where nothing was said. `leaked` are groups."""
-    videos = judge(faces, logit, card)
+    videos = judge(faces, logit, card, distance)
     p_face = calibrate(logit, card.calibration)
     frame, video = _both(faces, p_face, videos, settings)
     evaluation = Evaluation(
@@ -111,13 +112,14 @@ def perturbation(
     name: str,
     faces: Faces,
     logit: Float64Array,
+    distance: Float64Array,
     card: ModelCard,
     settings: EvaluateSettings,
     *,
     bar: float | None = None,
 ) -> Perturbed:
     """The figures of the same faces after a change. `bar` is the score that few reals reach undegraded."""
-    videos = judge(faces, logit, card)
+    videos = judge(faces, logit, card, distance)
     kind, level = kind_and_level(name)
     if kind:
         settings = replace(settings, repeats=0)  # a grid of a hundred cells has no intervals
