@@ -152,6 +152,18 @@ def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path: Pa
         read(huge_png(tmp_path / "picture.png", side_px, side_px))
 
 
+@pytest.mark.parametrize(("damage", "error"), [("larger", TooManyPixels), ("shorter", CorruptFile)])
+def test_a_later_frame_of_a_gif_may_be_hostile_too(tmp_path: Path, damage: str, error: type[Exception]) -> None:
+    """Both found by `make fuzz`: Pillow names neither in its own words."""
+    path = make_videos.animated_gif(tmp_path / "picture.gif", n=3, size=(32, 32))
+    data = path.read_bytes()
+    at = data.rindex(b"\x2c" + struct.pack("<4H", 0, 0, 32, 32)) + 1
+    larger = data[:at] + struct.pack("<4H", 0, 0, 0xBFFF, 0xBFFF) + data[at + 8 :]
+    path.write_bytes(larger if damage == "larger" else data[: at + 6])
+    with pytest.raises(error):
+        read(path)
+
+
 def test_the_limit_can_be_set(portrait: Path) -> None:
     with pytest.raises(TooManyPixels, match="512x512"):
         read(portrait, limits=DecodeLimits(max_pixels=1000))

@@ -9,6 +9,7 @@ any is decoded. Colour profiles are not applied.
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Iterator
 
@@ -26,8 +27,11 @@ from telltale.types import Code, Float64Array, Frame, RgbImage, VideoInfo
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 _FRAME_S = 0.1
 """What browsers show a GIF frame for when it asks for 10 ms or less."""
-_DAMAGE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, IndexError, KeyError, EOFError, OverflowError)
-"""What comes out of Pillow on damaged files."""
+_DAMAGE = (
+    UnidentifiedImageError, OSError, ValueError, SyntaxError, IndexError, KeyError, EOFError, OverflowError,
+    struct.error, Image.DecompressionBombError,
+)  # fmt: skip
+"""What comes out of Pillow on damaged files; the last also from a later frame that is larger than the first."""
 _FIRST_TURNED = 5
 """EXIF orientations from here on swap width and height."""
 
@@ -108,7 +112,9 @@ class Picture:
             return composite(np.asarray(image.convert("RGBA")))
         return np.array(image.convert("RGB"))
 
-    def _damaged(self, error: Exception) -> CorruptFile:
+    def _damaged(self, error: Exception) -> CorruptFile | TooManyPixels:
+        if isinstance(error, Image.DecompressionBombError):
+            return TooManyPixels(f"{self._source.name} has more than {self._most}; make it smaller")
         reason = str(error).replace(repr(self._file), "the file")
         kind = self._source.kind
         return CorruptFile(f"{self._source.name} is {kind} that is damaged or cut off ({reason}); copy it again")
