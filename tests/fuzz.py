@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import make_videos
-from telltale.errors import DeadlineExceeded, TelltaleError, WorkerCrashed
+from telltale.errors import DeadlineExceeded, OutOfMemory, TelltaleError, WorkerCrashed
 from telltale.extract import ExtractRequest
 from telltale.sampling import SamplePlan
 from telltale.sandbox import JOBS, Message, Powers, Worker, WorkerLimits
@@ -157,6 +157,8 @@ def read_mutated(args: dict[str, Any]) -> Iterator[Message]:
                     pass
         except TelltaleError as error:
             outcome = error.code
+        except MemoryError:  # the worker's own name for it, where a job does not catch it
+            outcome = OutOfMemory.code
         except Exception as error:  # noqa: BLE001 - what the fuzzer looks for
             outcome, failure = "traceback", f"{type(error).__name__}: {error}"
         rows.append([number, outcome, time.monotonic() - started, failure])

@@ -43,6 +43,8 @@ def _rows(bundle: Bundle, card: ModelCard) -> Iterator[tuple[str, str]]:
         f"{percent(limits.fake_above)} (reached by at most {limits.false_positive_rate:.1%} of real faces)",
     )
     yield "says real below", f"{percent(limits.real_below)} (at most {limits.miss_rate:.1%} of fakes lie there)"
+    if card.gate is not None:
+        yield "calls no fake", f"faces unlike those it knows ({card.gate.fitted_on})"
     if limits.population:
         yield "measured on", limits.population
     for source in card.training:
