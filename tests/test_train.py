@@ -16,7 +16,7 @@ from telltale.bundle import load_bundle
 from telltale.crops import CropSpec, box_of, crop_face, square_of
 from telltale.errors import DataError, LeakFound, StoreInvalid, UsageError
 from telltale.evaluate import EvaluateSettings, evaluate
-from telltale.recipe import Stage
+from telltale.recipe import CardText, Stage
 from telltale.runtime import Scorer
 from telltale.store import Store
 from telltale.train import FaceTable, export_checkpoint, load_all, read_faces, train
@@ -120,6 +120,22 @@ def test_a_checkpoint_can_be_exported_by_itself(run: Path, tmp_path: Path) -> No
     assert bundle.weights_path is None
     with pytest.raises(UsageError, match="no checkpoint"):
         export_checkpoint(tmp_path / "none.ckpt", [], recipe=make_faces.recipe(), size_px=32, out=tmp_path)
+
+
+def test_a_gate_is_fitted_where_a_source_has_groups_enough(run: Path, tmp_path: Path) -> None:
+    checkpoint = run / "stage-0" / "last.ckpt"
+    gated = make_faces.recipe(card=CardText(gate=True))
+
+    few = export_checkpoint(checkpoint, [make_faces.table(n=64)], recipe=gated, size_px=32, out=tmp_path / "few")
+    many = export_checkpoint(checkpoint, [make_faces.table(n=400)], recipe=gated, size_px=32, out=tmp_path / "many")
+
+    assert few.card.gate is None
+    assert many.card.gate is not None
+    assert "training faces of made, blends among them" in many.card.gate.fitted_on
+    crop = np.zeros((1, 32, 32, 3), np.uint8)
+    scores = Scorer(many).score([Clip(0, np.zeros(1), crop, np.ones(1, bool))])
+    assert scores.distance is not None
+    assert np.isfinite(scores.distance).all()
 
 
 def test_a_share_of_what_a_stage_began_with_can_be_mixed_back_in(tmp_path: Path) -> None:

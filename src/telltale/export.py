@@ -133,6 +133,13 @@ def onnx_logits(
     path: Path, clips: RgbImage, *, mask: BoolArray | None = None, batch_size: int = 16, n_threads: int = 1
 ) -> Float64Array:
     """float64 (N,) of the graph on ONNX Runtime's CPU."""
+    return onnx_outputs(path, clips, mask=mask, batch_size=batch_size, n_threads=n_threads)[0]
+
+
+def onnx_outputs(
+    path: Path, clips: RgbImage, *, mask: BoolArray | None = None, batch_size: int = 16, n_threads: int = 1
+) -> tuple[Float64Array, Float64Array | None]:
+    """Logits (N,) and the mean of each feature map (N, C), None where the graph gives none."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -141,13 +148,14 @@ def onnx_logits(
     session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     given = {"clips": clips, "mask": _full(clips, mask)}
     names = [entry.name for entry in session.get_inputs()]
-    parts = [
-        session.run(["logit"], {name: np.ascontiguousarray(given[name][i : i + batch_size]) for name in names})[
-            0
-        ].astype(np.float64)
-        for i in range(0, len(clips), batch_size)
-    ]
-    return np.concatenate(parts)
+    wanted = [name for name in ("logit", "features") if name in {entry.name for entry in session.get_outputs()}]
+    logits, pooled = [], []
+    for i in range(0, len(clips), batch_size):
+        feed = {name: np.ascontiguousarray(given[name][i : i + batch_size]) for name in names}
+        logit, *features = session.run(wanted, feed)
+        logits.append(logit.astype(np.float64))
+        pooled += [maps.mean(axis=(2, 3), dtype=np.float64) for maps in features if maps.ndim == 4]
+    return np.concatenate(logits), np.concatenate(pooled) if pooled else None
 
 
-__all__ = ["PARITY_LIMIT", "FlipAverage", "export_onnx", "onnx_logits", "parity", "torch_logits"]
+__all__ = ["PARITY_LIMIT", "FlipAverage", "export_onnx", "onnx_logits", "onnx_outputs", "parity", "torch_logits"]

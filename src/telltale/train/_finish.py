@@ -16,10 +16,12 @@ from telltale._group_hashes import hash_groups
 from telltale.aggregate import Calibration, Thresholds, calibrate
 from telltale.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle, ModelCard, TrainingSource, load_bundle, write_card
 from telltale.errors import require
-from telltale.export import export_onnx, onnx_logits
+from telltale.export import export_onnx, onnx_outputs
+from telltale.gate import Gate
 from telltale.recipe import Recipe
 from telltale.train import _calibrate, _validation
 from telltale.train._faces import FaceTable
+from telltale.train._gate import fit_gate
 from telltale.train._parents import inherited
 from telltale.train._pictures import learning_curves, validation_pictures
 from telltale.types import BoolArray, Float64Array, Side
@@ -53,22 +55,29 @@ def finish(
     off = export_onnx(
         net, val.clips[:_PARITY_FACES], out / MODEL_NAME, mask=val.mask[:_PARITY_FACES], flip_average=flip
     )
-    logit = onnx_logits(out / MODEL_NAME, val.clips, mask=val.mask, n_threads=2)
+    logit, pooled = onnx_outputs(out / MODEL_NAME, val.clips, mask=val.mask, n_threads=2)
+    gate = None
+    if recipe.card.gate:
+        gate = fit_gate(out / MODEL_NAME, table, recipe, size_px=size_px, val=val, pooled=pooled)
+    is_strange = _beyond(gate, pooled, len(val))
     known = _known(val)
     calibration = _calibrate.fit_platt(logit[known], val.label[known], fitted_on=_population(val))
     judged = _calibrate.of_tracks(val.take(known), logit[known], calibration)
     if judged is None:
+        # reals beyond the gate are never called fake, so they do not set the line
+        lines = known & ~(is_strange & (val.label == 0))
         thresholds = _calibrate.fit_thresholds(
-            logit[known], val.label[known], val.source[known], val.group[known], calibration
+            logit[lines], val.label[lines], val.source[lines], val.group[lines], calibration
         )
     else:
         calibration, thresholds = judged
-    figures: dict[str, object] = {"val": measure(val, logit, calibration, thresholds)}
+    figures: dict[str, object] = {"val": measure(val, logit, calibration, thresholds, is_strange)}
     for side in sides:
         if side != "val":
             faces = _validation.build(table.on(side), recipe, size_px=size_px)
-            scores = onnx_logits(out / MODEL_NAME, faces.clips, mask=faces.mask, n_threads=2)
-            figures[side] = measure(faces, scores, calibration, thresholds)
+            scores, maps = onnx_outputs(out / MODEL_NAME, faces.clips, mask=faces.mask, n_threads=2)
+            strange = _beyond(gate, maps, len(faces))
+            figures[side] = measure(faces, scores, calibration, thresholds, strange)
     if with_weights:
         _write_weights(net, out / WEIGHTS_NAME)
     card = ModelCard(
@@ -84,6 +93,7 @@ def finish(
         margins_tolerated=_margins(recipe),
         calibration=calibration,
         thresholds=thresholds,
+        gate=gate,
         flip_average=flip,
         training=inherited(_sources(table, recipe), parents),
         recipe=_without_paths(recipe).model_dump(mode="json", exclude={"card"}),
@@ -108,9 +118,16 @@ def _known(of: _validation.ValidationSet) -> BoolArray:
 
 
 def measure(
-    of: _validation.ValidationSet, logit: Float64Array, calibration: Calibration, thresholds: Thresholds
+    of: _validation.ValidationSet,
+    logit: Float64Array,
+    calibration: Calibration,
+    thresholds: Thresholds,
+    is_strange: BoolArray,
 ) -> dict[str, Any]:
-    """Figures by source: those of `metrics.summary` where both classes are there, else what the reals were called."""
+    """Figures by source: those of `metrics.summary` where both classes are there, else what the reals were called.
+
+    `is_strange` (N,): beyond the model's gate, so not called fake.
+    """
     p = calibrate(logit, calibration)
     found: dict[str, Any] = {}
     for source in sorted(set(of.source.tolist())):
@@ -119,7 +136,8 @@ def measure(
         entry: dict[str, Any] = {"n_real": int((of.label[rows] == 0).sum()), "n_fake": int((of.label[rows] == 1).sum())}
         for label, name in ((0, "real"), (1, "fake")):
             if (rows & (of.label == label)).any():
-                entry[f"{name}_called"] = called(p[rows & (of.label == label)], thresholds)
+                ours = rows & (of.label == label)
+                entry[f"{name}_called"] = called(p[ours], thresholds, is_strange[ours])
         if entry["n_real"] and entry["n_fake"]:
             entry |= _balanced(of.label[rows], p[rows], of.group[rows])
             for kind in ("jpeg30", "half"):
@@ -133,10 +151,18 @@ def measure(
     return found
 
 
-def called(p: Float64Array, thresholds: Thresholds) -> dict[str, float]:
+def _beyond(gate: Gate | None, pooled: Float64Array | None, n: int) -> BoolArray:
+    """(n,)"""
+    if gate is None or pooled is None:
+        return np.zeros(n, bool)
+    return np.asarray(gate.distance(pooled) > gate.limit)
+
+
+def called(p: Float64Array, thresholds: Thresholds, is_strange: BoolArray) -> dict[str, float]:
     """Shares called real, uncertain and fake, one face at a time."""
-    fake = p >= max(thresholds.fake_above, thresholds.real_below)
-    real = ~fake & (p < thresholds.real_below)
+    above = p >= max(thresholds.fake_above, thresholds.real_below)
+    fake = above & ~is_strange
+    real = ~above & (p < thresholds.real_below)
     return {
         "real": _rounded(float(real.mean())),
         "uncertain": _rounded(float((~fake & ~real).mean())),

@@ -1,0 +1,52 @@
+"""The gate of a model that was just trained (`telltale.gate`): fitted to its training faces, limited on validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from telltale import gate
+from telltale.export import onnx_outputs
+from telltale.gate import Gate
+from telltale.recipe import Recipe
+from telltale.train import _validation
+from telltale.train._calibrate import FEW_GROUPS
+from telltale.train._faces import FaceTable
+from telltale.types import Float64Array
+
+_FACES = 400
+"""Training faces of each source and label that are looked at."""
+
+
+def fit_gate(
+    graph: Path,
+    table: FaceTable,
+    recipe: Recipe,
+    *,
+    size_px: int,
+    val: _validation.ValidationSet,
+    pooled: Float64Array | None,
+) -> Gate | None:
+    """`graph` is the exported model, `pooled` (N, C) its features of the clips of `val`.
+
+    Known are training faces, and blends of them, of sources with enough groups to stand for a population; the limit is
+    what one in ten of the validation faces `val.judged` lies beyond. None for a model of sequences or without features,
+    and where no source has enough groups.
+    """
+    faces = table.on("train")
+    sources = sorted(set(faces.dataset.tolist()))
+    known = [name for name in sources if len(np.unique(faces.group_id[faces.dataset == name])) >= FEW_GROUPS]
+    if recipe.n_frames != 1 or pooled is None or not known:
+        return None
+    faces = faces.take(np.flatnonzero(np.isin(faces.dataset, known)))
+    looked_at = _validation.build(faces, recipe, size_px=size_px, limit=_FACES)
+    looked_at = looked_at.take(np.isin(looked_at.kind, ["plain", "blend"]))
+    _, features = onnx_outputs(graph, looked_at.clips, mask=looked_at.mask, n_threads=2)
+    clean = pooled[val.judged]
+    said = f"{len(looked_at)} training faces of {', '.join(known)}, blends among them; {len(clean)} of validation"
+    return gate.fit(cast(Float64Array, features), clean, fitted_on=said)
+
+
+__all__ = ["fit_gate"]
