@@ -2,11 +2,10 @@
 
     python scripts/default_gate.py ../shared RUN/faces                               tables from default_faces.py
     python scripts/default_gate.py ../shared RUN/faces --model BUNDLE --docs docs/default-model.md
-    python scripts/default_gate.py ../shared RUN/faces --model BUNDLE --write        the gate goes into BUNDLE's card
 
 A gate takes back `fake` where a signal is beyond what 90 % of the clean DFDC validation faces stay under. Signals:
 distance of the pooled features to those of training faces (`telltale.gate`), with and without portraits and
-self-blended fakes among the known (with both is what `--write` takes); blur (variance of
+self-blended fakes among the known (an export takes the first, of more faces: `train/_gate.py`); blur (variance of
 the Laplacian), blockiness (edges on the 8-pixel grid), size of the face; beside them, a `fake` line that is simply
 higher. Stated on validation and test faces: what it costs on clean DFDC faces, false alarms on reals of other sources
 and on degraded reals, and what is left of the calls on fakes made of portraits, which no gate sees when it is fitted
@@ -27,7 +26,7 @@ from default_faces import position
 
 from telltale import faces, gate, perturb
 from telltale.aggregate import Thresholds, calibrate
-from telltale.bundle import load_bundle, write_card
+from telltale.bundle import load_bundle
 from telltale.crops import CropSpec, crop_face
 from telltale.runtime import BATCH_SIZE, Scorer
 from telltale.sampling import SamplePlan
@@ -179,8 +178,8 @@ def side_of(name: str, tables: dict[str, FaceTable], scorer: Scorer, n: int, sha
     return found
 
 
-def gates(tables: dict[str, FaceTable], scorer: Scorer, n: int) -> tuple[dict[str, Signal], Array]:
-    """Name -> signal, fitted to training faces; and the features of all of these."""
+def gates(tables: dict[str, FaceTable], scorer: Scorer, n: int) -> dict[str, Signal]:
+    """Name -> signal, fitted to training faces."""
     spec, dfdc, portraits = scorer.bundle.card.crop, tables["dfdc"], tables["portraits"]
     rows = [pick(dfdc, "train", n, label=label) for label in (0, 1)]
     people = pick(portraits, "train", n // 2, label=0)
@@ -189,15 +188,14 @@ def gates(tables: dict[str, FaceTable], scorer: Scorer, n: int) -> tuple[dict[st
     made = [*blends(portraits, people[:N_BLENDS], spec), *blends(dfdc, rows[0][:N_BLENDS], spec)]
     of_made = measured(scorer, made).features
     print("training faces measured", flush=True)
-    everything = np.concatenate([of_dfdc, of_people, of_made])
     return {
         "distance to DFDC": distance_to(of_dfdc),
         "distance to DFDC and portraits": distance_to(np.concatenate([of_dfdc, of_people])),
-        "distance to these and blends": distance_to(everything),
+        "distance to these and blends": distance_to(np.concatenate([of_dfdc, of_people, of_made])),
         "blur": lambda of: -of.blur,
         "blockiness": lambda of: of.blocks,
         "size": lambda of: -of.size,
-    }, everything
+    }
 
 
 def above(signal: Signal, limit: float) -> Outside:
@@ -265,20 +263,15 @@ def main() -> None:
     parser.add_argument("tables", type=Path)
     parser.add_argument("--model", default="default")
     parser.add_argument("--faces", type=int, default=200, dest="n", help="of each class and set; an eighth is degraded")
-    parser.add_argument("--write", action="store_true", help="put the gate into the card of the bundle")
     parser.add_argument("--docs", type=Path, help="the page whose section is written anew")
     given = parser.parse_args()
     scorer = Scorer(load_bundle(given.model), n_threads=2)
     tables = {name: FaceTable.read(given.tables / f"{name}.parquet") for name in ("dfdc", "portraits", "talkers")}
-    signals, known = gates(tables, scorer, given.n)
+    signals = gates(tables, scorer, given.n)
     val, test = (side_of(name, tables, scorer, given.n, given.shared) for name in ("val", "test"))
     card = scorer.bundle.card
     text = section(card.name, scorer.bundle.sha256, val, test, signals, card.thresholds)
     print(text)
-    if given.write:
-        clean = np.concatenate([val.real.features, val.fake.features])
-        said = f"{len(known)} training faces, a part of them blends; limit from {len(clean)} DFDC validation faces"
-        write_card(scorer.bundle.path, card.model_copy(update={"gate": gate.fit(known, clean, fitted_on=said)}))
     if given.docs is not None:
         page = given.docs.read_text("utf-8")
         given.docs.write_text(page[: page.index(BEGIN)] + text + page[page.index(END) + len(END) :], "utf-8")

@@ -131,7 +131,7 @@ def test_a_gate_is_fitted_where_a_source_has_groups_enough(run: Path, tmp_path: 
 
     assert few.card.gate is None
     assert many.card.gate is not None
-    assert "training faces of made, blends among them" in many.card.gate.fitted_on
+    assert "training faces of made;" in many.card.gate.fitted_on
     crop = np.zeros((1, 32, 32, 3), np.uint8)
     scores = Scorer(many).score([Clip(0, np.zeros(1), crop, np.ones(1, bool))])
     assert scores.distance is not None

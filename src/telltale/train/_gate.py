@@ -16,7 +16,7 @@ from telltale.train._calibrate import FEW_GROUPS
 from telltale.train._faces import FaceTable
 from telltale.types import Float64Array
 
-_FACES = 400
+_FACES = 1500
 """Training faces of each source and label that are looked at."""
 
 
@@ -31,9 +31,9 @@ def fit_gate(
 ) -> Gate | None:
     """`graph` is the exported model, `pooled` (N, C) its features of the clips of `val`.
 
-    Known are training faces, and blends of them, of sources with enough groups to stand for a population; the limit is
-    what one in ten of the validation faces `val.judged` lies beyond. None for a model of sequences or without features,
-    and where no source has enough groups.
+    Known are training faces of sources with enough groups to stand for a population; the limit is what one in ten of
+    the validation faces `val.judged` lies beyond. None for a model of sequences or without features, and where no
+    source has enough groups.
     """
     faces = table.on("train")
     sources = sorted(set(faces.dataset.tolist()))
@@ -41,11 +41,10 @@ def fit_gate(
     if recipe.n_frames != 1 or pooled is None or not known:
         return None
     faces = faces.take(np.flatnonzero(np.isin(faces.dataset, known)))
-    looked_at = _validation.build(faces, recipe, size_px=size_px, limit=_FACES)
-    looked_at = looked_at.take(np.isin(looked_at.kind, ["plain", "blend"]))
+    looked_at = _validation.build(faces, recipe, size_px=size_px, limit=_FACES, robust=False)
     _, features = onnx_outputs(graph, looked_at.clips, mask=looked_at.mask, n_threads=2)
     clean = pooled[val.judged]
-    said = f"{len(looked_at)} training faces of {', '.join(known)}, blends among them; {len(clean)} of validation"
+    said = f"{len(looked_at)} training faces of {', '.join(known)}; limit from {len(clean)} of validation"
     return gate.fit(cast(Float64Array, features), clean, fitted_on=said)
 
 
