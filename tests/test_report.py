@@ -24,7 +24,7 @@ from telltale._report_people import MAX_CROPS, MAX_CROPS_PERSON
 from telltale._text import csv_cell, file_stem, printable, visible
 from telltale.errors import OutputError
 from telltale.report import report_name, to_html, to_json, to_notebook, write_index, write_report
-from telltale.types import Code, Label, Report
+from telltale.types import Code, Label, Report, TrackReport
 
 LABELS: tuple[Label, ...] = ("fake", "real", "uncertain", "no_face", "failed")
 HOSTILE = "clips/<script>alert(1)</script>=cmd() \u202egpj.\x1b[31m\"'&.mp4"
@@ -170,6 +170,24 @@ def test_faces_too_small_to_judge_are_told_apart_from_no_faces() -> None:
     assert "A face was found, but too small to judge" in _report_words.lede(report)
     assert build_page(report).headline == "No face could be judged"
     assert "No face was found" in _report_words.lede(make_report(label="no_face"))
+
+
+def _unfamiliar(track_id: int, p_fake: float) -> TrackReport:
+    track = make_track(track_id, [p_fake] * 6)
+    return track.model_copy(update={"label": "uncertain", "codes": (Code.OUT_OF_DOMAIN,)})
+
+
+def test_a_high_score_of_an_unfamiliar_face_is_not_said_to_lie_between_the_lines() -> None:
+    report = make_report(label="uncertain", tracks=[_unfamiliar(1, 0.99)])
+    assert _report_words.lede(report) == (
+        "The face scores as forgeries do, but is unlike the faces that the model knows, so no verdict is given."
+    )
+    assert "of faces like those that the model learned from, and this one is not" in _report_words.meaning(report)
+
+
+def test_beside_an_unfamiliar_face_the_one_that_is_called_fake_is_named() -> None:
+    report = make_report(label="fake", tracks=[_unfamiliar(1, 0.99), make_track(2, [0.97] * 6)])
+    assert _report_words.lede(report).startswith("Person 2 shows the traces that forged faces leave")
 
 
 def test_people_are_listed_with_the_most_suspicious_first_and_the_unjudged_apart() -> None:

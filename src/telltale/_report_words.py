@@ -98,10 +98,12 @@ def lede(report: Report) -> str:
         return report.error.message if report.error else "The reason is not known."
     if label == "no_face":
         return _nothing_judged(report)
-    worst = max(judged, key=lambda track: track.p_fake or 0.0, default=None)
+    worst = max(judged, key=lambda track: (track.label == "fake", track.p_fake or 0.0), default=None)
     who = f"Person {worst.id}" if worst and len(judged) > 1 else "The face"
     if label == "fake":
         return f"{who} shows the traces that forged faces leave{_when(worst)}."
+    if worst and Code.OUT_OF_DOMAIN in worst.codes:
+        return f"{who} scores as forgeries do, but is unlike the faces that the model knows, so no verdict is given."
     if label == "uncertain":
         return f"{who} scores where both real faces and forgeries occur, so no verdict is given."
     return f"{_all(len(judged))} like {'one' if len(judged) == 1 else 'those'} from a real recording."
@@ -146,7 +148,10 @@ def meaning(report: Report) -> str:
     if p_fake is None:
         return ""
     what = "pictures" if report.video and report.video.is_image else "clips"
-    return f"If half of all {what} were fakes, {_in_100(p_fake)} that score like this one would be fakes."
+    said = f"If half of all {what} were fakes, {_in_100(p_fake)} that score like this one would be fakes"
+    if report.verdict.label == "uncertain" and Code.OUT_OF_DOMAIN in report.verdict.codes:
+        return f"{said}: of faces like those that the model learned from, and this one is not."
+    return f"{said}."
 
 
 def _in_100(p: float) -> str:
