@@ -102,8 +102,8 @@ class CardText(_Part):
     flip_average: bool = False
     """The exported graph averages each crop and its mirror image: twice the time."""
     gate: bool = False
-    """A face unlike those learned from is not called fake (`telltale.gate`). Only where the model is one of single faces
-    that gives features, and a source has 50 groups of training faces; otherwise the card has none."""
+    """A face unlike those learned from is not called fake (`telltale.gate`). Only where the model is one of single
+    faces that gives features, and a source has 50 groups of training faces; otherwise the card has none."""
 
 
 class Recipe(_Part):
