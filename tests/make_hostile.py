@@ -39,8 +39,8 @@ class Bad:
 
 
 ROWS = {
-    1: "here; test_isolation; test_video.TestDisguises",
-    2: "here; test_video.TestNames; test_web_api",
+    1: "here; test_isolation; test_video_names.TestDisguises",
+    2: "here; test_video_names.TestNames; test_web_api",
     3: "here; test_faults.test_a_decompression_bomb_stays_in_bounds",
     4: "test_faults.test_a_flood_of_frames_is_sampled",
     5: "here; test_video.TestLimits",
@@ -50,11 +50,11 @@ ROWS = {
     9: "here; test_video.TestTimes",
     10: "here; test_video.TestTimes",
     11: "here; test_faults.test_a_turned_clip_scores_as_the_upright_one",
-    12: "here; test_video.TestPicture",
-    13: "here; test_video.TestPicture",
-    14: "here; test_video.TestPicture",
-    15: "here; test_video.TestNothingToRead",
-    16: "here; test_video.TestDamage",
+    12: "here; test_video_picture.TestPicture",
+    13: "here; test_video_picture.TestPicture",
+    14: "here; test_video_picture.TestPicture",
+    15: "here; test_video_damage.TestNothingToRead",
+    16: "here; test_video_damage.TestDamage",
     17: "here; fuzz.py (`make fuzz`); test_mutations",
     18: "here; test_people",
     19: "test_faults.test_the_same_bytes_give_the_same_report; test_web_store",

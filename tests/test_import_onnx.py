@@ -190,8 +190,11 @@ def test_show_lists_layers_and_counts(tmp_path: Path) -> None:
     assert "layers with" not in CliRunner().invoke(app, ["models", "show", str(folder), "--no-layers"]).stdout
 
 
-def test_layers_that_share_weights_are_one() -> None:
-    graph = read_graph(load_bundle("default").model_path.read_bytes())
+def test_layers_that_share_weights_are_one(tmp_path: Path) -> None:
+    """A graph that averages a crop and its mirror image goes through the network twice."""
+    pytest.importorskip("torch")
+    folder = make_bundles.make_trainable(tmp_path / "mirrored", flip_average=True)
+    graph = read_graph(load_bundle(folder).model_path.read_bytes())
     layers = [layer for layer in layers_of(graph) if layer.op in ("Conv", "Gemm")]
     assert {layer.times for layer in layers} == {2}
     assert len(layers) == 53
