@@ -43,7 +43,7 @@ Cut = tuple[RgbImage, float]
 Signal = Callable[["Measured"], Array]
 Outside = Callable[["Measured"], BoolArray]
 
-ABSTAIN, ALARM = 0.10, 0.05
+ALARM = 0.05
 N_BLENDS, EVERY = 60, 10
 CELLS = (("defocus", 4), ("motion", 3), ("pad", 3), ("blur", 4), ("brightness", 4), ("hevc", 4))
 SMALL_PX = (64.0, 44.0)
@@ -231,7 +231,8 @@ def section(model: str, sha256: str, val: Side, test: Side, signals: dict[str, S
     bar, fake = float(np.quantile(val.real.p, 1 - ALARM)), thresholds.fake_above
     clean = [val.real, val.fake]
     limits = {
-        name: float(np.quantile(np.concatenate([f(of) for of in clean]), 1 - ABSTAIN)) for name, f in signals.items()
+        name: float(np.quantile(np.concatenate([f(of) for of in clean]), 1 - gate.ABSTAIN))
+        for name, f in signals.items()
     }
     out = {name: above(signal, limits[name]) for name, signal in signals.items()}
     p = np.concatenate([of.p for of in clean])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -90,11 +91,14 @@ def _encoded(values: Float64Array) -> str:
     return base64.b64encode(values.astype(_STORED).tobytes()).decode("ascii")
 
 
+@lru_cache(maxsize=8)  # asked for with every batch that is scored
 def _decoded(text: str) -> Float64Array:
     try:
-        return np.frombuffer(base64.b64decode(text, validate=True), _STORED).astype(np.float64)
+        values = np.frombuffer(base64.b64decode(text, validate=True), _STORED).astype(np.float64)
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"not float16 in base64: {error}") from error
+    values.setflags(write=False)
+    return values
 
 
 __all__ = ["ABSTAIN", "N_DIRECTIONS", "Gate", "fit"]

@@ -64,7 +64,7 @@ def finish(
     calibration = _calibrate.fit_platt(logit[known], val.label[known], fitted_on=_population(val))
     judged = _calibrate.of_tracks(val.take(known), logit[known], calibration)
     if judged is None:
-        # reals beyond the gate are never called fake, so they do not set the line
+        # reals beyond the gate are never called fake, so they do not set the line; whole tracks all do
         lines = known & ~(is_strange & (val.label == 0))
         thresholds = _calibrate.fit_thresholds(
             logit[lines], val.label[lines], val.source[lines], val.group[lines], calibration

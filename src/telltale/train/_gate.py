@@ -32,13 +32,13 @@ def fit_gate(
     """`graph` is the exported model, `pooled` (N, C) its features of the clips of `val`.
 
     Known are training faces of sources with enough groups to stand for a population; the limit is what one in ten of
-    the validation faces `val.judged` lies beyond. None for a model of sequences or without features, and where no
-    source has enough groups.
+    the validation faces `val.judged` lies beyond. None for a model of sequences, one without features
+    or with few, and where no source has enough groups.
     """
     faces = table.on("train")
     sources = sorted(set(faces.dataset.tolist()))
     known = [name for name in sources if len(np.unique(faces.group_id[faces.dataset == name])) >= FEW_GROUPS]
-    if recipe.n_frames != 1 or pooled is None or not known:
+    if recipe.n_frames != 1 or pooled is None or pooled.shape[1] <= gate.N_DIRECTIONS or not known:
         return None
     faces = faces.take(np.flatnonzero(np.isin(faces.dataset, known)))
     looked_at = _validation.build(faces, recipe, size_px=size_px, limit=_FACES, robust=False)
