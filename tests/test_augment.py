@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,26 @@ def test_without_augmentation_a_face_is_cut_as_a_scan_cuts_it() -> None:
     assert off.mean() < 6
 
 
+def test_a_crop_of_the_right_size_keeps_every_pixel() -> None:
+    picture = _face()
+    cut = augment_clip(
+        picture[None], centre_xy=(48, 48), side_px=96, size_px=96, rng=np.random.default_rng(0), spec=NONE
+    )
+    assert (cut[0] == picture).all()
+
+
+def test_plain_clips_are_at_most_mirrored() -> None:
+    picture = _face()
+    spec = Augmentation(plain_p=1.0, degrade_p=0.0)
+    cuts = [
+        augment_clip(picture[None], centre_xy=(48, 48), side_px=96, size_px=96, rng=np.random.default_rng(i), spec=spec)
+        for i in range(12)
+    ]
+    mirrored = [(cut[0] == picture[:, ::-1]).all() for cut in cuts]
+    assert all(is_mirrored or (cut[0] == picture).all() for cut, is_mirrored in zip(cuts, mirrored, strict=True))
+    assert 0 < sum(mirrored) < 12
+
+
 def test_a_cut_that_reaches_outside_repeats_the_edge() -> None:
     picture = np.full((40, 40, 3), 77, np.uint8)
     rng = np.random.default_rng(0)
@@ -60,15 +80,11 @@ def test_a_cut_that_reaches_outside_repeats_the_edge() -> None:
 
 
 def test_flipping_only_mirrors() -> None:
-    clip = _face()[None]
-    flipped = Augmentation(**{name: getattr(NONE, name) for name in NONE.__dataclass_fields__} | {"flip_p": 1.0})
-    plain = augment_clip(clip, centre_xy=(47.5, 47.5), side_px=96, size_px=96, rng=np.random.default_rng(0), spec=NONE)[
-        0
-    ]
-    mirrored = augment_clip(
-        clip, centre_xy=(47.5, 47.5), side_px=96, size_px=96, rng=np.random.default_rng(0), spec=flipped
-    )[0]
-    assert np.abs(mirrored.astype(int) - plain[:, ::-1].astype(int)).max() <= 2
+    flipped = replace(NONE, flip_p=1.0)
+    picture = _face()
+    rng = np.random.default_rng(0)
+    mirrored = augment_clip(picture[None], centre_xy=(48, 48), side_px=96, size_px=96, rng=rng, spec=flipped)
+    assert (mirrored[0] == picture[:, ::-1]).all()
 
 
 def test_stronger_compression_loses_more() -> None:
@@ -100,7 +116,7 @@ def test_a_colour_cast_moves_colours_further() -> None:
         return np.asarray(picture - picture.mean(-1, keepdims=True))
 
     def moved(cast_p: float) -> float:
-        lit = dataclasses.replace(still, degrade_p=1, light_p=1, cast_p=cast_p, **none)  # type: ignore[arg-type]
+        lit = replace(still, degrade_p=1, light_p=1, cast_p=cast_p, **none)  # type: ignore[arg-type]
         return float(np.mean([np.abs(colour(lit, seed) - colour(still, seed)).mean() for seed in range(20)]))
 
     assert moved(1.0) > 1.5 * moved(0.0)

@@ -174,6 +174,16 @@ def test_a_batch_holds_what_the_mix_says_and_fakes_of_the_same_groups() -> None:
     assert batch["clips"].shape == (12, 1, 32, 32, 3)
 
 
+def test_a_stage_may_mix_and_augment_in_its_own_way() -> None:
+    first = {"size_px": 32, "epochs": 1, "steps_per_epoch": 2}
+    own = first | {"mix": {"made": {"real": 2, "fake": 3}}, "augmentation": {"degrade_p": 0.0, "plain_p": 1.0}}
+    recipe = make_faces.recipe(mix={"made": {"real": 5, "fake": 5}}, stages=[first, own])
+    table = make_faces.table().on("train")
+    common, special = (MixedBatches(table, recipe, stage=number) for number in (0, 1))
+    assert (len(common[0]["label"]), len(special[0]["label"])) == (10, 5)
+    assert (common.recipe.augmentation.plain_p, special.recipe.augmentation.plain_p) == (0.0, 1.0)
+
+
 def test_every_face_is_drawn_before_one_is_drawn_again() -> None:
     table = make_faces.table().on("train")
     mix = MixedBatches(table, make_faces.recipe(mix={"made": {"real": 4, "fake": 4}}), stage=0).mix

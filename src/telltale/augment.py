@@ -12,7 +12,7 @@ no trace of the augmentation can stand for a class.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class Augmentation:
     shear_deg: float = 0.0
     aspect: float = 0.06
     flip_p: float = 0.5
+    plain_p: float = 0.0
+    """How many clips are cut as a scan cuts them, at most mirrored: whatever lies in single pixels stays."""
     degrade_p: float = 0.6
     """The chance that anything below happens at all: the rest of the clips are only framed."""
     light_p: float = 0.7
@@ -101,6 +103,8 @@ def _framing(
     """One affine map from the picture to the square: no second resampling."""
     import cv2
 
+    if spec.plain_p and rng.random() < spec.plain_p:
+        spec = replace(NONE, flip_p=spec.flip_p)
     side = side_px * np.exp(rng.uniform(*np.log(spec.scale)))
     centre = centre + rng.uniform(-1, 1, 2) * spec.shift_frac * side_px
     angle = np.deg2rad(rng.uniform(-1, 1) * spec.rotation_deg)
@@ -112,13 +116,13 @@ def _framing(
 
     def step(picture: Picture) -> Picture:
         scale = size_px / side
-        at = centre
+        at = centre - 0.5  # pixel centres lie at whole numbers in OpenCV's maps, at halves in boxes
         if scale < 0.75:  # warpAffine samples single pixels: average first
             height, width = picture.shape[:2]
             factor = scale * 1.1
             new = (max(8, round(width * factor)), max(8, round(height * factor)))
             picture = _u8(cv2.resize(picture, new, interpolation=cv2.INTER_AREA))
-            at = (centre + 0.5) * np.array([new[0] / width, new[1] / height]) - 0.5
+            at = centre * np.array([new[0] / width, new[1] / height]) - 0.5
             scale = scale * width / new[0]
         cos, sin = scale * np.cos(angle), scale * np.sin(angle)
         linear = np.array([[mirror * aspect * cos, -mirror * aspect * sin], [sin / aspect, cos / aspect]])

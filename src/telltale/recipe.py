@@ -89,6 +89,10 @@ class Stage(_Part):
     begin_share: float = Field(default=0.0, ge=0, lt=1)
     """At the end, so much of the weights that the stage began with is mixed back in: steadier on faces of other
     sources (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Not for the first stage."""
+    mix: dict[str, SourceMix] = Field(default_factory=dict)
+    """In this stage instead of the recipe's; empty = the recipe's."""
+    augmentation: Augmentation | None = None
+    """In this stage instead of the recipe's."""
 
 
 class CardText(_Part):
@@ -173,6 +177,12 @@ class Recipe(_Part):
             down_frac=self.crop_down_frac,
             align=self.crop_align,
         )
+
+    def in_stage(self, number: int) -> Recipe:
+        """With what this stage mixes and how it augments, where it says so itself."""
+        stage = self.stages[number]
+        own: dict[str, Any] = {"mix": stage.mix or self.mix, "augmentation": stage.augmentation or self.augmentation}
+        return self.model_copy(update=own)
 
     def mix_for(self, source: str) -> SourceMix:
         return self.mix.get(source, self.mix.get("*", SourceMix()))

@@ -74,6 +74,7 @@ class MixedBatches(Dataset[Batch]):
         teacher: Teacher | None = None,
     ) -> None:
         """With `features`, batches hold those of the faces in the place of their pixels. Raises DataError."""
+        recipe = recipe.in_stage(stage)
         self.table, self.recipe, self.stage, self.shard = table, recipe, stage, shard
         self.features, self.teacher = features, teacher
         self.size_px = recipe.stages[stage].size_px

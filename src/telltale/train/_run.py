@@ -92,7 +92,7 @@ def fit(
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     shard = Shard(rank, processes[0] * processes[1])
     faces = table.on("train")
-    recipe = with_steps(recipe, Mix(cut_clips(faces, recipe.n_frames).heads(faces), recipe).steps_once())
+    recipe = with_steps(recipe, cut_clips(faces, recipe.n_frames).heads(faces))
     teacher = teacher_of(recipe)
     net = start(faces, recipe, weights)
     for number, stage in enumerate(recipe.stages):
@@ -104,7 +104,9 @@ def fit(
             continue
         last = folder / "last.ckpt"
         with Usage() as usage, _quiet(), kept_memory():
-            validation = _validation.build(table.on("val"), recipe, size_px=stage.size_px, limit=recipe.val_limit)
+            validation = _validation.build(
+                table.on("val"), recipe.in_stage(number), size_px=stage.size_px, limit=recipe.val_limit
+            )
             features: Features | None = None
             if cacheable(net, recipe):
                 with _first_alone(rank):
@@ -128,11 +130,14 @@ def fit(
     return net
 
 
-def with_steps(recipe: Recipe, once: int) -> Recipe:
-    """`recipe` with the length of an epoch put in where it is once through the faces, which takes `once` steps."""
+def with_steps(recipe: Recipe, heads: FaceTable) -> Recipe:
+    """`recipe` with the length of an epoch put in where it is once through the faces, of which `heads` has a row a
+    clip."""
     stages = tuple(
-        stage if stage.steps_per_epoch else stage.model_copy(update={"steps_per_epoch": once})
-        for stage in recipe.stages
+        stage
+        if stage.steps_per_epoch
+        else stage.model_copy(update={"steps_per_epoch": Mix(heads, recipe.in_stage(number)).steps_once()})
+        for number, stage in enumerate(recipe.stages)
     )
     return recipe.model_copy(update={"stages": stages})
 
