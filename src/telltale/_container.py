@@ -88,6 +88,8 @@ class Missing:
     """Known to be missing; 0 where only the time tells."""
     frac_present: float | None
     """None where nothing tells how long it was."""
+    in_bytes: bool = False
+    """Whether that is a share of the file's bytes, and not of its time."""
 
 
 def open_container(source: Source, limits: DecodeLimits) -> InputContainer:
@@ -243,12 +245,12 @@ def declared_duration_s(stream: VideoStream) -> float | None:
     return microseconds / av.time_base if microseconds else None
 
 
-def missing(stream: VideoStream, found: Scan, when: Timeline, size_bytes: int) -> Missing | None:
+def missing(stream: VideoStream, found: Scan, when: Timeline, source: Source) -> Missing | None:
     """Whether the end of the file is missing, and how much of it.
 
-    An MP4's index says it frame by frame, AVI declares a number of frames, Matroska and FLV a duration.
+    An MP4's index says it frame by frame, AVI declares its bytes, Matroska and FLV a duration.
     """
-    container = stream.container.format.name
+    container, size_bytes = stream.container.format.name, source.size_bytes
     if container.startswith("mov,"):
         entries = stream.index_entries
         if len(entries) and entries[-1].pos + entries[-1].size > size_bytes:
@@ -256,10 +258,10 @@ def missing(stream: VideoStream, found: Scan, when: Timeline, size_bytes: int) -
             return Missing(n_beyond, 1 - n_beyond / len(entries))
     if not found.is_complete:
         return None
-    present, declared, slack = float(len(found.pts)), float(stream.frames), math.inf
-    if container != "avi":
-        present, declared = when.end_s - float(when.times_s[0]), declared_duration_s(stream) or 0.0
-        slack = max(_SHORT_BY_S, _SHORT_BY_FRAC * declared) if container in _DECLARING else math.inf
+    if container == "avi" and (source.declared_bytes or 0) > size_bytes + 1:  # the last chunk may lack its padding
+        return Missing(0, size_bytes / (source.declared_bytes or 1), in_bytes=True)
+    present, declared = when.end_s - float(when.times_s[0]), declared_duration_s(stream) or 0.0
+    slack = max(_SHORT_BY_S, _SHORT_BY_FRAC * declared) if container in _DECLARING else math.inf
     frac_present = present / declared if present < declared else None
     return Missing(0, frac_present) if found.ends_broken or declared - present > slack else None
 

@@ -80,7 +80,7 @@ class FileReader(Reader):
             scan = scans[self._stream.index]
             self._n_streams = sum(bool(found.pts) for found in scans.values())
             self._timeline = _container.timeline(self._stream, scan)
-            self._missing = _container.missing(self._stream, scan, self._timeline, source.size_bytes)
+            self._missing = _container.missing(self._stream, scan, self._timeline, source)
             info = self._describe(source, is_measured=scan.is_complete and not self._missing)
             _prepare(self._stream, limits, n_threads)
         except BaseException:
@@ -251,6 +251,8 @@ class FileReader(Reader):
 def _cut_off(missing: Missing, info: VideoInfo) -> str:
     if missing.frac_present is None:
         return "The file was cut off: its end is missing."
+    if missing.in_bytes:
+        return f"The file was cut off: {missing.frac_present:.0%} of its bytes are there."
     whole = f" of {info.duration_s:.1f} s" if info.duration_s else ""
     return f"The file was cut off: {missing.frac_present:.0%}{whole} could be read."
 

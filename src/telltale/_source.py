@@ -108,6 +108,13 @@ def sniff(head: bytes) -> str:
     return UNKNOWN
 
 
+def _riff_bytes(head: bytes) -> int | None:
+    """The length that the first RIFF chunk gives the file; 0 and the largest number are those of a live recording."""
+    if not head.startswith(b"RIFF") or head[4:8] in (b"\0\0\0\0", b"\xff\xff\xff\xff"):
+        return None
+    return int.from_bytes(head[4:8], "little") + 8
+
+
 def _matching(rules: dict[str, re.Pattern[bytes]], head: bytes) -> list[str]:
     return [name for name, rule in rules.items() if rule.match(head)]
 
@@ -122,17 +129,20 @@ class Source:
         try:
             if self.size_bytes == 0:
                 raise FileEmpty(f"{self.name} has 0 bytes; it was perhaps not copied to the end")
-            self.kind = self._kind()
+            head = self._head()
+            self.kind = sniff(head)
+            self.declared_bytes = _riff_bytes(head)
+            """What the file says that it has, where it does: AVI."""
         except BaseException:
             self.close()
             raise
 
-    def _kind(self) -> str:
+    def _head(self) -> bytes:
         try:
             head = os.read(self._fd, _HEAD_BYTES)
             if _is_zeros(head) and _is_zeros(head + os.read(self._fd, _BLOCK_BYTES)):
                 raise CorruptFile("there is nothing but zero bytes in it; copy it again from where it came")
-            return sniff(head)
+            return head
         except OSError as error:
             raise FileUnreadable(f"{self.name} cannot be read ({error.strerror}); check the disk") from None
         except InputError as error:
