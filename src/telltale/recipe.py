@@ -89,6 +89,8 @@ class Stage(_Part):
     begin_share: float = Field(default=0.0, ge=0, lt=1)
     """At the end, so much of the weights that the stage began with is mixed back in: steadier on faces of other
     sources (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Not for the first stage."""
+    begin_stage: int | None = Field(default=None, ge=0)
+    """Instead of those, the weights that this earlier stage ended with."""
     mix: dict[str, SourceMix] = Field(default_factory=dict)
     """In this stage instead of the recipe's; empty = the recipe's."""
     augmentation: Augmentation | None = None

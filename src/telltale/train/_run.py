@@ -86,6 +86,9 @@ def fit(
     """
     if recipe.stages[0].begin_share:
         raise UsageError("stages.0.begin_share: the first stage has no stage before it to mix with; set it to 0")
+    for number, stage in enumerate(recipe.stages):
+        if stage.begin_stage is not None and stage.begin_stage >= number:
+            raise UsageError(f"stages.{number}.begin_stage: {stage.begin_stage} is no stage before it")
     check_free(out, resume=resume or rank > 0)
     torch.set_num_threads(max(1, threads // processes[0]))
     torch.set_flush_denormal(True)  # Adam's moments of dead weights decay into denormals: 30 % of a step, measured
@@ -169,7 +172,8 @@ def load_stage(net: nn.Module, run: Path, recipe: Recipe, number: int, *, checkp
     share = recipe.stages[number].begin_share
     if not share:
         return ended
-    average(ended, load_stage(net, run, recipe, number - 1), 1 - share)
+    earlier = recipe.stages[number].begin_stage
+    average(ended, load_stage(net, run, recipe, number - 1 if earlier is None else earlier), 1 - share)
     return ended
 
 
