@@ -148,6 +148,23 @@ def test_a_share_of_what_a_stage_began_with_can_be_mixed_back_in(tmp_path: Path)
     assert torch.allclose(kept[name.removeprefix("ema.")], mixed, atol=1e-6)
 
 
+def test_a_share_of_an_earlier_stage_can_be_mixed_in_instead(tmp_path: Path) -> None:
+    first = make_faces.recipe().stages[0].model_copy(update={"epochs": 1, "steps_per_epoch": 1})
+    last = first.model_copy(update={"begin_share": 0.25, "begin_stage": 0})
+    run = _train(tmp_path / "run", stages=(first, first, last))
+    earlier, ended = (_averaged(run / f"stage-{number}" / "best.ckpt") for number in (0, 2))
+    kept = load_file(run / "bundle" / "weights.safetensors")
+    name = next(name for name, value in ended.items() if not torch.equal(value, earlier[name]))
+    mixed = 0.25 * earlier[name] + 0.75 * ended[name]
+    assert torch.allclose(kept[name.removeprefix("ema.")], mixed, atol=1e-6)
+
+
+def test_a_stage_mixes_only_with_one_before_it(tmp_path: Path) -> None:
+    first = make_faces.recipe().stages[0]
+    with pytest.raises(UsageError, match=r"stages\.1\.begin_stage"):
+        _train(tmp_path / "run", stages=(first, first.model_copy(update={"begin_share": 0.25, "begin_stage": 1})))
+
+
 def test_the_first_stage_began_with_no_checkpoint(tmp_path: Path) -> None:
     first = make_faces.recipe().stages[0].model_copy(update={"begin_share": 0.25})
     with pytest.raises(UsageError, match=r"stages\.0\.begin_share"):
