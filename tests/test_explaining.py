@@ -254,6 +254,16 @@ def test_a_method_no_better_than_chance_says_so(monkeypatch: pytest.MonkeyPatch,
     assert _measured.remark("cam") == said
 
 
+def test_maps_no_better_than_chance_say_so_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {0: np.ones((2, 2), np.float32)}
+    said = []
+    for beats_chance in (True, False):
+        monkeypatch.setattr(_measured, "figures", lambda beats=beats_chance: {"cam": {"beats_chance": beats}})
+        said.append(_heat.cam_layers(places)[1].told)
+    assert "random map" not in said[0]
+    assert said[1].endswith("measured no better than a random map.")
+
+
 def test_the_docs_have_a_row_for_everything_measured() -> None:
     docs = (Path(__file__).parents[1] / "docs" / "explain.md").read_text(encoding="utf-8")
     for name, row in _measured.figures().items():

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from telltale._cam import to_crop
+from telltale._measured import remark
 from telltale.types import Float32Array, Heat, RgbImage
 
 Key = TypeVar("Key")
@@ -92,7 +93,12 @@ def cam_layers(places: Mapping[Key, Float32Array]) -> tuple[dict[Key, bytes], He
     heats = {key: contrasted(to_crop(one, LAYER_PX))[0] for key, one in places.items()}
     full = round(full_scale(list(heats.values())), 2)
     layers = {key: layer_png(heat, full=full) for key, heat in heats.items()}
-    return layers, Heat(method="cam", target="fake", full_logit=full, n_faces=len(layers), told=_TOLD)
+    return layers, Heat(method="cam", target="fake", full_logit=full, n_faces=len(layers), told=_told())
+
+
+def _told() -> str:
+    measured = remark("cam")
+    return f"{_TOLD} With the model that comes with Telltale: {measured}." if measured else _TOLD
 
 
 __all__ = ["LAYER_PX", "cam_layers", "contrasted", "full_scale", "grey", "layer", "layer_png", "over", "strength"]
