@@ -43,7 +43,7 @@ def tiny(name: str, *more: str) -> Recipe:
     stages = [
         f"stages.{i}.{key}={value}"
         for i, n in enumerate(epochs)
-        for key, value in {"epochs": n, "steps_per_epoch": 1, "size_px": 32, "warmup_steps": 0}.items()
+        for key, value in {"epochs": n, "steps_per_epoch": 1, "size_px": 32, "warmup_steps": 0, "mix": {}}.items()
     ]
     mix = "mix={'*': {real: 2, blend: 2}}" if name == "efficientnet-b4-sbi" else "mix={'*': {real: 2, fake: 2}}"
     own = {**PICTURES, **SEQUENCES}[name]

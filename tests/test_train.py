@@ -16,7 +16,7 @@ from telltale.bundle import load_bundle
 from telltale.crops import CropSpec, box_of, crop_face, square_of
 from telltale.errors import DataError, LeakFound, StoreInvalid, UsageError
 from telltale.evaluate import EvaluateSettings, evaluate
-from telltale.recipe import CardText, Stage
+from telltale.recipe import CardText, SourceMix, Stage
 from telltale.runtime import Scorer
 from telltale.store import Store
 from telltale.train import FaceTable, export_checkpoint, load_all, read_faces, train
@@ -199,6 +199,14 @@ def test_a_stage_may_mix_and_augment_in_its_own_way() -> None:
     common, special = (MixedBatches(table, recipe, stage=number) for number in (0, 1))
     assert (len(common[0]["label"]), len(special[0]["label"])) == (10, 5)
     assert (common.recipe.augmentation.plain_p, special.recipe.augmentation.plain_p) == (0.0, 1.0)
+
+
+def test_a_stage_that_mixes_other_faces_is_refused_before_the_first_is_run(tmp_path: Path) -> None:
+    first = make_faces.recipe().stages[0]
+    other = first.model_copy(update={"mix": {"elsewhere": SourceMix(real=2, fake=2)}})
+    with pytest.raises(DataError, match="names none of the sources made"):
+        _train(tmp_path / "run", stages=(first, other))
+    assert not (tmp_path / "run" / "stage-0").exists()
 
 
 def test_every_face_is_drawn_before_one_is_drawn_again() -> None:

@@ -129,20 +129,18 @@ class Source:
         try:
             if self.size_bytes == 0:
                 raise FileEmpty(f"{self.name} has 0 bytes; it was perhaps not copied to the end")
-            head = self._head()
-            self.kind = sniff(head)
-            self.declared_bytes = _riff_bytes(head)
-            """What the file says that it has, where it does: AVI."""
+            self.kind, self.declared_bytes = self._look()
         except BaseException:
             self.close()
             raise
 
-    def _head(self) -> bytes:
+    def _look(self) -> tuple[str, int | None]:
+        """What kind of file it is, and how many bytes it says that it has, where it does (AVI)."""
         try:
             head = os.read(self._fd, _HEAD_BYTES)
             if _is_zeros(head) and _is_zeros(head + os.read(self._fd, _BLOCK_BYTES)):
                 raise CorruptFile("there is nothing but zero bytes in it; copy it again from where it came")
-            return head
+            return sniff(head), _riff_bytes(head)
         except OSError as error:
             raise FileUnreadable(f"{self.name} cannot be read ({error.strerror}); check the disk") from None
         except InputError as error:

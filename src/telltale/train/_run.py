@@ -135,12 +135,11 @@ def fit(
 
 def with_steps(recipe: Recipe, heads: FaceTable) -> Recipe:
     """`recipe` with the length of an epoch put in where it is once through the faces, of which `heads` has a row a
-    clip."""
+    clip. Raises DataError where the faces are not those that a stage mixes: before the first one is run."""
+    once = [Mix(heads, recipe.in_stage(number)).steps_once() for number in range(len(recipe.stages))]
     stages = tuple(
-        stage
-        if stage.steps_per_epoch
-        else stage.model_copy(update={"steps_per_epoch": Mix(heads, recipe.in_stage(number)).steps_once()})
-        for number, stage in enumerate(recipe.stages)
+        stage if stage.steps_per_epoch else stage.model_copy(update={"steps_per_epoch": steps})
+        for stage, steps in zip(recipe.stages, once, strict=True)
     )
     return recipe.model_copy(update={"stages": stages})
 
