@@ -138,21 +138,14 @@ def test_a_gate_is_fitted_where_a_source_has_groups_enough(run: Path, tmp_path: 
     assert np.isfinite(scores.distance).all()
 
 
-def test_a_share_of_what_a_stage_began_with_can_be_mixed_back_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("begin_stage", "mixed_in"), [(None, 1), (0, 0)])
+def test_a_share_of_an_earlier_stage_can_be_mixed_back_in(
+    tmp_path: Path, begin_stage: int | None, mixed_in: int
+) -> None:
     first = make_faces.recipe().stages[0].model_copy(update={"epochs": 1, "steps_per_epoch": 1})
-    run = _train(tmp_path / "run", stages=(first, first.model_copy(update={"begin_share": 0.25})))
-    began, ended = (_averaged(run / f"stage-{number}" / "best.ckpt") for number in (0, 1))
-    kept = load_file(run / "bundle" / "weights.safetensors")
-    name = next(name for name, value in ended.items() if not torch.equal(value, began[name]))
-    mixed = 0.25 * began[name] + 0.75 * ended[name]
-    assert torch.allclose(kept[name.removeprefix("ema.")], mixed, atol=1e-6)
-
-
-def test_a_share_of_an_earlier_stage_can_be_mixed_in_instead(tmp_path: Path) -> None:
-    first = make_faces.recipe().stages[0].model_copy(update={"epochs": 1, "steps_per_epoch": 1})
-    last = first.model_copy(update={"begin_share": 0.25, "begin_stage": 0})
+    last = first.model_copy(update={"begin_share": 0.25, "begin_stage": begin_stage})
     run = _train(tmp_path / "run", stages=(first, first, last))
-    earlier, ended = (_averaged(run / f"stage-{number}" / "best.ckpt") for number in (0, 2))
+    earlier, ended = (_averaged(run / f"stage-{number}" / "best.ckpt") for number in (mixed_in, 2))
     kept = load_file(run / "bundle" / "weights.safetensors")
     name = next(name for name, value in ended.items() if not torch.equal(value, earlier[name]))
     mixed = 0.25 * earlier[name] + 0.75 * ended[name]

@@ -258,8 +258,9 @@ def missing(stream: VideoStream, found: Scan, when: Timeline, source: Source) ->
             return Missing(n_beyond, 1 - n_beyond / len(entries))
     if not found.is_complete:
         return None
-    if container == "avi" and (source.declared_bytes or 0) > size_bytes + 1:  # the last chunk may lack its padding
-        return Missing(0, size_bytes / (source.declared_bytes or 1), in_bytes=True)
+    promised_bytes = source.declared_bytes if container == "avi" else None
+    if promised_bytes is not None and promised_bytes > size_bytes + 1:  # the last chunk may lack its padding
+        return Missing(0, size_bytes / promised_bytes, in_bytes=True)
     present, declared = when.end_s - float(when.times_s[0]), declared_duration_s(stream) or 0.0
     slack = max(_SHORT_BY_S, _SHORT_BY_FRAC * declared) if container in _DECLARING else math.inf
     frac_present = present / declared if present < declared else None

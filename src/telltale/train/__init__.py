@@ -121,6 +121,7 @@ def export_checkpoint(
     stage = path.parent.name.removeprefix("stage-")
     if not path.is_file() or not stage.isdigit() or int(stage) >= len(chosen.stages):
         raise UsageError(f"no checkpoint {path}; a run leaves stage-N/best.ckpt and stage-N/last.ckpt")
+    _run.check_beginnings(chosen)
     net = models.create(
         chosen.model.name, weights=models.Weights("none"), options=chosen.model.options, size_px=size_px
     )

@@ -65,6 +65,15 @@ def check_free(out: Path, *, resume: bool) -> None:
         raise UsageError(f"{out} holds a training run; continue it with --resume, or choose another --out")
 
 
+def check_beginnings(recipe: Recipe) -> None:
+    """Raises UsageError if a stage is to be mixed with one that is not before it."""
+    if recipe.stages[0].begin_share:
+        raise UsageError("stages.0.begin_share: the first stage has no stage before it to mix with; set it to 0")
+    for number, stage in enumerate(recipe.stages):
+        if stage.begin_stage is not None and stage.begin_stage >= number:
+            raise UsageError(f"stages.{number}.begin_stage: {stage.begin_stage} is no stage before it")
+
+
 def fit(
     table: FaceTable,
     recipe: Recipe,
@@ -84,11 +93,7 @@ def fit(
     backbone are kept in `cache` (OUT/features). `processes` are those on each node and the nodes, this one being
     number `rank` of all. Raises UsageError if OUT holds a run and `resume` is off.
     """
-    if recipe.stages[0].begin_share:
-        raise UsageError("stages.0.begin_share: the first stage has no stage before it to mix with; set it to 0")
-    for number, stage in enumerate(recipe.stages):
-        if stage.begin_stage is not None and stage.begin_stage >= number:
-            raise UsageError(f"stages.{number}.begin_stage: {stage.begin_stage} is no stage before it")
+    check_beginnings(recipe)
     check_free(out, resume=resume or rank > 0)
     torch.set_num_threads(max(1, threads // processes[0]))
     torch.set_flush_denormal(True)  # Adam's moments of dead weights decay into denormals: 30 % of a step, measured
