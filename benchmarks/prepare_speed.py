@@ -5,10 +5,8 @@
 Every video is taken `copies` times under other names. In turns: plain PyAV decoding in one process and in two (one
 thread each), `prepare` and `scan` with one job and with two (one thread each), and `prepare` on two Ray workers of a
 cluster that is up. Prints videos a second, the ratio to decoding, what the second job gains against what a second
-decoding process gains, and Ray's rate over the local one (the best of the runs counts). One job reads and scores in
-two processes, so it takes part of a second core already; what two jobs gain over one job held to one core, as decoding
-is, is printed beside it. Then `flat` short clips through one worker: the memory at the end over that after a tenth.
-Exits 1 beyond a limit.
+decoding process gains, and Ray's rate over the local one (the best of the runs counts). Then `flat` short clips through
+one worker: the memory at the end over that after a tenth. Exits 1 beyond a limit.
 """
 
 from __future__ import annotations
@@ -20,9 +18,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -84,20 +81,6 @@ def prepare_s(
         )
 
 
-@contextmanager
-def one_core() -> Iterator[None]:
-    """Processes started inside share one core."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
 def memory_growth(video: Path, n: int) -> float:
     """Resident memory of this process and its worker after `n` videos, over that after a tenth of them."""
     samples: list[float] = []
@@ -123,9 +106,7 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"
     videos = [video.resolve() for video in args.videos]
 
-    names = (
-        "decode 1", "decode 2", "prepare 1", "prepare 2", "prepare 1 core", "scan 1", "scan 2", "scan 1 core", "ray 2",
-    )  # fmt: skip
+    names = ("decode 1", "decode 2", "prepare 1", "prepare 2", "scan 1", "scan 2", "ray 2")
     times: dict[str, list[float]] = {name: [] for name in names}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1) as one, ProcessPoolExecutor(2) as two:
@@ -139,28 +120,22 @@ def main() -> int:
             times["prepare 2"].append(prepare_s(Path(folder), 2))
             times["scan 1"].append(scan_s(paths, 1))
             times["scan 2"].append(scan_s(paths, 2))
-            with one_core():
-                times["prepare 1 core"].append(prepare_s(Path(folder), 1))
-                times["scan 1 core"].append(scan_s(paths, 1))
             times["ray 2"].append(prepare_s(Path(folder), 2, engine="ray"))
     ray.shutdown()
     best = {name: min(values) for name, values in times.items()}
     gain = {name: best[f"{name} 1"] / best[f"{name} 2"] for name in ("decode", "prepare", "scan")}
     share = {name: gain[name] / gain["decode"] for name in ("prepare", "scan")}
-    by_core = {name: best[f"{name} 1 core"] / best[f"{name} 2"] / gain["decode"] for name in share}
     ray_share = best["prepare 2"] / best["ray 2"]
     for name, value in best.items():
-        print(f"{name:14} {value:7.2f} s  {len(paths) / value:6.2f} videos a second")
-    print(f"ratio          {best['prepare 1'] / best['decode 1']:7.2f}    prepare over decode, one thread each")
+        print(f"{name:10} {value:7.2f} s  {len(paths) / value:6.2f} videos a second")
+    print(f"ratio      {best['prepare 1'] / best['decode 1']:7.2f}    prepare over decode, one thread each")
     for name, value in gain.items():
-        print(f"gain           {value:7.2f} x  {name}, from a second process")
+        print(f"gain       {value:7.2f} x  {name}, from a second process")
     for name, value in share.items():
-        print(f"share          {value:7.2f}    of what decoding gains, {name} (limit {LEAST_GAIN_SHARE})")
-    for name, value in by_core.items():
-        print(f"by core        {value:7.2f}    the same over one job on one core, {name}")
-    print(f"ray            {ray_share:7.2f}    of the local rate, two workers (limit {LEAST_RAY_SHARE})")
+        print(f"share      {value:7.2f}    of what decoding gains, {name} (limit {LEAST_GAIN_SHARE})")
+    print(f"ray        {ray_share:7.2f}    of the local rate, two workers (limit {LEAST_RAY_SHARE})")
     growth = memory_growth(videos[0], args.flat)
-    print(f"memory         {growth:7.3f} x  at the end of {args.flat} videos over the start (limit {MOST_GROWTH})")
+    print(f"memory     {growth:7.3f} x  at the end of {args.flat} videos over the start (limit {MOST_GROWTH})")
     is_over = min(share.values()) < LEAST_GAIN_SHARE or ray_share < LEAST_RAY_SHARE or growth > MOST_GROWTH
     return int(is_over)
 
