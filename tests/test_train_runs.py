@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from telltale import models
 from telltale.bundle import load_bundle
 from telltale.crops import CropSpec, crop_face
 from telltale.errors import BundleInvalid, LeakFound, UsageError, WeightsMissing
+from telltale.export import onnx_outputs
 from telltale.models import Weights
 from telltale.recipe import Recipe, load_recipe
 from telltale.store import Outcome, StoredFace, StoreWriter, encode_crop, open_store
@@ -123,6 +125,18 @@ def test_a_bundle_without_weights_is_no_beginning(tmp_path: Path) -> None:
     folder = make_bundles.make_redness(tmp_path / "redness")
     with pytest.raises(WeightsMissing, match=r"teacher\.bundle"):
         models.create("transfer", weights=Weights(str(folder)))
+
+
+def test_the_shipped_model_is_a_beginning_though_only_its_graph_is_shipped() -> None:
+    table, recipe = make_faces.table(n=16), load_recipe("default")
+    net = _run.start(table, recipe, Weights("default")).eval()
+    crops = [cv2.resize(table.decode(row), (224, 224)) for row in range(4)]
+    clips = np.stack(crops)[:, None].astype(np.uint8)
+    with torch.no_grad():
+        logit, _ = net(torch.from_numpy(clips))
+    said, _ = onnx_outputs(load_bundle("default").path / "model.onnx", clips, n_threads=1)
+    assert np.abs(logit.numpy() - said).max() < 1e-3
+    assert not net.is_folded
 
 
 def test_weights_of_another_model_are_no_beginning(baseline: Path) -> None:

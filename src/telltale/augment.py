@@ -81,6 +81,20 @@ def augment_clip(
     `centre_xy` (2,) and `side_px`, in pixels of the pictures given, are the square that a scan would cut
     (`crops.crop_face`); what is cut lies around it. Where it reaches outside, edges are repeated.
     """
+    return augment_marked(rgb, None, centre_xy=centre_xy, side_px=side_px, size_px=size_px, rng=rng, spec=spec)[0]
+
+
+def augment_marked(
+    rgb: RgbImage,
+    marks: Picture | None,
+    *,
+    centre_xy: npt.ArrayLike,
+    side_px: float,
+    size_px: int,
+    rng: np.random.Generator,
+    spec: Augmentation | None = None,
+) -> tuple[RgbImage, Picture | None]:
+    """`augment_clip`, and `marks` uint8 (H, W) framed as the clip is: (S, S), each place where it went."""
     spec = Augmentation() if spec is None else spec
     framing = _framing(np.asarray(centre_xy, np.float64), side_px, size_px, rng, spec)
     steps = [framing, *([_contrast(rng, spec.contrast)] if spec.contrast else [])]
@@ -94,7 +108,8 @@ def augment_clip(
             picture = step(picture)
         out.append(picture)
     clip = np.ascontiguousarray(np.stack(out))
-    return _film(clip, rng, spec.film_px) if degraded and rng.random() < spec.film_p else clip
+    clip = _film(clip, rng, spec.film_px) if degraded and rng.random() < spec.film_p else clip
+    return clip, None if marks is None else framing(marks)
 
 
 def _framing(
@@ -290,4 +305,4 @@ def _u8(picture: Any) -> Picture:
     return np.asarray(picture, np.uint8)
 
 
-__all__ = ["NONE", "Augmentation", "augment_clip", "half_size", "jpeg"]
+__all__ = ["NONE", "Augmentation", "augment_clip", "augment_marked", "half_size", "jpeg"]

@@ -43,8 +43,10 @@ class SourceMix(_Part):
     """Fakes of the same groups as the reals, where there are any: the difference is then not the person."""
     blend: int = Field(default=0, ge=0)
     """Self-blended fakes of the reals in the batch."""
+    graft: int = Field(default=0, ge=0)
+    """Fakes of which only a part is put into their originals, where both are the same frame cut alike."""
     donor_p: float = Field(default=0.0, ge=0, le=1)
-    """How many of those get another person's face of this source instead of their own."""
+    """How many of the blends get another person's face of this source instead of their own."""
     scale: tuple[float, float] | None = None
     """Instead of the augmentation's: tight crops have no context to cut from."""
 
@@ -86,6 +88,10 @@ class Stage(_Part):
     """Instead: the name of the first part that learns, as in `head`; an unknown one is an error that lists them."""
     frozen_norms: bool = False
     """Batch norms keep the statistics they begin with (their weights learn): for the end of a fit, and faster."""
+    place_weight: float = Field(default=0.0, ge=0)
+    """Weight of learning where a face was changed, place by place of the last feature map, beside whether; read off
+    from fakes and their originals (`train._pairs`). Fakes that show no change are then not learned. 0 = whether alone.
+    Only models of single faces that give a feature map."""
     begin_share: float = Field(default=0.0, ge=0, lt=1)
     """At the end, so much of the weights that the stage began with is mixed back in: steadier on faces of other
     sources (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Not for the first stage."""
@@ -120,8 +126,9 @@ class Recipe(_Part):
     model: ModelPart = ModelPart()
     mix: dict[str, SourceMix] = Field(default_factory=lambda: {"*": SourceMix(real=16, fake=16)})
     """By source; `*` is every source not named. With several processes it is the batch of all of them together."""
-    pairing: Literal["source", "none"] = "source"
-    """`source`: the fakes of a batch are of the groups of its reals, where they have any. `none`: fakes in turn."""
+    pairing: Literal["source", "alike", "none"] = "source"
+    """`source`: the fakes of a batch are of the groups of its reals, where they have any. `alike`: such a fake is also
+    framed and degraded as its real is, so that all that tells them apart is the forgery. `none`: fakes in turn."""
     weights: str | None = None
     """Where the network begins unless `--weights` says so: `hub`, `none`, a file or a bundle; None = `hub`."""
     teacher: TeacherPart = TeacherPart()

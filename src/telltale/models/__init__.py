@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from telltale.bundle import CARD_NAME, WEIGHTS_NAME, load_bundle, shipped_names
+from telltale.bundle import CARD_NAME, MODEL_NAME, WEIGHTS_NAME, load_bundle, shipped_names
 from telltale.errors import BundleInvalid, UnknownName, UsageError, WeightsMissing, require
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ def _from_bundle(net: nn.Module, given: str) -> nn.Module:
     """`net` with the weights of a bundle of the same model."""
     bundle = load_bundle(given)
     if bundle.weights_path is None:
+        # one without them gives those of its graph, where the network is the same but for its folded norms
+        take = getattr(net, "load_graph", None)
+        if take is not None and take(bundle.path / MODEL_NAME):
+            return net
         raise WeightsMissing(
             f"bundle {bundle.card.name} holds no {WEIGHTS_NAME}, only its graph: begin from a bundle that has them "
             f"(those that `telltale train` makes do), or learn from it with --set teacher.bundle={given}"

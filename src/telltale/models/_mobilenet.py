@@ -13,15 +13,20 @@ torch.Size([2, 1280, 2, 2])
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from telltale._onnx_file import Graph
 from telltale.errors import BundleInvalid
+
+Array = npt.NDArray[Any]
 
 # expansion, channels out, repeats, stride of the first: table 2 of the paper
 _BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -88,6 +93,8 @@ class MobileNetV2(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_folded = False
+        """Whether its norms are identities that `unfold` has not set yet."""
         blocks: list[nn.Module] = [ConvNorm(3, 32, kernel=3, stride=2)]
         width = 32
         for expansion, out, repeats, stride in _BLOCKS:
@@ -114,10 +121,29 @@ def load_folded(net: MobileNetV2, path: str | Path) -> None:
     with np.load(path, allow_pickle=False) as archive:
         weights = [archive[name] for name in sorted(archive.files) if name.endswith("_w")]
         biases = [archive[name] for name in sorted(archive.files) if name.endswith("_b")]
+    put_folded(net, list(zip(weights, biases, strict=False)), path)
+
+
+def load_graph(net: MobileNetV2, graph: Graph) -> bool:
+    """The same from a graph that was exported from this network, its convolutions in the graph's order; False where it
+    has others. Raises BundleInvalid where their shapes are others.
+    """
+    convolutions = [node.inputs[1:] for node in graph.nodes if node.op == "Conv"]
+    pairs = [(graph.tensor(inputs[0]), graph.tensor(inputs[-1])) for inputs in convolutions if len(inputs) == 2]
+    known = [(np.array(weight), np.array(bias)) for weight, bias in pairs if weight is not None and bias is not None]
+    if len(known) != len(net.layers()):
+        return False
+    put_folded(net, known, "the bundle's graph")
+    return True
+
+
+def put_folded(net: MobileNetV2, pairs: Sequence[tuple[Array, Array]], path: str | Path) -> None:
+    """Weight and bias of each layer into `net`. Raises BundleInvalid where they are others."""
     layers = net.layers()
-    if len(weights) <= len(layers):
-        raise BundleInvalid(f"{path} has {len(weights)} layers, MobileNetV2 needs {len(layers)} and a classifier")
-    for layer, weight, bias in zip(layers, weights, biases, strict=False):
+    if len(pairs) < len(layers):
+        raise BundleInvalid(f"{path} has {len(pairs)} layers, MobileNetV2 needs {len(layers)}")
+    net.is_folded = True
+    for layer, (weight, bias) in zip(layers, pairs, strict=False):
         if layer.conv.weight.shape != weight.shape:
             raise BundleInvalid(f"{path}: expected {tuple(layer.conv.weight.shape)}, got {weight.shape}")
         norm = layer.norm
@@ -153,3 +179,4 @@ def unfold(net: MobileNetV2, pictures: Tensor) -> None:
         for hook in hooks:
             hook.remove()
         net.train(was_training)
+    net.is_folded = False

@@ -10,15 +10,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from telltale._onnx_file import read_graph
 from telltale.errors import UsageError
 from telltale.models import Weights
 from telltale.models._backbone import Backbone, Normalise, Triple, load_backbone, parts_of
-from telltale.models._mobilenet import MobileNetV2, unfold
+from telltale.models._mobilenet import MobileNetV2, load_graph, unfold
 
 
 class Transfer(nn.Module):
@@ -44,9 +47,27 @@ class Transfer(nn.Module):
         return self.head(self.dropout(pooled).float()).squeeze(1), features
 
     def adapt(self, clips: Tensor) -> None:
-        """Ready folded batch norms for training, from a few hundred crops; nothing to do for other backbones."""
+        """Ready folded batch norms for training, from a few hundred crops."""
         if isinstance(self.backbone, MobileNetV2):
             unfold(self.backbone, self.normalise(clips))
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether `adapt` is due before training."""
+        return isinstance(self.backbone, MobileNetV2) and self.backbone.is_folded
+
+    def load_graph(self, path: Path) -> bool:
+        """Take the weights of a `model.onnx` that was exported from this network; False where it was not."""
+        if not isinstance(self.backbone, MobileNetV2) or not isinstance(self.head, nn.Linear):
+            return False
+        graph = read_graph(path.read_bytes())
+        head = graph.tensor("head.weight"), graph.tensor("head.bias")
+        if head[0] is None or head[1] is None or not load_graph(self.backbone, graph):
+            return False
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(np.array(head[0])))
+            self.head.bias.copy_(torch.from_numpy(np.array(head[1])))
+        return True
 
     def parts(self) -> dict[str, nn.Module]:
         return parts_of(self.backbone) | {"head": self.head}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from telltale.augment import augment_clip
+from telltale.augment import augment_marked
 from telltale.crops import CropSpec, crop_face, square_of
 from telltale.errors import DataError, UsageError
 from telltale.recipe import Recipe
@@ -21,6 +21,7 @@ from telltale.selfblend import self_blend_clip
 from telltale.train._clips import cut_clips
 from telltale.train._faces import FaceTable
 from telltale.train._mix import ALONE, Draw, Mix, Shard
+from telltale.train._pairs import Marks, changed, graft, is_unchanged
 from telltale.types import BoolArray, Float32Array, RgbImage
 
 if TYPE_CHECKING:
@@ -83,6 +84,9 @@ class MixedBatches(Dataset[Batch]):
         self.mix = Mix(self.heads, recipe)
         self.crop = recipe.crop(self.size_px)
         self._augmentation = {source: recipe.augmentation_for(source) for source in self.mix.sources}
+        self.learns_places = recipe.stages[stage].place_weight > 0
+        if self.learns_places and recipe.n_frames > 1:
+            raise UsageError(f"stages.{stage}.place_weight: places are learned by models of single faces; set it to 0")
         n = len(self.mix.draws(stage, 0))
         if n < shard.world:
             raise UsageError(f"a batch of {n} cannot be shared by {shard.world} processes: enlarge the recipe's mix")
@@ -103,7 +107,12 @@ class MixedBatches(Dataset[Batch]):
         }
         if self.features is not None:
             return batch | {"features": torch.from_numpy(self.features[self.cut.rows[rows]])}
-        clips = np.stack([self._clip(draws[place], step, place) for place in mine])
+        each = [self._clip(draws[place], step, place) for place in mine]
+        clips, marked = np.stack([clip for clip, _ in each]), [marks for _, marks in each]
+        if self.learns_places:
+            batch["where"] = torch.from_numpy(np.stack([_on_grid(marks, self.size_px) for marks in marked]))
+            nothing = np.array([marks is not None and is_unchanged(marks) for marks in marked])
+            batch["weight"][torch.from_numpy(nothing & (label == 1))] = 0.0
         if self.teacher is not None:
             batch["teacher"] = torch.from_numpy(self.teacher.logits(clips, self.cut.mask[rows]))
         return batch | {"clips": torch.from_numpy(clips)}
@@ -121,12 +130,14 @@ class MixedBatches(Dataset[Batch]):
         given = not draw.blend and bool(self.heads.label[draw.row])
         return own if given and own is not None else self.recipe.label_smoothing
 
-    def _clip(self, draw: Draw, step: int, place: int) -> RgbImage:
-        """uint8 (T, S, S, 3)."""
-        rng = np.random.default_rng([self.recipe.seed, self.stage, step, place, 3])
+    def _clip(self, draw: Draw, step: int, place: int) -> tuple[RgbImage, Marks | None]:
+        """uint8 (T, S, S, 3), and where it was forged (S, S), where that is asked for and known."""
+        seed = self.recipe.seed, self.stage, step
+        rng = np.random.default_rng([*seed, place if draw.twin is None else draw.twin, 3])
         rows = self.cut.rows[draw.row][self.cut.mask[draw.row]]
         if not self.recipe.augment and not draw.blend:
             clip = np.stack([crop_of(self.table, row, self.crop) for row in rows.tolist()])
+            marks = None
         else:
             face_px = 1.4 * self.size_px
             frames = [close_up(self.table, row, face_px=face_px) for row in rows.tolist()]
@@ -140,10 +151,44 @@ class MixedBatches(Dataset[Batch]):
             if draw.blend:
                 donor = None if draw.donor is None else int(self.cut.rows[draw.donor, 0])
                 pictures = blend(self.table, frames, rng, donor=donor, face_px=face_px)
+            pictures, marks = self._marked(draw, pictures, rgb, np.random.default_rng([*seed, place, 4]))
             spec = self._augmentation[str(self.heads.dataset[draw.row])]
             centre, side_px = square_of(box, self.crop)
-            clip = augment_clip(pictures, centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=rng, spec=spec)
-        return np.concatenate([clip, np.repeat(clip[-1:], self.recipe.n_frames - len(clip), axis=0)])
+            clip, marks = augment_marked(
+                pictures, marks, centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=rng, spec=spec
+            )
+        return np.concatenate([clip, np.repeat(clip[-1:], self.recipe.n_frames - len(clip), axis=0)]), marks
+
+    def _marked(
+        self, draw: Draw, pictures: RgbImage, real: RgbImage, rng: np.random.Generator
+    ) -> tuple[RgbImage, Marks | None]:
+        """The clip, grafted if drawn so, and where its face was changed; `real` is what a blend was made of."""
+        if not (self.learns_places or draw.graft):
+            return pictures, None
+        if draw.blend:
+            return pictures, changed(pictures[0], real)
+        if not self.heads.label[draw.row]:
+            return pictures, np.zeros(pictures.shape[1:3], np.uint8)
+        if draw.original is None:
+            return pictures, None
+        row = int(self.cut.rows[draw.original, 0])
+        original, _, _ = close_up(self.table, row, face_px=1.4 * self.size_px)
+        marks = changed(pictures[0], original)
+        if marks is None or not draw.graft or len(pictures) > 1:
+            return pictures, marks
+        mixed, marks = graft(pictures[0], original, marks, rng)
+        return mixed[None], marks
+
+
+def _on_grid(marks: Marks | None, size_px: int) -> Float32Array:
+    """(size_px / 8, size_px / 8), 0-1: how much of each place was changed; NaN where that is not known."""
+    import cv2
+
+    side = size_px // 8
+    if marks is None:
+        return np.full((side, side), np.nan, np.float32)
+    small = cv2.resize(marks, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small / np.float32(255), np.float32)
 
 
 def crop_of(table: FaceTable, row: int, spec: CropSpec) -> RgbImage:

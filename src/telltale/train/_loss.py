@@ -50,4 +50,15 @@ def embedding_loss(embedding: Tensor, label: Tensor, recipe: Recipe) -> Tensor:
     return total
 
 
-__all__ = ["embedding_loss", "label_loss"]
+def place_loss(logit: Tensor, batch: Batch) -> Tensor:
+    """Binary cross-entropy of the map `logit` (N, h, w) float32 with how much of each place was changed, the mean over
+    places; each face weighted as the batch says, those of which that is not known not at all.
+    """
+    where = batch["where"]
+    known = ~torch.isnan(where[:, 0, 0])
+    target = F.adaptive_avg_pool2d(torch.nan_to_num(where)[:, None], (logit.shape[1], logit.shape[2]))[:, 0]
+    loss = F.binary_cross_entropy_with_logits(logit, target, reduction="none").mean(dim=(1, 2))
+    return (loss * batch["weight"] * known).sum()
+
+
+__all__ = ["embedding_loss", "label_loss", "place_loss"]

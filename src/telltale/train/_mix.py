@@ -38,6 +38,12 @@ class Draw:
     row: int
     blend: bool = False
     donor: int | None = None
+    original: int | None = None
+    """The same frame before it was forged, of a fake."""
+    graft: bool = False
+    """Only a part of the forgery, put into the original."""
+    twin: int | None = None
+    """The place in the batch whose framing and degradation it shares."""
 
     def is_fake(self, table: FaceTable) -> bool:
         return self.blend or bool(table.label[self.row])
@@ -60,18 +66,19 @@ class Mix:
             mix = recipe.mix_for(source)
             for wanted, rows, kind in (
                 (mix.real + mix.blend, self._real[source], "real"),
-                (mix.fake, self._fake[source], "fake"),
+                (mix.fake + mix.graft, self._fake[source], "fake"),
             ):
                 if wanted and not len(rows):
                     raise DataError(f"the recipe takes {kind} faces from {source}, which has none in training")
         for row in np.flatnonzero(table.label == 1):
             self._partners.setdefault(f"{table.dataset[row]}/{table.group_id[row]}", []).append(int(row))
+        self._originals = _originals(table)
         if not any(self._size(source) for source in self.sources):
             raise DataError(f"the recipe's mix names none of the sources {', '.join(self.sources) or '(none)'}")
 
     def _size(self, source: str) -> int:
         mix = self.recipe.mix_for(source)
-        return mix.real + mix.fake + mix.blend
+        return mix.real + mix.fake + mix.blend + mix.graft
 
     def steps_once(self) -> int:
         """How many steps take the faces that are drawn from once, over all sources."""
@@ -90,13 +97,23 @@ class Mix:
             rng = np.random.default_rng([self.recipe.seed, stage, step, number, 1])
             n_real = max(mix.real, mix.blend)
             reals = self._cycle(self._real[source], n_real, stage, step, 2 * number)
+            first = len(batch)
             batch += [Draw(row) for row in reals[: mix.real]]
-            batch += [Draw(row) for row in self._fakes(source, reals[: mix.real], mix.fake, stage, step, number, rng)]
+            fakes = self._fakes(source, reals[: mix.real], mix.fake, stage, step, number, rng)
+            for i, row in enumerate(fakes):
+                alike = self.recipe.pairing == "alike" and i < mix.real and self._same_group(row, reals[i])
+                batch.append(Draw(row, original=self._originals.get(row), twin=first + i if alike else None))
+            for row in self._cycle(self._fake[source], mix.graft, stage, step, 1000 + number) if mix.graft else ():
+                original = self._originals.get(row)
+                batch.append(Draw(row, original=original, graft=original is not None))
             for row in reals[: mix.blend]:
                 donor = int(rng.choice(self._real[source])) if rng.random() < mix.donor_p else None
                 known = donor is not None and np.isfinite(self.table.points[[row, donor]]).all()
                 batch.append(Draw(row, blend=True, donor=donor if known else None))
         return batch
+
+    def _same_group(self, a: int, b: int) -> bool:
+        return bool(self.table.group_id[a] == self.table.group_id[b])
 
     def _fakes(
         self, source: str, reals: list[int], n: int, stage: int, step: int, number: int, rng: np.random.Generator
@@ -120,6 +137,13 @@ class Mix:
             order = np.random.default_rng([self.recipe.seed, stage, turn, stream, 2]).permutation(rows)
             found += order[at : at + n - len(found)].tolist()
         return found
+
+
+def _originals(table: FaceTable) -> dict[int, int]:
+    """Fake -> the real face of the same group at the same time, where there is one."""
+    keys = list(zip(table.dataset.tolist(), table.group_id.tolist(), np.round(table.pts_s, 3).tolist(), strict=True))
+    real = {keys[row]: int(row) for row in np.flatnonzero(table.label == 0)[::-1]}
+    return {int(row): real[keys[row]] for row in np.flatnonzero(table.label == 1) if keys[row] in real}
 
 
 __all__ = ["ALONE", "Draw", "Mix", "Shard"]

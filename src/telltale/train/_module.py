@@ -19,7 +19,7 @@ from telltale import models
 from telltale.errors import UsageError
 from telltale.recipe import Recipe, Stage
 from telltale.train._data import Batch
-from telltale.train._loss import embedding_loss, label_loss
+from telltale.train._loss import embedding_loss, label_loss, place_loss
 from telltale.train._mix import Shard
 from telltale.train._optimise import Sam, make_optimiser, rate
 from telltale.train._validation import ValidationSet, figures
@@ -43,6 +43,7 @@ class Fit(L.LightningModule):
             raise UsageError(
                 f"model {recipe.model.name} has no embedding for the recipe's uniformity and alignment: set both to 0"
             )
+        self.places = _places(net, self.stage) if self.stage.place_weight else None
         self._freeze(net)
 
     def _freeze(self, net: nn.Module) -> None:
@@ -59,13 +60,16 @@ class Fit(L.LightningModule):
         optimiser = self.optimizers(use_pl_optimizer=False) if self.stage.sam_rho else None
         with _still_statistics(self.net, isinstance(optimiser, Sam) and optimiser.is_ahead):
             if self._embeds:
-                logit, embedding = self.net.embed(batch["clips"])  # type: ignore[operator]
+                (logit, embedding), features = self.net.embed(batch["clips"]), None  # type: ignore[operator]
             else:
-                (logit, _), embedding = models.run_batch(self.net, batch), None
+                (logit, features), embedding = models.run_batch(self.net, batch), None
+            shown = None if self.places is None or features is None else self.places(features)[:, 0]
         logit = logit.float()
         loss = label_loss(logit, batch, self.recipe.teacher)
         if embedding is not None:
             loss = loss + embedding_loss(embedding.float(), batch["label"], self.recipe)
+        if shown is not None:
+            loss = loss + self.stage.place_weight * place_loss(shown.float(), batch)
         return {"loss": loss, "n_right": int(((logit > 0) == (batch["label"] > 0.5)).sum())}
 
     def on_train_epoch_start(self) -> None:
@@ -103,9 +107,24 @@ class Fit(L.LightningModule):
         self.log_dict(figures(self.validation, logit))
 
     def configure_optimizers(self) -> Any:
-        optimiser = make_optimiser(self.stage, self.net.parameters())
+        places = () if self.places is None else self.places.parameters()
+        optimiser = make_optimiser(self.stage, [*self.net.parameters(), *places])
         schedule = LambdaLR(optimiser, lambda step: rate(self.stage, step))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _places(net: nn.Module, stage: Stage) -> nn.Module:
+    """A layer on the last feature map that says of each place whether it was changed; no part of the network itself.
+
+    Raises UsageError where the network has no such map.
+    """
+    was_training = net.training
+    with torch.no_grad():
+        features = net.eval()(torch.zeros(1, 1, stage.size_px, stage.size_px, 3, dtype=torch.uint8))[1]
+    net.train(was_training)
+    if features is None:
+        raise UsageError("place_weight: this model gives no feature map to learn places on; set it to 0")
+    return nn.Conv2d(features.shape[1], 1, 1)
 
 
 def of_all(mine: _T) -> list[_T]:

@@ -155,7 +155,7 @@ def start(table: FaceTable, recipe: Recipe, weights: models.Weights) -> nn.Modul
         recipe.model.name, weights=weights, options=recipe.model.options, size_px=recipe.stages[0].size_px
     )
     adapt = getattr(net, "adapt", None)
-    if adapt is not None and weights.is_file:
+    if adapt is not None and getattr(net, "is_folded", False):
         rows = np.random.default_rng(recipe.seed).permutation(len(table))[:_UNFOLD_FACES]
         sample = _validation.build(table.take(rows), recipe, size_px=recipe.stages[0].size_px, robust=False)
         adapt(torch.from_numpy(sample.clips))

@@ -1,0 +1,179 @@
+"""Fakes and their originals: where a face was changed, parts of forgeries, pairs treated alike."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import make_faces
+from telltale.augment import Augmentation, augment_marked
+from telltale.errors import UsageError
+from telltale.models import Weights
+from telltale.recipe import Recipe
+from telltale.train import FaceTable, train
+from telltale.train._data import MixedBatches
+from telltale.train._loss import place_loss
+from telltale.train._mix import Mix
+from telltale.train._module import Fit
+from telltale.train._pairs import changed, graft, is_unchanged
+from telltale.train._run import start
+from telltale.types import RgbImage
+
+CHANGED = (slice(44, 60), slice(30, 66))
+"""What `pair` forges, rows and columns."""
+BATCH: dict[str, dict[str, int]] = {"made": {"real": 4, "fake": 4, "graft": 3, "blend": 2}}
+
+
+def pair(seed: int = 0) -> tuple[RgbImage, RgbImage]:
+    """A fake and its original, with noise of their own as two compressions leave it."""
+    original = make_faces.face(np.random.default_rng(seed))
+    fake = original.copy()
+    fake[CHANGED] = 255 - fake[CHANGED]
+    noise = np.random.default_rng(seed + 1).normal(0, 2, original.shape)
+    return np.clip(fake + noise, 0, 255).astype(np.uint8), original
+
+
+def paired_table(n: int = 64) -> FaceTable:
+    """Each fake is the real of its group, a part of it forged."""
+    table = make_faces.table(n=n)
+    images = table.image.copy()
+    for row in range(0, n, 2):
+        fake, original = pair(row)
+        images[row], images[row + 1] = make_faces.coded(original), make_faces.coded(fake)
+    return dataclasses.replace(table, image=images)
+
+
+def recipe(**changes: Any) -> Recipe:
+    stage = {"size_px": 64, "epochs": 1, "steps_per_epoch": 2, "lr": 1e-3, "warmup_steps": 1, "place_weight": 1.0}
+    data: dict[str, Any] = {"mix": BATCH, "stages": [stage], "pairing": "alike", "augmentation": {"degrade_p": 0.0}}
+    return make_faces.recipe(**(data | changes))
+
+
+def test_what_was_forged_is_marked_and_compression_is_not() -> None:
+    fake, original = pair()
+    marks = changed(fake, original)
+    assert marks is not None
+    inside = np.zeros(marks.shape, bool)
+    inside[CHANGED] = True
+    assert marks[inside].mean() > 0.9 * 255
+    assert marks[~inside].mean() < 0.05 * 255
+    assert not is_unchanged(marks)
+
+
+def test_the_same_frame_compressed_twice_is_unchanged() -> None:
+    original = make_faces.face(np.random.default_rng(3))
+    noise = np.random.default_rng(4).normal(0, 2, original.shape)
+    marks = changed(np.clip(original + noise, 0, 255).astype(np.uint8), original)
+    assert marks is not None
+    assert is_unchanged(marks)
+
+
+def test_pictures_that_do_not_lie_on_each_other_are_not_compared() -> None:
+    fake, original = pair()
+    other = make_faces.face(np.random.default_rng(9))
+    assert changed(fake, other) is None
+    assert changed(fake[:-2], original) is None
+
+
+def test_a_graft_is_part_fake_part_original() -> None:
+    fake, original = pair()
+    marks = changed(fake, original)
+    assert marks is not None
+    mixed, left = graft(fake, original, marks, np.random.default_rng(0))
+    assert 0.2 < left.sum() / marks.sum() < 1.0
+    assert (left <= marks).all()
+    untouched = (mixed == original).all(axis=2)
+    assert untouched.mean() > 0.2
+    assert np.abs(mixed.astype(int) - fake)[left > 0].mean() < np.abs(mixed.astype(int) - original)[left > 0].mean()
+
+
+def test_marks_go_where_the_picture_goes() -> None:
+    picture = np.zeros((96, 96, 3), np.uint8)
+    picture[20:40, 10:30] = 255
+    spec = Augmentation(degrade_p=0.0, flip_p=1.0)
+    rng = np.random.default_rng(1)
+    clip, marks = augment_marked(
+        picture[None], picture[..., 0], centre_xy=(48, 48), side_px=80, size_px=64, rng=rng, spec=spec
+    )
+    assert marks is not None
+    assert np.array_equal(clip[0, ..., 0], marks)
+
+
+def test_a_fake_is_framed_and_degraded_as_its_real_is() -> None:
+    batches = MixedBatches(paired_table().on("train"), recipe(augmentation={"degrade_p": 1.0}), stage=0)
+    clips = batches[0]["clips"][:, 0].float()
+    alike = (clips[:4] - clips[4:8]).abs().mean(dim=(1, 2, 3))
+    apart = (clips[:4] - clips[[5, 6, 7, 4]]).abs().mean(dim=(1, 2, 3))
+    assert (alike < 0.5 * apart).all()
+    assert [draw.twin for draw in batches.mix.draws(0, 0)[4:8]] == [0, 1, 2, 3]
+
+
+def test_a_batch_says_where_each_face_was_changed() -> None:
+    batch = MixedBatches(paired_table().on("train"), recipe(), stage=0)[0]
+    shares = batch["where"].mean(dim=(1, 2))
+    assert batch["where"].shape == (13, 8, 8)
+    assert (shares[:4] == 0).all()
+    assert (shares[4:11] > 0.01).all()
+    assert batch["label"].tolist() == [0.0] * 4 + [1.0] * 9
+
+
+def test_a_fake_that_shows_no_change_is_not_learned() -> None:
+    table = paired_table().on("train")
+    images = table.image.copy()
+    images[table.label == 1] = images[table.label == 0]
+    same = dataclasses.replace(table, image=images)
+    batch = MixedBatches(same, recipe(mix={"made": {"real": 4, "fake": 4}}), stage=0)[0]
+    assert (batch["weight"][:4] > 0).all()
+    assert (batch["weight"][4:] == 0).all()
+
+
+def test_a_fake_whose_original_is_not_there_is_learned_without_places() -> None:
+    table = paired_table().on("train")
+    alone = dataclasses.replace(table, group_id=np.array([f"made:{i}" for i in range(len(table))]))
+    batches = MixedBatches(alone, recipe(), stage=0)
+    batch = batches[0]
+    assert torch.isnan(batch["where"][4:11]).all()
+    assert (batch["weight"] > 0).all()
+    assert not any(draw.graft for draw in batches.mix.draws(0, 0))
+
+
+def test_originals_are_of_the_same_moment() -> None:
+    table = paired_table(8)
+    later = dataclasses.replace(table, pts_s=np.array([0.0, 0.0, 1.0, 2.0, 3.0, 3.0, 4.0, 5.0]))
+    mix = Mix(later, recipe(mix={"made": {"real": 1, "graft": 4}}))
+    found = {draw.row: draw.original for draw in mix.draws(0, 0) if later.label[draw.row]}
+    assert found == {1: 0, 3: None, 5: 4, 7: None}
+
+
+def test_the_loss_of_places_falls_where_they_are_told_right_and_ignores_the_unknown() -> None:
+    where = torch.zeros(2, 8, 8)
+    where[0, :4] = 1.0
+    batch = {"where": where, "weight": torch.tensor([0.5, 0.5])}
+    right = torch.where(where[:, ::2, ::2] > 0, 8.0, -8.0)
+    assert place_loss(right, batch) < 0.01 < place_loss(-right, batch)
+    unknown = torch.full_like(where, torch.nan)
+    assert place_loss(right, {"where": unknown, "weight": batch["weight"]}) == 0
+
+
+def test_places_are_learned_by_the_features_and_leave_no_part_in_the_bundle(tmp_path: Path) -> None:
+    table, wanted = paired_table(), recipe()
+    net = start(table.on("train"), wanted, Weights("none"))
+    module = Fit(net, wanted, stage=0, validation=None)
+    batch = MixedBatches(table.on("train"), wanted, stage=0)[0]
+    module.training_step(batch, 0)["loss"].backward()
+    assert module.places is not None
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.places.parameters())
+    bundle = train([table], recipe=wanted, out=tmp_path / "run", weights="none")
+    assert not [name for name in net.state_dict() if "places" in name]
+    assert bundle.weights_path is not None
+
+
+def test_places_are_asked_of_models_that_have_none_in_vain() -> None:
+    sequences = recipe(model={"name": "cnn_lstm", "options": {"n_frames": 2}})
+    with pytest.raises(UsageError, match="place_weight"):
+        MixedBatches(paired_table().on("train"), sequences, stage=0)
