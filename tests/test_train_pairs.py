@@ -173,7 +173,20 @@ def test_places_are_learned_by_the_features_and_leave_no_part_in_the_bundle(tmp_
     assert bundle.weights_path is not None
 
 
-def test_places_are_asked_of_models_that_have_none_in_vain() -> None:
-    sequences = recipe(model={"name": "cnn_lstm", "options": {"n_frames": 2}})
-    with pytest.raises(UsageError, match="place_weight"):
-        MixedBatches(paired_table().on("train"), sequences, stage=0)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"name": "cnn_lstm", "options": {"n_frames": 2}}},
+        {"augment": False},
+        {"augment": False, "stages": [{"size_px": 64}]},
+    ],
+)
+def test_places_and_grafts_that_cannot_be_learned_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="place_weight and graft"):
+        MixedBatches(paired_table().on("train"), recipe(**changes), stage=0)
+
+
+def test_a_stage_may_pair_in_its_own_way() -> None:
+    stage = {"size_px": 64, "steps_per_epoch": 2, "pairing": "source"}
+    draws = MixedBatches(paired_table().on("train"), recipe(stages=[stage]), stage=0).mix.draws(0, 0)
+    assert all(draw.twin is None for draw in draws)

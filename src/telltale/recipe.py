@@ -23,6 +23,8 @@ from telltale.crops import CropSpec
 from telltale.errors import UnknownName, UsageError, require
 from telltale.sampling import SamplePlan
 
+Pairing = Literal["source", "alike", "none"]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -101,6 +103,8 @@ class Stage(_Part):
     """In this stage instead of the recipe's; empty = the recipe's."""
     augmentation: Augmentation | None = None
     """In this stage instead of the recipe's."""
+    pairing: Pairing | None = None
+    """In this stage instead of the recipe's."""
 
 
 class CardText(_Part):
@@ -126,7 +130,7 @@ class Recipe(_Part):
     model: ModelPart = ModelPart()
     mix: dict[str, SourceMix] = Field(default_factory=lambda: {"*": SourceMix(real=16, fake=16)})
     """By source; `*` is every source not named. With several processes it is the batch of all of them together."""
-    pairing: Literal["source", "alike", "none"] = "source"
+    pairing: Pairing = "source"
     """`source`: the fakes of a batch are of the groups of its reals, where they have any. `alike`: such a fake is also
     framed and degraded as its real is, so that all that tells them apart is the forgery. `none`: fakes in turn."""
     weights: str | None = None
@@ -188,9 +192,13 @@ class Recipe(_Part):
         )
 
     def in_stage(self, number: int) -> Recipe:
-        """With what this stage mixes and how it augments, where it says so itself."""
+        """With what this stage mixes, how it pairs and augments, where it says so itself."""
         stage = self.stages[number]
-        own: dict[str, Any] = {"mix": stage.mix or self.mix, "augmentation": stage.augmentation or self.augmentation}
+        own: dict[str, Any] = {
+            "mix": stage.mix or self.mix,
+            "augmentation": stage.augmentation or self.augmentation,
+            "pairing": stage.pairing or self.pairing,
+        }
         return self.model_copy(update=own)
 
     def mix_for(self, source: str) -> SourceMix:

@@ -85,8 +85,11 @@ class MixedBatches(Dataset[Batch]):
         self.crop = recipe.crop(self.size_px)
         self._augmentation = {source: recipe.augmentation_for(source) for source in self.mix.sources}
         self.learns_places = recipe.stages[stage].place_weight > 0
-        if self.learns_places and recipe.n_frames > 1:
-            raise UsageError(f"stages.{stage}.place_weight: places are learned by models of single faces; set it to 0")
+        grafts = any(recipe.mix_for(source).graft for source in self.mix.sources)
+        if (self.learns_places or grafts) and (recipe.n_frames > 1 or not recipe.augment):
+            raise UsageError(
+                f"stage {stage}: place_weight and graft are for models of single faces, with augment on; set both to 0"
+            )
         n = len(self.mix.draws(stage, 0))
         if n < shard.world:
             raise UsageError(f"a batch of {n} cannot be shared by {shard.world} processes: enlarge the recipe's mix")
@@ -174,7 +177,7 @@ class MixedBatches(Dataset[Batch]):
         row = int(self.cut.rows[draw.original, 0])
         original, _, _ = close_up(self.table, row, face_px=1.4 * self.size_px)
         marks = changed(pictures[0], original)
-        if marks is None or not draw.graft or len(pictures) > 1:
+        if marks is None or not draw.graft:
             return pictures, marks
         mixed, marks = graft(pictures[0], original, marks, rng)
         return mixed[None], marks
