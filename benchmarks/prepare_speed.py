@@ -117,8 +117,7 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"
     videos = [video.resolve() for video in args.videos]
 
-    names = ("decode 1", "decode 2", "prepare 1", "prepare 2", "scan 1", "scan 2", "ray 2")
-    names += ("prepare core", "scan core")
+    names = ("decode 1", "decode 2", "prepare 1", "prepare 2", "scan 1", "scan 2", "prepare core", "scan core", "ray 2")
     times: dict[str, list[float]] = {name: [] for name in names}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1) as one, ProcessPoolExecutor(2) as two:

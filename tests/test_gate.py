@@ -19,6 +19,7 @@ from telltale.evaluate import EvaluateSettings, evaluate
 from telltale.gate import Gate, fit
 from telltale.runtime import Scorer
 from telltale.scan import scan
+from telltale.train._finish import strangers
 from telltale.types import Clip, Code, Float64Array, RgbImage
 
 SIZE_PX = 32
@@ -140,3 +141,9 @@ def test_an_evaluation_says_what_a_scan_would(models: tuple[Path, Path], tmp_pat
     assert gated.verdicts["real"] == {"uncertain": 2}
     assert gated.frame.auc == without.frame.auc
     assert all(one.called_fake == 0 for one in gated.perturbed)
+
+
+def test_a_person_is_a_stranger_by_most_of_their_faces() -> None:
+    group, label = np.array(["a", "a", "a", "b", "b", "b"]), np.array([0, 0, 0, 0, 0, 1])
+    found = strangers(np.array([True, True, False, False, True, False]), group, label)
+    assert found.tolist() == [True, True, True, False, False, False]

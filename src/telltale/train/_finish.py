@@ -64,8 +64,8 @@ def finish(
     calibration = _calibrate.fit_platt(logit[known], val.label[known], fitted_on=_population(val))
     judged = _calibrate.of_tracks(val.take(known), logit[known], calibration)
     if judged is None:
-        # reals beyond the gate are never called fake, so they do not set the line; whole tracks all do
-        lines = known & ~(is_strange & (val.label == 0))
+        # people beyond the gate are never called fake, so they do not set the line; whole tracks all do
+        lines = known & ~(strangers(is_strange, val.group, val.label) & (val.label == 0))
         thresholds = _calibrate.fit_thresholds(
             logit[lines], val.label[lines], val.source[lines], val.group[lines], calibration
         )
@@ -156,6 +156,13 @@ def _beyond(gate: Gate | None, pooled: Float64Array | None, n: int) -> BoolArray
     if gate is None or pooled is None:
         return np.zeros(n, bool)
     return np.asarray(gate.distance(pooled) > gate.limit)
+
+
+def strangers(is_strange: BoolArray, group: npt.NDArray[np.str_], label: npt.NDArray[np.int64]) -> BoolArray:
+    """(N,): the faces of those of whose faces more than half are beyond the gate. A scan judges people, not faces, and
+    takes the median of their distances (`aggregate`)."""
+    _, person = np.unique(np.char.add(group, np.char.mod("#%d", label)), return_inverse=True)
+    return np.asarray((np.bincount(person, is_strange) / np.bincount(person) > 0.5)[person])
 
 
 def called(p: Float64Array, thresholds: Thresholds, is_strange: BoolArray) -> dict[str, float]:

@@ -30,8 +30,8 @@ _BLUR = 0.009
 _RIM = 0.06
 """Of the sides: what lies outside the face in any crop, unless it was framed otherwise."""
 _NOISE = 3.0
-"""So many times the difference along the rim, and one grey level more, is no compression any longer. 1.2 % of DFDC's
-fakes then show nothing, and those looked at had none (docs/default-model.md)."""
+"""So many times the difference along the rim, and one grey level more, is no compression any longer. About 1 % of
+DFDC's fakes then show nothing, and those looked at had none (docs/default-model.md)."""
 _FRAMED_OTHERWISE = 4.0
 """Grey levels along the rim, from which on a pair does not lie on each other: a quarter of DFDC's."""
 _CHANGED_AT_LEAST = 0.012
