@@ -1,11 +1,12 @@
 """Train the default model, or export a checkpoint of a run, finished or not.
 
-    python scripts/train_default.py ../shared RUN                                  faces, both stages, RUN/bundle
+    python scripts/train_default.py ../shared RUN                                  faces, all stages, RUN/bundle
     python scripts/train_default.py ../shared RUN --resume                         go on where it stopped
     python scripts/train_default.py ../shared RUN --export 1 --out BUNDLE          the best epoch of stage 1 so far
     python scripts/train_default.py ../shared RUN --export 1 --out BUNDLE --sides val test      with test figures
 
-About two hours on two cores. Faces are laid out in RUN/faces first, if they are not there (scripts/default_faces.py).
+More than seven hours on two cores. Faces are laid out in RUN/faces first, if they are not there
+(scripts/default_faces.py).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import make_faces
 from telltale.augment import Augmentation, augment_marked
@@ -169,8 +170,8 @@ def test_places_are_learned_by_the_features_and_leave_no_part_in_the_bundle(tmp_
     assert module.places is not None
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.places.parameters())
     bundle = train([table], recipe=wanted, out=tmp_path / "run", weights="none")
-    assert not [name for name in net.state_dict() if "places" in name]
     assert bundle.weights_path is not None
+    assert set(load_file(bundle.weights_path)) == set(net.state_dict())
 
 
 @pytest.mark.parametrize(
@@ -184,6 +185,14 @@ def test_places_are_learned_by_the_features_and_leave_no_part_in_the_bundle(tmp_
 def test_places_and_grafts_that_cannot_be_learned_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="place_weight and graft"):
         MixedBatches(paired_table().on("train"), recipe(**changes), stage=0)
+
+
+def test_an_embedding_has_no_places() -> None:
+    wanted = recipe(uniformity=0.5)
+    net = start(paired_table().on("train"), wanted, Weights("none"))
+    object.__setattr__(net, "embed", net.forward)
+    with pytest.raises(UsageError, match="no feature map"):
+        Fit(net, wanted, stage=0, validation=None)
 
 
 def test_a_stage_may_pair_in_its_own_way() -> None:

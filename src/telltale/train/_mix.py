@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -72,9 +73,16 @@ class Mix:
                     raise DataError(f"the recipe takes {kind} faces from {source}, which has none in training")
         for row in np.flatnonzero(table.label == 1):
             self._partners.setdefault(f"{table.dataset[row]}/{table.group_id[row]}", []).append(int(row))
-        self._originals = _originals(table)
         if not any(self._size(source) for source in self.sources):
             raise DataError(f"the recipe's mix names none of the sources {', '.join(self.sources) or '(none)'}")
+
+    @cached_property
+    def _originals(self) -> dict[int, int]:
+        """Fake -> the real face of the same group at the same time, where there is one."""
+        of = self.table
+        keys = list(zip(of.dataset.tolist(), of.group_id.tolist(), np.round(of.pts_s, 3).tolist(), strict=True))
+        real = {keys[row]: int(row) for row in np.flatnonzero(of.label == 0)[::-1]}
+        return {int(row): real[keys[row]] for row in np.flatnonzero(of.label == 1) if keys[row] in real}
 
     def _size(self, source: str) -> int:
         mix = self.recipe.mix_for(source)
@@ -137,13 +145,6 @@ class Mix:
             order = np.random.default_rng([self.recipe.seed, stage, turn, stream, 2]).permutation(rows)
             found += order[at : at + n - len(found)].tolist()
         return found
-
-
-def _originals(table: FaceTable) -> dict[int, int]:
-    """Fake -> the real face of the same group at the same time, where there is one."""
-    keys = list(zip(table.dataset.tolist(), table.group_id.tolist(), np.round(table.pts_s, 3).tolist(), strict=True))
-    real = {keys[row]: int(row) for row in np.flatnonzero(table.label == 0)[::-1]}
-    return {int(row): real[keys[row]] for row in np.flatnonzero(table.label == 1) if keys[row] in real}
 
 
 __all__ = ["ALONE", "Draw", "Mix", "Shard"]

@@ -43,6 +43,8 @@ class Fit(L.LightningModule):
             raise UsageError(
                 f"model {recipe.model.name} has no embedding for the recipe's uniformity and alignment: set both to 0"
             )
+        if self._embeds and self.stage.place_weight:
+            raise UsageError("place_weight: a network that gives its embedding gives no feature map; set it to 0")
         self.places = _places(net, self.stage) if self.stage.place_weight else None
         self._freeze(net)
 
