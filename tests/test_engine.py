@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,18 @@ def test_what_kills_its_worker_is_tried_again_then_set_aside(tmp_path: Path) -> 
     assert isinstance(poison, WorkerCrashed)
     assert str(MAX_ATTEMPTS) in poison.message
     assert outcomes == {i: i for i in (0, 1, 2, 4, 5)}
+
+
+def test_workers_start_beside_each_other() -> None:
+    both_are_starting = threading.Barrier(2, timeout=20)
+
+    class Slow:
+        @contextmanager
+        def start(self) -> Iterator[Callable[[int], int]]:
+            both_are_starting.wait()
+            yield abs
+
+    assert dict(map_tasks(Slow(), [-1, -2], jobs=2)) == {0: 1, 1: 2}
 
 
 def test_items_are_not_read_far_ahead(tmp_path: Path) -> None:

@@ -71,8 +71,10 @@ def _local(task: Task[In, Out], items: Iterable[In], jobs: int) -> Iterator[tupl
         lock = threading.Lock()
 
         def start() -> None:
+            opened = task.start()
+            started.run = opened.__enter__()
             with lock:
-                started.run = stack.enter_context(task.start())
+                stack.push(opened)
 
         def do(item: In) -> Out:
             result: Out = started.run(item)
