@@ -3,11 +3,12 @@
     python benchmarks/detect_speed.py CLIP [--detector mtcnn] [--threads 1] [--batch 4] [--limit-ms 15]
 
 Prints one line for the whole and, for MTCNN, one for each stage; the last column is the ratio against the limit.
-Decoding is not counted.
+Decoding is not counted. Exits 1 above the limit.
 """
 
 import argparse
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def timed(spent: dict[str, float], name: str, function: Callable[..., Any]) -> C
     return run
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--detector", default="mtcnn")
@@ -72,7 +73,8 @@ def main() -> None:
     print(f"{'processor time':>16} {cpu_ms:6.1f} ms   all threads together; what a busy machine does not distort much")
     for name, seconds in spent.items():
         print(f"{name.strip('_'):>16} {1e3 * seconds / args.repeats / len(frames):6.1f} ms")
+    return int(best > args.limit_ms)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
