@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from telltale._request import ExtractRequest
 from telltale.bundle import load_bundle
-from telltale.extract import ExtractRequest, extract_job
+from telltale.extract import extract_job
 from telltale.faces import DetectorConfig
 from telltale.runtime import BATCH_SIZE, Scorer
 from telltale.sampling import SamplePlan

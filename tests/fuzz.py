@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import make_videos
+from telltale._request import ExtractRequest
 from telltale.errors import DeadlineExceeded, OutOfMemory, TelltaleError, WorkerCrashed
-from telltale.extract import ExtractRequest
 from telltale.sampling import SamplePlan
 from telltale.sandbox import JOBS, Message, Powers, Worker, WorkerLimits
 from telltale.video import open_video

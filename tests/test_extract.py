@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import make_videos
+from telltale._request import ExtractRequest, default_deadline_s, face_from_json
 from telltale.crops import CropSpec
 from telltale.errors import NoVideoStream
-from telltale.extract import ExtractRequest, default_deadline_s, extract_job, face_from_json
+from telltale.extract import extract_job
 from telltale.faces import DetectorConfig
 from telltale.sampling import SamplePlan
 from telltale.sandbox import Message

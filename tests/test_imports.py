@@ -113,7 +113,10 @@ def test_scanning_never_names_torch() -> None:
     assert not names & {"torch", "torchvision", "timm", "lightning", "sklearn", "matplotlib"}
 
 
-@pytest.mark.parametrize("statement", ["import telltale", "import telltale.cli", "from telltale import types, errors"])
+@pytest.mark.parametrize(
+    "statement",
+    ["import telltale", "import telltale.cli", "import telltale.scan", "from telltale import types, errors"],
+)
 def test_importing_loads_nothing_heavy(statement: str) -> None:
     code = f"import sys; {statement}; print(*sorted({set(HEAVY)!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from telltale._annotate_plan import Plan, make_plan
 from telltale._files import write_files
 from telltale._report_words import LABELS
+from telltale._request import default_deadline_s
 from telltale._text import percent, plural, visible
 from telltale.errors import OutputError
-from telltale.extract import default_deadline_s
 from telltale.sandbox import Message, Powers, Worker, WorkerLimits
 from telltale.types import Attachment, Report
 

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from telltale import faces
-from telltale.crops import CropSpec, centre_square, crop_face
-from telltale.sampling import SamplePlan
+from telltale._request import ExtractRequest, default_deadline_s, face_from_json, face_to_json
+from telltale.crops import centre_square, crop_face
 from telltale.sandbox import Message
 from telltale.tracking import Tracker
 from telltale.types import Code, Face, Frame, RgbImage
@@ -34,32 +34,6 @@ THUMBNAIL_HEIGHT_PX = 180
 _FRAMES_AHEAD = 3
 _SAME_MOMENT_S = 0.05
 """Frames of a fake and of its original belong together up to here: more than one frame's rounding, less than two."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExtractRequest:
-    """What to do with one file; travels to the worker as JSON."""
-
-    path: str
-    plan: SamplePlan = SamplePlan()
-    detector: str = "mtcnn"
-    detector_config: faces.DetectorConfig = faces.DetectorConfig()
-    crop: CropSpec = CropSpec()
-    thumbnails: bool = False
-    boxes_from: str | None = None
-    """Another video, of the same length: faces are looked for there, and cut from `path` at the same places."""
-    deadline_s: float | None = None
-    """None: `default_deadline_s`. Nine tenths of it into the work, reading stops and what was seen is kept."""
-    n_decode_threads: int | None = None
-    """None: as FFmpeg likes. 1 where several workers share the machine."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> ExtractRequest:
-        parts = {"plan": SamplePlan, "detector_config": faces.DetectorConfig, "crop": CropSpec}
-        return cls(**{key: parts[key](**value) if key in parts else value for key, value in data.items()})
 
 
 @dataclass(slots=True)
@@ -81,11 +55,6 @@ class _Stages:
 
     def as_dict(self) -> dict[str, float]:
         return {f.name: round(getattr(self, f.name), 4) for f in fields(self)}
-
-
-def default_deadline_s(duration_s: float | None) -> float:
-    """60 s, or three times the video's length where that is more. A header may claim any length: 12 h at most."""
-    return min(max(60.0, 3.0 * (duration_s or 0.0)), 12 * 3600.0)
 
 
 def extract_job(args: dict[str, Any]) -> Iterator[Message]:
@@ -211,32 +180,9 @@ class _Borrower:
 
 
 def _faces_message(frame: Frame, sure: list[tuple[int, Face, RgbImage]], size_px: int) -> Message:
-    rows = [
-        {
-            "track_id": track_id,
-            "frame_index": face.frame_index,
-            "pts_s": face.pts_s,
-            "box_xyxy": [float(v) for v in face.box_xyxy],
-            "points": None if face.points is None else [[float(x), float(y)] for x, y in face.points],
-            "confidence": float(face.confidence),
-            "source": face.source,
-        }
-        for track_id, face, _ in sure
-    ]
+    rows = [face_to_json(track_id, face) for track_id, face, _ in sure]
     crops = np.stack([crop for *_, crop in sure]) if sure else np.empty((0, size_px, size_px, 3), np.uint8)
     return Message("faces", {"index": frame.index, "pts_s": frame.pts_s, "faces": rows}, {"crops": crops})
-
-
-def face_from_json(row: dict[str, Any]) -> Face:
-    """The `Face` of one row of a `faces` message."""
-    return Face(
-        frame_index=row["frame_index"],
-        pts_s=row["pts_s"],
-        box_xyxy=np.array(row["box_xyxy"], np.float32),
-        points=None if row["points"] is None else np.array(row["points"], np.float32),
-        confidence=row["confidence"],
-        source=row["source"],
-    )
 
 
 def _decoded_in_turn(reader: VideoReader, stages: _Stages) -> Generator[Frame, None, None]:
@@ -300,4 +246,4 @@ def _thumbnail(rgb: RgbImage) -> RgbImage:
     return np.asarray(jpeg, np.uint8).reshape(-1)
 
 
-__all__ = ["ExtractRequest", "default_deadline_s", "extract_job", "face_from_json"]
+__all__ = ["extract_job"]

@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from telltale import _cam, _heat
+from telltale._request import face_from_json
 from telltale.aggregate import JudgedTrack, calibrate
-from telltale.extract import face_from_json
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
 from telltale.sandbox import Message
 from telltale.types import (

@@ -21,13 +21,13 @@ import numpy as np
 from telltale import datasets
 from telltale._files import only_one
 from telltale._places import fetched
+from telltale._request import ExtractRequest, default_deadline_s, face_from_json
 from telltale._text import visible
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset, Record
 from telltale.datasets._bucket import opened
 from telltale.engine import Engine, map_tasks
 from telltale.errors import DataError, InputError, TelltaleError, WorkerCrashed
-from telltale.extract import ExtractRequest, default_deadline_s, face_from_json
 from telltale.faces import DetectorConfig, files_read
 from telltale.sampling import SamplePlan
 from telltale.sandbox import Powers, Worker, WorkerLimits

@@ -25,12 +25,12 @@ from typing import Any
 from telltale import _extras
 from telltale._cam import Head, find_head
 from telltale._card_words import summarise_card
+from telltale._request import ExtractRequest, default_deadline_s
 from telltale._text import printable
 from telltale._versions import versions
 from telltale.aggregate import decide
 from telltale.bundle import Bundle, ModelCard, load_bundle
 from telltale.errors import DeadlineExceeded, FileMissing, NotAFile, Stopped, TelltaleError
-from telltale.extract import ExtractRequest, default_deadline_s
 from telltale.faces import DetectorConfig, files_read
 from telltale.findings import Findings, Progress
 from telltale.runtime import Device, Scorer

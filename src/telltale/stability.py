@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from telltale._annotate_plan import telling_seconds
 from telltale._report_words import LABELS
+from telltale._request import default_deadline_s
 from telltale._text import percent, plural, printable
 from telltale._wire import Message
 from telltale.errors import InputError, OutputError, WorkerError
-from telltale.extract import default_deadline_s
 from telltale.sandbox import Powers, Worker, WorkerLimits
 from telltale.types import Report, Stability, StabilityRow
 

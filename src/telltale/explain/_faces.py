@@ -15,11 +15,11 @@ import numpy as np
 
 from telltale import _heat
 from telltale._files import write_files
+from telltale._request import default_deadline_s
 from telltale._text import clock, percent, printable
 from telltale.aggregate import calibrate
 from telltale.errors import UsageError
 from telltale.explain import ExplainedFace, Explainer, create, middle_face
-from telltale.extract import default_deadline_s
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer, middle_s
 from telltale.sandbox import Worker
 from telltale.scan import ScanSettings, extract_request, load_scorer
