@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 from sandbox_jobs import JOBS
-from telltale import _wire
+from telltale import _wire, sandbox
+from telltale._process import Child
 from telltale._wire import Message, WireError
 from telltale.errors import (
     CorruptFile,
@@ -32,7 +33,7 @@ from telltale.errors import (
     UsageError,
     WorkerCrashed,
 )
-from telltale.sandbox import Powers, Worker, WorkerLimits
+from telltale.sandbox import Powers, Worker, WorkerLimits, start_early
 
 ENOUGH_S = 60.0
 """A deadline that no job here is meant to reach, however busy the machine."""
@@ -253,6 +254,25 @@ def test_a_warmed_worker_works_as_any_other(worker: Worker) -> None:
     worker.warm("pid")
     worker.warm("not_importable")
     assert pid_of(worker)
+
+
+def test_a_child_started_early_is_the_next_usual_workers(face_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def counted(*args: Any, **limits: Any) -> Child:
+        started.append(limits["memory_bytes"])
+        return Child(*args, **limits)
+
+    monkeypatch.setattr(sandbox, "Child", counted)
+    monkeypatch.setattr(sandbox, "_early", [])
+    usual, small = WorkerLimits().memory_bytes, 512 * MEBI
+    start_early("hash")
+    start_early("hash")  # one is enough
+    with Worker(WorkerLimits(memory_bytes=small)) as limited, Worker() as first, Worker() as second:
+        for worker in (limited, first, second):
+            (said,) = worker.run("hash", {"path": str(face_clip)}, deadline_s=ENOUGH_S)
+            assert said.data["sha256"] == hashlib.sha256(face_clip.read_bytes()).hexdigest()
+    assert started == [usual, small, usual]
 
 
 def test_a_closed_worker_is_closed(worker: Worker) -> None:

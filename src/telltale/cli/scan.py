@@ -88,6 +88,9 @@ def scan(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --table: try what failed again.")] = False,
 ) -> None:
     """Say for each video or picture whether its faces are real, and why."""
+    from telltale.sandbox import start_early
+
+    start_early("extract")  # it imports what it needs while the rest is imported here
     from telltale.bundle import load_bundle
     from telltale.cli._choices import choose
     from telltale.cli._inputs import expand
