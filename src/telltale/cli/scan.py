@@ -90,7 +90,8 @@ def scan(
     """Say for each video or picture whether its faces are real, and why."""
     from telltale.sandbox import start_early
 
-    start_early("extract")  # it imports what it needs while the rest is imported here
+    if engine == "local":
+        start_early("extract")  # it imports what it needs while the rest is imported here
     from telltale.bundle import load_bundle
     from telltale.cli._choices import choose
     from telltale.cli._inputs import expand
