@@ -5,10 +5,9 @@
 Every video is taken `copies` times under other names. In turns: plain PyAV decoding in one process and in two (one
 thread each), `prepare` and `scan` with one job and with two (one thread each), and `prepare` on two Ray workers of a
 cluster that is up. Prints videos a second, the ratio to decoding, what the second job gains against what a second
-decoding process gains, and Ray's rate over the local one (the best of the runs counts). One job already encodes or
-scores beside its decoding worker, on the second core, which a decoding process does not: so the same is said against
-one job with all its processes held to one core. Then `flat` short clips through
-one worker: the memory at the end over that after a tenth. Exits 1 beyond a limit.
+decoding process gains, and Ray's rate over the local one (the best of the runs counts). Jobs start within the time, and
+decoding processes before it: what that takes (about a second) must be little of a run, so give some dozens of videos.
+Then `flat` short clips through one worker: the memory at the end over that after a tenth. Exits 1 beyond a limit.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -85,13 +82,6 @@ def prepare_s(
         )
 
 
-def on_one_core(run: Callable[[], float]) -> float:
-    """`run` in a process that may use one core, as may all that it starts."""
-    core = min(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=os.sched_setaffinity, initargs=(0, {core})) as one:
-        return one.submit(run).result()
-
-
 def memory_growth(video: Path, n: int) -> float:
     """Resident memory of this process and its worker after `n` videos, over that after a tenth of them."""
     samples: list[float] = []
@@ -117,7 +107,7 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"
     videos = [video.resolve() for video in args.videos]
 
-    names = ("decode 1", "decode 2", "prepare 1", "prepare 2", "scan 1", "scan 2", "prepare core", "scan core", "ray 2")
+    names = ("decode 1", "decode 2", "prepare 1", "prepare 2", "scan 1", "scan 2", "ray 2")
     times: dict[str, list[float]] = {name: [] for name in names}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1) as one, ProcessPoolExecutor(2) as two:
@@ -131,8 +121,6 @@ def main() -> int:
             times["prepare 2"].append(prepare_s(Path(folder), 2))
             times["scan 1"].append(scan_s(paths, 1))
             times["scan 2"].append(scan_s(paths, 2))
-            times["prepare core"].append(on_one_core(partial(prepare_s, Path(folder), 1)))
-            times["scan core"].append(on_one_core(partial(scan_s, paths, 1)))
             times["ray 2"].append(prepare_s(Path(folder), 2, engine="ray"))
     ray.shutdown()
     best = {name: min(values) for name, values in times.items()}
@@ -146,9 +134,6 @@ def main() -> int:
         print(f"gain       {value:7.2f} x  {name}, from a second process")
     for name, value in share.items():
         print(f"share      {value:7.2f}    of what decoding gains, {name} (limit {LEAST_GAIN_SHARE})")
-    for name in share:
-        by_core = best[f"{name} core"] / best[f"{name} 2"] / gain["decode"]
-        print(f"by core    {by_core:7.2f}    of what decoding gains, {name}, over one job held to one core")
     print(f"ray        {ray_share:7.2f}    of the local rate, two workers (limit {LEAST_RAY_SHARE})")
     growth = memory_growth(videos[0], args.flat)
     print(f"memory     {growth:7.3f} x  at the end of {args.flat} videos over the start (limit {MOST_GROWTH})")
