@@ -180,7 +180,7 @@ def raw_h264(path: Path, *, seconds: float = 1) -> Path:
     return face_clip(path, seconds=seconds, format="h264")
 
 
-def interlaced_clip(path: Path, *, seconds: float = 1) -> Path:
+def interlaced_clip(path: Path, *, seconds: float = 1, **kwargs: Any) -> Path:
     """Two moments woven into each frame, as television cameras did: even lines early, odd lines late."""
     moments = list(face_frames(2 * round(seconds * 25)))
     woven = []
@@ -189,7 +189,7 @@ def interlaced_clip(path: Path, *, seconds: float = 1) -> Path:
         frame[1::2] = np.roll(late, 12, axis=1)[1::2]
         woven.append(frame)
     options = {"preset": "veryfast", "crf": "16", "x264-params": "tff=1"}
-    return write_video(path, woven, options=options)
+    return write_video(path, woven, options=options, **kwargs)
 
 
 def size_change_clip(path: Path) -> Path:
@@ -218,6 +218,26 @@ def audio_only(path: Path, *, seconds: float = 1, cover: bool = False) -> Path:
         frame.sample_rate, frame.pts = 44100, 0
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
+    return path
+
+
+def longer_sound(path: Path, *, seconds: float = 2, sound_s: float = 5) -> Path:
+    """A picture that ends before its sound does."""
+    with av.open(str(path), "w") as out:
+        stream = cast(VideoStream, out.add_stream("libx264", rate=25, options=_fast("libx264")))
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        voice = out.add_stream("aac", rate=44100, layout="mono")
+        for i, rgb in enumerate(face_frames(round(25 * seconds))):
+            frame = av.VideoFrame.from_ndarray(rgb)
+            frame.pts = i
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+        tone = av.AudioFrame.from_ndarray(
+            np.zeros((1, round(44100 * sound_s)), np.float32), format="fltp", layout="mono"
+        )
+        tone.sample_rate, tone.pts = 44100, 0
+        out.mux(voice.encode(tone))
+        out.mux(voice.encode(None))
     return path
 
 

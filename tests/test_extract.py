@@ -108,6 +108,12 @@ def test_reading_stops_in_time_and_keeps_what_it_has(face_clip: Path) -> None:
     assert "--deadline" in done.data["warnings"][0]
 
 
+def test_the_time_that_the_worker_took_to_start_counts(face_clip: Path) -> None:
+    asked = ExtractRequest(path=str(face_clip), plan=SamplePlan("all"), deadline_s=100).to_json()
+    *_, done = extract_job(asked | {"asked_at_s": asked["asked_at_s"] - 95})
+    assert done.data["codes"] == [Code.PARTIAL]
+
+
 def test_the_deadline_grows_with_the_video_but_believes_no_header_for_ever() -> None:
     assert default_deadline_s(None) == 60
     assert default_deadline_s(100) == 300

@@ -47,6 +47,17 @@ class TestReading:
             assert (frame.rgb == every[frame.index].rgb).all()
             assert frame.pts_s == every[frame.index].pts_s
 
+    def test_av1_gives_what_was_chosen_though_its_decoder_begins_with_frames_that_are_not(self, tmp_path: Path) -> None:
+        frames = np.zeros((120, 240, 320, 3), np.uint8)
+        for i, frame in enumerate(frames):
+            frame[..., 0] = i * 7 % 256
+            frame[:, i * 5 % 320 :][:, :20] = 255
+        path = make_videos.write_video(tmp_path / "clip.mp4", frames, codec="libsvtav1", options={"preset": "10"})
+        every, _ = read(path, SamplePlan("all"))
+        some, _ = read(path, SamplePlan("uniform", 7))
+        assert [frame.index for frame in some] == [8, 25, 42, 60, 77, 94, 111]
+        assert all((frame.rgb == every[frame.index].rgb).all() for frame in some)
+
     @pytest.mark.parametrize("n_threads", [1, 2, 5])
     def test_threads_change_nothing(self, face_clip: Path, n_threads: int) -> None:
         expected, _ = read(face_clip, SamplePlan("fps", 3))

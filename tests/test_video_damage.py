@@ -193,6 +193,12 @@ class TestDamage:
         path = make_videos.face_clip(tmp_path / f"clip.{suffix}", codec=codecs.get(suffix, "libx264"))
         assert read(path)[1].codes == []
 
+    @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+    def test_a_picture_that_ends_before_its_sound_is_not_called_partial(self, tmp_path: Path, suffix: str) -> None:
+        _, reader = read(make_videos.longer_sound(tmp_path / f"clip{suffix}"))
+        assert Code.PARTIAL not in reader.codes
+        assert reader.info.duration_s == pytest.approx(2, abs=0.1)
+
     def test_bad_packets_are_survived_and_counted(self, tmp_path: Path) -> None:
         whole = make_videos.face_clip(tmp_path / "whole.mp4", options={"g": "10", "crf": "20"})
         expected, _ = read(whole)

@@ -50,6 +50,24 @@ class TestPicture:
         assert Code.INTERLACED in reader.codes
         assert likeness(frame.rgb, early) < 6
 
+    def test_interlaced_hdr_is_taken_apart_too(self, tmp_path: Path) -> None:
+        plain, hdr = (
+            read(
+                make_videos.interlaced_clip(
+                    tmp_path / f"{trc}.mp4",
+                    seconds=0.2,
+                    pix_fmt="yuv420p10le",
+                    colour={"color_trc": trc, "colorspace": 9, "color_primaries": 9},
+                ),
+                SamplePlan("first", 1),
+            )
+            for trc in (1, 18)
+        )
+        assert set(hdr[1].codes) == {Code.INTERLACED, Code.HDR_TONE_MAPPED}
+        for frame in (plain[0][0], hdr[0][0]):
+            rgb = frame.rgb.astype(int)
+            assert (rgb[1:-1:2] == (rgb[:-2:2] + rgb[2::2] + 1) // 2).all(), "odd lines are of another moment"
+
     def test_a_progressive_picture_marked_interlaced_keeps_its_lines(self, tmp_path: Path) -> None:
         path = make_videos.face_clip(
             tmp_path / "clip.mp4", seconds=0.2, options={"crf": "10", "x264-params": "fake-interlaced=1:tff=1"}

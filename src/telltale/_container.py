@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -230,16 +231,14 @@ def fps(stream: VideoStream) -> float | None:
 
 
 def declared_duration_s(stream: VideoStream) -> float | None:
-    """What the header says; may lie."""
+    """What the header says; may lie. Of a Matroska stream that is its tag: FFmpeg may give it the file's length."""
     tag = stream.metadata.get("DURATION", "")
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
     if tag.count(":") == 2:
         hours, minutes, seconds = tag.split(":")
-        try:
+        with suppress(ValueError):
             return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-        except ValueError:
-            return None
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
     container = stream.container
     microseconds = container.duration if isinstance(container, InputContainer) else None
     return microseconds / av.time_base if microseconds else None

@@ -265,6 +265,9 @@ def _prepare(stream: VideoStream, limits: DecodeLimits, n_threads: int | None) -
     stream.codec_context.skip_frame = "DEFAULT"
     stream.thread_count = min(affordable, n_threads or (os.cpu_count() or 1) + 1)
     stream.thread_type = "AUTO"
+    if "av1" in stream.codec_context.name:
+        # dav1d hears what to skip only when it is opened, and would skip by what its first packet is: nothing, then.
+        stream.codec_context.open(strict=False)
 
 
 __all__ = ["FileReader"]

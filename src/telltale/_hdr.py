@@ -35,10 +35,19 @@ _BT2020_TO_BT709 = np.array(
 _BT2020_LUMA = np.array([[0.2627, 0.6780, 0.0593]], np.float32)
 _STEPS = 4096
 _TINY = 1e-6
+STRIP_ROWS = 128
+"""Worked on at a time: light in floats takes six times the memory of the picture, and a strip stays in the cache."""
 
 
 def tone_map(rgb16: npt.NDArray[np.uint16], transfer: int) -> RgbImage:
     """uint16 (H, W, 3) code values in BT.2020 to uint8 (H, W, 3) in BT.709."""
+    rgb = np.empty(rgb16.shape, np.uint8)
+    for top in range(0, len(rgb16), STRIP_ROWS):
+        rgb[top : top + STRIP_ROWS] = _tone_mapped(rgb16[top : top + STRIP_ROWS], transfer)
+    return rgb
+
+
+def _tone_mapped(rgb16: npt.NDArray[np.uint16], transfer: int) -> RgbImage:
     light = np.take(_light(transfer), rgb16 >> 4, mode="clip")
     if transfer == HLG:
         scene = cv2.transform(light, _BT2020_LUMA)
@@ -74,4 +83,4 @@ def _codes() -> npt.NDArray[np.uint8]:
     return np.round(255 * light ** (1 / _SDR_GAMMA)).astype(np.uint8)
 
 
-__all__ = ["HLG", "PQ", "tone_map"]
+__all__ = ["HLG", "PQ", "STRIP_ROWS", "tone_map"]

@@ -69,16 +69,22 @@ class Child:
             "not_code": _not_code(),
             "files_fd": None if theirs is None else theirs.fileno(),
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOT, json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**_ENVIRONMENT, **os.environ},
-            pass_fds=() if theirs is None else (theirs.fileno(),),
-        )
-        if theirs is not None:
-            theirs.close()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOT, json.dumps(settings)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**_ENVIRONMENT, **os.environ},
+                pass_fds=() if theirs is None else (theirs.fileno(),),
+            )
+        except BaseException:
+            if self._handing_over is not None:
+                self._handing_over.close()
+            raise
+        finally:
+            if theirs is not None:
+                theirs.close()
         self.pid: Final = self._process.pid
         self._messages: queue.Queue[Message | Ended] = queue.Queue(_QUEUED_MESSAGES)
         self._last_words: collections.deque[str] = collections.deque(maxlen=5)
@@ -124,6 +130,14 @@ class Child:
         with contextlib.suppress(OSError, ValueError):
             for line in iter(lambda: pipe.readline(4096), b""):
                 self._last_words.append(line.decode("utf-8", "backslashreplace").rstrip())
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def forget_words(self) -> None:
+        """What it printed belongs to a job that is over."""
+        self._last_words.clear()
 
     def memory_bytes(self, field: str = "VmRSS") -> int:
         """Resident memory now, or its peak (`VmHWM`); 0 where the system does not tell."""

@@ -9,7 +9,8 @@ True
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,19 @@ class ExtractRequest:
     boxes_from: str | None = None
     """Another video, of the same length: faces are looked for there, and cut from `path` at the same places."""
     deadline_s: float | None = None
-    """None: `default_deadline_s`. Nine tenths of it into the work, reading stops and what was seen is kept."""
+    """None: `default_deadline_s`. After nine tenths of it, reading stops and what was seen is kept."""
     n_decode_threads: int | None = None
     """None: as FFmpeg likes. 1 where several workers share the machine."""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Its fields, and `asked_at_s`: the clock of whoever waits runs from now, and is the worker's too."""
+        return asdict(self) | {"asked_at_s": time.monotonic()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ExtractRequest:
         parts = {"plan": SamplePlan, "detector_config": DetectorConfig, "crop": CropSpec}
-        return cls(**{key: parts[key](**value) if key in parts else value for key, value in data.items()})
+        given = {field.name: data[field.name] for field in fields(cls)}
+        return cls(**{key: parts[key](**value) if key in parts else value for key, value in given.items()})
 
 
 def default_deadline_s(duration_s: float | None) -> float:

@@ -21,7 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from telltale._hdr import HLG, PQ, tone_map
+from telltale._hdr import HLG, PQ, STRIP_ROWS, tone_map
 from telltale.types import Code, Int32Array, RgbImage
 
 _BACKGROUND = 255
@@ -50,12 +50,11 @@ class Converter:
 
     def to_rgb(self, frame: VideoFrame) -> RgbImage:
         """uint8 (H, W, 3), as displayed."""
-        if frame.color_trc in (PQ, HLG):
-            rgb = self._tone_mapped(frame)
-        elif frame.interlaced_frame:
-            rgb = self._progressive(self._converted(frame, frame.width, frame.height))
-        else:
-            rgb = self._converted(frame, *self._size(frame.width, frame.height))
+        is_woven = frame.interlaced_frame  # then made smaller only after its lines were looked at
+        size = (frame.width, frame.height) if is_woven else self._size(frame.width, frame.height)
+        rgb = self._tone_mapped(frame, *size) if frame.color_trc in (PQ, HLG) else self._converted(frame, *size)
+        if is_woven:
+            rgb = self._progressive(rgb)
         return turn(self.shrunk(rgb), *self.turn_of(frame))
 
     def turn_of(self, frame: VideoFrame) -> tuple[int, bool]:
@@ -84,12 +83,13 @@ class Converter:
         pixels = cast(RgbImage, converted.to_ndarray())
         if not has_alpha:
             return pixels
+        if is_opaque(pixels):
+            return np.ascontiguousarray(pixels[..., :3])
         self.codes.add(Code.ALPHA_COMPOSITED)
         return composite(pixels)
 
-    def _tone_mapped(self, frame: VideoFrame) -> RgbImage:
+    def _tone_mapped(self, frame: VideoFrame, width: int, height: int) -> RgbImage:
         self.codes.add(Code.HDR_TONE_MAPPED)
-        width, height = self._size(frame.width, frame.height)
         matrix = None if frame.format.is_rgb else _BT2020
         deep = self._reformatter.reformat(
             frame, width, height, "rgb48le", src_colorspace=matrix, interpolation=_scaling(frame, width), threads=1
@@ -118,10 +118,19 @@ def _plane(plane: VideoPlane) -> npt.NDArray[np.uint8]:
     return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
 
 
+def is_opaque(rgba: RgbImage) -> bool:
+    """Whether nothing shines through."""
+    return bool(rgba[..., 3].min(initial=255) == 255)
+
+
 def composite(rgba: RgbImage) -> RgbImage:
     """RGBA uint8 (H, W, 4) over white: uint8 (H, W, 3)."""
-    alpha = rgba[..., 3:].astype(np.uint16)
-    return cast(RgbImage, ((rgba[..., :3] * alpha + _BACKGROUND * (255 - alpha) + 127) // 255).astype(np.uint8))
+    rgb = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for top in range(0, len(rgba), STRIP_ROWS):  # a whole picture in 16 bits would take more memory than it may
+        strip = rgba[top : top + STRIP_ROWS]
+        alpha = strip[..., 3:].astype(np.uint16)
+        rgb[top : top + STRIP_ROWS] = (strip[..., :3] * alpha + _BACKGROUND * (255 - alpha) + 127) // 255
+    return rgb
 
 
 def is_combed(rgb: RgbImage) -> bool:
@@ -186,4 +195,4 @@ def turn(rgb: RgbImage, clockwise_deg: int, is_mirrored: bool) -> RgbImage:
     return cast(RgbImage, cv2.rotate(rgb, codes[clockwise_deg]))
 
 
-__all__ = ["Converter", "composite", "is_combed", "one_field", "turn", "turn_of"]
+__all__ = ["Converter", "composite", "is_combed", "is_opaque", "one_field", "turn", "turn_of"]

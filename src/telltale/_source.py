@@ -45,7 +45,7 @@ _PICTURES = {
     "a WebP picture": rb"RIFF....WEBP",
     "a GIF picture": rb"GIF8[79]a",
     "a BMP picture": rb"BM....\x00\x00\x00\x00....[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00",
-    "an AVIF picture": rb"....ftypavif",
+    "an AVIF picture": rb"....ftyp(?:avif|(?:mif1|msf1).{4}(?:.{4}){0,8}?avif)",
 }
 _VIDEOS = {
     "an MP4 video": rb"....(?:ftyp|moov|mdat|free|skip|wide|pnot)",
@@ -99,9 +99,11 @@ def sniff(head: bytes) -> str:
     text = head.removeprefix(b"\xef\xbb\xbf")
     for name in _matching(_PLAYLIST_RULES, text):
         raise UnsupportedContainer(f"this is {name}, a list of other files; give the video itself")
+    for name in _matching(_PICTURE_RULES, head):
+        return name
     if _STILL_HEIC.match(head):
         raise UnsupportedCodec("this is a HEIC still picture, which is not read here; save it as JPEG or PNG")
-    for name in (*_matching(_PICTURE_RULES, head), *_matching(_VIDEO_RULES, head)):
+    for name in _matching(_VIDEO_RULES, head):
         return name
     for name in _matching(_OTHER_RULES, text):
         raise UnsupportedContainer(f"this is {name}; give a video (MP4, MKV, AVI ..) or a JPEG or PNG picture")

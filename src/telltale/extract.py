@@ -61,7 +61,7 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
     """The worker's side. Raises `InputError`s by name; see `video.open_video`."""
     request = ExtractRequest.from_json(args)
     stages = _Stages()
-    started = time.monotonic()
+    started_at = args["asked_at_s"]
     with open_video(request.path, request.plan, n_threads=request.n_decode_threads) as reader:
         yield Message("info", asdict(reader.info))
         stop_after_s = 0.9 * (request.deadline_s or default_deadline_s(reader.info.duration_s))
@@ -76,10 +76,10 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
                 yield linker.link(frame, is_still=_is_still(reader))
                 if request.thumbnails:
                     yield Message("thumbnail", {"pts_s": frame.pts_s}, {"jpeg": _thumbnail(frame.rgb)})
-                if time.monotonic() - started > stop_after_s:
+                if time.monotonic() - started_at > stop_after_s:
                     codes.append(Code.PARTIAL)
                     warnings.append(
-                        f"Stopped after {stop_after_s:.0f} s of work, {frame.pts_s:.1f} s into the video; "
+                        f"Stopped after {stop_after_s:.0f} s, {frame.pts_s:.1f} s into the video; "
                         "--deadline sets the limit."
                     )
                     break

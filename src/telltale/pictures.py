@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from telltale._container import DecodeLimits
 from telltale._reader import Finding, Reader, capped, converted
-from telltale._rgb import Converter, composite
+from telltale._rgb import Converter, composite, is_opaque
 from telltale._source import FileHash, Source
 from telltale.errors import CorruptFile, OutOfMemory, TooManyPixels, UnsupportedCodec
 from telltale.sampling import SamplePlan, choose
@@ -29,11 +29,12 @@ _FRAME_S = 0.1
 """What browsers show a GIF frame for when it asks for 10 ms or less."""
 _DAMAGE = (
     UnidentifiedImageError, OSError, ValueError, SyntaxError, IndexError, KeyError, EOFError, OverflowError,
-    struct.error, Image.DecompressionBombError,
+    struct.error, RuntimeError, Image.DecompressionBombError,
 )  # fmt: skip
-"""What comes out of Pillow on damaged files; the last also from a later frame that is larger than the first."""
-_FIRST_TURNED = 5
-"""EXIF orientations from here on swap width and height."""
+"""What comes out of Pillow on damaged files: `RuntimeError` from AVIF, the last also from a later frame that is larger
+than the first."""
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height. A file may hold anything there."""
 
 
 class Picture:
@@ -76,7 +77,7 @@ class Picture:
 
     def _displayed(self) -> tuple[int, int]:
         width, height = self._image.size
-        is_turned = self._image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
+        is_turned = self._image.getexif().get(ExifTags.Base.Orientation) in _TURNED
         return (height, width) if is_turned else (width, height)
 
     def times_s(self) -> Float64Array:
@@ -85,8 +86,8 @@ class Picture:
         try:
             for index in range(self.n_frames - 1):
                 self._image.seek(index)
-                if self.format != "gif":  # the others tell a frame's time when they have decoded it
-                    self._image.load()
+                if self.format not in ("gif", "png"):  # the others tell a frame's time when they have decoded it, and
+                    self._image.load()  # a PNG of which a later frame was decoded does not go back to its first
                 asked_s = float(self._image.info.get("duration", 0)) / 1000
                 shown_s.append(asked_s if asked_s > 0.01 else _FRAME_S)
         except _DAMAGE as error:
@@ -108,8 +109,10 @@ class Picture:
             grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
             return np.repeat(grey[..., None], 3, axis=2)
         if image.has_transparency_data:
-            self.codes.add(Code.ALPHA_COMPOSITED)
-            return composite(np.asarray(image.convert("RGBA")))
+            rgba = np.asarray(image.convert("RGBA"))
+            if not is_opaque(rgba):
+                self.codes.add(Code.ALPHA_COMPOSITED)
+                return composite(rgba)
         return np.array(image.convert("RGB"))
 
     def _damaged(self, error: Exception) -> CorruptFile | TooManyPixels:

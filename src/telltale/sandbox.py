@@ -106,12 +106,12 @@ class Worker:
         self._is_busy = True
         started_at = time.monotonic()
         try:
+            child = self._child()
             names = [args[name] for name in _FILE_ARGS if args.get(name) is not None] if _grants.IS_USED else []
             files = _grants.opened(list(dict.fromkeys(names)), timeout_s=deadline_s)
         except BaseException:
             self._is_busy = False
             raise
-        child = self._start().result()
         self._watch = watch = Watch(
             child, started_at=started_at, deadline_s=deadline_s, memory_bytes=self.limits.memory_bytes, stop=stop
         )
@@ -133,9 +133,26 @@ class Worker:
             watch.end()
             self._watch = None
             self.peak_memory_bytes = max(self.peak_memory_bytes, child.memory_bytes("VmHWM"))
-            if not is_clean:
+            if is_clean and not watch.verdict:
+                child.forget_words()
+            else:
                 _dispose(self._starting)
             self._is_busy = False
+
+    def _child(self) -> Child:
+        """One that lives: an idle one may have been killed for the machine's memory. Raises `WorkerCrashed`."""
+        child = self._started_child()
+        if not child.is_alive:
+            _dispose(self._starting)
+            child = self._started_child()
+        return child
+
+    def _started_child(self) -> Child:
+        try:
+            return self._start().result()
+        except OSError as error:
+            self._starting.clear()
+            raise WorkerCrashed(f"no process to read files with can be started: {error}") from error
 
     def extend(self, deadline_s: float) -> None:
         """Let the job that is running take `deadline_s` from its start, if that is longer than what it has."""
@@ -211,7 +228,9 @@ def _said(message: Message) -> Iterator[Message]:
 
 def _dispose(starting: list[Future[Child]]) -> None:
     while starting:
-        starting.pop().result().dispose()
+        started = starting.pop()
+        if started.exception() is None:
+            started.result().dispose()
 
 
 def _folder() -> str | None:
