@@ -116,6 +116,7 @@ def make_trainable(folder: Path, *, size_px: int = 64, **card: Any) -> Path:
         torch.manual_seed(0)
         net = create("transfer", weights=Weights("none"), options=options).eval()
         torch.nn.init.normal_(net.head.weight, std=1.0)  # type: ignore[union-attr, arg-type]
+        torch.nn.init.constant_(net.head.bias, -0.02)  # type: ignore[union-attr, arg-type]
     clips = np.random.default_rng(0).integers(0, 256, (4, 1, size_px, size_px, 3), dtype=np.uint8)
     flip = bool(card.get("flip_average", False))
     export_onnx(net, clips, folder / "model.onnx", flip_average=flip)

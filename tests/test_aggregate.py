@@ -124,7 +124,13 @@ def test_a_crowd_raises_the_bar() -> None:
     crowd = [judged([0.05] * 8, track_id=i) for i in range(29)]
     verdict = verdict_of(judged(person, track_id=29), *crowd)
     assert verdict.label == "uncertain"
-    assert "30 people" in " ".join(verdict.reasons)
+    assert "With 30 people the bar for fake is higher" in " ".join(verdict.reasons)
+
+
+def test_a_model_without_a_tail_does_not_say_that_the_bar_was_raised() -> None:
+    verdict = verdict_of(judged([0.9] * 8), judged([0.05] * 8, track_id=1), thresholds=Thresholds())
+    assert verdict.thresholds == (Thresholds().real_below, Thresholds().fake_above)
+    assert "does not say how much higher 2 need it" in " ".join(verdict.reasons)
 
 
 def test_a_crowd_of_real_faces_raises_no_more_false_alarms_than_one() -> None:

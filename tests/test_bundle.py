@@ -31,6 +31,11 @@ def test_a_bundle_comes_back_as_it_was_written(folder: Path) -> None:
     assert bundle.weights_path is None
 
 
+def test_weights_that_the_card_does_not_name_are_not_used(folder: Path) -> None:
+    (folder / "weights.safetensors").write_bytes(b"of someone else")
+    assert load_bundle(folder).weights_path is None
+
+
 def test_an_unknown_name_lists_what_is_shipped() -> None:
     with pytest.raises(UnknownName, match="default" if "default" in shipped_names() else "none"):
         load_bundle("defualt")

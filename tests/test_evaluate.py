@@ -112,6 +112,7 @@ def test_videos_about_which_nothing_is_said_are_counted_apart(tmp_path: Path) ->
     made = store_of_clips(tmp_path / "s", [*clips(8), few, small], n_without=3)
     said = evaluate(bundle(tmp_path, minimum=Minimum(n_faces=3, face_px=40)), made, settings=ALL)
     assert said.video.n == 8
+    assert said.frame.n == sum(len(clip.logits[0]) for clip in clips(8)), "a figure of faces of a video not judged"
     assert said.abstained == 2
     assert said.abstentions == {"too_few_faces": 1, "too_small": 1}
     assert said.without_faces == {"no_face": 3}
@@ -132,6 +133,13 @@ def test_one_picture_is_enough_for_a_verdict(tmp_path: Path) -> None:
     made = store_of_pictures(tmp_path / "s", [-2, -1, 1, 2], [False, False, True, True])
     said = evaluate(bundle(tmp_path), made, settings=ALL)
     assert (said.video.n, said.abstained, said.video.auc) == (4, 0, 1.0)
+
+
+def test_a_way_to_fake_of_which_nothing_is_judged_has_no_share_found(tmp_path: Path) -> None:
+    real, small = Clip([[-2.0] * 5], fake=False, group="a"), Clip([[2.0] * 5], fake=True, group="b", face_px=20)
+    made = store_of_clips(tmp_path / "s", [real, small])
+    (way,) = evaluate(bundle(tmp_path), made, settings=ALL).methods
+    assert (way.n_fake, way.found, way.called) == (0, None, {"no_face": 1})
 
 
 def test_pictures_of_another_size_are_resized(tmp_path: Path) -> None:

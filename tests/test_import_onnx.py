@@ -106,6 +106,23 @@ def test_a_graph_of_pytorch_is_wrapped(tmp_path: Path, pictures: RgbImage) -> No
     assert logits(bundle, pictures) == pytest.approx(5 * red, abs=1e-4)
 
 
+@pytest.mark.parametrize(("old", "new"), [("answer", "logit"), ("pictures", "clips"), ("mean", "telltale/scaled")])
+def test_a_graph_may_use_the_names_of_ours(old: str, new: str, tmp_path: Path, pictures: RgbImage) -> None:
+    said = card(tmp_path, input={"layout": "NHWC", "answers": "probability"})
+    path = keras(tmp_path)
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.name = new if value.name == old else value.name
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new if name == old else name for name in names]
+    onnx.save(model, path)
+    red, green, _ = pictures.mean(axis=(1, 2)).T / 255
+    assert logits(import_onnx(path, card=said, out=tmp_path / "mine"), pictures) == pytest.approx(
+        4 * red - 4 * green, abs=1e-4
+    )
+
+
 def test_a_softmax_of_swapped_classes_and_channels_is_wrapped(tmp_path: Path, pictures: RgbImage) -> None:
     said = card(tmp_path, input={"layout": "NCHW", "channels": "BGR", "answers": "probability", "fake_index": 0})
     bundle = import_onnx(torch_like(tmp_path, last=["Softmax"]), card=said, out=tmp_path / "mine")

@@ -144,3 +144,16 @@ def test_risk_falls_where_the_surest_are_kept() -> None:
     assert found.aurc == pytest.approx(0.0625)
     assert found.coverage_at_risk["0.05"] == pytest.approx(0.6)
     assert risk_coverage(label, np.full(5, np.nan)) is None
+
+
+def test_videos_as_sure_as_each_other_are_kept_together() -> None:
+    label = np.repeat([1, 0], 50)
+    p_fake = np.full(100, 0.9)
+    one, other = risk_coverage(label, p_fake), risk_coverage(label[::-1], p_fake)
+    assert one is not None
+    assert one == other
+    assert (one.coverage, one.risk, one.aurc) == ((1.0,), (0.5,), 0.5)
+    assert one.coverage_at_risk["0.1"] == 0.0
+    saturated = risk_coverage(label, np.where(label == 1, 1 - 1e-6, 1e-6))
+    assert saturated is not None
+    assert saturated.coverage == (1.0,), "a hair of rounding parts them"

@@ -97,6 +97,7 @@ def test_a_treatment_that_fails_is_a_row_that_says_why(model: Path, face_clip: P
     assert (row.label, row.p_fake) == ("failed", None)
     assert row.error is not None
     assert "0.01 s" in row.error
+    assert (found.n_same, found.p_range) == (0, None), "a failure counts as a verdict"
 
 
 def row_of(label: str, p_fake: float | None) -> Report:
@@ -111,6 +112,9 @@ def row_of(label: str, p_fake: float | None) -> Report:
         (["fake", "fake"], "stayed “fake” after all 2 treatments"),
         (["fake", "real"], "stayed “fake” after 1 of 2 treatments; otherwise it became “real”"),
         (["real", "uncertain"], "did not once stay; otherwise it became “real” or “uncertain”"),
+        (["fake", "failed"], "stayed “fake” after 1 treatment. The score moved between 50% and 97%. 1 other could not"),
+        (["failed", "real"], "did not once stay; otherwise it became “real”. The score"),
+        (["failed", "failed"], "Nothing could be tried on this clip."),
     ],
 )
 def test_the_outcome_is_a_sentence(
@@ -120,7 +124,7 @@ def test_the_outcome_is_a_sentence(
 
     answers = iter(labels)
     monkeypatch.setattr(stability._Treater, "treat", lambda *_: StabilityRow(
-        name="a", told="b", label=next(answers), p_fake=0.5))  # type: ignore[arg-type] # fmt: skip
+        name="a", told="b", label=(said := next(answers)), p_fake=None if said == "failed" else 0.5))  # type: ignore[arg-type] # fmt: skip
     two = (ONE[0], ONE[0])
     report = row_of("fake", 0.97)
     found = measure_stability(report, face_clip, lambda _: report, treatments=two)

@@ -160,7 +160,8 @@ def decide(
         _judge(judged, bounds, calibration, farthest) if shortfall is None else _abstain(judged, *shortfall)
         for judged, shortfall in zip(tracks, shortfalls, strict=True)
     ]
-    return _video_verdict(reports, bounds, n_judged), reports
+    is_higher = bounds[1] > max(thresholds.fake_above, thresholds.real_below)
+    return _video_verdict(reports, bounds, n_judged, is_higher=is_higher), reports
 
 
 def _shortfall(track: Track, n_faces: int, face_px: float) -> tuple[Code, str] | None:
@@ -226,7 +227,10 @@ def _label(p_fake: float, bounds: tuple[float, float]) -> tuple[Label, Code | No
     return "uncertain", Code.BETWEEN_THRESHOLDS, reason
 
 
-def _video_verdict(reports: Sequence[TrackReport], bounds: tuple[float, float], n_judged: int) -> Verdict:
+def _video_verdict(
+    reports: Sequence[TrackReport], bounds: tuple[float, float], n_judged: int, *, is_higher: bool
+) -> Verdict:
+    """`is_higher`: the bar for `fake` is, because of the number of people."""
     if not reports:
         return Verdict(label="no_face", codes=(Code.NO_FACE,), reasons=("No face was found in any frame looked at.",))
     judged = [report for report in reports if report.p_fake is not None]
@@ -240,6 +244,8 @@ def _video_verdict(reports: Sequence[TrackReport], bounds: tuple[float, float], 
         reasons[0] = f"Person {worst.id} is the most suspicious of {n_judged}. {reasons[0]}"
         reasons.append(
             f"With {n_judged} people the bar for fake is higher: a crowd shall raise no more false alarms than one."
+            if is_higher
+            else f"The bar for fake is that of one person: this model does not say how much higher {n_judged} need it."
         )
     if worst.suspicious_s and worst.label != "real":
         spans = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in worst.suspicious_s[:3])

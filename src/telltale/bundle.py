@@ -108,8 +108,8 @@ class Bundle:
 
     @property
     def weights_path(self) -> Path | None:
-        path = self.path / WEIGHTS_NAME
-        return path if path.exists() else None
+        """The network's own weights, where the card names them with their hash: others are nobody's."""
+        return self.path / WEIGHTS_NAME if WEIGHTS_NAME in self.card.files else None
 
     @property
     def sha256(self) -> str:

@@ -132,18 +132,41 @@ def _no_outside(path: Path) -> BundleInvalid:
     )
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Weights and constants, those of loops and branches too."""
-    yield from graph.initializer
+def _graphs(graph: Any) -> Iterator[Any]:
+    """It and those of its loops and branches."""
+    yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _tensors(inner)
+                yield from _graphs(inner)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Weights and constants."""
+    for part in _graphs(graph):
+        yield from part.initializer
+        for node in part.node:
+            for attribute in node.attribute:
+                yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
+
+
+def _value_names(graph: Any) -> set[str]:
+    """What may not be given to another value."""
+    return {
+        name
+        for part in _graphs(graph)
+        for name in (
+            *(value.name for value in (*part.input, *part.initializer)),
+            *(name for node in part.node for name in node.output),
+        )
+    }
 
 
 def _wrapped(onnx: Any, model: Any, card: ImportCard, path: Path) -> Any:
     """The same graph between uint8 clips and a logit each."""
+    prefix = "telltale/"
+    if any(name in ("clips", "logit") or name.startswith(prefix) for name in _value_names(model.graph)):
+        model = onnx.compose.add_prefix(model, "graph/")  # its own names are then free
     helper, numpy_helper, said, size_px = onnx.helper, onnx.numpy_helper, card.input, card.size_px
     known = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in known]
@@ -154,7 +177,6 @@ def _wrapped(onnx: Any, model: Any, card: ImportCard, path: Path) -> Any:
         )
     taken, given = inputs[0], model.graph.output[0]
     _check_shape(taken, card, path)
-    prefix = "telltale/"
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     if opset < 13:
         raise BundleInvalid(f"{path} is of ONNX opset {opset}; export it at 13 or newer")

@@ -202,30 +202,36 @@ def _fitting(treatments: Sequence[Treatment], report: Report) -> list[Treatment]
 
 
 def _concluded(baseline: StabilityRow, rows: list[StabilityRow], stretch: tuple[float, float] | None) -> Stability:
-    judged = [row for row in (baseline, *rows) if row.p_fake is not None]
-    n_same = sum(row.label == baseline.label for row in rows)
-    low, high = (pick(row.p_fake or 0.0 for row in judged) for pick in (min, max)) if judged else (0.0, 0.0)
+    """What failed to be made or scanned says nothing about the verdict: it is in `rows`, and in no figure."""
+    done = [] if baseline.label == "failed" else [row for row in rows if row.label != "failed"]
+    scores = [row.p_fake for row in (baseline, *done) if row.p_fake is not None]
+    p_range = (min(scores), max(scores)) if done and scores else None
+    n_same = sum(row.label == baseline.label for row in done)
     return Stability(
         baseline=baseline,
         rows=tuple(rows),
         stretch_s=stretch,
         n_same=n_same,
-        p_range=(low, high) if judged else None,
-        told=_told(baseline, rows, n_same, low, high),
+        p_range=p_range,
+        told=_told(baseline, done, len(rows), n_same, p_range),
     )
 
 
-def _told(baseline: StabilityRow, rows: list[StabilityRow], n_same: int, low: float, high: float) -> str:
-    if not rows:
+def _told(
+    baseline: StabilityRow, done: list[StabilityRow], n_asked: int, n_same: int, p_range: tuple[float, float] | None
+) -> str:
+    if not done:
         return "Nothing could be tried on this clip."
     word = LABELS[baseline.label].name
-    span = f"The score moved between {percent(low)} and {percent(high)}."
-    if n_same == len(rows):
-        return f"The verdict stayed “{word}” after all {plural(len(rows), 'treatment')}. {span}"
-    others = sorted({row.label for row in rows} - {baseline.label})
+    span = f" The score moved between {percent(p_range[0])} and {percent(p_range[1])}." if p_range else ""
+    left = f" {plural(n_asked - len(done), 'other')} could not be tried." if n_asked > len(done) else ""
+    if n_same == len(done):
+        every = "1 treatment" if len(done) == 1 else f"all {len(done)} treatments"
+        return f"The verdict stayed “{word}” after {every}.{span}{left}"
+    others = sorted({row.label for row in done} - {baseline.label})
     became = " or ".join(f"“{LABELS[label].name}”" for label in others)
-    fate = "It did not once stay" if n_same == 0 else f"It stayed “{word}” after {n_same} of {len(rows)} treatments"
-    return f"{fate}; otherwise it became {became}. {span} Better copies of the clip make a firmer verdict."
+    fate = "It did not once stay" if n_same == 0 else f"It stayed “{word}” after {n_same} of {len(done)} treatments"
+    return f"{fate}; otherwise it became {became}.{span}{left} Better copies of the clip make a firmer verdict."
 
 
 def transcode_job(args: dict[str, Any]) -> Iterator[Message]:

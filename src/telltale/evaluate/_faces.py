@@ -26,7 +26,7 @@ Sides = SideName | Literal["train+val"]
 """What `load` takes: `train+val` is what a search may see."""
 StrArray = npt.NDArray[np.str_]
 
-_STILL_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
+_PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"))
 _COLUMNS = (
     "dataset", "video_id", "path", "label", "method", "group_id", "track_id", "frame_index", "pts_s", "box_xyxy",
     "confidence", "source",
@@ -99,9 +99,13 @@ class Faces:
             )
         return centre_square(rgb, CropSpec(kind="centre_square", size_px=size_px))
 
-    def is_still(self, index: int) -> bool:
-        """Whether the face comes from a picture: a single one is then enough for a verdict."""
-        return PurePosixPath(str(self.columns["path"][index])).suffix.lower() in _STILL_SUFFIXES
+    def is_still(self, rows: range) -> bool:
+        """Whether a video's faces come from a picture: a single one is then enough for a verdict."""
+        if np.isnan(self.columns["box_xyxy"][rows[0]]).any():  # as it came
+            return True
+        suffix = PurePosixPath(str(self.columns["path"][rows[0]])).suffix.lower()
+        frames = self.columns["frame_index"][rows.start : rows.stop]
+        return suffix in _PICTURE_SUFFIXES and bool((frames == frames[0]).all())  # a GIF may be a film
 
 
 def crop_spec(store: Store) -> CropSpec:

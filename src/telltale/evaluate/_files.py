@@ -162,7 +162,7 @@ def _tile(scored: Scored, index: int) -> plots.Tile:
 
 def _methods_table(scored: Scored) -> Figure:
     methods = scored.evaluation.methods
-    values = [[m.auc if m.auc is not None else np.nan, m.found] for m in methods]
+    values = [[np.nan if value is None else value for value in (m.auc, m.found)] for m in methods]
     return plots.heat_table(
         values,
         rows=[f"{m.dataset} {m.method} (n = {m.n_fake})" for m in methods],

@@ -51,8 +51,8 @@ class MethodMeasures(Written):
     n_real: int
     auc: float | None
     auc_ci95: tuple[float, float] | None
-    found: float
-    """Share of its videos with p_fake >= .5."""
+    found: float | None
+    """Share of its videos with p_fake >= .5; None where nothing was said about any."""
     called: dict[str, int]
     """Verdict -> how many of its videos."""
 
@@ -174,7 +174,7 @@ def by_method(
                 n_real=int((reals & known).sum()),
                 auc=metrics.auc(label[rows], p_fake[rows]) if both else None,
                 auc_ci95=ci.get("auc"),
-                found=float((p_fake[judged] >= 0.5).mean()) if judged.any() else 0.0,
+                found=float((p_fake[judged] >= 0.5).mean()) if judged.any() else None,
                 called=counts(said[fakes]),
             )
         )

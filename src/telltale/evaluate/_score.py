@@ -159,7 +159,7 @@ def _decide(
         calibration=card.calibration,
         thresholds=card.thresholds,
         minimum=card.minimum,
-        is_still=faces.is_still(rows[0]),
+        is_still=faces.is_still(rows),
         farthest=None if card.gate is None else card.gate.limit,
     )
     return JudgedVideo(rows[0], verdict.label, verdict.p_fake, verdict.codes, len(tracks))

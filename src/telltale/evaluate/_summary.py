@@ -146,10 +146,10 @@ def p_of(videos: Sequence[JudgedVideo]) -> Float64Array:
 def _both(
     faces: Faces, p_face: Float64Array, videos: Sequence[JudgedVideo], settings: EvaluateSettings
 ) -> tuple[Measures, Measures]:
-    """Frame level and video level."""
-    seen = np.isfinite(p_face)
+    """Frame level and video level, both of the videos about which something was said."""
     judged = [video for video in videos if video.p_fake is not None]
     at = np.array([video.first for video in judged], np.int64)
+    seen = np.isfinite(p_face) & np.isin(faces.video, faces.video[at])
     p_video = np.array([video.p_fake for video in judged], np.float64)
     options = {"seed": settings.seed, "repeats": settings.repeats}
     return (

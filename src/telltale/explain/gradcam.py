@@ -70,12 +70,13 @@ class GradCam:
                 f"model {bundle.card.name} has no layer {name!r} with a map; there are {', '.join(layers)}"
             )
         logit = float(scorer.score([clip]).logit[0])
-        _check_same(say, clips, logit, bundle)
+        said = _checked(say, clips, logit, bundle)
         method = attr.LayerGradCam(say, dict(net.named_modules())[name])
         maps = method.attribute(clips, relu_attributions=False)[:, 0].detach().numpy()
-        # Sequence models look at each face by itself: the map of the face that the score is given to.
-        places = maps[(int(clip.mask.sum()) - 1) // 2 if len(maps) > 1 else 0]
-        places = places * places.size  # as in `cam`: what the logit would be if every place were like this one
+        # As in `cam`: what the logit would be if every place were like this one. Their mean is the logit: what no place
+        # says, as the bias of the last layer, lies on all of them alike.
+        places = maps[0] * maps[0].size
+        places += np.float32(said) - places.mean()
         heat, start = _heat.contrasted(_cam.to_crop(places.astype(np.float32), clip.rgb.shape[1]))
         sign = np.float32(1 if settings.target == "fake" else -1)
         return Explanation(
@@ -142,15 +143,15 @@ def _layers(net: nn.Module, say: Say, clips: Tensor) -> list[str]:
     return found
 
 
-def _check_same(say: Say, clips: Tensor, logit: float, bundle: Bundle) -> None:
-    """Whether the weights are those of the graph that scans."""
+def _checked(say: Say, clips: Tensor, logit: float, bundle: Bundle) -> float:
+    """What the network says of the clip itself, if its weights are those of the graph that scans."""
     torch = require("torch", "explain")
     with torch.no_grad():
         said = float(say(clips))
-        if bundle.card.flip_average:
-            said = (said + float(say(clips.flip(3)))) / 2
-    if abs(said - logit) > _SAME_LOGIT:
-        raise BundleInvalid(f"{bundle.path}: weights.safetensors says {said:.3f} where model.onnx says {logit:.3f}")
+        mean = (said + float(say(clips.flip(3)))) / 2 if bundle.card.flip_average else said
+    if abs(mean - logit) > _SAME_LOGIT:
+        raise BundleInvalid(f"{bundle.path}: weights.safetensors says {mean:.3f} where model.onnx says {logit:.3f}")
+    return said
 
 
 def create(**settings: Any) -> GradCam:
