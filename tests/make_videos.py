@@ -224,7 +224,7 @@ def audio_only(path: Path, *, seconds: float = 1, cover: bool = False) -> Path:
 def longer_sound(path: Path, *, seconds: float = 2, sound_s: float = 5) -> Path:
     """A picture that ends before its sound does."""
     with av.open(str(path), "w") as out:
-        stream = cast(VideoStream, out.add_stream("libx264", rate=25, options=_fast("libx264")))
+        stream = out.add_stream("libx264", rate=25, options=_fast("libx264"))
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         voice = out.add_stream("aac", rate=44100, layout="mono")
         for i, rgb in enumerate(face_frames(round(25 * seconds))):

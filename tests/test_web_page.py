@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from make_bundles import make_redness
+from telltale.web.guard import digest
 from telltale.web.settings import ServeSettings
 from web_server import Running, running
 
@@ -74,6 +75,20 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
         yield browser
         browser.close()
+
+
+def test_a_key_lets_a_browser_in_and_out(browser: Browser, tmp_path: Path) -> None:
+    model = make_redness(tmp_path / "redness", size_px=224)
+    with running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)) as server:
+        server.service.store.add_key("alice", digest("key of alice"))
+        page = browser.new_page()
+        page.goto(server.url)
+        page.get_by_label("key").fill("key of alice")
+        page.keyboard.press("Enter")
+        sync_api.expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        sync_api.expect(page.get_by_label("key")).to_be_visible()
+        page.close()
 
 
 @pytest.fixture

@@ -91,6 +91,16 @@ def nothing_is_left(server: Running) -> bool:
     return False
 
 
+def test_a_body_in_crumbs_is_cut_off_and_holds_up_nobody(server: Running) -> None:
+    with connect(server) as sock, httpx2.Client(base_url=server.url, timeout=60) as http:
+        sock.sendall(head("Transfer-Encoding: chunked"))
+        with contextlib.suppress(OSError):  # closed on the way
+            sock.sendall(b"1\r\nx\r\n" * 200_000)
+        assert http.get("/healthz").status_code == 200
+        assert read_all(sock) == b""
+        assert 'telltale_connections_cut_off_total{why="crumbs"} 1' in http.get("/metrics").text
+
+
 def test_a_head_that_trickles_is_cut_off(server: Running) -> None:
     with connect(server) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nX: ")

@@ -158,7 +158,7 @@ def test_files_go_with_the_last_scan_that_refers_to_them(store: Store) -> None:
 def test_scans_expire_when_they_have_ended_not_before(store: Store) -> None:
     admit(store, "1"), admit(store, "2")
     ended = finish(store)
-    assert store.expire(time.time() + 60) == [ended]
+    assert store.expire(time.time() + 60) == ([(ended, ended)], [ended])
     assert store.counts() == {"queued": 1}
 
 

@@ -42,7 +42,7 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A name to answer under; may be repeated.",
+            help="A name to answer under, beside local ones; may be repeated.",
             show_default="local names where only this machine is served, else any",
         ),
     ] = None,
@@ -74,7 +74,8 @@ def serve(
         _ensure_key(data)
     elif host not in _LOCAL:
         say("telltale: everybody who reaches this address shares one list of scans; --require-key keeps them apart")
-    allowed = tuple(allow_host or ()) or (_LOCAL if host in _LOCAL else ())
+    # Monitoring asks under a local name, and no page of a stranger can.
+    allowed = (*(allow_host or ()), *_LOCAL) if allow_host or host in _LOCAL else ()
     defaults = ServeSettings(data=data)
     settings = ServeSettings(
         data=data,

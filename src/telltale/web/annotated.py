@@ -5,7 +5,6 @@ future = annotator.ask(row)         # the file, when it is made; the same future
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import threading
 from collections import OrderedDict
@@ -28,7 +27,6 @@ class AnnotatorBusy(Exception):
 
 @dataclass(slots=True)
 class _Making:
-    analysis_id: str
     stop: threading.Event = field(default_factory=threading.Event)
     future: Future[Path] | None = None
 
@@ -47,37 +45,35 @@ class Annotator:
 
         Raises `AnnotatorBusy`; the future raises what `annotate` does.
         """
-        key = hashlib.sha256(f"{__version__} {row.analysis_id} {row.name}".encode()).hexdigest()[:24]
         with self._lock:
-            known = self._known.get(key)
+            known = self._known.get(row.id)
             if known is not None and known.future is not None and not _is_gone(known.future):
                 return known.future
             if sum(one.future is not None and not one.future.done() for one in self._known.values()) >= _MOST_WAITING:
                 raise AnnotatorBusy
-            making = _Making(row.analysis_id)
-            making.future = self._executor.submit(self._make, row, key, making.stop)
-            self._known[key] = making
+            making = _Making()
+            making.future = self._executor.submit(self._make, row, making.stop)
+            self._known[row.id] = making
             while len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
             return making.future
 
-    def _make(self, row: ScanRow, key: str, stop: threading.Event) -> Path:
-        folder = self._folder.beside_result(row.analysis_id, f"annotated-{key}")
+    def _make(self, row: ScanRow, stop: threading.Event) -> Path:
+        folder = self._folder.made_for(row.analysis_id, row.id) / f"annotated-{__version__}"
         if not (folder / VIDEO_NAME).is_file():
             report = self._folder.report(row.analysis_id, name=row.name)
             media = self._folder.media(row.analysis_id)
             annotate(report, media, folder, deadline_s=self._deadline_s, stop=stop)
-            if not media.is_file():  # deleted or expired meanwhile, and what was made with it
+            if stop.is_set() or not media.is_file():  # deleted or expired meanwhile, and what was made with it
                 shutil.rmtree(folder, ignore_errors=True)
         return folder / VIDEO_NAME
 
-    def forget(self, analysis_id: str) -> None:
-        """Stop what is being made of this analysis."""
+    def forget(self, scan_id: str) -> None:
+        """Stop what is being made for this scan; whoever asks next has it made anew."""
         with self._lock:
-            for key, making in list(self._known.items()):
-                if making.analysis_id == analysis_id:
-                    making.stop.set()
-                    del self._known[key]
+            making = self._known.pop(scan_id, None)
+        if making is not None:
+            making.stop.set()
 
     def close(self) -> None:
         with self._lock:

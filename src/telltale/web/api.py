@@ -161,9 +161,8 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
     async def delete_scan(request: Request, row: Found, caller: Asked) -> Response:
         """A cancelled scan stays in the list as such, without its upload, until it is deleted too."""
         service = service_of(request)
+        service.annotator.forget(row.id)
         done = await service.db(service.jobs.remove, row.id, owner=caller.owner)
-        if done == "deleted" and not service.folder.media(row.analysis_id).is_file():
-            service.annotator.forget(row.analysis_id)
         entry = await service.entry(row.id, caller) if done == "cancelled" else None
         return Response(status_code=204) if entry is None else JSONResponse(entry.model_dump(mode="json"))
 
@@ -181,7 +180,9 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
 
         async def stream() -> AsyncIterator[str]:
             with service.hub.listening(caller.client) as event:
-                async for text in one_scan(service.hub, event, lambda: service.entry(row.id, caller)):
+                async for text in one_scan(
+                    service.hub, event, lambda: service.is_still(caller, request), lambda: service.entry(row.id, caller)
+                ):
                     yield text
 
         service.hub.check_room(caller.client)
@@ -200,7 +201,9 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
 
         async def stream() -> AsyncIterator[str]:
             with service.hub.listening(caller.client) as event:
-                async for text in all_scans(service.hub, event, service.news, caller.owner):
+                async for text in all_scans(
+                    service.hub, event, lambda: service.is_still(caller, request), service.news, caller.owner
+                ):
                     yield text
 
         service.hub.check_room(caller.client)
@@ -231,7 +234,7 @@ async def _check_room(service: Service, caller: Caller, n_bytes: int) -> None:
         raise _client_busy(service)
     if await service.db(service.store.count, "queued") >= settings.queue_length:
         raise _queue_full(service)
-    if service.folder.free_bytes() < settings.min_free_bytes + n_bytes:
+    if not service.has_room(n_bytes):
         raise problem("no_space", "there is no room left for uploads; try later")
 
 
@@ -253,7 +256,7 @@ async def report_file(service: Service, row: ScanRow) -> Path | None:
     def make() -> bytes:
         return json.dumps(service.folder.report_data(row.analysis_id, name=row.name)).encode("ascii")
 
-    return await service.made_from(row, "json", row.name, make)
+    return await service.made_from(row, "json", make)
 
 
 async def _joined(head: bytes, file: Path | None, tail: bytes) -> AsyncIterator[bytes]:

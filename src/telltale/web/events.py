@@ -19,6 +19,8 @@ from telltale.web.schema import ENDED, ScanEntry
 _HEARTBEAT_S = 15.0
 _LONGEST_S = 3600.0
 """Then the stream ends, and a browser opens it anew."""
+_ASK_AGAIN_S = 5.0
+"""How often a stream makes sure that whoever opened it may still see it."""
 _PAUSE_S = 0.25
 """News is gathered for so long."""
 _OVERLAP_S = 5.0
@@ -113,12 +115,12 @@ class News:
 
 
 async def one_scan(
-    hub: Hub, event: asyncio.Event, read: Callable[[], Awaitable[ScanEntry | None]]
+    hub: Hub, event: asyncio.Event, may: Callable[[], Awaitable[bool]], read: Callable[[], Awaitable[ScanEntry | None]]
 ) -> AsyncIterator[str]:
     """`progress` events while the scan waits and runs, then one `end`; without data if it was deleted."""
     yield "retry: 2000\n\n"
     sent = ""
-    async for _ in _ticks(hub, event):
+    async for _ in _ticks(hub, event, may):
         entry = await read()
         if entry is None:
             yield "event: end\ndata: null\n\n"
@@ -131,12 +133,14 @@ async def one_scan(
         sent = text
 
 
-async def all_scans(hub: Hub, event: asyncio.Event, news: News, owner: str) -> AsyncIterator[str]:
+async def all_scans(
+    hub: Hub, event: asyncio.Event, may: Callable[[], Awaitable[bool]], news: News, owner: str
+) -> AsyncIterator[str]:
     """A `scan` event for every change of a scan. What came and ended between two looks is told too."""
     yield "retry: 2000\n\n"
     sent: Mapping[str, str] = {}
     since = time.time() - _OVERLAP_S
-    async for _ in _ticks(hub, event):
+    async for _ in _ticks(hub, event, may):
         looked_at = time.time()
         texts = await news.since(owner, since)
         since = looked_at - _OVERLAP_S
@@ -147,12 +151,16 @@ async def all_scans(hub: Hub, event: asyncio.Event, news: News, owner: str) -> A
         yield ": still here\n\n"
 
 
-async def _ticks(hub: Hub, event: asyncio.Event) -> AsyncIterator[None]:
-    """One at once, one for news, one for the heartbeat."""
+async def _ticks(hub: Hub, event: asyncio.Event, may: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
+    """One at once, one for news, one for the heartbeat; none any more for those who `may` not."""
     loop = asyncio.get_running_loop()
-    ends_at = loop.time() + _LONGEST_S
+    ends_at, ask_at = loop.time() + _LONGEST_S, loop.time() + _ASK_AGAIN_S
     while not hub.is_closing and loop.time() < ends_at:
         event.clear()
+        if loop.time() >= ask_at:
+            if not await may():
+                return
+            ask_at = loop.time() + _ASK_AGAIN_S
         yield
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), _HEARTBEAT_S)

@@ -3,7 +3,8 @@
 DATA/telltale.db          jobs (`store`)
 DATA/uploads/ID           being received; emptied at every start
 DATA/media/ID             what was uploaded, for an analysis
-DATA/results/ID/          report.json, pictures.json, thumbnail.jpg
+DATA/results/ID/          report.json, pictures.json, thumbnail.jpg, under no upload's name
+DATA/results/ID/for-SCAN/ pages and clips made for one scan of it, under the name it was uploaded with
 DATA/lock                 held by the server that uses the folder
 """
 
@@ -82,19 +83,23 @@ class DataFolder:
         report = Report.model_validate(self.report_data(analysis_id, name=name))
         return report.model_copy(update={"pictures": pictures})
 
-    def beside_result(self, analysis_id: str, name: str) -> Path:
-        """Where something made from a result is kept; it goes with the result."""
-        return self._results / analysis_id / name
+    def made_for(self, analysis_id: str, scan_id: str) -> Path:
+        """Where what was made of a result under one scan's name is kept: it goes with that scan."""
+        return self._results / analysis_id / f"for-{scan_id}"
 
-    def made(self, analysis_id: str, kind: str, key: str, make: Callable[[], bytes]) -> Path:
-        """A file of what `make` gives, made once for each kind and key: answers are streamed from disk, so that
+    def made(self, analysis_id: str, scan_id: str, kind: str, key: str, make: Callable[[], bytes]) -> Path:
+        """A file of what `make` gives, made once for each scan, kind and key: answers are streamed from disk, so that
         readers who take their time hold no memory. Raises `FileNotFoundError` where there is no result."""
-        results = self._results / analysis_id
-        name = f"made-{kind}-{hashlib.sha256(f'{__version__}{key}'.encode()).hexdigest()[:24]}"
-        if not (results / name).is_file():
+        folder = self.made_for(analysis_id, scan_id)
+        name = f"{kind}-{hashlib.sha256(f'{__version__}{key}'.encode()).hexdigest()[:24]}"
+        if not (folder / name).is_file():
             content = make()
-            write_files(results, {name: content})
-        return results / name
+            write_files(folder, {name: content})
+        return folder / name
+
+    def drop_made(self, analysis_id: str, scan_id: str) -> None:
+        """Remove what was made for one scan of an analysis that others keep."""
+        shutil.rmtree(self.made_for(analysis_id, scan_id), ignore_errors=True)
 
     def without_path(self, data: dict[str, Any], analysis_id: str) -> dict[str, Any]:
         """JSON values without the path of this upload: it is nobody's business, and each scan has its own name."""

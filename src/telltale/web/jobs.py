@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ from telltale.web.upload import Upload
 
 _log = logging.getLogger("telltale.web")
 _TIDY_EVERY_S = 30.0
+_TRY_AGAIN_S = 1.0
 _PLAUSIBLE_SHARE = 0.05
 """Below this an estimate of the time left means nothing."""
 
@@ -155,6 +157,7 @@ class Jobs:
         dropped = self._store.cancel(scan_id, owner=owner)
         if dropped is None:
             self._folder.drop(self._store.delete(scan_id, owner=owner))
+            self._folder.drop_made(row.analysis_id, scan_id)
             self._on_change(row.analysis_id)
             return "deleted"
         for analysis_id in dropped:
@@ -238,7 +241,7 @@ class Jobs:
             except Exception as error:  # noqa: BLE001 - a fault of ours is the job's failure, not the server's
                 _log.exception("analysis %s failed", work.id)
                 report = self._analyst.failed(work, WorkerCrashed(f"the analysis broke off ({type(error).__name__})"))
-            self._conclude(work, report)
+            self._conclude_once_possible(work, report)
             self._took_s += 0.2 * (time.monotonic() - running.started_at - self._took_s)
         finally:
             del self._running[work.id]
@@ -250,6 +253,16 @@ class Jobs:
             self._on_change(running.work.id)
 
         return self._analyst.scan(scanner, running.work, on_progress=on_progress, stop=running.stop)
+
+    def _conclude_once_possible(self, work: Work, report: Report) -> None:
+        """A disk that is full takes no end of a scan either: it runs until there is room again, or the server stops."""
+        while not self._is_stopping.is_set():
+            try:
+                self._conclude(work, report)
+                return
+            except sqlite3.OperationalError as error:
+                _log.warning("the end of %s cannot be written, tried again: %s", work.id, error)
+                self._is_stopping.wait(_TRY_AGAIN_S)
 
     def _conclude(self, work: Work, report: Report) -> None:
         state = "failed" if report.verdict.label == "failed" else "done"
@@ -286,8 +299,10 @@ class Jobs:
 
     def expire(self) -> Sequence[str]:
         """Remove what has been kept long enough; returns the analyses that went."""
-        gone = self._store.expire(time.time() - self._settings.keep_s)
+        scans, gone = self._store.expire(time.time() - self._settings.keep_s)
         self._folder.drop(gone)
+        for analysis_id, scan_id in scans:
+            self._folder.drop_made(analysis_id, scan_id)
         return gone
 
 

@@ -24,7 +24,7 @@ def operators_router() -> APIRouter:
         await service.db(service.store.count, "queued")
         if not service.jobs.is_alive:
             raise problem("not_ready", "a worker has ended; restart the server")
-        if service.folder.free_bytes() < service.settings.min_free_bytes:
+        if not service.has_room():
             raise problem("not_ready", "the disk is full")
         return Health()
 

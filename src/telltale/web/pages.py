@@ -85,7 +85,7 @@ def pages_router() -> APIRouter:
             )
             return page.encode("utf-8")
 
-        file = await service.made(row, "page", f"{row.id} {has_key} {media}", make)
+        file = await service.made(row, "page", make, key=f"{has_key} {media}")
         if file is None:
             return _page(request, "lost.html.j2", status=404)
         return FileResponse(file, media_type="text/html", stat_result=file.stat())

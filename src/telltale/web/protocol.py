@@ -7,6 +7,7 @@ nobody reads, and for answers that are not read. And with room made where there 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import h11
@@ -15,10 +16,39 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from telltale.web.metrics import Metrics
 from telltale.web.settings import ReceiptLimits
 
+MAX_HEAD_BYTES = 32_768
 _MAX_DRAINED_BYTES = 64 << 20
 """Of a body that nobody reads, after an early answer: most clients read that answer only when they have sent all."""
+_MOST_CRUMBS, _CRUMB_BYTES = 1024, 64
+"""A body may come in more pieces than this only where they hold so many bytes on average: a chunk of one byte costs as
+much to take apart as one of 64 KiB, and nobody else is served meanwhile."""
 _YOUNG_S = 2.0
 """A connection this young is not judged slow."""
+
+
+class _Connection(h11.Connection):
+    """Stops taking a body apart that comes in crumbs."""
+
+    def __init__(self, max_head_bytes: int, on_crumbs: Callable[[], None]) -> None:
+        super().__init__(h11.SERVER, max_head_bytes)
+        self._on_crumbs = on_crumbs
+        self._n_pieces = self._n_bytes = 0
+        self._is_over = False
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        if self._is_over:
+            return h11.NEED_DATA
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._n_pieces = self._n_bytes = 0
+        elif isinstance(event, h11.Data):
+            self._n_pieces += 1
+            self._n_bytes += len(event.data)
+            if self._n_pieces > _MOST_CRUMBS and self._n_bytes < _CRUMB_BYTES * self._n_pieces:
+                self._is_over = True
+                self._on_crumbs()
+                return h11.NEED_DATA
+        return event
 
 
 class BoundedProtocol(H11Protocol):
@@ -28,6 +58,7 @@ class BoundedProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.conn = _Connection(MAX_HEAD_BYTES, lambda: self._cut_off("crumbs"))
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._since = 0.0
@@ -127,4 +158,4 @@ def bounded(limits: ReceiptLimits, metrics: Metrics, *, max_connections: int) ->
     )
 
 
-__all__ = ["bounded"]
+__all__ = ["MAX_HEAD_BYTES", "bounded"]

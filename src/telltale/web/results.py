@@ -42,7 +42,7 @@ def add_results(router: APIRouter) -> None:
         service = service_of(request)
         if row.state not in ("done", "failed"):
             raise problem("no_result", f"the scan is {row.state}: there is no report")
-        page = await service.made(row, "html", row.name, lambda report: to_html(report).encode("utf-8"))
+        page = await service.made(row, "html", lambda report: to_html(report).encode("utf-8"))
         if page is None:
             raise problem("no_result", "the report is not kept")
         with page.open("rb") as file:
@@ -80,9 +80,10 @@ def add_results(router: APIRouter) -> None:
         except AnnotatorBusy:
             raise problem("queue_full", "other clips are being drawn on; try later", retry_after_s=30) from None
         except OutputError:
+            service.annotator.forget(row.id)  # it is made anew for whoever asks when there is room
             raise problem("no_space", "there is no room left for the clip; try later") from None
         except (TelltaleError, FileNotFoundError) as error:
-            service.annotator.forget(row.analysis_id)
+            service.annotator.forget(row.id)
             raise problem("no_result", f"the clip could not be made ({type(error).__name__})") from error
         if not path.is_file():
             raise problem("no_result", "the scan was deleted meanwhile")

@@ -13,11 +13,10 @@ from fastapi import FastAPI
 
 from telltale.errors import UsageError
 from telltale.web.app import create_app
-from telltale.web.protocol import bounded
+from telltale.web.protocol import MAX_HEAD_BYTES, bounded
 from telltale.web.settings import ServeSettings
 
 _BACKLOG = 4096
-_MAX_HEAD_BYTES = 32_768
 _LAST_ANSWERS_S = 5
 _WANTED_FILES = 65_536
 _FILES_FOR_OTHERS = 256
@@ -63,7 +62,7 @@ def make_server(app: FastAPI, settings: ServeSettings, *, trusted_proxies: str =
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
-        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=trusted_proxies or None,
         timeout_graceful_shutdown=_LAST_ANSWERS_S,

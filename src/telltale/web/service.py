@@ -23,7 +23,7 @@ from telltale.web.files import DataFolder
 from telltale.web.guard import client_of, owner_of
 from telltale.web.jobs import Jobs
 from telltale.web.metrics import Metrics
-from telltale.web.problems import problem
+from telltale.web.problems import ProblemError, problem
 from telltale.web.rows import ScanRow
 from telltale.web.schema import ScanEntry
 from telltale.web.settings import ServeSettings
@@ -67,6 +67,7 @@ class Service:
             self.folder.uploads,
             self._files,
             max_bytes=settings.max_upload_bytes,
+            has_room=self.has_room,
             on_bytes=lambda n_bytes: metrics.received.add(by=n_bytes),
         )
         self.annotator = Annotator(self.folder, deadline_s=settings.deadline_s)
@@ -104,14 +105,20 @@ class Service:
     ) -> _R:
         return await asyncio.get_running_loop().run_in_executor(executor, lambda: function(*args, **options))
 
-    async def made(self, row: ScanRow, kind: str, key: str, make: Callable[[Report], bytes]) -> Path | None:
+    async def made(self, row: ScanRow, kind: str, make: Callable[[Report], bytes], *, key: str = "") -> Path | None:
         """A file made from a scan's report, kept beside it; None where there is no result."""
-        return await self.made_from(row, kind, key, lambda: make(self.folder.report(row.analysis_id, name=row.name)))
+        return await self.made_from(
+            row, kind, lambda: make(self.folder.report(row.analysis_id, name=row.name)), key=key
+        )
 
-    async def made_from(self, row: ScanRow, kind: str, key: str, make: Callable[[], bytes]) -> Path | None:
+    async def made_from(self, row: ScanRow, kind: str, make: Callable[[], bytes], *, key: str = "") -> Path | None:
         """`made`, for what reads the result by itself."""
         try:
-            return await self.page(self.folder.made, row.analysis_id, kind, key, make)
+            file = await self.page(self.folder.made, row.analysis_id, row.id, kind, key, make)
+            if not await self.db(self.store.is_there, row.id):  # deleted while it was made
+                self.folder.drop_made(row.analysis_id, row.id)
+                return None
+            return file
         except FileNotFoundError:  # deleted just now, or the disk was full when it was made
             return None
         except OutputError:
@@ -136,6 +143,17 @@ class Service:
 
     async def _news(self, owner: str, since: float) -> Sequence[ScanEntry]:
         return await self.entries(await self.db(self.store.news, owner=owner, since=since))
+
+    def has_room(self, n_bytes: int = 0) -> bool:
+        """Whether so much may be written, and the disk keeps the room that is left to its owner."""
+        return self.folder.free_bytes() >= self.settings.min_free_bytes + n_bytes
+
+    async def is_still(self, caller: Caller, connection: HTTPConnection) -> bool:
+        """Whether `connection` would be let in as `caller` now: a key may have been replaced meanwhile."""
+        try:
+            return await self.caller(connection) == caller
+        except ProblemError:
+            return False
 
     def default_model(self) -> str:
         return next(iter(self.scorers))

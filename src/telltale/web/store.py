@@ -117,6 +117,10 @@ class Store:
         """The scan, if it is this owner's."""
         return next(self._scans("WHERE s.id = ? AND s.owner = ?", (scan_id, owner)), None)
 
+    def is_there(self, scan_id: str) -> bool:
+        """Whether anybody has it."""
+        return next(self._scans("WHERE s.id = ?", (scan_id,)), None) is not None
+
     def list(
         self,
         *,
@@ -271,15 +275,15 @@ class Store:
             db.execute("DELETE FROM scans WHERE id = ? AND owner = ?", (scan_id, owner))
             return self._drop_orphans(db)
 
-    def expire(self, ended_before: float) -> Sequence[str]:
-        """Forget scans that ended before then. Returns analyses whose files can go."""
+    def expire(self, ended_before: float) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
+        """Forget scans that ended before then. Returns these, as (analysis, scan), and analyses whose files can go."""
         with self._transaction() as db:
-            db.execute(
+            rows = db.execute(
                 "DELETE FROM scans WHERE coalesce(cancelled_at, (SELECT max(a.finished_at, scans.created_at) "
-                "FROM analyses a WHERE a.id = scans.analysis_id)) < ?",
+                "FROM analyses a WHERE a.id = scans.analysis_id)) < ? RETURNING analysis_id, id",
                 (ended_before,),
-            )
-            return self._drop_orphans(db)
+            ).fetchall()
+            return [(row["analysis_id"], row["id"]) for row in rows], self._drop_orphans(db)
 
     def _drop_orphans(self, db: sqlite3.Connection) -> Sequence[str]:
         rows = db.execute(

@@ -141,8 +141,18 @@ class _Form:
 class Receiver:
     """Writes uploads into a folder, in threads that nothing else waits for."""
 
-    def __init__(self, folder: Path, executor: Executor, *, max_bytes: int, on_bytes: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        executor: Executor,
+        *,
+        max_bytes: int,
+        has_room: Callable[[int], bool],
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        """`has_room`: whether so many bytes more may be written."""
         self._folder, self._executor, self._max_bytes, self._on_bytes = folder, executor, max_bytes, on_bytes
+        self._has_room = has_room
         self.n_receiving = 0
 
     async def receive(self, content_type: str, body: AsyncIterator[bytes]) -> Upload:
@@ -158,7 +168,7 @@ class Receiver:
             if isinstance(error, ClientDisconnect):
                 raise problem("bad_form", "the upload was broken off") from None
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise problem("no_space", "there is no room left for this upload; try later") from error
+                raise _no_space() from error
             raise
         finally:
             self.n_receiving -= 1
@@ -171,17 +181,23 @@ class Receiver:
                 if sink.n_bytes + len(form.waiting) > self._max_bytes:
                     raise too_large(self._max_bytes)
                 if len(form.waiting) >= _WRITE_BYTES:
-                    await self._run(sink.write, form.waiting)
+                    await self._write(sink, form.waiting)
             if not form.is_complete:
                 raise problem("bad_form", "the form breaks off before its end")
             if form.file_name is None:
                 raise problem("bad_form", f"there is no file in the field {FILE_FIELD!r}")
-            await self._run(sink.write, form.waiting)
+            await self._write(sink, form.waiting)
             await self._run(sink.sync)
         finally:
             sink.close()
         self._on_bytes(sink.n_bytes)
         return Upload(upload_id, path, form.file_name, sink.n_bytes, sink.sha256.hexdigest(), form.fields)
+
+    async def _write(self, sink: _Sink, waiting: bytearray) -> None:
+        """Room is looked at before each write: others arrive meanwhile, and not every upload says how large it is."""
+        if not self._has_room(len(waiting)):
+            raise _no_space()
+        await self._run(sink.write, waiting)
 
     async def _run(self, function: Callable[..., Any], *args: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
@@ -218,6 +234,10 @@ class _Sink:
 
 def too_large(max_bytes: int) -> ProblemError:
     return problem("too_large", f"an upload may have {max_bytes:,} bytes")
+
+
+def _no_space() -> ProblemError:
+    return problem("no_space", "there is no room left for this upload; try later")
 
 
 def _decoded(value: bytes) -> str:

@@ -1,0 +1,133 @@
+"""When the disk is full, a key is replaced, a scan goes that shares its analysis: nothing hangs, leaks or stays."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from typer.testing import CliRunner
+
+from make_bundles import make_redness
+from telltale.cli import app
+from telltale.errors import OutputError
+from telltale.web import annotated, events
+from telltale.web.client import ApiError
+from telltale.web.guard import digest
+from telltale.web.settings import ServeSettings
+from web_server import Running, running
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_redness(tmp_path_factory.mktemp("models") / "redness", size_px=224)
+
+
+@pytest.fixture
+def server(tmp_path: Path, model: Path) -> Iterator[Running]:
+    with running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1)) as server:
+        yield server
+
+
+def test_a_scan_that_ends_while_the_disk_is_full_ends_when_there_is_room(
+    server: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, was_full = server.service.store.finish, threading.Event()
+
+    def full_at_first(*args: Any, **options: Any) -> bool:
+        if not was_full.is_set():
+            was_full.set()
+            raise sqlite3.OperationalError("database or disk is full")
+        return finish(*args, **options)
+
+    monkeypatch.setattr(server.service.store, "finish", full_at_first)
+    with server.client() as client:
+        entry = client.wait(client.submit(portrait).id, wait_s=60)
+    assert was_full.is_set()
+    assert entry.state == "done"
+
+
+def test_a_clip_that_had_no_room_is_made_when_there_is_some(
+    server: Running, face_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise OutputError("No space left on device")
+
+    with server.client() as client:
+        entry = client.wait(client.submit(face_clip).id, wait_s=60)
+        with monkeypatch.context() as full:
+            full.setattr(annotated, "annotate", no_room)
+            with pytest.raises(ApiError, match="no_space"):
+                client.save_annotated(entry.id, tmp_path / "clip.mp4")
+        client.save_annotated(entry.id, tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_an_upload_that_does_not_say_its_size_leaves_the_room_that_is_not_for_it(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter(
+        [*[server.service.settings.min_free_bytes + 300_000] * 2, *[server.service.settings.min_free_bytes] * 99]
+    )
+    monkeypatch.setattr(server.service.folder, "free_bytes", lambda: next(free))
+    boundary = b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+    with httpx2.Client(base_url=server.url, timeout=60) as http:
+        answer = http.post(
+            "/api/v1/scans",
+            content=iter([boundary, *[bytes(260_000)] * 8, b"\r\n--xyz--\r\n"]),
+            headers={"content-type": "multipart/form-data; boundary=xyz"},
+        )
+    assert (answer.status_code, answer.json()["code"]) == (507, "no_space")
+    assert list(server.service.folder.uploads.iterdir()) == []
+
+
+def test_what_was_made_for_a_scan_goes_with_it(server: Running, portrait: Path) -> None:
+    with server.client() as client:
+        kept = client.wait(client.submit(portrait, name="kept.png").id, wait_s=60)
+        again = client.submit(portrait, name="secret name.png")
+        assert again.state == "done", "not analysed again"
+        for entry in (kept, again):
+            client.report_html(entry.id)
+            client.get(entry.id)
+            httpx2.get(f"{server.url}/scans/{entry.id}").raise_for_status()
+        data = server.service.settings.data
+        assert files_with("secret name", data)
+        client.delete(again.id)
+        assert files_with("secret name", data) == []
+        assert files_with("kept.png", data)
+
+
+def files_with(text: str, folder: Path) -> list[Path]:
+    return [path for path in (folder / "results").rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def test_a_replaced_key_ends_the_streams_it_opened(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_ASK_AGAIN_S", 0.0)
+    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)
+    with running(settings) as server, httpx2.Client(base_url=server.url, timeout=60) as http:
+        store = server.service.store
+        store.add_key("alice", digest("old"))
+        with http.stream("GET", "/api/v1/events", headers={"authorization": "Bearer old"}) as stream:
+            lines = stream.iter_lines()
+            assert next(lines).startswith("retry")
+            store.remove_key("alice")
+            store.add_key("alice", digest("new"))
+            server.service.hub.changed()
+            assert [line for line in lines if line.startswith("data")] == [], "it is still told"
+
+
+def test_a_server_with_a_name_still_answers_to_its_own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[ServeSettings] = []
+    monkeypatch.setattr("telltale.web.server.serve", lambda settings, **_: asked.append(settings))
+    options = ["--data", str(tmp_path / "data"), "--allow-host", "telltale.example.org"]
+    assert CliRunner().invoke(app, ["serve", *options]).exit_code == 0
+    (settings,) = asked
+    assert {"telltale.example.org", "127.0.0.1", "localhost"} <= set(settings.allowed_hosts)
