@@ -37,7 +37,7 @@ browser: .venv/.ready  ## the served page and the report in a real Chromium, whe
 test-base: .venv-base/.ready  ## the inference tests with the base install alone
 	.venv-base/bin/python -m pytest -q $(INFERENCE_TESTS)
 
-bench: .venv/.ready  ## every benchmark, against its limit or a peer, into benchmarks/results.md (half an hour)
+bench: .venv/.ready  ## the benchmarks that need no store of faces, against limits or peers, into benchmarks/results.md (half an hour)
 	.venv/bin/python benchmarks/run_all.py
 
 soak: .venv/.ready  ## the web server under 200 uploads, 2,000 slow sockets, 20 kill -9, schemathesis (half an hour)
@@ -49,7 +49,7 @@ fuzz: .venv/.ready  ## files with seeded damage: make fuzz N=100000 (of a releas
 sbom: .venv/.ready .venv-bare/.ready  ## what an installation brings, as CycloneDX: sbom.cdx.json
 	.venv/bin/cyclonedx-py environment .venv-bare/bin/python --pyproject pyproject.toml --of JSON -o sbom.cdx.json
 
-audit: .venv/.ready .venv-bare/.ready  ## known holes in dependencies (asks PyPI), and telltale doctor
+audit: .venv/.ready .venv-bare/.ready  ## known vulnerabilities in dependencies (asks PyPI), and telltale doctor
 	.venv/bin/python scripts/audit.py .venv-bare/bin/python
 
 clean:           ## remove what these targets made
@@ -71,7 +71,7 @@ clean:           ## remove what these targets made
 	.venv-base/bin/python $(PIP) --editable . pytest
 	@touch $@
 
-# What `pip install telltale` brings and nothing else: not pip, not pytest.
+# What `pip install .` brings and nothing else: not pip, not pytest.
 .venv-bare/.ready: $(PACKAGE) | .venv/.ready
 	$(PYTHON) -m venv --clear --without-pip .venv-bare
 	.venv/bin/python -m pip --python .venv-bare/bin/python --disable-pip-version-check install --quiet --editable .

@@ -4,7 +4,8 @@
 
 A script that is not run this time keeps what it had in the file, with the day it was measured. Clips are those of
 `--shared`; without it the examples stand in, and what needs real footage is left out, saying so. Those that take
-an hour or need stores of faces (pixels, explain_faithfulness, web_soak) are run by hand. Exits 1 where a script ends
+an hour or need stores of faces (pixels, explain_faithfulness, web_soak, default_model, store_speed, prepare_kill,
+isolation_cost) are run by hand. Exits 1 where a script ends
 with 1: a figure is beyond its limit.
 """
 
@@ -80,7 +81,7 @@ def run(benchmark: Benchmark) -> tuple[bool, str]:
     took_s = time.perf_counter() - start
     holds = {0: "every limit held", 1: "**a limit did not hold**"}.get(done.returncode, "**ended with an error**")
     # Ray writes to the same stream when it finds a worker dead
-    said = "\n".join(line for line in done.stdout.splitlines() if not re.search(r"\(raylet\)|\[state-dump\]", line))
+    said = "\n".join(line for line in done.stdout.splitlines() if not re.search(r"\braylet\b|\[state-dump\]", line))
     shown = said.rstrip() if done.returncode in (0, 1) and done.stdout else done.stderr.strip()[-2000:]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     about = f"{datetime.date.today().isoformat()}, {took_s:.0f} s, load {load:.1f}"

@@ -29,8 +29,8 @@ from telltale.types import Written
 Status = Literal["ok", "note", "fail"]
 
 OLDEST = {
-    "av": ("18.1", "its FFmpeg has known holes"),
-    "pillow": ("12.2", "known holes in decoders of pictures"),
+    "av": ("18.1", "its FFmpeg has known vulnerabilities"),
+    "pillow": ("12.2", "known vulnerabilities in decoders of pictures"),
     "onnxruntime": ("1.20", "too old for the shipped models"),
     "pydantic": ("2.9", "too old"),
     "torch": ("2.6", "torch.load runs code (CVE-2025-32434)"),
@@ -49,6 +49,7 @@ _ENCODERS = {
 _EXTRAS = {"analyze": "sklearn", "train": "lightning", "explain": "captum", "web": "fastapi", "ray": "ray",
            "provenance": "c2pa"}  # fmt: skip
 _LEAST_MEMORY, _LEAST_DISK = 1 << 30, 1 << 29
+_AGAIN = "install Telltale again from its clone: pip install --force-reinstall --no-deps ."
 _ENOUGH_S = 60.0
 
 
@@ -76,7 +77,7 @@ def examine() -> Iterator[Check]:
                 name=name,
                 status="fail",
                 told=f"cannot be checked: {error}",
-                fix="pip install --force-reinstall telltale",
+                fix=_AGAIN,
             )
 
 
@@ -132,7 +133,7 @@ def _ffmpeg() -> Iterator[Check]:
 
     version = str(av.ffmpeg_version_info)
     if is_older(version.lstrip("n"), OLDEST_FFMPEG):
-        told = f"{version} in PyAV: known holes before {OLDEST_FFMPEG}"
+        told = f"{version} in PyAV: known vulnerabilities before {OLDEST_FFMPEG}"
         yield Check(name="ffmpeg", status="fail", told=told, fix="pip install --upgrade --only-binary av 'av>=18.1'")
     else:
         yield Check(name="ffmpeg", status="ok", told=f"{version}, in PyAV")
@@ -180,7 +181,7 @@ def _models() -> Iterator[Check]:
             bundle = load_bundle(name)
             Scorer(bundle)
         except TelltaleError as error:
-            fix = "pip install --force-reinstall telltale"
+            fix = _AGAIN
             yield Check(name=f"model {name}", status="fail", told=error.message, fix=fix)
         else:
             yield Check(name=f"model {name}", status="ok", told=f"intact, SHA-256 {bundle.sha256[:16]}…")
@@ -197,7 +198,7 @@ def _detectors() -> Iterator[Check]:
         try:
             faces.create(name).detect([blank])
         except TelltaleError as error:
-            fix = "pip install --force-reinstall telltale 'opencv-python-headless>=4.10,<5'"
+            fix = f"{_AGAIN}, and pip install 'opencv-python-headless>=4.10,<5'"
             yield Check(name=f"detector {name}", status="fail", told=error.message, fix=fix)
         else:
             yield Check(name=f"detector {name}", status="ok", told="finds its weights")

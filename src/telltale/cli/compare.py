@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from telltale.cli._errors import say, told
-from telltale.cli.evaluate import AllowLeaks, Resamples, Seed, Split, Threads
+from telltale.cli.evaluate import AllowLeaks, Seed, Split, Threads
 
 
 @told
@@ -23,7 +23,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write JSON, CSV and pictures.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
     allow_leaks: AllowLeaks = False,
-    resamples: Resamples = 1000,
+    resamples: Annotated[int, typer.Option(metavar="N", min=1, help="Bootstrap resamples of groups.")] = 1000,
     seed: Seed = 0,
     threads: Threads = 2,
 ) -> None:

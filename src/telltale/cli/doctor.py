@@ -13,7 +13,7 @@ _FAILED = 3
 
 @told
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False) -> None:
-    """Check versions, weights, codecs, isolation, memory and disks; exit code 3 where something must be mended."""
+    """Check versions, weights, codecs, isolation, memory and disks; exit code 3 where something must be fixed."""
     import json as encoder
 
     from telltale._text import visible
@@ -30,7 +30,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
         rows = [check.model_dump(mode="json") for check in checks]
         typer.echo(encoder.dumps({"fit": not n_failed, "checks": rows}, ensure_ascii=False))
     elif n_failed:
-        typer.echo(f"{n_failed} to be mended", err=True)
+        typer.echo(f"{n_failed} to fix", err=True)
     if n_failed:
         raise typer.Exit(_FAILED)
 

@@ -1,9 +1,9 @@
 """What a model is worth: figures with intervals on faces and videos it was not trained on, and models side by side.
 
-    evaluation = evaluate("my.bundle", "faces.store", split="main", out="figures")
+    evaluation = evaluate("my.bundle", "faces.store", settings=EvaluateSettings(split="main"), out="figures")
     evaluation.video.auc, evaluation.video.ci95["auc"]
 
-    comparison = compare(["default", "my.bundle"], on="faces.store", split="main")
+    comparison = compare(["one.bundle", "other.bundle"], on="faces.store", settings=EvaluateSettings(split="main"))
     comparison.differences[0].video["auc"]
 
 Stored crops go through the same `Scorer`, calibration, aggregation and decision as a scan, so abstentions count as
@@ -156,8 +156,8 @@ def _check_learned(card: ModelCard, faces: Faces, stores: Sequence[Store], *, al
         where = " and ".join(str(store.path) for store in stores)
         raise LeakFound(
             f"{card.name} was trained on {len(found)} of the {len(set(groups))} groups of this side of {where} "
-            f"({shown}): the figures would flatter. Evaluate it with --side unseen or on the split it was trained "
-            "with, or accept it with --allow-leaks"
+            f"({shown}): the figures would flatter. Judge it with `telltale evaluate --side unseen` or on the split it "
+            "was trained with, or accept it with --allow-leaks"
         )
     return found
 

@@ -1,6 +1,6 @@
 """Train a recipe on faces and get a bundle: fit every stage, calibrate on validation, export with a parity check.
 
-    bundle = train(["dfdc.store", "portraits.store"], recipe="default", weights="mobilenet_v2.npz", out="run")
+    bundle = train(["dfdc.store", "portraits.store"], recipe="default", weights="mobilenet_v2_imagenet.npz", out="run")
     bundle.card.metrics["val"]["dfdc"]["auc"]
 
 OUT then holds `stage-N/` (checkpoints, metrics.csv, TensorBoard events), `learning_curves.png`, `val/` (ROC, confusion,

@@ -135,12 +135,6 @@ def invalid(found: Iterable[Mapping[str, Any]]) -> ProblemError:
     return problem("invalid", first, errors=json.loads(json.dumps(errors, default=str)))
 
 
-DOCUMENT: dict[str, Any] = {
-    "model": Problem,
-    "content": {"application/problem+json": {}},
-}
-
-
 def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can end with these problems."""
     responses: dict[int | str, dict[str, Any]] = {}
