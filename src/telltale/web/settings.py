@@ -45,7 +45,7 @@ class ServeSettings:
     workers: int = field(default_factory=lambda: max(1, min(os.cpu_count() or 1, 4)))
     """Analyses at a time."""
     require_key: bool = False
-    max_upload_bytes: int = 1 << 30
+    max_upload_bytes: int = 1_000_000_000
     queue_length: int = 256
     """Analyses that may wait; after that uploads are told when to come back."""
     per_client: int = 64
