@@ -407,7 +407,7 @@ def _error_codes(root: type[errors.TelltaleError]) -> set[str]:
 
 
 def test_every_code_is_explained_on_the_page_and_in_the_docs() -> None:
-    groups = {"error", "input", "worker", "model", "data"}
+    groups = {"error", "input", "worker", "model"}
     docs = (DOCS / "report.md").read_text()
     assert set(_report_words.CODES) == set(Code)
     for code in (*Code, *(_error_codes(errors.TelltaleError) - groups)):

@@ -238,7 +238,7 @@ def drawable(text: str) -> str:
     """`text` in letters that the font has: without accents where it lacks them, other letters as escapes.
 
     >>> drawable("Zoë – Łódź")
-    'Zoe - \\u0141odz'
+    'Zoe - \\\\u0141odz'
     """
     return "".join(_drawable(char) for char in unicodedata.normalize("NFC", text))
 
