@@ -278,9 +278,12 @@ def drawn_words(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> list[str]:
     """All that is written on a frame and on a contact sheet."""
     words: list[str] = []
     text = ImageDraw.ImageDraw.text
-    monkeypatch.setattr(
-        ImageDraw.ImageDraw, "text", lambda self, at, word, **how: words.append(word) or text(self, at, word, **how)
-    )
+
+    def noted(self: Any, at: Any, word: str, **how: Any) -> None:
+        words.append(word)
+        text(self, at, word, **how)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", noted)
     text_mask.cache_clear()
     rgb = np.zeros((360, 640, 3), np.uint8)
     sheet = Sheet(plan, tile_px=320, n_columns=4)
@@ -291,9 +294,10 @@ def drawn_words(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> list[str]:
 
 
 def test_the_font_has_every_letter_that_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[tuple[Label, float | None]]
+    judged = [("fake", 0.999), ("real", 0.001), ("uncertain", 0.5), ("uncertain", None)]
     people = [
-        Person(i, label, p, [0.0], [[150.0 * i, 90, 150.0 * i + 90, 180]], [p])
-        for i, (label, p) in enumerate([("fake", 0.999), ("real", 0.001), ("uncertain", 0.5), ("uncertain", None)])
+        Person(i, label, p, [0.0], [[150.0 * i, 90, 150.0 * i + 90, 180]], [p]) for i, (label, p) in enumerate(judged)
     ]
     report = make_report(label="fake", tracks=[make_track(1, [0.99] * 4)])
     path = "Zoë – Łódź\u00a0кино “½” ×ß\u0301.mp4"

@@ -57,8 +57,8 @@ def told(command: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def _drop_unwritten() -> None:
     """Else Python tries once more to write what is left for standard output, and ends with a traceback of its own."""
-    if sys.stdout is sys.__stdout__:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
 
 
 def say(message: str) -> None:
