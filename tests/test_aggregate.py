@@ -64,6 +64,8 @@ def test_no_face_is_no_score() -> None:
 def test_too_few_detected_faces_are_no_score_however_many_are_interpolated() -> None:
     verdict = verdict_of(judged([0.99] * 6, interpolated=(1, 2, 3, 4)))
     assert (verdict.label, verdict.p_fake, verdict.codes) == ("no_face", None, (Code.TOO_FEW_FACES,))
+    assert verdict.reasons[0].startswith("The face was found in 2 of the frames"), "the first reason is all a table has"
+    assert "--fps 10" in verdict.reasons[0]
 
 
 def test_one_face_is_enough_for_a_still() -> None:

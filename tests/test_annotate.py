@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import make_videos
 from make_reports import make_report, make_track
-from telltale._annotate_paint import COLOURS, Painter, text_mask
+from telltale._annotate_paint import COLOURS, Painter, _Label, drawable, has_glyph, text_mask
 from telltale._annotate_plan import Person, Plan, make_plan
-from telltale.annotate import GIF_NAME, PICTURE_NAME, SHEET_NAME, VIDEO_NAME, annotate
+from telltale._annotate_stills import Sheet
+from telltale.annotate import GIF_NAME, PICTURE_NAME, SHEET_NAME, VIDEO_NAME, _caption, annotate
 from telltale.errors import FileMissing, OutputError, WorkerError
 from telltale.types import Label, Report
 
@@ -270,3 +272,67 @@ def test_every_size_can_be_drawn_on(size: tuple[int, int]) -> None:
 
 def test_all_letters_of_one_size_are_equally_high() -> None:
     assert len({text_mask(words, 14).shape[0] for words in ("gjp", "ABC", "0:03.2 / 1:00.0", "")}) == 1
+
+
+def drawn_words(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> list[str]:
+    """All that is written on a frame and on a contact sheet."""
+    words: list[str] = []
+    text = ImageDraw.ImageDraw.text
+
+    def noted(self: Any, at: Any, word: str, **how: Any) -> None:
+        words.append(word)
+        text(self, at, word, **how)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", noted)
+    text_mask.cache_clear()
+    rgb = np.zeros((360, 640, 3), np.uint8)
+    sheet = Sheet(plan, tile_px=320, n_columns=4)
+    sheet.see(rgb, 0.0, scale=1.0)
+    assert sheet.encoded() is not None
+    Painter(plan, width_px=640, height_px=360).paint(rgb, 0.0)
+    return words
+
+
+def test_the_font_has_every_letter_that_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[tuple[Label, float | None]]
+    judged = [("fake", 0.999), ("real", 0.001), ("uncertain", 0.5), ("uncertain", None)]
+    people = [
+        Person(i, label, p, [0.0], [[150.0 * i, 90, 150.0 * i + 90, 180]], [p]) for i, (label, p) in enumerate(judged)
+    ]
+    report = make_report(label="fake", tracks=[make_track(1, [0.99] * 4)])
+    path = "Zoë – Łódź\u00a0кино “½” ×ß\u0301.mp4"
+    named = report.model_copy(update={"input": report.input.model_copy(update={"path": path})})
+    plan = plan_of(*people, caption=_caption(named))
+    words = drawn_words(monkeypatch, plan)
+    monkeypatch.undo()
+    assert {"Person", "deepfake", "99%", "proof."} <= set(words)
+    assert [letter for word in words for letter in word if not has_glyph(letter)] == []
+
+
+def test_a_letter_without_a_glyph_loses_its_accent_or_is_escaped() -> None:
+    assert drawable("Zoë, Müller – “x”…") == "Zoe, Muller - “x”…"
+    assert drawable("e\u0301") == "e"
+    assert drawable("кино.mp4") == "\\u043a\\u0438\\u043d\\u043e.mp4"
+    assert not has_glyph("ë"), "the font has got accents: keep them"
+    assert not has_glyph("\u00a0")
+
+
+@pytest.mark.parametrize("size_px", [11, 14, 20, 26])
+def test_words_stand_apart_at_every_size(size_px: int) -> None:
+    mask = text_mask("Person 7", size_px)
+    inked = np.flatnonzero(mask.max(axis=0) > 40)
+    gaps = np.diff(inked) - 1
+    assert gaps.max() >= max(3, 0.25 * size_px), "the space is lost"
+    assert gaps.max() <= 0.5 * size_px, "something is drawn where the space should be"
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(320, 180), (1280, 720)])
+def test_labels_of_neighbours_do_not_cover_each_other(width_px: int, height_px: int) -> None:
+    size = np.array([width_px, height_px] * 2)
+    boxes = [(np.array([0.05 + 0.22 * i, 0.35, 0.23 + 0.22 * i, 0.65]) * size).tolist() for i in range(4)]
+    people = [Person(i + 1, "real", 0.1 + 0.01 * i, [0.0], [box], [0.1]) for i, box in enumerate(boxes)]
+    painter = Painter(plan_of(*people), width_px=width_px, height_px=height_px)
+    labels: list[_Label] = []
+    for person, box in zip(people, boxes, strict=True):
+        labels.append(painter._label(person, tuple(box), labels))
+    assert not any(one.covers(other) for one, other in itertools.combinations(labels, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -212,6 +213,14 @@ def test_a_folder_without_videos_is_a_usage_error(tmp_path: Path) -> None:
         expand([str(tmp_path)])
 
 
+def test_a_scan_of_nothing_says_what_to_name(calls: Calls) -> None:
+    code, out, err = run("scan")
+    assert (code, out) == (2, "")
+    assert err.startswith("telltale: usage: name a video, a picture, a folder or @list.txt")
+    assert "--help" in err
+    assert not calls
+
+
 @pytest.mark.parametrize("name", ["http:x.mp4", "concat:a|b", "secret%03d.png", "$(id).mp4", "a" * 4000, "a\0b", "-"])
 def test_odd_names_stay_names(name: str) -> None:
     assert expand([name]) == [name]
@@ -244,12 +253,60 @@ def test_out_writes_a_page_for_each_input_and_an_index(tmp_path: Path) -> None:
     assert len(names) == 6
 
 
-@pytest.mark.usefixtures("calls")
-def test_an_output_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+def test_an_output_folder_that_cannot_be_made_is_an_error(calls: Calls, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     code, _, err = run("scan", "fake.mp4", "--out", str(tmp_path / "file"))
     assert code == 2
     assert err.startswith("telltale: output_failed: ")
+    assert not calls, "the folder is looked at after the work"
+
+
+def test_an_empty_name_of_the_output_folder_is_refused(
+    calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("scan", "fake.mp4", "--out", "")
+    assert (code, out) == (2, "")
+    assert "it is empty; name a folder" in err
+    assert not calls
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_output_folder_is_tried_before_the_work_and_left_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[list[Path]] = []
+
+    def scan_many(*_: Any, **__: Any) -> Iterator[Report]:
+        found.append(list((tmp_path / "new" / "out").iterdir()))
+        return iter(())
+
+    monkeypatch.setattr(telltale, "scan_many", scan_many)
+    run("scan", "a.mp4", "--out", str(tmp_path / "new" / "out"))
+    assert found == [[]]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_no_fault_of_ours(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(code, os.strerror(code), "a.json")
+
+    monkeypatch.setattr(telltale, "scan_many", fail)
+    said = f"telltale: output_failed: a.json: {os.strerror(code)}; free some space or write elsewhere\n"
+    assert run("scan", "a.mp4") == (2, "", said)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_full_disk_behind_standard_output_is_one_line(options: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "telltale", "scan", str(tmp_path / "gone.mp4"), *options],
+            stdout=full, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert process.returncode == 2
+    assert process.stderr.startswith(b"telltale: output_failed: No space left on device; ")
+    assert process.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
@@ -326,8 +383,14 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(telltale, "scan_many", scan_many)
     code, _, err = run("scan", "a.mp4", "b.mp4", "--out", str(tmp_path))
-    assert (code, err) == (130, "telltale: stopped\n")
+    assert (code, err) == (130, f"Reports: {tmp_path / 'index.html'}\ntelltale: stopped\n")
     assert "a.mp4" in (tmp_path / "summary.csv").read_text()
+    code, out, err = run("scan", "a.mp4", "b.mp4")
+    assert (code, err) == (130, "telltale: stopped\n")
+    assert "a.mp4" in out
+    assert "1 file: 1 real." in out
+    code, out, _ = run("scan", "a.mp4", "b.mp4", "--json")
+    assert (code, len(out.splitlines())) == (130, 1), "one object, and no table after it"
 
 
 def test_ctrl_c_before_anything_happens_is_quiet(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def test_this_installation_is_fit(checks: dict[str, Check]) -> None:
 
 def test_what_is_not_right_has_a_fix(checks: dict[str, Check]) -> None:
     assert all(check.fix for check in checks.values() if check.status != "ok")
+
+
+def test_every_extra_has_its_line(checks: dict[str, Check]) -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = set(project["optional-dependencies"]) - {"dev"}
+    assert {name for name in checks if name.startswith("extra ")} == {f"extra {extra}" for extra in extras}
 
 
 def test_every_measure_of_isolation_has_its_line(checks: dict[str, Check]) -> None:

@@ -73,6 +73,8 @@ def test_counts_originals_and_splits_need_no_picture(made: Path, monkeypatch: py
     assert facts.splits["official"].counts["train"] == {"real": 2, "Deepfakes": 4, "Face2Face": 2}
     assert facts.splits["official"].n_leaked_groups == 0
     assert facts.problems["unknown"] == 1
+    (stranger,) = [row["path"] for row in facts.problem_list if row["kind"] == "unknown"]
+    assert f"1 file does not belong to the layout: {stranger}." in said(facts, "warn")
     assert not facts.measures
 
 
@@ -96,6 +98,17 @@ def facts_of(**fields: object) -> Inspection:
 
 def said(facts: Inspection, level: str) -> str:
     return " | ".join(finding.text for finding in find_findings(facts) if finding.level == level)
+
+
+def test_the_first_three_of_many_faulty_files_are_named() -> None:
+    rows = [{"kind": "missing", "path": f"{i}\u202e.mp4", "detail": ""} for i in range(5)]
+    facts = facts_of(problems={"missing": 2005}, problem_list=rows)
+    names = "0\\u202e.mp4, 1\\u202e.mp4, 2\\u202e.mp4"
+    assert said(facts, "bad") == f"2,005 files are listed but not there: {names}, 2,002 more."
+    unread = [{"name": f"{i}.mp4", "code": "corrupt_file", "message": "x"} for i in range(4)]
+    facts = facts_of(unread=unread, n_looked_at=9)
+    assert said(facts, "bad") == "4 of 9 that were looked at cannot be read: 0.mp4, 1.mp4, 2.mp4, 1 more."
+    assert "are there twice." in said(facts_of(problems={"duplicate": 2}), "warn"), "no name was kept"
 
 
 def test_one_class_alone_is_bad_and_an_unequal_one_is_named() -> None:

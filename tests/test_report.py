@@ -19,12 +19,13 @@ from make_reports import SHA256, THRESHOLDS, make_report, make_track, wave
 from read_page import ReadPage
 from telltale import _report_words, errors
 from telltale._report_chart import ZoneScale, lay_out, ticks, x_percent
+from telltale._report_index import summarise
 from telltale._report_page import build_page
 from telltale._report_people import MAX_CROPS, MAX_CROPS_PERSON
 from telltale._text import csv_cell, file_stem, printable, visible
 from telltale.errors import OutputError
 from telltale.report import report_name, to_html, to_json, to_notebook, write_index, write_report
-from telltale.types import Code, Label, Report, TrackReport
+from telltale.types import Code, FrameCounts, Label, Report, TrackReport
 
 LABELS: tuple[Label, ...] = ("fake", "real", "uncertain", "no_face", "failed")
 HOSTILE = "clips/<script>alert(1)</script>=cmd() \u202egpj.\x1b[31m\"'&.mp4"
@@ -162,6 +163,44 @@ def test_a_failure_says_what_happened_and_what_to_do() -> None:
     text = " ".join(ReadPage(to_html(make_report("gone.mp4", label="failed"))).text)
     assert "there is no such file; check the name" in text
     assert "file_missing" in text
+
+
+CUT_OFF = "The file was cut off: 21% of 5.0 s could be read."
+
+
+def cut_off(label: Label) -> Report:
+    """A report on what was left of a file."""
+    report = make_report(label=label, warnings=[CUT_OFF, "The picture changes its size."])
+    first, *rest = report.verdict.reasons
+    reasons = (first, CUT_OFF, *rest)
+    return report.model_copy(
+        update={"verdict": report.verdict.model_copy(update={"codes": (Code.PARTIAL,), "reasons": reasons})}
+    )
+
+
+@pytest.mark.parametrize("label", ["real", "no_face"])
+def test_a_verdict_on_a_part_looks_complete_nowhere(label: Label) -> None:
+    report = cut_off(label)
+    reason = summarise(report).reason
+    assert reason.startswith(report.verdict.reasons[0])
+    assert reason.endswith(CUT_OFF)
+    page = build_page(report)
+    assert CUT_OFF in page.reasons
+    assert CUT_OFF not in page.notes
+    assert "The picture changes its size." in page.notes
+
+
+def test_the_index_and_the_spreadsheet_say_what_was_cut_off(tmp_path: Path) -> None:
+    index = write_index([cut_off("real")], tmp_path)
+    assert CUT_OFF in " ".join(ReadPage(index.read_text()).text)
+    assert CUT_OFF in (tmp_path / "summary.csv").read_text()
+
+
+def test_frames_that_are_missing_are_not_called_left_out_alone() -> None:
+    report = make_report().model_copy(update={"frames": FrameCounts(decoded=90, analysed=24, lost=10)})
+    text = " ".join(ReadPage(to_html(report)).text)
+    assert "Frames missing or damaged" in text
+    assert "Missing or damaged; what they showed is not known." in text
 
 
 def test_faces_too_small_to_judge_are_told_apart_from_no_faces() -> None:
@@ -368,7 +407,7 @@ def _error_codes(root: type[errors.TelltaleError]) -> set[str]:
 
 
 def test_every_code_is_explained_on_the_page_and_in_the_docs() -> None:
-    groups = {"error", "input", "worker", "model", "data"}
+    groups = {"error", "input", "worker", "model"}
     docs = (DOCS / "report.md").read_text()
     assert set(_report_words.CODES) == set(Code)
     for code in (*Code, *(_error_codes(errors.TelltaleError) - groups)):

@@ -157,6 +157,14 @@ def test_heat_maps_are_laid_over_all_faces_at_once(opened: Any) -> None:
     assert heat.is_visible()
 
 
+def test_a_box_to_tick_stands_level_with_its_words(opened: Any) -> None:
+    page = opened(to_html(make_full_report())).page
+    for name in ("Heat maps", "Show all"):
+        box = page.get_by_label(name).first.bounding_box()
+        words = page.locator("label", has_text=name).first.bounding_box()
+        assert box["y"] + box["height"] / 2 == pytest.approx(words["y"] + words["height"] / 2, abs=1)
+
+
 def test_without_script_every_face_is_there(opened: Any) -> None:
     report = make_full_report()
     page = opened(to_html(report), java_script_enabled=False).page

@@ -34,7 +34,7 @@ def test_a_full_page_shows_what_the_file_says_as_text_and_loads_nothing() -> Non
     "words",
     [
         "How firm the verdict is", "treatment 3", "the encoder failed",
-        "They do not fit.", "is no evidence of anything",
+        "They do not fit.", "Missing credentials prove nothing",
         "1,000 real faces", "Not proof of anything.", "which at most 1.0% of real faces reach",
         "Strong: fine traces of a forgery are mostly gone", "Written by software, not by a camera", "Orange is for.",
         "annotated.mp4", SHA256,
@@ -67,6 +67,7 @@ def test_poor_material_is_told_with_what_it_does_to_the_verdict(label: Label, co
     quality = build_quality(report)
     assert quality is not None
     assert [row.value for row in quality.rows if row.is_concern] == ["10 of 100 lost"]
+    assert quality.told.startswith("1 thing to weigh: missing frames. ")
     assert consequence in quality.told
 
 
@@ -75,6 +76,7 @@ def test_a_small_face_is_told_with_how_much_it_is_enlarged() -> None:
     track = make_track(1, wave(20, 0.94, 0.99), size_px=80)
     quality = build_quality(report.model_copy(update={"tracks": (track,)}))
     assert quality is not None
+    assert quality.told.startswith("2 things to weigh: small face and strong compression. ")
     assert "Must be enlarged 2.8 times" in next(row.told for row in quality.rows if row.name == "Face")
 
 

@@ -63,6 +63,17 @@ def test_pictures_are_kept_for_the_page_but_not_written_as_json(scanner: Scanner
     assert "pictures" not in report.model_dump(mode="json")
 
 
+def test_a_verdict_on_a_part_says_so_among_its_reasons(scanner: Scanner, tmp_path: Path) -> None:
+    whole = make_videos.face_clip(tmp_path / "whole.mkv", seconds=4)
+    report = scanner.scan(make_videos.cut(whole, tmp_path / "cut.mkv", 0.8))
+    assert report.verdict.label in ("real", "fake", "uncertain")
+    score, partial, *_ = report.verdict.reasons
+    assert "scores" in score
+    assert partial.startswith("The file was cut off: ")
+    assert partial.endswith(" could be read.")
+    assert partial in report.warnings
+
+
 def test_nobody_in_the_picture_is_an_abstention(scanner: Scanner, empty_clip: Path) -> None:
     report = scanner.scan(empty_clip)
     assert (report.verdict.label, report.verdict.p_fake) == ("no_face", None)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import unicodedata
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -31,6 +33,8 @@ _CORNERS: dict[str, list[tuple[float, float]]] = {
 _MAX_CURVES = 4
 _LEAST_HEIGHT_PX = 120
 """Frames lower than this have no room for a timeline."""
+_NO_GLYPH = "\ue123"
+"""For private use: no font has it."""
 _SHIFT = 4
 """Fractional bits of OpenCV's drawing: boxes glide instead of jumping from pixel to pixel."""
 
@@ -48,31 +52,69 @@ class Painter:
 
     def paint(self, rgb: RgbImage, time_s: float, *, scale: float = 1.0) -> None:
         """Draw into `rgb`. `scale`: from the report's pixels to those of `rgb`."""
-        for person in self._people:  # the most suspicious last, on top
-            box = person.box_at(time_s, most_apart_s=self._plan.most_apart_s)
-            if box is not None:
-                self._face(rgb, person, _scaled(box, scale))
+        there = [(person, person.box_at(time_s, most_apart_s=self._plan.most_apart_s)) for person in self._people]
+        shown = [(person, _scaled(box, scale)) for person, box in there if box is not None]
+        for person, box in shown:  # the most suspicious last, on top
+            self._outline(rgb, person, box)
+        labels: list[_Label] = []
+        for person, box in reversed(shown):  # ... and the first to choose a place for the label
+            labels.append(self._label(person, box, labels))
+        for label in reversed(labels):
+            _shade(rgb, label.x, label.y, label.width, label.height)
+            glyph(rgb, label.shape, (label.x + label.pad + label.text_px / 2, label.y + label.height / 2),
+                  label.text_px * 0.42)  # fmt: skip
+            write(rgb, label.text, label.x + 2 * label.pad + label.text_px, label.y + label.pad)
         if self._strip is not None:
             self._strip.paint(rgb, time_s)
 
-    def _face(self, rgb: RgbImage, person: Person, box: Box) -> None:
-        judged = person.p_fake is not None
-        label = person.label if judged else "no_face"
+    def _outline(self, rgb: RgbImage, person: Person, box: Box) -> None:
         corners = [(round(x * (1 << _SHIFT)), round(y * (1 << _SHIFT))) for x, y in (box[:2], box[2:])]
-        for colour, width in ((_DARK, self._line_px + 2), (COLOURS[label], self._line_px)):
+        for colour, width in ((_DARK, self._line_px + 2), (COLOURS[_shape(person)], self._line_px)):
             cv2.rectangle(rgb, corners[0], corners[1], colour, width, cv2.LINE_AA, _SHIFT)
-        words = f"Person {person.id}  {percent(person.p_fake)}" if person.p_fake is not None else f"Person {person.id}"
+
+    def _label(self, person: Person, box: Box, others: list[_Label]) -> _Label:
+        """Above the box or below it, in full or in short: the first that covers no other label."""
         text_px = int(np.clip((box[2] - box[0]) / 6, 11, self._text_px))
-        text = text_mask(words, text_px)
-        pad = max(2, text_px // 3)
-        height = text.shape[0] + 2 * pad
-        width = text.shape[1] + text_px + 3 * pad
-        x = int(np.clip(round(box[0]), 0, max(0, self._size[0] - width)))
-        above = round(box[1]) - height - self._line_px
-        y = above if above >= 0 else min(round(box[3]) + self._line_px, self._size[1] - height)
-        _shade(rgb, x, y, width, height)
-        glyph(rgb, label, (x + pad + text_px / 2, y + height / 2), text_px * 0.42)
-        write(rgb, text, x + 2 * pad + text_px, y + pad)
+        score = "" if person.p_fake is None else percent(person.p_fake)
+        options: list[_Label] = []
+        for words in (f"Person {person.id}  {score}".strip(), f"{person.id} {score}".strip()):
+            label = _Label(_shape(person), text_mask(words, text_px), text_px)
+            x = int(np.clip(round(box[0]), 0, max(0, self._size[0] - label.width)))
+            above = round(box[1]) - label.height - self._line_px
+            below = min(round(box[3]) + self._line_px, self._size[1] - label.height)
+            options += [replace(label, x=x, y=y) for y in (above, below) if y >= 0 or y == below]
+        return next((one for one in options if not any(one.covers(other) for other in others)), options[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """Shape and words on a dark ground, its corner at x, y."""
+
+    shape: str
+    text: npt.NDArray[np.uint8]
+    text_px: int
+    x: int = 0
+    y: int = 0
+
+    @property
+    def pad(self) -> int:
+        return max(2, self.text_px // 3)
+
+    @property
+    def width(self) -> int:
+        return int(self.text.shape[1]) + self.text_px + 3 * self.pad
+
+    @property
+    def height(self) -> int:
+        return int(self.text.shape[0]) + 2 * self.pad
+
+    def covers(self, other: _Label) -> bool:
+        across = self.x < other.x + other.width and other.x < self.x + self.width
+        return across and self.y < other.y + other.height and other.y < self.y + self.height
+
+
+def _shape(person: Person) -> str:
+    return "no_face" if person.p_fake is None else person.label
 
 
 class _Strip:
@@ -180,11 +222,41 @@ def text_mask(words: str, size_px: int) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageDraw
 
     font = _font(size_px)
-    words = words.replace(" ", "\u00a0")  # kerning swallows plain spaces of small letters
-    width = max(1, math.ceil(font.getlength(words)))
-    mask = Image.new("L", (width, round(1.15 * size_px)))
-    ImageDraw.Draw(mask).text((0, 0.95 * size_px), words, fill=255, font=font, anchor="ls")
+    # Word by word: kerning swallows the spaces of small letters, and the font has no U+00A0.
+    gap_px = max(2, round(0.28 * size_px))
+    places, x = [], 0
+    for word in words.split(" "):
+        places.append((x, word))
+        x += math.ceil(font.getlength(word)) + gap_px
+    mask = Image.new("L", (max(1, x - gap_px), round(1.15 * size_px)))
+    for x, word in places:
+        ImageDraw.Draw(mask).text((x, 0.95 * size_px), word, fill=255, font=font, anchor="ls")
     return np.asarray(mask)
+
+
+def drawable(text: str) -> str:
+    """`text` in letters that the font has: without accents where it lacks them, other letters as escapes.
+
+    >>> drawable("Zoë – Łódź")
+    'Zoe - \\\\u0141odz'
+    """
+    return "".join(_drawable(char) for char in unicodedata.normalize("NFC", text))
+
+
+@functools.lru_cache(maxsize=512)
+def _drawable(char: str) -> str:
+    if has_glyph(char):
+        return char
+    if unicodedata.category(char) == "Pd":  # dashes of all lengths
+        return "-"
+    bare = "".join(part for part in unicodedata.normalize("NFKD", char) if not unicodedata.combining(part))
+    return bare if bare and all(has_glyph(part) for part in bare) else ascii(char)[1:-1]
+
+
+def has_glyph(char: str) -> bool:
+    """Whether the font draws it as anything but the crossed box of what it lacks."""
+    font = _font(32)
+    return char.isprintable() and bytes(font.getmask(char)) != bytes(font.getmask(_NO_GLYPH))
 
 
 @functools.cache
@@ -212,4 +284,4 @@ def _premultiplied(layer: npt.NDArray[np.uint8]) -> tuple[RgbImage, RgbImage]:
     return colour, np.repeat((255 - alpha).astype(np.uint8), 3, axis=2)
 
 
-__all__ = ["COLOURS", "Painter", "glyph", "text_mask", "write"]
+__all__ = ["COLOURS", "Painter", "drawable", "glyph", "has_glyph", "text_mask", "write"]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from telltale._annotate_paint import Painter, glyph, text_mask, write
+from telltale._annotate_paint import Painter, drawable, glyph, text_mask, write
 from telltale._annotate_plan import Plan
 from telltale._text import clock, percent
 from telltale.types import RgbImage
@@ -115,13 +115,13 @@ class Sheet:
         first, *lines = self._plan.caption
         glyph(page, self._plan.label, (gap + 13, gap + 17), 12)
         write(page, _fitting(first, 26, width - 2 * gap - 34), gap + 34, gap + 4)
-        write(page, _fitting(_plain(lines[0]), text_px, width - 2 * gap), gap, gap + 40)
+        write(page, _fitting(drawable(lines[0]), text_px, width - 2 * gap), gap, gap + 40)
         for i, (time_s, rgb) in enumerate(self._tiles):
             row, column = divmod(i, n_columns)
             x, y = gap + column * (wide + gap), head + row * (high + line_px + gap)
             page[y : y + rgb.shape[0], x + (wide - rgb.shape[1]) // 2 :][:, : rgb.shape[1]] = rgb
             self._caption(page, time_s, x, y + high + 4, text_px)
-        write(page, _fitting(_plain(lines[-1]), text_px, width - 2 * gap), gap, height - gap - line_px + 4)
+        write(page, _fitting(drawable(lines[-1]), text_px, width - 2 * gap), gap, height - gap - line_px + 4)
         return page
 
     def _caption(self, page: RgbImage, time_s: float, x: int, y: int, text_px: int) -> None:
@@ -157,11 +157,6 @@ def _shrunk(rgb: RgbImage, side_px: int) -> tuple[RgbImage, float]:
     size = max(1, round(width * factor)), max(1, round(height * factor))
     small = rgb.copy() if factor == 1.0 else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8), factor
-
-
-def _plain(text: str) -> str:
-    """What the font has: other letters as escapes."""
-    return "".join(c if c.isprintable() and (ord(c) < 0x250 or c in "…–·") else ascii(c)[1:-1] for c in text)
 
 
 def _fitting(text: str, size_px: int, room_px: int) -> npt.NDArray[np.uint8]:

@@ -118,8 +118,11 @@ def out_of_memory(source: Source) -> OutOfMemory:
 
 def _not_opened(source: Source) -> InputError:
     if source.kind == UNKNOWN:
-        return UnsupportedContainer(f"{source.name} is no video or picture of a kind that is read here")
-    reason = "it was cut off, or recording was never finished"
+        return UnsupportedContainer(
+            f"{source.name} is no video or picture of a kind that is read here; "
+            "give a video (MP4, MKV, AVI ..) or a JPEG or PNG picture"
+        )
+    reason = "it is damaged, was cut off, or its recording was never finished; copy it again"
     return CorruptFile(f"{source.name} begins like {source.kind} but its index cannot be read: {reason}")
 
 

@@ -32,14 +32,22 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
             part.replace(final)
         made.clear()
     except OSError as error:
-        shown = visible(str(folder))
-        raise OutputError(f"{shown}: {error.strerror or error}; free some space or choose another folder") from error
+        raise _not_written(folder, error) from error
     finally:
         for part, _ in staged:
             part.unlink(missing_ok=True)
         for empty in reversed(made):
             with contextlib.suppress(OSError):
                 empty.rmdir()
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` and see, before any work, that files can be written there. Raises `OutputError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _stage(folder, bytes(4096)).unlink()
+    except OSError as error:
+        raise _not_written(folder, error) from error
 
 
 @contextlib.contextmanager
@@ -75,6 +83,11 @@ def only_one(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _not_written(folder: Path, error: OSError) -> OutputError:
+    shown = visible(str(folder))
+    return OutputError(f"{shown}: {error.strerror or error}; free some space or choose another folder")
+
+
 def _make(folder: Path) -> list[Path]:
     """The folders that had to be made, outer ones first."""
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -97,4 +110,4 @@ def _stage(folder: Path, data: bytes) -> Path:
     return part
 
 
-__all__ = ["only_one", "write_files"]
+__all__ = ["check_writable", "only_one", "write_files"]

@@ -35,8 +35,7 @@ _STATUS = {
     "not_checked": "not checked",
 }
 ABSENT_IS_NOTHING = (
-    "That they are absent is no evidence of anything, and that they are there is none of honesty: "
-    "nothing of this alters the score."
+    "Missing credentials prove nothing, and present ones do not prove honesty. Neither changes the score."
 )
 
 

@@ -67,7 +67,7 @@ def summarise(report: Report) -> Summary:
         n_lost=report.frames.lost,
         codes=tuple(verdict.codes),
         error=report.error.code if report.error else "",
-        reason=_first_reason(report),
+        reason=_reason(report),
         sha256=report.input.sha256,
         folder=report_name(report),
         took_s=report.timings_s.get("total"),
@@ -75,10 +75,12 @@ def summarise(report: Report) -> Summary:
     )
 
 
-def _first_reason(report: Report) -> str:
+def _reason(report: Report) -> str:
+    """The first reason, and that only a part was looked at: the one reason that is a warning, too."""
     if report.error is not None:
         return visible(report.error.message)
-    return visible(report.verdict.reasons[0]) if report.verdict.reasons else ""
+    reasons = report.verdict.reasons
+    return visible(" ".join([*reasons[:1], *(reason for reason in reasons[1:] if reason in report.warnings)]))
 
 
 def report_name(report: Report) -> str:

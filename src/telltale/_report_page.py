@@ -101,8 +101,8 @@ def build_page(report: Report, *, player: Player | None = None) -> Page:
         meaning=_words.meaning(report),
         bars=_words.bars(report),
         gauge=_gauge(report, scale),
-        # Without a face the sentence above has said everything.
-        reasons=[visible(reason) for reason in verdict.reasons] if report.tracks else [],
+        # Without a face the sentence above has said the first of them.
+        reasons=[visible(reason) for reason in verdict.reasons[0 if report.tracks else 1 :]],
         error=_error(report),
         strip=_strip(report.pictures, end_s),
         frames=[] if is_still else [Tile(jpeg_uri(jpeg), clock(s)) for s, jpeg in report.pictures.thumbnails],
@@ -197,10 +197,11 @@ def _x(fraction: float) -> str:
 
 
 def _notes(report: Report) -> list[str]:
-    """What a reader must know about this analysis: codes that no reason repeats, then warnings."""
+    """What a reader must know about this analysis: codes and warnings that no reason repeats."""
     told = {Code.NO_FACE, Code.BETWEEN_THRESHOLDS, Code.TOO_SMALL, Code.TOO_FEW_FACES}
     codes = [_words.CODES[code] for code in report.verdict.codes if code not in told]
-    return list(dict.fromkeys([*codes, *(visible(warning) for warning in report.warnings)]))
+    warnings = [visible(warning) for warning in report.warnings if warning not in report.verdict.reasons]
+    return list(dict.fromkeys([*codes, *warnings]))
 
 
 def _looked_at(report: Report) -> Pairs:
@@ -212,7 +213,7 @@ def _looked_at(report: Report) -> Pairs:
     rows: Pairs = [
         ("Frames decoded", f"{frames.decoded:,}"),
         ("Frames analysed", f"{frames.analysed:,}"),
-        ("Frames damaged and left out", f"{frames.lost:,}"),
+        ("Frames missing or damaged", f"{frames.lost:,}"),
         ("People followed", f"{len(report.tracks):,}"),
         ("Faces found", f"{detected:,}"),
     ]

@@ -31,7 +31,12 @@ class QualityRow:
     name: str
     value: str
     told: str
-    is_concern: bool = False
+    concern: str = ""
+    """What makes the score less reliable, in two or three words; empty where nothing does."""
+
+    @property
+    def is_concern(self) -> bool:
+        return bool(self.concern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def _size(report: Report) -> QualityRow | None:
     shorter = min(video.width_px, video.height_px)
     value = f"{video.width_px} × {video.height_px} pixels"
     if shorter < 360:
-        return QualityRow("Resolution", value, "Low: fine traces are hardly there.", is_concern=True)
+        return QualityRow("Resolution", value, "Low: fine traces are hardly there.", "low resolution")
     return QualityRow("Resolution", value, "Enough; what counts is how large the face in it is.")
 
 
@@ -74,12 +79,12 @@ def _face(report: Report) -> QualityRow | None:
         return QualityRow("Face", value, "The longer side of its box, in the middle of all frames.")
     if side < card.min_face_px:
         told = f"Faces under {card.min_face_px:.0f} pixels are not judged: the model would be guessing."
-        return QualityRow("Face", value, told, is_concern=True)
+        return QualityRow("Face", value, told, "small face")
     seen = side * (1 + 2 * max(-0.4, _margin(report)))
     times = card.size_px / seen
     if times > _MUCH_ENLARGED:
         told = f"Must be enlarged {times:.1f} times for the model, which sees a blurred face."
-        return QualityRow("Face", value, told, is_concern=True)
+        return QualityRow("Face", value, told, "small face")
     return QualityRow("Face", value, f"The model looks at {card.size_px} pixels: large enough.")
 
 
@@ -96,7 +101,7 @@ def _compression(report: Report) -> QualityRow | None:
         return QualityRow("Compression", value, "How much this codec loses at that rate is not known here.")
     if container.bits_per_pixel < coarse:
         told = "Strong: fine traces of a forgery are mostly gone, and its blocks can look like traces."
-        return QualityRow("Compression", value, told, is_concern=True)
+        return QualityRow("Compression", value, told, "strong compression")
     usual = "Mild: little is lost." if container.bits_per_pixel > _PLENTY * coarse else "As usual for shared clips."
     return QualityRow("Compression", value, usual)
 
@@ -122,7 +127,7 @@ def _frames(report: Report) -> QualityRow:
     frames = report.frames
     if frames.lost:
         value = f"{frames.lost:,} of {frames.decoded + frames.lost:,} lost"
-        return QualityRow("Frames", value, "Damaged and left out; what they showed is not known.", is_concern=True)
+        return QualityRow("Frames", value, "Missing or damaged; what they showed is not known.", "missing frames")
     return QualityRow("Frames", f"{frames.decoded:,} decoded, none lost", "Nothing is missing.")
 
 
@@ -133,7 +138,7 @@ def _count(report: Report) -> QualityRow | None:
     n = sum(face.p_fake is not None and face.source == "detected" for face in track.faces)
     if 0 < n < _FEW_FACES:
         told = "Few: one odd frame weighs much. A denser sampling finds more (--fps 10)."
-        return QualityRow("Faces judged", str(n), told, is_concern=True)
+        return QualityRow("Faces judged", str(n), told, "few faces judged")
     return QualityRow("Faces judged", str(n), "Enough that no single frame decides.") if n else None
 
 
@@ -153,8 +158,8 @@ def _margin(report: Report) -> float:
 def _told(report: Report, concerns: list[QualityRow]) -> str:
     if not concerns:
         return "Nothing measured here makes the score more or less reliable than usual."
-    names = [row.name.lower() for row in concerns]
-    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    *others, last = [row.concern for row in concerns]
+    listed = f"{', '.join(others)} and {last}" if others else last
     head = f"{plural(len(concerns), 'thing')} to weigh: {listed}."
     match report.verdict.label:
         case "fake":

@@ -75,6 +75,7 @@ ERRORS: dict[str, str] = {
     "weights_missing": "The model comes without the weights that this needs, only with what is needed to scan.",
     "device_missing": "The device that was asked for, a GPU say, is not there; `--device auto` takes what is.",
     "bundle_invalid": "The model folder is incomplete or was changed.",
+    "data": "The data set cannot be used as it is.",
     "unknown_label": "A label in the data set is neither real nor fake.",
     "leak_found": "The same person or original video is on two sides of a split.",
     "store_invalid": "The face store is damaged or incomplete.",

@@ -237,13 +237,14 @@ def _video_verdict(
     if not judged:
         codes = tuple(dict.fromkeys(code for report in reports for code in report.codes))
         why = tuple(dict.fromkeys(reason for report in reports for reason in report.reasons))
-        return Verdict(label="no_face", codes=codes, reasons=("No face could be judged.", *why[:3]))
+        return Verdict(label="no_face", codes=codes, reasons=why[:3])
     worst = max(judged, key=lambda report: (report.label == "fake", report.p_fake or 0.0))
     reasons = list(worst.reasons)
     if n_judged > 1:
         reasons[0] = f"Person {worst.id} is the most suspicious of {n_judged}. {reasons[0]}"
         reasons.append(
-            f"With {n_judged} people the bar for fake is higher: a crowd shall raise no more false alarms than one."
+            f"With {n_judged} people the bar for fake is higher, so that a crowd raises no more false alarms than one "
+            "person."
             if is_higher
             else f"The bar for fake is that of one person: this model does not say how much higher {n_judged} need it."
         )

@@ -47,7 +47,7 @@ _ENCODERS = {
     "aac": "sound",
 }
 _EXTRAS = {"analyze": "sklearn", "train": "lightning", "explain": "captum", "web": "fastapi", "ray": "ray",
-           "provenance": "c2pa"}  # fmt: skip
+           "provenance": "c2pa", "bucket": "s3fs"}  # fmt: skip
 _LEAST_MEMORY, _LEAST_DISK = 1 << 30, 1 << 29
 _AGAIN = "install Telltale again from its clone: pip install --force-reinstall --no-deps ."
 _ENOUGH_S = 60.0

@@ -85,6 +85,8 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
                     break
         codes += reader.codes + linker.codes
         warnings += reader.warnings
+        # Each warning has its code at the same place; the linker's codes, which come last, have none.
+        partial = [warning for code, warning in zip(codes, warnings, strict=False) if code is Code.PARTIAL]
     yield Message(
         "done",
         {
@@ -94,6 +96,7 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
             "analysed": n_analysed,
             "codes": list(dict.fromkeys(str(code) for code in codes)),
             "warnings": warnings,
+            "partial": partial,
             "timings_s": stages.as_dict(),
         },
     )

@@ -63,6 +63,8 @@ class Findings:
         self.frames = FrameCounts()
         self.codes: tuple[Code, ...] = ()
         self.warnings: tuple[str, ...] = ()
+        self.partial: tuple[str, ...] = ()
+        """Those of the warnings that say why only a part of the file was looked at."""
         self.timings_s: dict[str, float] = {}
         self.explanation: Heat | None = None
         """Final once `pictures` was called."""
@@ -158,6 +160,7 @@ class Findings:
         self.frames = FrameCounts(decoded=data["decoded"], analysed=data["analysed"], lost=data["lost"])
         self.codes = tuple(Code(code) for code in data["codes"])
         self.warnings = tuple(data["warnings"])
+        self.partial = tuple(data["partial"])
         self.timings_s |= data["timings_s"]
 
     def _submit(self, clips: list[Clip]) -> None:

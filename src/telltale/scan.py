@@ -210,8 +210,10 @@ class Scanner:
             farthest=None if card.gate is None else card.gate.limit,
         )
         codes = tuple(dict.fromkeys((*verdict.codes, *findings.codes)))
+        first, *rest = verdict.reasons
+        reasons = (first, *findings.partial, *rest)  # a verdict on a part must not read like one on the whole
         return {
-            "verdict": verdict.model_copy(update={"codes": codes}),
+            "verdict": verdict.model_copy(update={"codes": codes, "reasons": reasons}),
             "tracks": tuple(tracks),
             "pictures": findings.pictures(),
             "explanation": findings.explanation,

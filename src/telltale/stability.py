@@ -231,7 +231,7 @@ def _told(
     others = sorted({row.label for row in done} - {baseline.label})
     became = " or ".join(f"“{LABELS[label].name}”" for label in others)
     fate = "It did not once stay" if n_same == 0 else f"It stayed “{word}” after {n_same} of {len(done)} treatments"
-    return f"{fate}; otherwise it became {became}.{span}{left} Better copies of the clip make a firmer verdict."
+    return f"{fate}; otherwise it became {became}.{span}{left} A better copy of the clip would give a firmer verdict."
 
 
 def transcode_job(args: dict[str, Any]) -> Iterator[Message]:

@@ -38,7 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich panels take .3 s more
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 every input got a verdict or an abstention, 2 usage, 3 at least one input failed.",
+    epilog="Exit codes: 0 every input got a verdict or an abstention, 2 usage, 3 at least one input failed, "
+    "130 stopped with Ctrl-C.",
 )
 app.command()(scan.scan)
 app.command()(prepare.prepare)

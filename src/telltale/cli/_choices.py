@@ -1,8 +1,11 @@
-"""Options that take one of a few words."""
+"""Options that take one of a few words, or a folder."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypeVar
+
+import typer
 
 T = TypeVar("T", bound=str)
 
@@ -17,4 +20,11 @@ def choose(option: str, value: str, *choices: T) -> T:
     raise UsageError(f"{option} is {' or '.join(choices)}, not {value!r}")
 
 
-__all__ = ["choose"]
+def folder(name: str) -> Path:
+    """A folder to write to. An empty name is what an unset variable leaves, and would be the current folder."""
+    if not name:
+        raise typer.BadParameter("it is empty; name a folder, or . for the current one")
+    return Path(name)
+
+
+__all__ = ["choose", "folder"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -14,6 +15,8 @@ EXIT_USAGE = 2
 EXIT_INPUT_FAILED = 3
 EXIT_INTERRUPTED = 130
 _EXIT_BUG = 1
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+"""No fault of ours: the disk is full, over its quota, broken or read-only."""
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -36,6 +39,11 @@ def told(command: Callable[_P, _R]) -> Callable[_P, _R]:
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+                where = f"{error.filename}: " if error.filename else ""
+                say(f"telltale: output_failed: {where}{error.strerror}; free some space or write elsewhere")
+                _drop_unwritten()
+                raise typer.Exit(EXIT_USAGE) from None
             if os.environ.get("TELLTALE_DEBUG"):
                 raise
             say(
@@ -45,6 +53,12 @@ def told(command: Callable[_P, _R]) -> Callable[_P, _R]:
             raise typer.Exit(_EXIT_BUG) from None
 
     return run
+
+
+def _drop_unwritten() -> None:
+    """Else Python tries once more to write what is left for standard output, and ends with a traceback of its own."""
+    if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
 
 
 def say(message: str) -> None:

@@ -31,6 +31,8 @@ def expand(inputs: Iterable[str]) -> list[str]:
     `FileUnreadable` if a list or folder cannot be read.
     """
     named = list(inputs)
+    if not named:
+        raise UsageError("name a video, a picture, a folder or @list.txt; telltale scan --help lists the options")
     paths = [path for name in named for path in _expand_one(name)]
     if not paths:
         shown = ", ".join(visible(name) for name in named)

@@ -179,7 +179,7 @@ def _conclude(manifest: Manifest, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from telltale._text import file_size
+    from telltale._text import file_size, plural
 
     console = Console()
     table = Table("data set", "label", "method", *("videos", "failed", "faces", "frames with a face"), box=None)
@@ -194,7 +194,8 @@ def _conclude(manifest: Manifest, out: Path) -> None:
     for code, n in sorted(manifest.failures.items()):
         console.print(f"{n:,} failed with {code}; the manifest names them")
     if manifest.problems:
-        console.print(f"{len(manifest.problems):,} problems in the data set itself: telltale inspect shows them")
+        problems = plural(len(manifest.problems), "problem")
+        console.print(f"{problems} in the data set itself: telltale inspect names the first of each kind")
     size = file_size(sum(part.size_bytes for part in manifest.parts()))
     say(f"Store: {out} ({manifest.n_faces:,} faces of {manifest.n_videos:,} videos, {size})")
 

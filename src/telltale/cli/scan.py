@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from telltale.cli import _sampling as sampling
+from telltale.cli._choices import choose, folder
 from telltale.cli._errors import EXIT_INPUT_FAILED, say, told
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def scan(
     ] = None,
     model: Annotated[str, typer.Option(metavar="NAME|DIR", help="A shipped model or a bundle's folder.")] = "default",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write report.json and report.html per input, and an index.")
+        Path | None,
+        typer.Option(metavar="DIR", parser=folder, help="Write report.json and report.html per input, and an index."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each input.")] = False,
     fps: sampling.Fps = None,
@@ -92,8 +94,8 @@ def scan(
 
     if engine == "local":
         start_early("extract")  # it imports what it needs while the rest is imported here
+    from telltale._files import check_writable
     from telltale.bundle import load_bundle
-    from telltale.cli._choices import choose
     from telltale.cli._inputs import expand
     from telltale.errors import UsageError
     from telltale.scan import ScanSettings
@@ -145,6 +147,8 @@ def scan(
         raise UsageError("--retry-failed needs --table, and --address needs --engine ray")
     paths = expand(inputs or [])
     embed_video = _with_out("--embed-video", embed_video, out) is not None
+    if out is not None:
+        check_writable(out)
     summaries = _scan_all(
         paths, model=model, settings=settings, jobs=jobs, out=out, prints_json=json, embed_video=embed_video
     )
@@ -186,7 +190,7 @@ def _scan_all(
     """Scan, print and write each report as it comes; what is kept is a line for each."""
     from telltale import scan_many
     from telltale.cli._progress import scan_progress
-    from telltale.report import summarise, to_json, write_report, write_summaries
+    from telltale.report import summarise, to_json, write_report
 
     summaries: list[Summary] = []
     with scan_progress(len(paths), n_jobs=jobs) as progress:
@@ -208,8 +212,8 @@ def _scan_all(
                 summaries.append(summarise(report))
                 progress.finish_file()
         except KeyboardInterrupt:
-            if out is not None and summaries:
-                write_summaries(summaries, out)
+            if summaries:
+                _conclude(summaries, out=out, prints_json=prints_json)
             raise
     return summaries
 

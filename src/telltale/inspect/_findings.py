@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from telltale._text import plural
+from telltale._text import plural, visible
 from telltale.inspect._facts import Finding, Inspection, Measure
 
 _ORDER = {"bad": 0, "warn": 1, "good": 2}
@@ -13,6 +13,7 @@ UNBALANCED_FRAC = 0.6
 TELLING_AUC = 0.1
 """Away from .5, and further than chance reaches: a quantity that gives the class away."""
 CAPTURE_GAP = 0.02
+_NAMED = 3
 
 
 def find_findings(facts: Inspection) -> tuple[Finding, ...]:
@@ -80,13 +81,23 @@ def _files(facts: Inspection) -> Iterator[Finding]:
     }
     for kind, n in facts.problems.items():
         level, one, many = words[kind]
-        yield Finding(level="bad" if level == "bad" else "warn", text=f"{plural(n, one, many)}.")
+        names = [row["path"] for row in facts.problem_list if row["kind"] == kind]
+        yield Finding(level="bad" if level == "bad" else "warn", text=f"{plural(n, one, many)}{_named(names, n)}.")
     if not facts.problems:
         yield Finding(level="good", text="No file is missing, unlabelled, double or unknown.")
     if facts.unread:
         yield Finding(
-            level="bad", text=f"{len(facts.unread)} of {facts.n_looked_at} that were looked at cannot be read."
+            level="bad",
+            text=f"{len(facts.unread)} of {facts.n_looked_at} that were looked at cannot be read"
+            f"{_named([one.name for one in facts.unread], len(facts.unread))}.",
         )
+
+
+def _named(names: Sequence[str], n: int) -> str:
+    """The first of `n` names: there may be thousands, or none that was kept."""
+    shown = [visible(name) for name in names[:_NAMED]]
+    more = [f"{n - len(shown):,} more"] if n > len(shown) else []
+    return f": {', '.join([*shown, *more])}" if shown else ""
 
 
 def _capture(facts: Inspection) -> Iterator[Finding]:
