@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from pyarrow import parquet
+from typer.testing import CliRunner
 
 from bucket_servers import Footage
 from telltale import _places
 from telltale._files import only_one
+from telltale.cli import app
 from telltale.cli._inputs import MEDIA_SUFFIXES
 from telltale.errors import MissingExtra, OutputBusy, UsageError, WorkerCrashed
 from telltale.many import SCHEMA, Item, Totals, _set_aside, in_bucket, listed, scan_into
@@ -164,3 +166,10 @@ def test_a_cluster_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.Monke
         for name in ("local", "ray")
     )
     assert here == there
+
+
+@pytest.mark.parametrize("option", ["--json", "--explain", "--annotate", "--stability", "--embed-video"])
+def test_what_is_made_for_one_file_is_refused_with_a_table(option: str, tmp_path: Path) -> None:
+    given = CliRunner().invoke(app, ["scan", "clip.mp4", "--table", option, "--out", str(tmp_path)])
+    assert given.exit_code == 2
+    assert f"{option}: not with a table" in given.stderr

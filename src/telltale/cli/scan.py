@@ -140,7 +140,7 @@ def scan(
             jobs=jobs,
             address=address,
             retry_failed=retry_failed,
-            for_one_file=[name for name, on in _for_one_file(json, explain, annotate, stability) if on],
+            for_one_file=[name for name, on in _for_one_file(json, explain, annotate, stability, embed_video) if on],
         )
         return
     if retry_failed or address is not None:
@@ -157,8 +157,16 @@ def scan(
         raise typer.Exit(EXIT_INPUT_FAILED)
 
 
-def _for_one_file(json: bool, explain: bool, annotate: bool, stability: bool) -> list[tuple[str, bool]]:
-    return [("--json", json), ("--explain", explain), ("--annotate", annotate), ("--stability", stability)]
+def _for_one_file(
+    json: bool, explain: bool, annotate: bool, stability: bool, embed_video: bool
+) -> list[tuple[str, bool]]:
+    return [
+        ("--json", json),
+        ("--explain", explain),
+        ("--annotate", annotate),
+        ("--stability", stability),
+        ("--embed-video", embed_video),
+    ]
 
 
 def _with_out(option: str, wanted: bool, out: Path | None) -> Path | None:
