@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,20 @@ from telltale.bundle import load_bundle
 from telltale.crops import CropSpec, box_of, crop_face, square_of
 from telltale.errors import DataError, LeakFound, StoreInvalid, UsageError
 from telltale.evaluate import EvaluateSettings, evaluate
+from telltale.models import Weights
 from telltale.recipe import CardText, SourceMix, Stage
 from telltale.runtime import Scorer
 from telltale.store import Store
-from telltale.train import FaceTable, export_checkpoint, load_all, read_faces, train
+from telltale.train import FaceTable, _run, export_checkpoint, load_all, read_faces, train
 from telltale.train._data import Batch, MixedBatches, epoch_loader
 from telltale.train._module import average
 from telltale.train._optimise import rate
 from telltale.types import Clip
 
 
-def _train(out: Path, **changes: object) -> Path:
-    train([make_faces.table()], recipe=make_faces.recipe(**changes), weights="none", out=out, workers=0, threads=1)
+def _train(out: Path, *, resume: bool = False, **changes: object) -> Path:
+    recipe = make_faces.recipe(**changes)
+    train([make_faces.table()], recipe=recipe, weights="none", out=out, workers=0, threads=1, resume=resume)
     return out
 
 
@@ -99,11 +102,31 @@ def test_a_stopped_run_ends_like_one_that_was_not(run: Path, tmp_path: Path, mon
         patched.setattr(_module.Fit, "training_step", stop)
         with pytest.raises(Stopped):
             _train(half)
-    train([make_faces.table()], recipe=make_faces.recipe(), weights="none", out=half, workers=0, threads=1, resume=True)
+    _train(half, resume=True)
     ours, theirs = (_averaged(path / "stage-0" / "last.ckpt") for path in (run, half))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     with (half / "stage-0" / "metrics.csv").open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+
+
+@pytest.mark.parametrize(("first", "last"), [({"frozen_parts": 3}, {}), ({}, {"place_weight": 1.0})])
+def test_a_run_stopped_between_stages_ends_like_one_that_was_not(
+    first: dict[str, Any], last: dict[str, Any], tmp_path: Path
+) -> None:
+    stages = [{"size_px": 32, "steps_per_epoch": 2, "lr": 1e-2, "warmup_steps": 0} | own for own in (first, last)]
+    recipe = make_faces.recipe(stages=stages)
+
+    def fit(*, resume: bool) -> dict[str, torch.Tensor]:
+        _run.fit(make_faces.table(), recipe, out=tmp_path, weights=Weights("none"), workers=0, threads=1, resume=resume)
+        state: dict[str, torch.Tensor] = torch.load(tmp_path / "stage-1" / "last.ckpt", weights_only=False)[
+            "state_dict"
+        ]
+        return state
+
+    whole = fit(resume=False)
+    shutil.rmtree(tmp_path / "stage-1")
+    resumed = fit(resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(run: Path) -> None:

@@ -122,6 +122,7 @@ def fit(
                     features = of_table(kept, faces, recipe, size_px=stage.size_px)
                     validation = replace(validation, features=of_validation(kept, validation))
             batches = MixedBatches(faces, recipe, stage=number, shard=shard, features=features, teacher=teacher)
+            torch.manual_seed(recipe.seed * 101 + number)  # a layer for places begins alike, whatever ran before
             module = Fit(net, recipe, stage=number, validation=validation)
             module.to(memory_format=torch.channels_last)
             trainer = _trainer(recipe, number, folder, processes)
@@ -163,11 +164,12 @@ def start(table: FaceTable, recipe: Recipe, weights: models.Weights) -> nn.Modul
 
 
 def load_averaged(net: nn.Module, checkpoint: Path) -> nn.Module:
-    """A copy of `net` with the averaged weights of a checkpoint."""
+    """A copy of `net` with the averaged weights of a checkpoint, all of it to be trained: what the stage before froze is
+    in `net` still, and Lightning leaves it so."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
     net = copy.deepcopy(net)
     net.load_state_dict({k.removeprefix("ema."): v for k, v in state.items() if k.startswith("ema.")})
-    return net.requires_grad_(True)
+    return net.requires_grad_(True).train()
 
 
 def load_stage(net: nn.Module, run: Path, recipe: Recipe, number: int, *, checkpoint: str = "best.ckpt") -> nn.Module:
