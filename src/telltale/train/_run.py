@@ -115,8 +115,9 @@ def fit(
             validation = _validation.build(
                 table.on("val"), recipe.in_stage(number), size_px=stage.size_px, limit=recipe.val_limit
             )
+            _validation.check_monitor(validation, recipe.monitor)
             features: Features | None = None
-            if cacheable(net, recipe):
+            if cacheable(net, recipe.in_stage(number)):
                 with _first_alone(rank):
                     kept = FeatureCache(net, cache or out / "features", size_px=stage.size_px)
                     features = of_table(kept, faces, recipe, size_px=stage.size_px)
@@ -164,8 +165,8 @@ def start(table: FaceTable, recipe: Recipe, weights: models.Weights) -> nn.Modul
 
 
 def load_averaged(net: nn.Module, checkpoint: Path) -> nn.Module:
-    """A copy of `net` with the averaged weights of a checkpoint, all of it to be trained: what the stage before froze is
-    in `net` still, and Lightning leaves it so."""
+    """A copy of `net` with the averaged weights of a checkpoint, all of it in training mode: Lightning would leave what
+    the stage before froze as it is."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
     net = copy.deepcopy(net)
     net.load_state_dict({k.removeprefix("ema."): v for k, v in state.items() if k.startswith("ema.")})
