@@ -165,6 +165,8 @@ def test_a_store_of_videos_gives_its_crop_to_the_card(tmp_path: Path) -> None:
     assert run.bundle is not None
     assert run.bundle.card.crop == crop
     assert (run.bundle.card.detector.name, run.bundle.card.sample) == ("haar", plan)
+    assert "tracks" in run.bundle.card.calibration.fitted_on
+    assert run.bundle.card.thresholds.population.startswith("tracks: ")
     assert evaluate(run.bundle, made).frame.n == run.evaluations["test"].frame.n
     smaller = train_pixels([made], recipe("logistic"), out=tmp_path / "smaller")
     assert smaller.bundle is not None

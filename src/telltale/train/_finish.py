@@ -72,7 +72,7 @@ def finish(
     is_strange = _beyond(gate, pooled, len(val))
     known = _known(val)
     calibration = _calibrate.fit_platt(logit[known], val.label[known], fitted_on=_population(val))
-    judged = _calibrate.of_tracks(val.take(known), logit[known], calibration)
+    judged = _calibrate.of_tracks(_clips(val.take(known)), logit[known], calibration)
     if judged is None:
         # people beyond the gate are never called fake, so they do not set the line; whole tracks all do
         lines = known & ~(strangers(is_strange, val.group, val.label) & (val.label == 0))
@@ -126,6 +126,12 @@ def _known(of: _validation.ValidationSet) -> BoolArray:
     if (of.label[plain] == 1).any():
         return np.asarray(plain)
     return np.asarray(plain | (of.kind == "blend"))
+
+
+def _clips(of: _validation.ValidationSet) -> _calibrate.Clips:
+    """A blend is on another track than the real it was made of."""
+    track = np.char.add(of.track, np.char.add("/", of.kind))
+    return _calibrate.Clips(label=of.label, source=of.source, group=of.group, track=track, pts_s=of.pts_s)
 
 
 def measure(

@@ -28,7 +28,7 @@ from telltale.recipe import Recipe
 from telltale.runtime import Scorer
 from telltale.sampling import SamplePlan
 from telltale.store import Store
-from telltale.train._calibrate import fit_platt, fit_thresholds
+from telltale.train._calibrate import Clips, fit_platt, fit_thresholds, of_tracks
 from telltale.train._faces import common_detector, common_plan
 from telltale.types import Clip, Float64Array, ModelInfo, RgbImage, Side
 
@@ -158,7 +158,11 @@ def _card(
         else replace(cut, size_px=options.size_px)
     )
     calibration = fit_platt(logit, val.label, fitted_on=_population(val))
-    sources = val.columns["dataset"]
+    clips = _clips(val)
+    calibration, thresholds = of_tracks(clips, logit, calibration) or (
+        calibration,
+        fit_thresholds(logit, clips.label, clips.source, clips.group, calibration),
+    )
     from_video: dict[str, Any] = {}
     if cut.kind != "as_given":
         from_video["sample"] = common_plan(train.stores) or SamplePlan()
@@ -176,7 +180,7 @@ def _card(
             round(cut.margin_frac + _MARGIN_TOLERANCE, 3),
         ),
         calibration=calibration,
-        thresholds=fit_thresholds(logit, val.label, sources, val.columns["group_id"], calibration),
+        thresholds=thresholds,
         training=tuple(_source(name, train, val, recipe) for name in np.unique(train.columns["dataset"]).tolist()),
         recipe=recipe.model_dump(mode="json", include={"description", "seed", "model"}),
         resources=usage,
@@ -184,6 +188,12 @@ def _card(
         limits=recipe.card.limits,
         **from_video,
     )
+
+
+def _clips(faces: Faces) -> Clips:
+    track = np.char.add(np.char.add(faces.video.astype(str), "#"), faces.columns["track_id"].astype(str))
+    columns = faces.columns
+    return Clips(faces.label, columns["dataset"], columns["group_id"], track, faces.pts_s)
 
 
 def _population(faces: Faces) -> str:
