@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,11 +40,17 @@ class Clip:
 
 
 def store_of_clips(
-    folder: Path, clips: Sequence[Clip], *, crop: CropSpec | None = None, dataset: str = "made", n_without: int = 0
+    folder: Path,
+    clips: Sequence[Clip],
+    *,
+    crop: CropSpec | None = None,
+    dataset: str = "made",
+    n_without: int = 0,
+    **settings: Any,
 ) -> Store:
-    """A store of videos; `n_without` more in which no face was found."""
+    """A store of videos; `n_without` more in which no face was found. `settings` are said to be how it was prepared."""
     crop = crop or CropSpec(size_px=SIZE_PX)
-    writer = StoreWriter(folder, settings={"crop": asdict(crop), "detect": True})
+    writer = StoreWriter(folder, settings={"crop": asdict(crop), "detect": True, **settings})
     outcomes = [_outcome(folder, i, clip, dataset, crop.size_px) for i, clip in enumerate(clips)]
     for i in range(n_without):
         record = _record(folder, len(clips) + i, fake=False, group=f"none{i}", dataset=dataset)

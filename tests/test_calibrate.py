@@ -5,8 +5,7 @@ import pytest
 
 from telltale import metrics
 from telltale.aggregate import calibrate, sigmoid, track_log_odds
-from telltale.train._calibrate import RATES, fit_platt, fit_thresholds, of_tracks, real_tail
-from telltale.train._validation import ValidationSet
+from telltale.train._calibrate import RATES, Clips, fit_platt, fit_thresholds, of_tracks, real_tail
 from telltale.types import Float64Array
 
 
@@ -131,18 +130,14 @@ def test_where_they_cross_fake_yields() -> None:
     assert thresholds.fake_above == thresholds.real_below
 
 
-def _tracks(n_clips: int, *, n_tracks: int = 60) -> tuple[ValidationSet, Float64Array]:
+def _tracks(n_clips: int, *, n_tracks: int = 60) -> tuple[Clips, Float64Array]:
     """Half of the tracks fake; clips agree with their track by 1 logit on average, with a spread of 2."""
-    n = n_clips * n_tracks
     track = np.repeat(np.arange(n_tracks), n_clips)
     label = track % 2
     logit = np.random.default_rng(0).normal(2.0 * label - 1.0, 2.0)
     names = track.astype(str)
-    shown = ValidationSet(
-        clips=np.zeros((n, 1, 8, 8, 3), np.uint8), mask=np.ones((n, 1), bool), kind=np.full(n, "plain"),
-        source=np.full(n, "made"), label=label, group=names, track=names,
-        pts_s=np.tile(np.arange(n_clips) / 2.0, n_tracks),
-    )  # fmt: skip
+    pts_s = np.tile(np.arange(n_clips) / 2.0, n_tracks)
+    shown = Clips(label=label, source=np.full(len(label), "made"), group=names, track=names, pts_s=pts_s)
     return shown, logit
 
 
@@ -157,7 +152,7 @@ def test_tracks_of_many_clips_are_calibrated_as_a_scan_judges_them() -> None:
     assert calibration.track_scale > 1.2
     odds = [
         track_log_odds(shown.pts_s[rows], calibrate(logit[rows], calibration), calibration)
-        for rows in np.arange(len(shown)).reshape(60, 12)
+        for rows in np.arange(len(logit)).reshape(60, 12)
     ]
     label = shown.label[::12]
     right = (sigmoid(odds) > 0.5) == label

@@ -43,7 +43,7 @@ def test_an_unknown_key_names_the_nearest(setting: str, hint: str) -> None:
         override(Recipe(), [setting])
 
 
-@pytest.mark.parametrize("setting", ["seed", "stages.3.lr=1", "seed=many", "ema_decay=2"])
+@pytest.mark.parametrize("setting", ["seed", "stages.3.lr=1", "seed=many", "ema_decay=2", "stages.0.lr=1e-6"])
 def test_an_override_that_makes_no_sense_is_refused(setting: str) -> None:
     with pytest.raises(UsageError):
         override(Recipe(), [setting])

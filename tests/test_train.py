@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import pickle
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +14,36 @@ from safetensors.torch import load_file
 
 import make_faces
 import make_stores
-from telltale.bundle import load_bundle
+from telltale.bundle import DetectorSettings, load_bundle
 from telltale.crops import CropSpec, box_of, crop_face, square_of
 from telltale.errors import DataError, LeakFound, StoreInvalid, UsageError
 from telltale.evaluate import EvaluateSettings, evaluate
-from telltale.recipe import CardText, SourceMix, Stage
+from telltale.models import Weights
+from telltale.recipe import CardText, SourceMix, Stage, load_recipe
 from telltale.runtime import Scorer
+from telltale.sampling import SamplePlan
 from telltale.store import Store
-from telltale.train import FaceTable, export_checkpoint, load_all, read_faces, train
+from telltale.train import (
+    FaceTable,
+    _run,
+    _validation,
+    check_sizes,
+    export_checkpoint,
+    framed,
+    load_all,
+    read_faces,
+    train,
+)
 from telltale.train._data import Batch, MixedBatches, epoch_loader
+from telltale.train._faces import common_detector
 from telltale.train._module import average
 from telltale.train._optimise import rate
 from telltale.types import Clip
 
 
-def _train(out: Path, **changes: object) -> Path:
-    train([make_faces.table()], recipe=make_faces.recipe(**changes), weights="none", out=out, workers=0, threads=1)
+def _train(out: Path, *, resume: bool = False, **changes: object) -> Path:
+    recipe = make_faces.recipe(**changes)
+    train([make_faces.table()], recipe=recipe, weights="none", out=out, workers=0, threads=1, resume=resume)
     return out
 
 
@@ -99,11 +115,31 @@ def test_a_stopped_run_ends_like_one_that_was_not(run: Path, tmp_path: Path, mon
         patched.setattr(_module.Fit, "training_step", stop)
         with pytest.raises(Stopped):
             _train(half)
-    train([make_faces.table()], recipe=make_faces.recipe(), weights="none", out=half, workers=0, threads=1, resume=True)
+    _train(half, resume=True)
     ours, theirs = (_averaged(path / "stage-0" / "last.ckpt") for path in (run, half))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     with (half / "stage-0" / "metrics.csv").open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+
+
+@pytest.mark.parametrize(("first", "last"), [({"frozen_parts": 3}, {}), ({}, {"place_weight": 1.0})])
+def test_a_run_stopped_between_stages_ends_like_one_that_was_not(
+    first: dict[str, Any], last: dict[str, Any], tmp_path: Path
+) -> None:
+    stages = [{"size_px": 32, "steps_per_epoch": 2, "lr": 1e-2, "warmup_steps": 0} | own for own in (first, last)]
+    recipe = make_faces.recipe(stages=stages)
+
+    def fit(*, resume: bool) -> dict[str, torch.Tensor]:
+        _run.fit(make_faces.table(), recipe, out=tmp_path, weights=Weights("none"), workers=0, threads=1, resume=resume)
+        state: dict[str, torch.Tensor] = torch.load(tmp_path / "stage-1" / "last.ckpt", weights_only=False)[
+            "state_dict"
+        ]
+        return state
+
+    whole = fit(resume=False)
+    shutil.rmtree(tmp_path / "stage-1")
+    resumed = fit(resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(run: Path) -> None:
@@ -265,6 +301,28 @@ def test_the_rate_warms_up_stays_and_falls() -> None:
     assert rates[100] == pytest.approx(0.1)
 
 
+def test_reals_of_one_source_and_fakes_of_another_are_judged_together() -> None:
+    table = make_faces.table(n=8)
+    apart = replace(table, dataset=np.where(table.label == 1, "fakes", "reals"))
+    found = _validation.build(apart, make_faces.recipe(), size_px=32)
+    assert sorted(found.label[found.judged].tolist()) == [0] * 4 + [1] * 4
+    assert "val_auc" in _validation.figures(found, np.zeros(len(found)))
+
+
+@pytest.mark.parametrize("name", ["val_acc", "accuracy"])
+def test_a_figure_that_no_epoch_has_chooses_no_epoch(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"no epoch has a figure '{name}' .*val_accuracy"):
+        _train(tmp_path, monitor=name)
+    assert not list(tmp_path.glob("stage-0/*.ckpt"))
+
+
+def test_faces_of_one_class_judge_no_epoch() -> None:
+    reals = make_faces.table(n=8, fakes=False)
+    found = _validation.build(reals, make_faces.recipe(mix={"*": {"real": 4, "fake": 4}}), size_px=32)
+    with pytest.raises(DataError, match="real and fake faces"):
+        _validation.check_monitor(found, "val_auc")
+
+
 def test_averaging_moves_weights_and_statistics_by_the_same_share() -> None:
     a, b = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
     with torch.no_grad():
@@ -287,18 +345,19 @@ def test_frozen_parts_do_not_learn(tmp_path: Path) -> None:
     assert all(torch.equal(state[name], torch.zeros_like(state[name])) for name in still)
 
 
-def _store(folder: Path, *, crop: CropSpec, dataset: str = "made") -> Store:
+def _store(folder: Path, *, crop: CropSpec, dataset: str = "made", **settings: Any) -> Store:
     clips = [
         make_stores.Clip([[6.0 if i % 2 else -6.0] * 3], fake=bool(i % 2), group=str(i // 2)) for i in range(40)
     ]  # fmt: skip
-    store = make_stores.store_of_clips(folder, clips, crop=crop, dataset=dataset)
+    store = make_stores.store_of_clips(folder, clips, crop=crop, dataset=dataset, **settings)
     make_stores.split(store)
     return store
 
 
 def test_stores_of_several_sources_train_together(tmp_path: Path) -> None:
     crop = CropSpec(size_px=32, margin_frac=0.2, down_frac=0.0)
-    stores = [_store(tmp_path / name, crop=crop, dataset=name) for name in ("one", "two")]
+    said: dict[str, Any] = {"detector": "haar", "detector_config": {"min_confidence": 0.8, "min_face_px": None}}
+    stores = [_store(tmp_path / name, crop=crop, dataset=name, **said) for name in ("one", "two")]
     still = make_stores.store_of_pictures(
         tmp_path / "stills", [3.0, -3.0] * 20, [True, False] * 20, groups=[str(i // 2) for i in range(40)]
     )
@@ -309,6 +368,7 @@ def test_stores_of_several_sources_train_together(tmp_path: Path) -> None:
         out=tmp_path / "run", split="main", workers=0, threads=1,
     )  # fmt: skip
     assert bundle.card.crop == crop
+    assert bundle.card.detector == DetectorSettings(name="haar", min_confidence=0.8)
     assert [source.name for source in bundle.card.training] == ["one", "stills", "two"]
     assert evaluate(bundle, stores[0], settings=EvaluateSettings(split="main", side="test")).frame.n > 0
     with pytest.raises(LeakFound, match="trained on"):
@@ -330,6 +390,39 @@ def test_stores_cut_in_different_ways_are_refused(tmp_path: Path) -> None:
     stores = [_store(tmp_path / str(i), crop=crop, dataset=str(i)) for i, crop in enumerate(crops)]
     with pytest.raises(UsageError, match="cut in different ways"):
         train(stores, recipe=make_faces.recipe(), weights="none", out=tmp_path / "run")
+
+
+def test_stores_whose_faces_were_found_in_different_ways_are_refused(tmp_path: Path) -> None:
+    crop = CropSpec(size_px=32)
+    one, two = (_store(tmp_path / name, crop=crop, dataset=name, detector=name) for name in ("haar", "mtcnn"))
+    still = make_stores.store_of_pictures(tmp_path / "stills", [3.0, -3.0], [True, False])
+    with pytest.raises(UsageError, match="--detector"):
+        common_detector([one, two])
+    assert common_detector([one, still]).name == "haar"
+    assert common_detector([still]) == DetectorSettings()
+
+
+def test_sequences_are_sampled_as_the_stores_were(tmp_path: Path) -> None:
+    plan, crop = SamplePlan("every", 3), CropSpec(size_px=32)
+    store = _store(tmp_path / "store", crop=crop, plan=asdict(plan))
+    other = _store(tmp_path / "other", crop=crop, dataset="other", plan=asdict(SamplePlan("fps", 5)))
+    single, several = make_faces.recipe(), load_recipe("cnn-lstm")
+    assert framed(several, [store]).sample == plan
+    assert framed(several, [store, other]).sample == several.sample
+    assert framed(single, [store]).sample == single.sample
+
+
+def test_every_stage_that_is_too_large_for_a_store_is_named(tmp_path: Path) -> None:
+    stores = [_store(tmp_path / f"{size_px}", crop=CropSpec(size_px=size_px)) for size_px in (48, 32)]
+    stages = [{"size_px": size_px} for size_px in (64, 32, 48)]
+    with pytest.raises(UsageError, match=r"32 px.*--set stages\.0\.size_px=32 --set stages\.2\.size_px=32$"):
+        check_sizes(make_faces.recipe(stages=stages), stores)
+
+
+def test_videos_of_one_name_in_two_stores_are_no_clip_together(tmp_path: Path) -> None:
+    one, two = (_store(tmp_path / name, crop=CropSpec(size_px=32)) for name in ("one", "two"))
+    tracks = [set(load_all(given).track.tolist()) for given in ([one], [one, two])]
+    assert len(tracks[1]) == 2 * len(tracks[0])
 
 
 def test_a_leak_across_stores_is_found(tmp_path: Path) -> None:

@@ -151,6 +151,22 @@ def test_originals_are_of_the_same_moment() -> None:
     assert found == {1: 0, 3: None, 5: 4, 7: None}
 
 
+def test_a_group_of_two_people_says_of_no_fake_whom_it_shows() -> None:
+    table = paired_table(8)
+    pairs = dataclasses.replace(table, group_id=np.array([f"made:{i // 4}" for i in range(8)]))
+    draws = Mix(pairs, recipe(mix={"made": {"real": 2, "fake": 2, "graft": 2}})).draws(0, 0)
+    assert {(draw.original, draw.twin, draw.graft) for draw in draws} == {(None, None, False)}
+    one_track = dataclasses.replace(pairs, track=np.array([f"track{i // 4}" for i in range(8)]))
+    draws = Mix(one_track, recipe(mix={"made": {"real": 2, "fake": 2}})).draws(0, 0)
+    assert all(draw.original is not None and draw.twin is not None for draw in draws[2:])
+
+
+def test_grafts_alone_take_every_fake_once() -> None:
+    table = paired_table(8)
+    assert Mix(table, recipe(mix={"made": {"graft": 2}})).steps_once() == 2
+    assert Mix(table, recipe(mix={"made": {"real": 2, "fake": 1, "graft": 1}})).steps_once() == 2
+
+
 def test_the_loss_of_places_falls_where_they_are_told_right_and_ignores_the_unknown() -> None:
     where = torch.zeros(2, 8, 8)
     where[0, :4] = 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from telltale.errors import DataError, LeakFound, UsageError
 from telltale.evaluate import EvaluateSettings, evaluate
 from telltale.models import _pixel_graphs
 from telltale.recipe import Recipe, load_recipe, names
+from telltale.sampling import SamplePlan
 from telltale.scan import Scanner
 from telltale.split import make_split
 from telltale.store import Store
@@ -141,24 +143,43 @@ def test_the_training_side_is_known_to_the_card(runs: dict[str, tuple[PixelRun, 
         evaluate(runs["svm"][1] / "bundle", store, settings=EvaluateSettings(side="train"))
 
 
+def test_what_it_was_neither_trained_nor_chosen_on_is_known(
+    runs: dict[str, tuple[PixelRun, Path]], store: Store
+) -> None:
+    run, out = runs["svm"]
+    said = evaluate(out / "bundle", store, settings=EvaluateSettings(side="unseen"))
+    assert said.frame.n == run.evaluations["test"].frame.n
+
+
 def test_a_store_of_videos_gives_its_crop_to_the_card(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clips = [
         Clip([rng.normal(3 * (i % 2) - 1.5, 1, 4).round(1).tolist()], fake=bool(i % 2), group=str(i)) for i in range(40)
     ]
     crop = CropSpec(size_px=16, margin_frac=0.2)
-    made = store_of_clips(tmp_path / "store", clips, crop=crop)
+    plan = SamplePlan("every", 3)
+    made = store_of_clips(tmp_path / "store", clips, crop=crop, detector="haar", plan=asdict(plan))
     split(made)
     chosen = recipe("logistic", "model.options.size_px=16")
     run = train_pixels([made], chosen, out=tmp_path / "run")
     assert run.bundle is not None
     assert run.bundle.card.crop == crop
+    assert (run.bundle.card.detector.name, run.bundle.card.sample) == ("haar", plan)
+    assert "tracks" in run.bundle.card.calibration.fitted_on
+    assert run.bundle.card.thresholds.population.startswith("tracks: ")
     assert evaluate(run.bundle, made).frame.n == run.evaluations["test"].frame.n
     smaller = train_pixels([made], recipe("logistic"), out=tmp_path / "smaller")
     assert smaller.bundle is not None
     assert smaller.bundle.card.crop == CropSpec(size_px=8, margin_frac=0.2)
     with pytest.raises(UsageError, match="--size 32"):
         train_pixels([made], recipe("logistic", "model.options.size_px=32"), out=tmp_path / "larger")
+
+
+def test_weights_are_no_beginning_of_a_model_on_pixels(store: Store, tmp_path: Path) -> None:
+    command = ["train", str(store.path), "--recipe", "logistic", "--weights", "default", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    assert "--weights" in done.stderr
 
 
 def test_a_torn_split_is_refused_and_counted_where_allowed(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from telltale.export import onnx_outputs
 from telltale.models import Weights
 from telltale.recipe import Recipe, load_recipe
 from telltale.store import Outcome, StoredFace, StoreWriter, encode_crop, open_store
-from telltale.train import FaceTable, _run, train
+from telltale.train import FaceTable, _run, load_all, train
 from telltale.train._data import MixedBatches
 from telltale.train._features import FeatureCache
 from telltale.train._mix import Mix, Shard
@@ -111,6 +111,16 @@ def test_what_its_beginning_learned_from_is_not_judged_on(baseline: Path, tmp_pa
         train([turned], recipe=recipe, weights=begin, out=tmp_path / "a", workers=0, threads=1)
     bundle = train([turned], recipe=recipe, weights=begin, out=tmp_path / "b", workers=0, threads=1, allow_leaks=True)
     assert [source.name for source in bundle.card.training] == ["made", "made (by baseline-cnn)"]
+    assert "baseline-cnn learned from 12 of the 12 groups" in bundle.card.limits[-1]
+
+
+def test_leaks_that_are_accepted_are_counted_on_the_card(tmp_path: Path) -> None:
+    table = make_faces.table(n=32)
+    torn = replace(table, side=np.where(np.isin(np.arange(32), (1, 3)), "val", table.side))
+    torn.side[0] = "train"
+    recipe = make_runs.tiny("baseline-cnn", *BASELINE)
+    bundle = train([torn], recipe=recipe, weights="none", out=tmp_path, workers=0, threads=1, allow_leaks=True)
+    assert bundle.card.limits[-1].startswith("2 groups had faces on more than one side")
 
 
 def test_a_recipe_names_where_it_begins(baseline: Path, tmp_path: Path) -> None:
@@ -247,6 +257,13 @@ def test_features_of_a_frozen_backbone_are_computed_once(tmp_path: Path, monkeyp
     train([store], recipe=recipe, weights="none", out=tmp_path / "plain", workers=0, threads=1)
     ours, theirs = (weights(tmp_path / name, "ema.head") for name in ("one", "plain"))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in ours)
+
+
+def test_pixels_that_a_stage_blends_are_not_computed_once(tmp_path: Path) -> None:
+    table = load_all([make_runs.store_of_sequences(tmp_path / "store")])
+    recipe = make_runs.tiny("inceptionv3-gru", "stages.0.mix={'*': {real: 2, blend: 2}}", "stages.0.epochs=1")
+    _run.fit(table, recipe, out=tmp_path / "run", weights=Weights("none"), workers=0, threads=1, resume=False)
+    assert not (tmp_path / "run" / "features").exists()
 
 
 def test_a_cache_gives_what_the_backbone_gives(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 import make_faces
+from make_bundles import make_redness
 from make_stores import split, store_of_pictures
-from telltale.bundle import load_bundle
+from telltale._group_hashes import hash_groups
+from telltale.bundle import TrainingSource, load_bundle
 from telltale.cli import app
 from telltale.errors import LeakFound, UsageError
 from telltale.models._forest import Forest
@@ -117,13 +119,12 @@ def test_a_random_search_draws_from_the_grid(store: Store, tmp_path: Path) -> No
     assert [p.folds for p in one.points] == [p.folds for p in other.points]
 
 
-def test_networks_are_searched_alike(store: Store, tmp_path: Path) -> None:
-    pytest.importorskip("lightning", reason="trains a network")
+def search_networks(store: Store, out: Path, **changes: object) -> Tuning:
     stage = {"size_px": 32, "epochs": 1, "steps_per_epoch": 2, "lr": 1e-3, "warmup_steps": 1}
-    tuning = tune(
+    return tune(
         [store],
-        recipe=make_faces.recipe(mix={"*": {"real": 4, "fake": 4}}, stages=[stage]),
-        out=tmp_path / "out",
+        recipe=make_faces.recipe(mix={"*": {"real": 4, "fake": 4}}, stages=[stage], **changes),
+        out=out,
         grid={"stages.0.lr": [1e-4]},
         split="main",
         folds=2,
@@ -131,10 +132,26 @@ def test_networks_are_searched_alike(store: Store, tmp_path: Path) -> None:
         workers=0,
         refit=False,
     )
+
+
+def test_networks_are_searched_alike(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("lightning", reason="trains a network")
+    stopped = tmp_path / "out" / "trials" / "setting-0-fold-0" / "stage-0"
+    stopped.mkdir(parents=True)  # a search that was stopped is no obstacle
+    tuning = search_networks(store, tmp_path / "out")
     assert tuning.best == {"stages.0.lr": 1e-4}
     assert len(tuning.points[0].folds) == 2
     assert tuning.n_faces == int((store.sides("main") != "test").sum())
     assert not list((tmp_path / "out" / "trials").iterdir())
+
+
+def test_a_teacher_that_knows_the_faces_is_refused(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("lightning", reason="trains a network")
+    groups = [record.group_id for record in store.records()][:9]
+    learned = TrainingSource(name="stills", group_hashes=hash_groups(groups))
+    teacher = make_redness(tmp_path / "teacher", training=(learned,))
+    with pytest.raises(LeakFound, match=r"redness learned from .* search with faces that it never saw"):
+        search_networks(store, tmp_path / "out", teacher={"bundle": str(teacher)})
 
 
 def test_models_of_sequences_are_searched_alike(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from telltale.augment import NONE, Augmentation
 from telltale.crops import CropSpec
@@ -106,6 +106,14 @@ class Stage(_Part):
     pairing: Pairing | None = None
     """In this stage instead of the recipe's."""
 
+    @model_validator(mode="after")
+    def _falls(self) -> Self:
+        if self.decay_from < 1 and self.final_lr > self.lr:
+            raise ValueError(
+                f"lr {self.lr:g} is below final_lr {self.final_lr:g}, so it would climb: lower final_lr too"
+            )
+        return self
+
 
 class CardText(_Part):
     """What the model's card says that no measurement can."""
@@ -154,7 +162,8 @@ class Recipe(_Part):
     """0 = none."""
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     monitor: str = "val_auc"
-    """What the best epoch is chosen by: a column of metrics.csv; the higher the better, unless it ends in `loss`."""
+    """What the best epoch is chosen by: `val_auc`, `val_accuracy`, `val_loss` or a source's figure in metrics.csv, as
+    `SOURCE_plain_auc`; the higher the better, unless it ends in `loss`."""
     crop_margin_frac: float = CropSpec().margin_frac
     """With the next three, how a scan cuts faces from boxes; training varies around it. Stores overrule it."""
     crop_down_frac: float = CropSpec().down_frac
@@ -164,7 +173,7 @@ class Recipe(_Part):
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     """What `tune` tries: key of the recipe -> values."""
     sample: SamplePlan = SamplePlan(at_least=8)
-    """How a scan with the trained model samples a video, unless told otherwise."""
+    """How a scan with the trained model samples a video, unless told otherwise. For sequences, stores overrule it."""
     val_limit: int = Field(default=700, ge=2)
     """At most so many validation faces a source and label are scored each epoch; all of them at the end."""
 

@@ -75,9 +75,10 @@ def train(
     if chosen.model.name == "pixels":
         from telltale.cli._train_pixels import train_pixels
 
-        if devices > 1 or nodes > 1 or cache is not None or resume:
+        if devices > 1 or nodes > 1 or cache is not None or resume or weights is not None:
             raise UsageError(
-                "a model on pixels is fitted at once, in one process: leave out --devices, --nodes, --cache, --resume"
+                "a model on pixels is fitted at once, from nothing, in one process: leave out --devices, --nodes, "
+                "--cache, --resume, --weights"
             )
         train_pixels(faces, chosen, out=out, split=split, threads=threads, allow_leaks=allow_leaks)
         return

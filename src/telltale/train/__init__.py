@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from telltale import models
+from telltale._text import plural
 from telltale.bundle import Bundle
 from telltale.errors import DataError, LeakFound, UsageError
 from telltale.evaluate import as_stores
@@ -23,7 +27,7 @@ from telltale.split import group_pieces
 from telltale.store import Store
 from telltale.store._format import MANIFEST
 from telltale.train import _run
-from telltale.train._faces import FaceTable, common_crop, concat, read_faces
+from telltale.train._faces import FaceTable, common_crop, common_detector, common_plan, concat, read_faces
 from telltale.train._finish import finish, read_resources
 from telltale.train._job import Job, finish_job, fit_job
 from telltale.train._parents import check_parents, parents_of
@@ -52,12 +56,14 @@ def train(
     """Fit `recipe` on `faces` (stores, tables or data sets of face crops) and write OUT/bundle.
 
     `split` names the split of the stores (None: the only one there is). Faces of stores are framed as the stores
-    framed them, whatever the recipe says. A recipe whose model is `pixels` takes stores alone.
+    framed them, whatever the recipe says. A recipe whose model is `pixels` takes stores alone. Leaks that `allow_leaks`
+    accepts are counted in the card's limits.
 
     `weights` is where the network begins: `hub` (timm's), a file, a bundle, or `none` for random ones; None is what the
     recipe says. `workers` processes load and augment; `threads` compute (None = one a core). Neither changes the
-    result, and nor do `devices` (processes on this machine) and `nodes`, beyond rounding and batch norm: the recipe's
-    batch is shared by all (`_ranks`). `cache` keeps the features of frozen backbones for other runs (None: in OUT).
+    result, and nor do `devices` (processes on this machine) and `nodes`, beyond rounding, batch norm and the losses of
+    embeddings: the recipe's batch is shared by all (`_ranks`). `cache` keeps the features of frozen backbones for other
+    runs (None: in OUT).
 
     Raises UsageError where OUT holds another run and `resume` is off, or a store's crops are smaller than the recipe
     learns at; LeakFound where a group is on two sides, DataError where faces are missing, BundleInvalid where weights
@@ -71,13 +77,18 @@ def train(
     faces = opened(faces)
     table, chosen = load_all(faces, split=split, allow_leaks=allow_leaks), framed(chosen, faces)
     check_sizes(chosen, faces)
-    job = Job(
-        table, chosen, Path(out), models.Weights(weights or chosen.weights or "hub"), workers,
-        threads or os.cpu_count() or 1, resume, Path(cache) if cache is not None else None, devices, nodes,
-    )  # fmt: skip
     if devices < 1 or nodes < 1:
         raise UsageError(f"--devices and --nodes want 1 or more, got {devices} and {nodes}")
-    check_parents(parents_of(chosen, job.weights), table, allow_leaks=allow_leaks)
+    begin = models.Weights(weights or chosen.weights or "hub")
+    leaks = check_parents(parents_of(chosen, begin), table, allow_leaks=allow_leaks)
+    if torn := torn_groups(table):
+        leaks += (f"{plural(len(torn), 'group')} had faces on more than one side of the split: its figures flatter.",)
+    limits = (*chosen.card.limits, *leaks)
+    job = Job(
+        table, chosen.model_copy(update={"card": chosen.card.model_copy(update={"limits": limits})}), Path(out), begin,
+        workers, threads or os.cpu_count() or 1, resume, Path(cache) if cache is not None else None, devices, nodes,
+        detector=common_detector([given for given in faces if isinstance(given, Store)]),
+    )  # fmt: skip
     if devices * nodes == 1:
         return finish_job(job, fit_job(job))
     from telltale.train._ranks import launch
@@ -134,6 +145,7 @@ def export_checkpoint(
         sides=sides,
         with_weights=with_weights,
         resources=read_resources(path.parent.parent),
+        detector=common_detector([given for given in faces if isinstance(given, Store)]),
     )
 
 
@@ -144,21 +156,30 @@ def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: b
     if split is not None and not stores:
         raise UsageError("--split names a split of a store, and there is no store among the faces")
     name = choose_split(stores, split, "train") if stores else None
-    table = concat([_table(given, name) for given in given_faces])
+    tables = [_table(given, name) for given in given_faces]
+    # two data sets of one name may both have a video of one name, whose faces do not follow each other
+    table = concat([replace(one, track=np.char.add(f"{number}/", one.track)) for number, one in enumerate(tables)])
     if not len(table):
         raise DataError("there are no faces to train on")
     missing = {"train", "val"} - set(table.side.tolist())
     if missing:
         raise DataError(f"there is no face on side {' and '.join(sorted(missing))}: split with --ratio 80/10/10")
-    sides: dict[str, str] = {}
+    torn = torn_groups(table)
+    if torn and not allow_leaks:
+        raise LeakFound(
+            f"{plural(len(torn), 'group')} on more than one side ({', '.join(torn[:3])}): split by group, with one "
+            "seed for all, or accept figures that flatter with --allow-leaks"
+        )
+    return table
+
+
+def torn_groups(table: FaceTable) -> list[str]:
+    """The originals that are on more than one side."""
+    sides: dict[str, set[str]] = {}
     for group, side in set(zip(table.group_id.tolist(), table.side.tolist(), strict=True)):
         for piece in group_pieces(group):
-            if sides.setdefault(piece, side) != side and not allow_leaks:
-                raise LeakFound(
-                    f"group {piece} is on {sides[piece]} and {side}: split by group, with one seed for all, or accept "
-                    "figures that flatter with --allow-leaks"
-                )
-    return table
+            sides.setdefault(piece, set()).add(side)
+    return sorted(piece for piece, found in sides.items() if len(found) > 1)
 
 
 def opened(faces: Sequence[Given]) -> list[Given]:
@@ -178,8 +199,12 @@ def _table(given: Given, split: str | None) -> FaceTable:
 
 
 def framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
-    """`recipe`, which then frames faces as the stores did: evaluating on them must show the model what it learned."""
-    crop = common_crop([given for given in faces if isinstance(given, Store)])
+    """`recipe`, which then frames faces as the stores did: evaluating on them must show the model what it learned.
+
+    A model of sequences then samples as they did, where they agree: what it learned lies so far apart.
+    """
+    stores = [given for given in faces if isinstance(given, Store)]
+    crop, plan = common_crop(stores), common_plan(stores) if recipe.n_frames > 1 else None
     if crop is None:
         return recipe
     return recipe.model_copy(
@@ -188,6 +213,7 @@ def framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
             "crop_margin_frac": crop.margin_frac,
             "crop_down_frac": crop.down_frac,
             "crop_align": crop.align,
+            "sample": plan or recipe.sample,
         }
     )
 
@@ -195,13 +221,16 @@ def framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
 def check_sizes(recipe: Recipe, faces: Sequence[Given]) -> None:
     """Raises UsageError where a store holds smaller crops than the recipe learns at."""
     size_px = max(stage.size_px for stage in recipe.stages)
-    for store in (given for given in faces if isinstance(given, Store)):
-        cut = crop_spec(store)
-        if cut.kind != "as_given" and cut.size_px < size_px:
-            raise UsageError(
-                f"{store.path} holds crops of {cut.size_px} px and the recipe learns at {size_px}: prepare it with "
-                f"`--size {size_px}`, or learn at what is there with --set stages.0.size_px={cut.size_px}"
-            )
+    held = {given.path: crop_spec(given) for given in faces if isinstance(given, Store)}
+    smaller = {path: cut.size_px for path, cut in held.items() if cut.kind != "as_given" and cut.size_px < size_px}
+    if smaller:
+        path = min(smaller, key=smaller.__getitem__)
+        large = [number for number, stage in enumerate(recipe.stages) if stage.size_px > smaller[path]]
+        settings = " ".join(f"--set stages.{number}.size_px={smaller[path]}" for number in large)
+        raise UsageError(
+            f"{path} holds crops of {smaller[path]} px and the recipe learns at {size_px}: prepare it with "
+            f"`--size {size_px}`, or learn at what is there with {settings}"
+        )
 
 
 def _recipe(recipe: str | Path | Recipe, overrides: Sequence[str]) -> Recipe:

@@ -8,16 +8,13 @@ True
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from telltale.aggregate import Calibration, Thresholds, calibrate, sigmoid, track_log_odds
 from telltale.types import Float64Array
-
-if TYPE_CHECKING:
-    from telltale.train._validation import ValidationSet
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 MIN_SCALE = 1e-3
@@ -26,6 +23,18 @@ FEW_GROUPS = 50
 _SEVERAL = 0.5
 _COUNTED = 5
 """A rate is read from counts where so many reals of the source lie above it; otherwise from a fitted tail."""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Where clips come from, all (n,)."""
+
+    label: npt.NDArray[np.int64]
+    source: npt.NDArray[np.str_]
+    group: npt.NDArray[np.str_]
+    track: npt.NDArray[np.str_]
+    """Which clips are one person's in one video of one source."""
+    pts_s: Float64Array
 
 
 def fit_platt(logit: npt.ArrayLike, label: npt.ArrayLike, *, fitted_on: str = "") -> Calibration:
@@ -67,15 +76,13 @@ def fit_platt(logit: npt.ArrayLike, label: npt.ArrayLike, *, fitted_on: str = ""
     return Calibration(method="platt", scale=a, bias=b, fitted_on=fitted_on)
 
 
-def of_tracks(
-    of: ValidationSet, logit: Float64Array, calibration: Calibration
-) -> tuple[Calibration, Thresholds] | None:
+def of_tracks(of: Clips, logit: Float64Array, calibration: Calibration) -> tuple[Calibration, Thresholds] | None:
     """Calibration and thresholds of whole tracks, judged as a scan judges them: a mean of many faces is surer than one.
 
-    `of` and `logit` (N,) are clips as they are. None where fewer than half of the tracks of either class have more than
+    `of` and `logit` (n,) are clips as they are. None where fewer than half of the tracks of either class have more than
     one clip, as in sets of pictures: a track is then a face.
     """
-    tracks = np.char.add(np.char.add(of.source, "/"), np.char.add(of.track, np.char.add("/", of.kind)))
+    tracks = np.char.add(np.char.add(of.source, "/"), of.track)
     _, first, inverse, counts = np.unique(tracks, return_index=True, return_inverse=True, return_counts=True)
     label = of.label[first]
     if any((counts[label == value] > 1).mean() < _SEVERAL for value in (0, 1) if (label == value).any()):

@@ -22,9 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telltale import datasets
+from telltale.bundle import DetectorSettings
 from telltale.crops import CropSpec, box_of, square_of
 from telltale.errors import DataError, StoreInvalid, UsageError
 from telltale.evaluate._faces import crop_spec
+from telltale.sampling import SamplePlan
 from telltale.split import make_split
 from telltale.store import Store
 from telltale.types import FaceRecord, Float32Array, Float64Array, RgbImage, Side
@@ -216,6 +218,40 @@ def common_crop(stores: Sequence[Store]) -> CropSpec | None:
             "with the same --crop, --margin and --align"
         )
     return next(iter(specs), None)
+
+
+def common_detector(stores: Sequence[Store]) -> DetectorSettings:
+    """What found the faces of all stores that were cut here; the default where all came as they were.
+
+    Raises UsageError where they differ.
+    """
+    found = {_detector(store): store for store in stores if crop_spec(store).kind != "as_given"}
+    if len(found) > 1:
+        said = " and ".join(
+            f"{store.path} with {one.name} (confidence from {one.min_confidence:g}, at {one.side_px} px)"
+            for one, store in found.items()
+        )
+        raise UsageError(f"faces were found in {said}: prepare them with the same --detector and --min-confidence")
+    return next(iter(found), DetectorSettings())
+
+
+def _detector(store: Store) -> DetectorSettings:
+    said: Any = store.manifest.settings
+    config = said.get("detector_config") or {}
+    return DetectorSettings(
+        name=said.get("detector", "mtcnn"),
+        **{key: config[key] for key in ("min_confidence", "side_px") if key in config},
+    )
+
+
+def common_plan(stores: Sequence[Store]) -> SamplePlan | None:
+    """How the videos of all stores were sampled; None where they differ, or none says it."""
+    plans: set[Any] = {
+        SamplePlan(**plan) if (plan := store.manifest.settings.get("plan")) else None
+        for store in stores
+        if crop_spec(store).kind != "as_given"
+    }
+    return plans.pop() if len(plans) == 1 else None
 
 
 def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:

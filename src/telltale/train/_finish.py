@@ -14,7 +14,16 @@ from torch import nn
 from telltale import metrics
 from telltale._group_hashes import hash_groups
 from telltale.aggregate import Calibration, Thresholds, calibrate
-from telltale.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle, ModelCard, TrainingSource, load_bundle, write_card
+from telltale.bundle import (
+    MODEL_NAME,
+    WEIGHTS_NAME,
+    Bundle,
+    DetectorSettings,
+    ModelCard,
+    TrainingSource,
+    load_bundle,
+    write_card,
+)
 from telltale.errors import require
 from telltale.export import export_onnx, onnx_outputs
 from telltale.gate import Gate
@@ -41,11 +50,12 @@ def finish(
     resources: dict[str, float] | None = None,
     pictures: Path | None = None,
     parents: Sequence[ModelCard] = (),
+    detector: DetectorSettings | None = None,
 ) -> Bundle:
     """Write the bundle of `net` into `out`. Figures are stated for `sides`; calibration only ever sees validation.
 
     With `pictures`, the folder of the run, learning curves are drawn there and validation's ROC, confusion and
-    reliability in its `val`. What `parents` learned from is named beside the own faces.
+    reliability in its `val`. What `parents` learned from is named beside the own faces. `detector` found them.
 
     Raises BundleInvalid if the graph does not say what the network says.
     """
@@ -62,7 +72,7 @@ def finish(
     is_strange = _beyond(gate, pooled, len(val))
     known = _known(val)
     calibration = _calibrate.fit_platt(logit[known], val.label[known], fitted_on=_population(val))
-    judged = _calibrate.of_tracks(val.take(known), logit[known], calibration)
+    judged = _calibrate.of_tracks(_clips(val.take(known)), logit[known], calibration)
     if judged is None:
         # people beyond the gate are never called fake, so they do not set the line; whole tracks all do
         lines = known & ~(strangers(is_strange, val.group, val.label) & (val.label == 0))
@@ -86,6 +96,7 @@ def finish(
         input_kind="frame" if recipe.n_frames == 1 else "clip",
         n_frames=recipe.n_frames,
         sample=recipe.sample,
+        detector=detector or DetectorSettings(),
         size_px=size_px,
         mean=cast(tuple[float, float, float], net.mean),
         std=cast(tuple[float, float, float], net.std),
@@ -115,6 +126,12 @@ def _known(of: _validation.ValidationSet) -> BoolArray:
     if (of.label[plain] == 1).any():
         return np.asarray(plain)
     return np.asarray(plain | (of.kind == "blend"))
+
+
+def _clips(of: _validation.ValidationSet) -> _calibrate.Clips:
+    """A blend is on another track than the real it was made of."""
+    track = np.char.add(of.track, np.char.add("/", of.kind))
+    return _calibrate.Clips(label=of.label, source=of.source, group=of.group, track=track, pts_s=of.pts_s)
 
 
 def measure(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
 
 from telltale import models
-from telltale.bundle import Bundle
+from telltale.bundle import Bundle, DetectorSettings
 from telltale.recipe import Recipe
 from telltale.train import _run
 from telltale.train._faces import FaceTable
@@ -30,6 +30,8 @@ class Job:
     cache: Path | None = None
     devices: int = 1
     nodes: int = 1
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    """What found the faces: a scan must cut as they were cut."""
 
 
 def fit_job(job: Job, *, rank: int = 0) -> nn.Module:
@@ -43,6 +45,7 @@ def finish_job(job: Job, net: nn.Module) -> Bundle:
     return finish(
         net, job.table, job.recipe, size_px=job.recipe.stages[-1].size_px, out=job.out / "bundle",
         resources=read_resources(job.out), pictures=job.out, parents=parents_of(job.recipe, job.weights),
+        detector=job.detector,
     )  # fmt: skip
 
 

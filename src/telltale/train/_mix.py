@@ -77,12 +77,26 @@ class Mix:
             raise DataError(f"the recipe's mix names none of the sources {', '.join(self.sources) or '(none)'}")
 
     @cached_property
-    def _originals(self) -> dict[int, int]:
-        """Fake -> the real face of the same group at the same time, where there is one."""
+    def _moments(self) -> list[tuple[str, str, float]]:
+        """Of each row: its source, its group, and when."""
         of = self.table
-        keys = list(zip(of.dataset.tolist(), of.group_id.tolist(), np.round(of.pts_s, 3).tolist(), strict=True))
-        real = {keys[row]: int(row) for row in np.flatnonzero(of.label == 0)[::-1]}
-        return {int(row): real[keys[row]] for row in np.flatnonzero(of.label == 1) if keys[row] in real}
+        return list(zip(of.dataset.tolist(), of.group_id.tolist(), np.round(of.pts_s, 3).tolist(), strict=True))
+
+    @cached_property
+    def _reals(self) -> dict[tuple[str, str, float], int]:
+        """Moment -> its real face. Not where several are seen: a group may be two people, as in FaceForensics++, and
+        nothing says whom of them a fake shows."""
+        rows = np.flatnonzero(self.table.label == 0).tolist()
+        tracks: dict[tuple[str, str, float], set[str]] = {}
+        for row in rows:
+            tracks.setdefault(self._moments[row], set()).add(str(self.table.track[row]))
+        return {self._moments[row]: row for row in reversed(rows) if len(tracks[self._moments[row]]) == 1}
+
+    @cached_property
+    def _originals(self) -> dict[int, int]:
+        """Fake -> the real face of the same group at the same time, where there is one and no other."""
+        rows = np.flatnonzero(self.table.label == 1).tolist()
+        return {row: self._reals[self._moments[row]] for row in rows if self._moments[row] in self._reals}
 
     def _size(self, source: str) -> int:
         mix = self.recipe.mix_for(source)
@@ -93,8 +107,9 @@ class Mix:
         n_drawn = n_faces = 0
         for source in self.sources:
             mix = self.recipe.mix_for(source)
-            n_drawn += max(mix.real, mix.blend) + mix.fake
-            n_faces += len(self._real[source]) * bool(mix.real or mix.blend) + len(self._fake[source]) * bool(mix.fake)
+            n_drawn += max(mix.real, mix.blend) + mix.fake + mix.graft
+            n_faces += len(self._real[source]) * bool(mix.real or mix.blend)
+            n_faces += len(self._fake[source]) * bool(mix.fake or mix.graft)
         return max(1, round(n_faces / n_drawn))
 
     def draws(self, stage: int, step: int) -> list[Draw]:
@@ -109,7 +124,7 @@ class Mix:
             batch += [Draw(row) for row in reals[: mix.real]]
             fakes = self._fakes(source, reals[: mix.real], mix.fake, stage, step, number, rng)
             for i, row in enumerate(fakes):
-                alike = self.recipe.pairing == "alike" and i < mix.real and self._same_group(row, reals[i])
+                alike = self.recipe.pairing == "alike" and i < mix.real and self._is_pair(row, reals[i])
                 batch.append(Draw(row, original=self._originals.get(row), twin=first + i if alike else None))
             for row in self._cycle(self._fake[source], mix.graft, stage, step, 1000 + number) if mix.graft else ():
                 original = self._originals.get(row)
@@ -120,8 +135,9 @@ class Mix:
                 batch.append(Draw(row, blend=True, donor=donor if known else None))
         return batch
 
-    def _same_group(self, a: int, b: int) -> bool:
-        return bool(self.table.group_id[a] == self.table.group_id[b])
+    def _is_pair(self, fake: int, real: int) -> bool:
+        """Whether the fake is of the real's group, and the real is the only one there."""
+        return bool(self.table.group_id[fake] == self.table.group_id[real]) and self._moments[real] in self._reals
 
     def _fakes(
         self, source: str, reals: list[int], n: int, stage: int, step: int, number: int, rng: np.random.Generator

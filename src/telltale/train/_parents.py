@@ -18,17 +18,27 @@ def parents_of(recipe: Recipe, weights: models.Weights) -> tuple[ModelCard, ...]
     return tuple(load_bundle(name).card for name in dict.fromkeys(names))
 
 
-def check_parents(parents: Sequence[ModelCard], table: FaceTable, *, allow_leaks: bool) -> None:
-    """Raises LeakFound where a parent learned from groups that this run validates or tests on, unless `allow_leaks`."""
+_WAY_OUT = "take the split it was trained with, or accept figures that flatter with --allow-leaks"
+
+
+def check_parents(
+    parents: Sequence[ModelCard], table: FaceTable, *, allow_leaks: bool, way_out: str = _WAY_OUT
+) -> tuple[str, ...]:
+    """A sentence for each parent that learned from groups that this run validates or tests on.
+
+    Raises LeakFound, which ends with `way_out`, unless `allow_leaks`.
+    """
     judged = table.group_id[table.side != "train"].tolist()
+    said: list[str] = []
     for card in parents:
         found = {group for source in card.training for group in known_groups(source.group_hashes, judged)}
-        if found and not allow_leaks:
-            raise LeakFound(
-                f"{card.name} learned from {len(found)} of the {len(set(judged))} groups that this run validates or "
-                f"tests on ({', '.join(sorted(found)[:3])}): take the split it was trained with, or accept figures "
-                "that flatter with --allow-leaks"
-            )
+        if not found:
+            continue
+        leak = f"{card.name} learned from {len(found)} of the {len(set(judged))} groups that this run validates or"
+        if not allow_leaks:
+            raise LeakFound(f"{leak} tests on ({', '.join(sorted(found)[:3])}): {way_out}")
+        said.append(f"{leak} tests on: its figures flatter.")
+    return tuple(said)
 
 
 def inherited(own: Sequence[TrainingSource], parents: Sequence[ModelCard]) -> tuple[TrainingSource, ...]:

@@ -28,7 +28,8 @@ from telltale.recipe import Recipe
 from telltale.runtime import Scorer
 from telltale.sampling import SamplePlan
 from telltale.store import Store
-from telltale.train._calibrate import fit_platt, fit_thresholds
+from telltale.train._calibrate import Clips, fit_platt, fit_thresholds, of_tracks
+from telltale.train._faces import common_detector, common_plan
 from telltale.types import Clip, Float64Array, ModelInfo, RgbImage, Side
 
 PARITY_LIMIT = 1e-3
@@ -72,6 +73,7 @@ def train_pixels(
         raise UsageError(f"{out} holds a model: choose another --out, or delete it first")
     name = _faces.choose_split(stores, split, "train")
     torn = _faces.split_leaks(stores, name, allow_leaks=allow_leaks)
+    detector = common_detector(stores)
     with Usage() as usage:
         sides = _sides(stores, name, options.size_px)
         starts = np.cumsum([0, *(len(faces) for faces in sides.values())])
@@ -86,7 +88,7 @@ def train_pixels(
 
         model.fit(pixels, label, rows["train"], n_threads=n_threads, on_share=on_share)
     logits = {side: model.logit(pixels, rows[side], n_threads=n_threads) for side in rows if side != "train"}
-    card = _card(recipe, options, sides, logits["val"], usage.as_dict())
+    card = _card(recipe, options, sides, logits["val"], usage.as_dict(), detector)
     settings = {side: EvaluateSettings(split=name, side=side, allow_leaks=True) for side in logits}
     scored = {
         side: summarise(
@@ -141,27 +143,29 @@ def _crops(sides: Mapping[Side, Faces], size_px: int, on_progress: Progress | No
 
 
 def _card(
-    recipe: Recipe, options: PixelOptions, sides: Mapping[Side, Faces], logit: Float64Array, usage: dict[str, float]
+    recipe: Recipe,
+    options: PixelOptions,
+    sides: Mapping[Side, Faces],
+    logit: Float64Array,
+    usage: dict[str, float],
+    detector: DetectorSettings,
 ) -> ModelCard:
     train, val = sides["train"], sides["val"]
-    store = train.stores[0]
-    cut = _faces.crop_spec(store)
-    said = store.manifest.settings
+    cut = _faces.crop_spec(train.stores[0])
     scan_crop = (
         CropSpec(size_px=options.size_px, margin_frac=cut.margin_frac, down_frac=recipe.crop_down_frac)
         if cut.kind == "as_given"
         else replace(cut, size_px=options.size_px)
     )
     calibration = fit_platt(logit, val.label, fitted_on=_population(val))
-    sources = val.columns["dataset"]
+    clips = _clips(val)
+    calibration, thresholds = of_tracks(clips, logit, calibration) or (
+        calibration,
+        fit_thresholds(logit, clips.label, clips.source, clips.group, calibration),
+    )
     from_video: dict[str, Any] = {}
     if cut.kind != "as_given":
-        plan, found = said.get("plan"), said.get("detector_config") or {}
-        from_video["sample"] = SamplePlan(**plan) if plan else SamplePlan()
-        from_video["detector"] = DetectorSettings(
-            name=said.get("detector", "mtcnn"),
-            **{key: found[key] for key in ("min_confidence", "side_px") if key in found},
-        )
+        from_video["sample"] = common_plan(train.stores) or SamplePlan()
     return ModelCard(
         name=recipe.card.name,
         description=recipe.description,
@@ -170,19 +174,26 @@ def _card(
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         crop=scan_crop,
+        detector=detector,
         margins_tolerated=(
             round(cut.margin_frac - _MARGIN_TOLERANCE, 3),
             round(cut.margin_frac + _MARGIN_TOLERANCE, 3),
         ),
         calibration=calibration,
-        thresholds=fit_thresholds(logit, val.label, sources, val.columns["group_id"], calibration),
-        training=tuple(_source(name, train, recipe) for name in np.unique(train.columns["dataset"]).tolist()),
+        thresholds=thresholds,
+        training=tuple(_source(name, train, val, recipe) for name in np.unique(train.columns["dataset"]).tolist()),
         recipe=recipe.model_dump(mode="json", include={"description", "seed", "model"}),
         resources=usage,
         licence=recipe.card.licence,
         limits=recipe.card.limits,
         **from_video,
     )
+
+
+def _clips(faces: Faces) -> Clips:
+    track = np.char.add(np.char.add(faces.video.astype(str), "#"), faces.columns["track_id"].astype(str))
+    columns = faces.columns
+    return Clips(faces.label, columns["dataset"], columns["group_id"], track, faces.pts_s)
 
 
 def _population(faces: Faces) -> str:
@@ -193,7 +204,7 @@ def _population(faces: Faces) -> str:
     return "validation faces: " + ", ".join(parts)
 
 
-def _source(name: str, faces: Faces, recipe: Recipe) -> TrainingSource:
+def _source(name: str, faces: Faces, val: Faces, recipe: Recipe) -> TrainingSource:
     mine = np.flatnonzero(faces.columns["dataset"] == name)
     each = sorted(hashlib.sha256(faces.store_of(int(i)).image(int(faces.row[i]))).digest() for i in mine)
     return TrainingSource(
@@ -203,6 +214,7 @@ def _source(name: str, faces: Faces, recipe: Recipe) -> TrainingSource:
         terms=recipe.card.terms.get(name, ""),
         digest=hashlib.sha256(b"".join(each)).hexdigest(),
         group_hashes=hash_groups(faces.columns["group_id"][mine].tolist()),
+        validation_hashes=hash_groups(val.columns["group_id"][val.columns["dataset"] == name].tolist()),
     )
 
 

@@ -115,13 +115,15 @@ def fit(
             validation = _validation.build(
                 table.on("val"), recipe.in_stage(number), size_px=stage.size_px, limit=recipe.val_limit
             )
+            _validation.check_monitor(validation, recipe.monitor)
             features: Features | None = None
-            if cacheable(net, recipe):
+            if cacheable(net, recipe.in_stage(number)):
                 with _first_alone(rank):
                     kept = FeatureCache(net, cache or out / "features", size_px=stage.size_px)
                     features = of_table(kept, faces, recipe, size_px=stage.size_px)
                     validation = replace(validation, features=of_validation(kept, validation))
             batches = MixedBatches(faces, recipe, stage=number, shard=shard, features=features, teacher=teacher)
+            torch.manual_seed(recipe.seed * 101 + number)  # a layer for places begins alike, whatever ran before
             module = Fit(net, recipe, stage=number, validation=validation)
             module.to(memory_format=torch.channels_last)
             trainer = _trainer(recipe, number, folder, processes)
@@ -163,11 +165,12 @@ def start(table: FaceTable, recipe: Recipe, weights: models.Weights) -> nn.Modul
 
 
 def load_averaged(net: nn.Module, checkpoint: Path) -> nn.Module:
-    """A copy of `net` with the averaged weights of a checkpoint."""
+    """A copy of `net` with the averaged weights of a checkpoint, all of it in training mode: Lightning would leave what
+    the stage before froze as it is."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
     net = copy.deepcopy(net)
     net.load_state_dict({k.removeprefix("ema."): v for k, v in state.items() if k.startswith("ema.")})
-    return net.requires_grad_(True)
+    return net.requires_grad_(True).train()
 
 
 def load_stage(net: nn.Module, run: Path, recipe: Recipe, number: int, *, checkpoint: str = "best.ckpt") -> nn.Module:

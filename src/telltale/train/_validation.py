@@ -7,6 +7,7 @@ classes again under JPEG 30 and half size.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from telltale.aggregate import sigmoid
 from telltale.augment import half_size, jpeg
 from telltale.crops import CropSpec, crop_face
+from telltale.errors import DataError, UsageError
 from telltale.metrics import accuracy, auc, log_loss
 from telltale.recipe import Recipe
 from telltale.train._clips import ClipRows, cut_clips
@@ -58,7 +60,8 @@ class ValidationSet:
 
     @property
     def judged(self) -> BoolArray:
-        """(N,): the plain faces of sources with both classes, or reals and their blends where nothing else is fake."""
+        """(N,): the plain faces of sources with both classes; where there is none, all plain faces, or reals and their
+        blends where nothing else is fake."""
         plain = self.kind == "plain"
         both = [
             source
@@ -67,6 +70,8 @@ class ValidationSet:
         ]
         if both:
             return np.asarray(plain & np.isin(self.source, both))
+        if set(self.label[plain].tolist()) == {0, 1}:
+            return np.asarray(plain)
         return np.asarray((plain & (self.label == 0)) | (self.kind == "blend"))
 
     def loader(self, batch_size: int = 64, *, shard: Shard = ALONE) -> DataLoader[Batch]:
@@ -152,6 +157,20 @@ def _blend(table: FaceTable, cut: ClipRows, row: int, place: int, spec: CropSpec
     quality = int(rng.integers(70, 96))
     pairs = zip(fakes, frames, strict=True)
     return np.stack([jpeg(crop_face(fake, box, None, spec), quality) for fake, (_, box, _) in pairs])
+
+
+def check_monitor(of: ValidationSet, monitor: str) -> None:
+    """Raises UsageError where no figure of an epoch has that name, DataError where faces of one class are judged."""
+    judged = set(of.label[of.judged].tolist())
+    if len(judged) < 2:
+        raise DataError(
+            "validation needs real and fake faces to judge an epoch by: split again, or give the mix a `blend`"
+        )
+    names = list(figures(of, np.zeros(len(of))))
+    if monitor not in names:
+        near = get_close_matches(monitor, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"monitor: no epoch has a figure {monitor!r} (there are {', '.join(names)}){hint}")
 
 
 def figures(of: ValidationSet, logit: Float64Array) -> dict[str, float]:

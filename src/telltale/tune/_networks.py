@@ -16,6 +16,7 @@ from telltale.recipe import Recipe
 from telltale.split import k_fold
 from telltale.store import Store
 from telltale.train import FaceTable, _run, _validation, check_sizes, framed, load_all, opened, train
+from telltale.train._parents import check_parents, parents_of
 from telltale.types import FaceRecord, Float64Array
 
 
@@ -37,6 +38,7 @@ class NetworkFolds:
         self._faces, self._split = opened(faces), split
         self._table = load_all(self._faces, split=split)
         self._searched = self._table.take(self._table.side != "test")
+        self._judged = replace(self._searched, side=np.full(len(self._searched), "val"))  # each face is in some fold
         self._out, self._weights, self._workers, self._n_threads = out, weights, workers, n_threads
         self._sides = _sides(self._searched, n_folds, seed)
         self.n_faces = len(self._searched)
@@ -46,13 +48,19 @@ class NetworkFolds:
         table = replace(self._searched, side=self._sides[fold])
         for recipe in recipes:
             check_sizes(recipe, self._faces)
+            check_parents(
+                parents_of(recipe, self._begin(recipe)), self._judged, allow_leaks=False,
+                way_out="search with faces that it never saw, or from other weights",
+            )  # fmt: skip
         for index, recipe in enumerate(framed(recipe, self._faces) for recipe in recipes):
             folder = self._out / f"setting-{index}-fold-{fold}"
+            if folder.exists():  # of a search that was stopped
+                shutil.rmtree(folder)
             net = _run.fit(
                 table,
                 recipe,
                 out=folder,
-                weights=models.Weights(self._weights or recipe.weights or "hub"),
+                weights=self._begin(recipe),
                 cache=self._out / "features",
                 workers=self._workers,
                 threads=self._n_threads,
@@ -61,6 +69,9 @@ class NetworkFolds:
             held = _validation.build(table.on("val"), recipe, size_px=recipe.stages[-1].size_px, robust=False)
             shutil.rmtree(folder)  # checkpoints of every trial would fill a disk
             yield index, held.label, torch_logits(net.eval(), held.clips, mask=held.mask)
+
+    def _begin(self, recipe: Recipe) -> models.Weights:
+        return models.Weights(self._weights or recipe.weights or "hub")
 
     def refit(self, recipe: Recipe, out: Path) -> str | None:
         bundle = train(
