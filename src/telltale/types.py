@@ -240,6 +240,9 @@ class VideoRecord:
     person_id: str | None = None
     """Everybody in it, target first: `NAMESPACE:ID+ID`; where only a circle of persons is known, that circle."""
     official_split: Side | None = None
+    original_id: str | None = None
+    """The video it is, or was made from: the same for a real and its fakes. None where the set does not say. A group
+    may hold several."""
     version: str | None = None
     """None: `path` opens here. Else it is the address of an object in a bucket, and this changes when that does."""
 
@@ -262,6 +265,8 @@ class FaceRecord:
     group_id: str
     person_id: str | None = None
     official_split: Side | None = None
+    original_id: str | None = None
+    """As in `VideoRecord`."""
     member: ZipMember | None = None
     version: str | None = None
     """As in `VideoRecord`."""

@@ -65,6 +65,7 @@ class Found:
         method: str | None = None,
         person_id: str | None = None,
         official_split: Side | None = None,
+        original_id: str | None = None,
     ) -> None:
         """Add the video at `root/name`; its id is `name` without the suffix where none is given."""
         self.records.append(
@@ -78,6 +79,7 @@ class Found:
                 group_id=group_id,
                 person_id=person_id,
                 official_split=official_split,
+                original_id=original_id,
             )
         )
 

@@ -84,6 +84,8 @@ def read(root: Path, options: Options) -> Found:
             found.problem("missing", f"{_FOLDER}/{name}.jpg", "in metadata.csv, but not there")
             continue
         path, inside, member = places[name]
+        original = _original(row)
+        group = f"dfdc:{original or name}"
         found.records.append(
             FaceRecord(
                 dataset="deepfake_faces",
@@ -91,7 +93,8 @@ def read(root: Path, options: Options) -> Found:
                 path=str(path),
                 name=inside,
                 label=label,
-                group_id=f"dfdc:{_original(row) or name}",
+                group_id=group,
+                original_id=group if original or not label else None,
                 member=member,
             )
         )

@@ -114,6 +114,7 @@ def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
             person_id=_text(row, "person_id"),
             official_split=folder.SIDES[side.casefold()] if side else None,
         )
+    folder.say_originals(found)
     return found
 
 

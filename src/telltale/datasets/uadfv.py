@@ -44,8 +44,15 @@ def read(root: Path, options: Options) -> Found:
             fakes[original] = name
         else:
             originals.add(original)
+        group = f"uadfv:{original}"
         found.video(
-            root, name, dataset="uadfv", label=label, method="FakeApp" if label else None, group_id=f"uadfv:{original}"
+            root,
+            name,
+            dataset="uadfv",
+            label=label,
+            method="FakeApp" if label else None,
+            group_id=group,
+            original_id=group,
         )
     for original in sorted(fakes.keys() - originals):
         found.problem("missing", f"real/{original}.mp4", f"original of {fakes[original]}")
