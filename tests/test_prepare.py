@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import random
 import shutil
 import signal
@@ -61,6 +62,16 @@ def test_every_sampled_face_is_a_row(manifest: Manifest) -> None:
 def test_a_bad_video_is_a_failure_by_name(manifest: Manifest) -> None:
     assert manifest.failures == {"no_video_stream": 1, "unsupported_container": 1}
     assert {failed.path for failed in manifest.failed} == {"fake/junk.mp4", "real/sound.mp4"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_a_failure_by_name_and_holds_nothing_up(tmp_path: Path) -> None:
+    for name in ("real/a.mp4", "fake/b.mp4", "fake/c.jpg"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(tmp_path / "data" / name)
+    command = [sys.executable, "-m", "telltale", "prepare", str(tmp_path / "data"), "--out", str(tmp_path / "s.store")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert open_store(tmp_path / "s.store").manifest.failures == {"not_a_file": 3}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

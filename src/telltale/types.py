@@ -31,6 +31,7 @@ from telltale._evidence import (
     StreamInfo,
     Written,
 )
+from telltale._source import read_regular
 from telltale.errors import CorruptFile, FileMissing, FileUnreadable
 
 Float32Array = npt.NDArray[np.float32]
@@ -284,12 +285,7 @@ class FaceRecord:
         """The encoded picture. Opens and closes its file, so it is safe after fork and spawn."""
         if self.member is not None:
             return self.member.read_bytes(self.path)
-        try:
-            return Path(self.path).read_bytes()
-        except FileNotFoundError as error:
-            raise FileMissing(f"{self.path} does not exist (any more)") from error
-        except OSError as error:
-            raise FileUnreadable(f"{self.path} cannot be read: {error.strerror}") from error
+        return read_regular(self.path)
 
 
 @dataclass(frozen=True, slots=True)

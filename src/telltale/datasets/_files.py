@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from telltale._source import fingerprint
 from telltale.datasets._contract import Record
 from telltale.errors import CorruptFile, DataError, FileUnreadable, InputError
 from telltale.types import FaceRecord, ZipMember
@@ -140,11 +141,10 @@ def _size(record: Record) -> int:
         return -1
 
 
-def _digest(record: Record) -> bytes:
+def _sha256(record: Record) -> str:
     if isinstance(record, FaceRecord):
-        return hashlib.sha256(record.read_bytes()).digest()
-    with Path(record.path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        return hashlib.sha256(record.read_bytes()).hexdigest()
+    return fingerprint(record.path)[0]
 
 
 def same_bytes(records: Sequence[Record]) -> Iterable[list[Record]]:
@@ -159,13 +159,13 @@ def same_bytes(records: Sequence[Record]) -> Iterable[list[Record]]:
     for alike in by_size.values():
         if len(alike) < 2:
             continue
-        by_digest: dict[bytes, list[Record]] = {}
+        by_sha256: dict[str, list[Record]] = {}
         for record in alike:
             try:
-                by_digest.setdefault(_digest(record), []).append(record)
-            except (OSError, InputError):
+                by_sha256.setdefault(_sha256(record), []).append(record)
+            except InputError:
                 continue
-        yield from (same for same in by_digest.values() if len(same) > 1)
+        yield from (same for same in by_sha256.values() if len(same) > 1)
 
 
 __all__ = [

@@ -20,6 +20,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from telltale._files import write_files
+from telltale._source import fingerprint
 from telltale.datasets import Problem, Record
 from telltale.errors import InputError, StoreInvalid, TelltaleError, UsageError
 from telltale.store._format import (
@@ -103,9 +104,8 @@ def content_sha256(record: Record) -> str:
     try:
         if isinstance(record, FaceRecord):
             return hashlib.sha256(record.read_bytes()).hexdigest()
-        with Path(record.path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, InputError):
+        return fingerprint(record.path)[0]
+    except InputError:
         return ""
 
 
