@@ -64,6 +64,22 @@ def test_a_bad_video_is_a_failure_by_name(manifest: Manifest) -> None:
     assert {failed.path for failed in manifest.failed} == {"fake/junk.mp4", "real/sound.mp4"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_no_text_is_written_in_escapes(face_clip: Path, tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"set\xff")
+    for name in (b"real/a\xfe.mp4", b"fake/swap\xff/a\xff.mp4", b"fake/b\xff.txt"):
+        path = root / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(face_clip, path)
+    (root / "real" / os.fsdecode(b"c\xff.mp4")).symlink_to("nowhere")
+    manifest = prepare(root, tmp_path / "s.store", settings=SETTINGS)
+    rows = open_store(tmp_path / "s.store").videos().to_pylist()
+    assert [row["path"] for row in rows] == [r"fake/swap\xff/a\xff.mp4", r"real/a\xfe.mp4", r"real/c\xff.mp4"]
+    assert rows[0]["method"] == r"swap\xff"
+    assert manifest.failures == {"file_missing": 1}
+    assert ("unknown", r"fake/b\xff.txt") in [(problem.kind, problem.path) for problem in manifest.problems]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_a_failure_by_name_and_holds_nothing_up(tmp_path: Path) -> None:
     for name in ("real/a.mp4", "fake/b.mp4", "fake/c.jpg"):

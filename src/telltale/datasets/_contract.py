@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from telltale._text import printable
 from telltale.errors import UnknownLabel
 from telltale.types import FaceRecord, Side, VideoRecord
 
@@ -84,7 +85,8 @@ class Found:
         )
 
     def problem(self, kind: ProblemKind, path: str, detail: str = "") -> None:
-        self.problems.append(Problem(kind, path, detail))
+        """Add one; bytes of a name that are no text become \\xNN."""
+        self.problems.append(Problem(kind, printable(path), printable(detail)))
 
 
 @dataclass(frozen=True, slots=True)
