@@ -22,7 +22,7 @@ from pyarrow import parquet
 from telltale._files import write_files
 from telltale._source import fingerprint
 from telltale.datasets import Problem, Record
-from telltale.errors import InputError, StoreInvalid, TelltaleError, UsageError
+from telltale.errors import CorruptFile, InputError, StoreInvalid, TelltaleError, UsageError
 from telltale.store._format import (
     MANIFEST,
     SCHEMA,
@@ -234,11 +234,27 @@ def as_given(record: Record) -> Outcome:
         raise UsageError(f"{record.name} is a video: only pictures can be stored as they are")
     try:
         data = record.read_bytes()
-        if not data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"GIF8", b"BM")):
-            raise InputError(f"{record.name} is no picture by its first bytes")
+        _expect_whole_picture(record.name, data)
     except InputError as error:
         return Outcome(record, content_sha256(record), failure=ErrorInfo(code=error.code, message=error.message))
     return Outcome(record, hashlib.sha256(data).hexdigest(), [StoredFace(data)])
+
+
+def _expect_whole_picture(name: str, data: bytes) -> None:
+    """Raises `InputError` where the bytes are no picture, or stop before its end. Decoding each in the worker would
+    tell all that is broken, at 15 ms for a crop that is stored in under one."""
+    if data.startswith(b"\xff\xd8\xff"):
+        is_whole = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")  # end of image, after the last start of scan
+    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        is_whole = data.rfind(b"IEND") > data.rfind(b"IDAT") > 0
+    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        is_whole = len(data) >= 8 + int.from_bytes(data[4:8], "little")
+    elif data.startswith((b"GIF8", b"BM")):
+        is_whole = True  # neither has an end that can be told
+    else:
+        raise InputError(f"{name} is no picture by its first bytes")
+    if not is_whole:
+        raise CorruptFile(f"{name} stops before the picture's end; copy it again from where it came")
 
 
 def _video_row(task: str, outcome: Outcome) -> dict[str, Any]:
