@@ -261,6 +261,16 @@ def test_a_deeperforensics_fake_of_a_faceforensics_test_video_is_a_leak(tmp_path
     assert check_leaks(sides, allow_leaks=True).groups == ("ffpp:003",)
 
 
+def test_groups_that_share_a_file_are_still_found_in_other_stores(tmp_path: Path) -> None:
+    write(tmp_path / "ff", *(f"original_sequences/youtube/c23/videos/{name}.mp4" for name in ("003", "500", "700")))
+    tree = tmp_path / "ff/original_sequences/youtube/c23/videos"
+    (tree / "500.mp4").write_bytes((tree / "003.mp4").read_bytes())
+    write(tmp_path / "df", "manipulated_videos/end_to_end/500_M101.mp4")
+    real = datasets.read(tmp_path / "ff").records
+    assert [record.group_id for record in real] == ["ffpp:003+500", "ffpp:003+500", "ffpp:700"]
+    assert find_leaks({"train": real, "test": datasets.read(tmp_path / "df").records}).groups == ("ffpp:500",)
+
+
 def test_uadfv_is_known_from_a_plain_folder_by_its_fakes_names(tmp_path: Path) -> None:
     write(tmp_path, "real/0000.mp4", "fake/0000_fake.mp4", "fake/stray.mp4")
     dataset = datasets.read(tmp_path)

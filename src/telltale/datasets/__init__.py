@@ -30,6 +30,7 @@ from telltale._text import printable
 from telltale.datasets._contract import Dataset, Found, Options, Problem, Reader, Record
 from telltale.datasets._files import folders, same_bytes
 from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError
+from telltale.split import joined_group
 
 
 def names() -> list[str]:
@@ -91,7 +92,7 @@ def _share_groups(found: Found, doubles: Iterable[list[Record]]) -> None:
                 detail += ", labelled otherwise"
             found.problem("duplicate", other.name, detail)
         joined.join(record.group_id for record in same)
-    names_by_group = {member: name for name, members in joined.all().items() for member in members}
+    names_by_group = {member: joined_group(members) for members in joined.all().values() for member in members}
     found.records = [
         replace(record, group_id=names_by_group[record.group_id])
         if names_by_group.get(record.group_id, record.group_id) != record.group_id
