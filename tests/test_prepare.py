@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ from telltale.crops import CropSpec
 from telltale.errors import DataError, OutputBusy, UsageError
 from telltale.prepare import PrepareSettings, Progress, originals_of, prepare
 from telltale.sampling import SamplePlan
-from telltale.store import Manifest, open_store
+from telltale.store import Manifest, kept_settings, open_store
+from telltale.types import RgbImage
 
 SETTINGS = PrepareSettings(plan=SamplePlan("fps", 4), crop=CropSpec(size_px=64))
 
@@ -154,6 +156,11 @@ def test_a_balanced_draw_takes_halves(data: Path, tmp_path: Path) -> None:
     assert sum(count.n_videos for count in drawn.counts) == 4
 
 
+def test_a_balanced_draw_needs_a_number(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give --limit too"):
+        prepare(data, tmp_path / "s.store", settings=SETTINGS, balance=True)
+
+
 def test_fakes_can_be_cut_where_their_original_is(tmp_path: Path) -> None:
     for label in ("real", "fake"):
         (tmp_path / "data" / label).mkdir(parents=True)
@@ -268,6 +275,29 @@ def test_pictures_are_kept_as_they_are_with_their_margin_measured(tmp_path: Path
     assert -0.1 < crop["margin_frac"] < 0.2
     store = open_store(tmp_path / "s.store")
     assert store.image(0) == next((tmp_path / "data").rglob(store.table(["path"]).to_pylist()[0]["path"])).read_bytes()
+
+
+def test_pictures_that_are_added_are_kept_in_the_crop_that_was_measured(tmp_path: Path) -> None:
+    face, said = make_videos.portrait()[55:200, 155:300], PrepareSettings(detect=False)
+
+    def add(name: str, picture: RgbImage) -> None:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        make_videos.write_picture(tmp_path / "data" / name, picture, format="JPEG")
+
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    add("real/0.jpg", face)
+    add("fake/0.jpg", np.roll(face, 1, axis=1))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "data", tmp_path / "s.store", settings=said, on_progress=interrupt)
+    begun = kept_settings(tmp_path / "s.store")
+    for n in (1, 2):
+        add(f"real/{n}.jpg", make_videos.portrait()[20:420, 50:450])
+        made = prepare(tmp_path / "data", tmp_path / "s.store", settings=said)
+        assert (made.n_faces, made.settings) == (2 + n, begun)
+    with pytest.raises(UsageError, match="another crop"):
+        prepare(tmp_path / "data", tmp_path / "s.store", settings=replace(said, margin_frac=0.9))
 
 
 def test_pictures_without_faces_need_their_margin_said(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from telltale.crops import CropSpec
 from telltale.datasets import Dataset, Record
 from telltale.datasets._bucket import fetched_to, opened
 from telltale.engine import Engine, map_tasks
-from telltale.errors import DataError, InputError, TelltaleError, WorkerCrashed
+from telltale.errors import DataError, InputError, TelltaleError, UsageError, WorkerCrashed
 from telltale.faces import DetectorConfig, files_read
 from telltale.sampling import SamplePlan
 from telltale.sandbox import Powers, Worker, WorkerLimits
@@ -40,6 +40,7 @@ from telltale.store import (
     as_given,
     content_sha256,
     encode_crop,
+    kept_settings,
     tasks,
 )
 from telltale.types import ErrorInfo, Face, FaceRecord
@@ -123,6 +124,8 @@ def prepare(
     `engine` or on how often the run was killed. Raises `DataError`, `UsageError`, `OutputError`, `OutputBusy` where
     another run writes there now; never for one video.
     """
+    if balance and limit is None:
+        raise UsageError("--balance halves what --limit draws: give --limit too")
     dataset = source if isinstance(source, Dataset) else datasets.read(source, format=format, labels=labels)
     records: Sequence[Record] = dataset.records
     if limit is not None:
@@ -132,9 +135,9 @@ def prepare(
     if jobs > 1:
         settings = replace(settings, n_threads=1)
     identity = settings.identity()
-    if not settings.detect:
-        identity["crop"] = asdict(_crop_as_given(records, settings))
     with only_one(Path(out)):
+        if not settings.detect:
+            identity["crop"] = asdict(_kept_crop(Path(out), settings) or _crop_as_given(records, settings))
         return _prepare(dataset, records, out, identity, settings, engine, jobs, address, retry_failed, on_progress)
 
 
@@ -151,6 +154,8 @@ def _prepare(
     on_progress: Callable[[Progress], None] | None,
 ) -> Manifest:
     writer = StoreWriter(out, settings=identity)
+    if not settings.detect:
+        writer.keep_settings()
     job = _PrepareTask(
         out=str(Path(out).absolute()),
         identity=identity,
@@ -332,6 +337,16 @@ def originals_of(records: Sequence[Record]) -> dict[str, Record]:
 
 def _folders(record: Record) -> set[str]:
     return {*PurePosixPath(record.name.casefold()).parent.parts}
+
+
+def _kept_crop(out: Path, settings: PrepareSettings) -> CropSpec | None:
+    """The crop of the store at `out`, finished or begun: what would be measured now, on a set that has grown, would
+    make it another store."""
+    kept = kept_settings(out)
+    if kept is None or kept.get("detect", True):
+        return None
+    crop = CropSpec(**kept["crop"])
+    return crop if settings.margin_frac is None else replace(crop, margin_frac=settings.margin_frac)
 
 
 def _crop_as_given(records: Sequence[Record], settings: PrepareSettings) -> CropSpec:

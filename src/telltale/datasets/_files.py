@@ -7,12 +7,13 @@ import json
 import os
 import struct
 import zipfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from telltale._source import fingerprint
-from telltale.datasets._contract import Record
+from telltale.datasets._contract import Found, Record
 from telltale.errors import CorruptFile, DataError, FileUnreadable, InputError
 from telltale.types import FaceRecord, ZipMember
 
@@ -48,33 +49,37 @@ def plain(name: str) -> str:
     return "/".join(part for part in slashes(name).casefold().split("/") if part != "videos")
 
 
-def walk(root: Path, under: str = "") -> list[str]:
-    """Every file below `root/under`, as sorted paths inside `root` with forward slashes. Hidden files are left out.
+def walk(root: Path, found: Found) -> list[str]:
+    """Every file below `root`, as sorted paths inside it with forward slashes. Hidden files are left out.
 
-    Links to folders are followed (sets are often spread over disks), each folder once.
+    Links to folders are followed (sets are often spread over disks), each folder once and under its own name where it
+    has one inside `root`; a folder reached again is a problem in `found`.
     """
-    found: list[str] = []
-    seen: set[str] = set()
-    pending = [under.strip("/")]
-    while pending:
-        folder = pending.pop()
+    names: list[str] = []
+    seen: dict[str, str] = {}
+    pending, links = [""], deque[str]()
+    while pending or links:
+        folder = pending.pop() if pending else links.popleft()
         real = os.path.realpath(root / folder)
         if real in seen:
+            found.problem("duplicate", folder, f"the same folder as {seen[real] or 'the data set itself'}")
             continue
-        seen.add(real)
+        seen[real] = folder
         try:
             with os.scandir(root / folder) as entries:
-                for entry in entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name.startswith(".") or entry.name in ("Thumbs.db", "desktop.ini", "__MACOSX"):
                         continue
                     inside = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.is_dir():
-                        pending.append(inside)
+                    if not entry.is_dir():
+                        names.append(inside)
+                    elif entry.is_symlink():
+                        links.append(inside)
                     else:
-                        found.append(inside)
+                        pending.append(inside)
         except OSError as error:
             raise DataError(f"{root / folder} cannot be listed: {error.strerror}") from error
-    return sorted(found)
+    return sorted(names)
 
 
 def folders(root: Path, under: str = "") -> dict[str, str]:
@@ -99,7 +104,7 @@ def read_lines(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no readable text ({error}): download it anew") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def zip_members(path: Path) -> Iterator[tuple[str, ZipMember]]:

@@ -65,7 +65,7 @@ def read(root: Path, options: Options) -> Found:
     seen: set[str] = set()
     originals: dict[str, str] = {}
     fakes: dict[str, str] = {}
-    for name in walk(root):
+    for name in walk(root, found):
         if name == LIST:
             continue
         parts = plain(name).split("/")

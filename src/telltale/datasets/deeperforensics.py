@@ -38,7 +38,7 @@ def read(root: Path, options: Options) -> Found:
     official = _official(root)
     held: dict[str, set[str]] = {}
     n_sources = 0
-    for name in walk(root):
+    for name in walk(root, found):
         parts = plain(name).split("/")
         if parts[0] == "lists":
             continue

@@ -43,7 +43,7 @@ def _pictures(root: Path, found: Found) -> dict[str, _Place]:
         else:
             places[stem(name)] = (path, f"{_FOLDER}/{name.rsplit('/', 1)[-1]}", member)
 
-    for name in walk(root):
+    for name in walk(root, found):
         if name != "metadata.csv" and root / name not in _zips(root):
             add(name, root / name, None)
     for archive in _zips(root):

@@ -56,7 +56,7 @@ def read(root: Path, options: Options) -> Found:
     found = Found()
     originals: set[tuple[str, str]] = set()
     fakes: set[tuple[str, str]] = set()
-    for name in walk(root):
+    for name in walk(root, found):
         parts = name.casefold().split("/")
         if "masks" in parts[:-1]:
             continue

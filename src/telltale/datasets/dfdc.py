@@ -34,7 +34,7 @@ def recognise(root: Path) -> bool:
 
 def read(root: Path, options: Options) -> Found:
     found = Found()
-    names = walk(root)
+    names = walk(root, found)
     parts = [name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == "metadata.json"]
     tests = [name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == "labels.csv"]
     videos: dict[str, dict[str, str]] = {}

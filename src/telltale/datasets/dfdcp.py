@@ -50,7 +50,7 @@ def read(root: Path, options: Options) -> Found:
     if not isinstance(listed, dict):
         raise DataError(f"{path} must be an object of videos: download it anew")
     there: dict[str, str] = {}
-    for name in walk(root):
+    for name in walk(root, found):
         if is_video(name):
             there[plain(name)] = name
         elif name != "dataset.json":

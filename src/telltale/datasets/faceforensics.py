@@ -69,7 +69,7 @@ def read(root: Path, options: Options) -> Found:
     for pair in pairs:
         joined.join(pair)
     videos: list[tuple[str, str, str, str]] = []
-    for name in walk(root):
+    for name in walk(root, found):
         parts = name.casefold().split("/")
         if name.endswith(".json") and parts[:-1] in ([], ["splits"]):
             continue

@@ -28,7 +28,7 @@ def read(root: Path, options: Options) -> Found:
     del options  # nothing in this layout is open to interpretation
     found = Found()
     held: dict[int, dict[str, str]] = {0: {}, 1: {}}
-    for name in walk(root):
+    for name in walk(root, found):
         parts = plain(name).split("/")
         if parts[0] == "target_mask":
             continue

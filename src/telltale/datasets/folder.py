@@ -111,7 +111,7 @@ def say_originals(found: Found) -> None:
 def read(root: Path, options: Options) -> Found:
     found = Found()
     dataset = root.resolve().name or "folder"
-    for name in walk(root):
+    for name in walk(root, found):
         *above, _ = name.split("/")
         side = SIDES.get(above[0].casefold()) if above else None
         if side is not None:

@@ -37,6 +37,7 @@ from telltale.store._format import (
 from telltale.types import ErrorInfo, Face, FaceRecord, RgbImage
 
 PICTURES_PER_TASK = 256
+_SETTINGS = "settings.json"
 _TASK_KEY = b"telltale.task"
 
 Task = tuple[Record, ...]
@@ -109,6 +110,19 @@ def content_sha256(record: Record) -> str:
         return ""
 
 
+def kept_settings(out: str | Path) -> dict[str, Any] | None:
+    """The settings of the store at `out`: of the finished one, else of one begun with `StoreWriter.keep_settings`.
+    None where there is neither."""
+    path = next((path for path in (Path(out) / MANIFEST, Path(out) / STAGING / _SETTINGS) if path.exists()), None)
+    if path is None:
+        return None
+    try:
+        settings: dict[str, Any] = json.loads(path.read_bytes())["settings"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StoreInvalid(f"{path} does not say how the store is made ({error!r}): choose another --out") from error
+    return settings
+
+
 class StoreWriter:
     """Makes the store at `out`. Safe to use from several threads, processes and machines that share the folder.
 
@@ -143,6 +157,11 @@ class StoreWriter:
                 f"{self.out} was made with another {', '.join(changed)}: choose another --out, or delete it first"
             )
         return manifest
+
+    def keep_settings(self) -> None:
+        """Write the settings beside the staged files of a store that is not finished, for `kept_settings`."""
+        if self.manifest is None:
+            write_files(self.out / STAGING, {_SETTINGS: canonical_json({"settings": self.settings}).encode()})
 
     def task_name(self, task: Sequence[Record]) -> str:
         """The name of a task: the same for the same records, labels and groups, wherever the files lie. An object in a
@@ -336,6 +355,7 @@ __all__ = [
     "as_given",
     "content_sha256",
     "encode_crop",
+    "kept_settings",
     "read_videos",
     "task_metadata",
     "tasks",
