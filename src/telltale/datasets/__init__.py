@@ -23,7 +23,7 @@ import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from telltale._components import Components
 from telltale._text import printable
@@ -103,7 +103,7 @@ def _share_groups(found: Found, doubles: Iterable[list[Record]]) -> None:
 
 def _writable(record: Record) -> Record:
     """`record` with names that any file or page takes: Linux lets files be called by bytes that are no text."""
-    said = {
+    said: dict[str, Any] = {
         field.name: text
         for field in fields(record)
         if field.name != "path" and isinstance(value := getattr(record, field.name), str)
