@@ -99,6 +99,14 @@ def test_names_that_are_no_text_are_shown_in_escapes(tmp_path: Path) -> None:
     assert r"a\xff.mp4" in (tmp_path / "out" / HTML_NAME).read_text(encoding="utf-8")
 
 
+def test_where_nothing_can_be_read_each_file_is_named(tmp_path: Path) -> None:
+    for name in ("real/a.mp4", "fake/b.mp4"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        (tmp_path / "set" / name).write_bytes(name.encode() * 9)
+    facts = inspect_data(tmp_path / "set", out_dir=tmp_path / "out")
+    assert {unread.name for unread in facts.unread} == {"real/a.mp4", "fake/b.mp4"}
+
+
 def facts_of(**fields: object) -> Inspection:
     plain: dict[str, object] = {
         "path": "x", "kind": "store", "layout": "d", "unit": "videos", "n_real": 50, "n_fake": 50, "n_faces": 100,
