@@ -1,4 +1,4 @@
-"""Tasks for the engine's tests, in a file of their own so that a Ray worker can import them."""
+"""Tasks for the engine's tests, in a file of their own so that a Ray worker can import them; a Ray with no cluster."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,54 @@ class Raises:
         if x == 2:
             raise ValueError("two is not liked")
         return x
+
+
+class RayError(Exception):
+    """As Ray's errors are: one for the task's own, others beside it."""
+
+
+class RayTaskError(RayError):
+    pass
+
+
+class OutOfMemoryError(RayError):
+    pass
+
+
+class OneActorRay:
+    """What the engine uses of Ray, in this process. The memory monitor kills whoever is given `killed_on`."""
+
+    exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
+
+    def __init__(self, killed_on: int) -> None:
+        self.killed_on = killed_on
+        self.n_started = 0
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def remote(self, **_: object) -> Callable[[type], Any]:
+        return lambda runner: SimpleNamespace(remote=lambda task: self._actor(runner(task)))
+
+    def _actor(self, runner: Any) -> Any:
+        self.n_started += 1
+
+        def later(name: str) -> Any:
+            return SimpleNamespace(remote=lambda *given: lambda: self._call(getattr(runner, name), *given))
+
+        return SimpleNamespace(ready=later("ready"), do=later("do"), close=later("close"))
+
+    def _call(self, method: Callable[..., Any], *given: object) -> Any:
+        if given == (self.killed_on,):
+            raise OutOfMemoryError("a worker ran out of memory")
+        return method(*given)
+
+    def wait(self, asked: list[Any], num_returns: int, timeout: float | None) -> tuple[list[Any], list[Any]]:
+        del timeout
+        return asked[:num_returns], asked[num_returns:]
+
+    def get(self, call: Callable[[], Any]) -> Any:
+        return call()
+
+    def kill(self, actor: Any) -> None:
+        """It holds nothing."""

@@ -198,6 +198,17 @@ def test_folders_are_opened_recursively_and_in_order(tmp_path: Path) -> None:
     assert expand([str(tmp_path), "x.txt"])[-1] == "x.txt"
 
 
+def test_links_to_folders_are_followed_once_and_real_folders_come_first(tmp_path: Path) -> None:
+    for name in ("set/b/1.mp4", "disk/2.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "set/a").symlink_to(tmp_path / "set/b")
+    (tmp_path / "set/c").symlink_to(tmp_path / "disk")
+    (tmp_path / "set/b/loop").symlink_to(tmp_path / "set")
+    found = [os.path.relpath(path, tmp_path / "set") for path in expand([str(tmp_path / "set")])]
+    assert found == ["b/1.mp4", "c/2.mp4"]
+
+
 def test_a_list_gives_one_path_a_line_whatever_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfone.mp4\r\n\n two.mp4\n\xff.mp4\n@three.mp4\n")
     assert expand([f"@{tmp_path}/list.txt"]) == ["one.mp4", " two.mp4", "\udcff.mp4", "@three.mp4"]

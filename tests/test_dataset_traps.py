@@ -261,12 +261,36 @@ def test_a_deeperforensics_fake_of_a_faceforensics_test_video_is_a_leak(tmp_path
     assert check_leaks(sides, allow_leaks=True).groups == ("ffpp:003",)
 
 
+def test_groups_that_share_a_file_are_still_found_in_other_stores(tmp_path: Path) -> None:
+    write(tmp_path / "ff", *(f"original_sequences/youtube/c23/videos/{name}.mp4" for name in ("003", "500", "700")))
+    tree = tmp_path / "ff/original_sequences/youtube/c23/videos"
+    (tree / "500.mp4").write_bytes((tree / "003.mp4").read_bytes())
+    write(tmp_path / "df", "manipulated_videos/end_to_end/500_M101.mp4")
+    real = datasets.read(tmp_path / "ff").records
+    assert [record.group_id for record in real] == ["ffpp:003+500", "ffpp:003+500", "ffpp:700"]
+    assert find_leaks({"train": real, "test": datasets.read(tmp_path / "df").records}).groups == ("ffpp:500",)
+
+
 def test_uadfv_is_known_from_a_plain_folder_by_its_fakes_names(tmp_path: Path) -> None:
-    write(tmp_path, "real/0000.mp4", "fake/0000_fake.mp4", "fake/stray.mp4")
+    write(tmp_path, "real/0000.mp4", "fake/0000_fake.mp4", "fake/notes.txt")
     dataset = datasets.read(tmp_path)
     assert dataset.name == "uadfv"
     assert {record.group_id for record in dataset.records} == {"uadfv:0000"}
-    assert kinds(dataset) == [("unknown", "fake/stray.mp4")]
+    assert kinds(dataset) == [("unknown", "fake/notes.txt")]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("real/a.mp4", "fake/a_fake.mp4", "fake/another.mp4"),
+        ("real/a.mp4", "fake/b_fake.mp4", "fake/c_fake.mp4"),
+        ("real/a.jpg", "fake/a_fake.jpg"),
+    ],
+)
+def test_uadfv_claims_no_folder_of_which_it_would_drop_a_fake(tmp_path: Path, names: tuple[str, ...]) -> None:
+    write(tmp_path, *names)
+    dataset = datasets.read(tmp_path)
+    assert (dataset.name, len(dataset)) == ("folder", len(names))
 
 
 def test_folder_other_names_need_to_be_explained(tmp_path: Path) -> None:
@@ -305,6 +329,22 @@ def test_folder_links_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "set/real").symlink_to(tmp_path / "disk")
     (tmp_path / "set/fake/loop").symlink_to(tmp_path / "set/fake")
     assert sorted(by_name(datasets.read(tmp_path / "set"))) == ["fake/b.mp4", "real/a.mp4"]
+
+
+def test_folder_a_folder_keeps_its_own_name_where_a_link_leads_to_it_too(tmp_path: Path) -> None:
+    write(tmp_path, "real/b/1.mp4", "fake/1.mp4")
+    (tmp_path / "real/a").symlink_to(tmp_path / "real/b")
+    dataset = datasets.read(tmp_path)
+    assert sorted(by_name(dataset)) == ["fake/1.mp4", "real/b/1.mp4"]
+    assert kinds(dataset) == [("duplicate", "real/a")]
+    assert dataset.problems[0].detail == "the same folder as real/b"
+
+
+def test_manifest_a_line_separator_in_a_name_ends_no_line(tmp_path: Path) -> None:
+    write(tmp_path, "a\u2028b.mp4")
+    line = json.dumps({"path": "a\u2028b.mp4", "label": "real"}, ensure_ascii=False)
+    (tmp_path / "list.jsonl").write_bytes(f"{line}\r\n".encode())
+    assert list(by_name(datasets.read(tmp_path / "list.jsonl"))) == ["a\u2028b.mp4"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])

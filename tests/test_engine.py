@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_tasks import Fragile, Raises, Square
+from engine_tasks import Fragile, OneActorRay, Raises, Square
 from telltale.engine import MAX_ATTEMPTS, map_tasks
 from telltale.errors import UsageError, WorkerCrashed
 
@@ -66,6 +68,28 @@ def test_workers_start_beside_each_other() -> None:
             yield abs
 
     assert dict(map_tasks(Slow(), [-1, -2], jobs=2)) == {0: 1, 1: 2}
+
+
+def test_an_error_while_a_worker_starts_is_raised_as_it_is() -> None:
+    class Unable:
+        @contextmanager
+        def start(self) -> Iterator[Callable[[int], int]]:
+            raise UsageError("there is no such detector")
+            yield abs
+
+    with pytest.raises(UsageError, match="no such detector"):
+        dict(map_tasks(Unable(), [1, 2, 3], jobs=2))
+
+
+def test_a_worker_killed_for_its_memory_is_one_that_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = OneActorRay(killed_on=2)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    outcomes = dict(map_tasks(Square(Path(os.devnull)), [1, 2, 3], engine="ray"))
+    poison = outcomes.pop(1)
+    assert isinstance(poison, WorkerCrashed)
+    assert "ran out of memory" in poison.message
+    assert outcomes == {0: 1, 2: 9}
+    assert ray.n_started == 1 + MAX_ATTEMPTS
 
 
 def test_items_are_not_read_far_ahead(tmp_path: Path) -> None:

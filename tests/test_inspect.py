@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -85,6 +86,27 @@ def test_a_fake_belongs_to_its_target() -> None:
     assert original_of(video("000_003", "ffpp:000+003", "ffpp:000+003")) == "ffpp:000"
     assert original_of(video("id0_id1_0000", "celebdf:id0_0000", "celebdf:id0+id1")) == "celebdf:id0_0000"
     assert original_of(video("x", "dfdc:y", None)) == "dfdc:y"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_names_that_are_no_text_are_shown_in_escapes(tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"set\xff")
+    for name in (b"real/a\xff.mp4", b"fake/a.mp4", b"fake/notes\xff.txt"):
+        (root / os.fsdecode(name)).parent.mkdir(parents=True, exist_ok=True)
+        (root / os.fsdecode(name)).write_bytes(make_datasets.tiny_video(len(name)))
+    inspect_data(root, out_dir=tmp_path / "out")
+    written = json.loads((tmp_path / "out" / JSON_NAME).read_text(encoding="utf-8"))
+    assert written["path"].endswith(r"set\xff")
+    assert {problem["path"] for problem in written["problem_list"]} == {r"fake/notes\xff.txt"}
+    assert r"a\xff.mp4" in (tmp_path / "out" / HTML_NAME).read_text(encoding="utf-8")
+
+
+def test_where_nothing_can_be_read_each_file_is_named(tmp_path: Path) -> None:
+    for name in ("real/a.mp4", "fake/b.mp4"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        (tmp_path / "set" / name).write_bytes(name.encode() * 9)
+    facts = inspect_data(tmp_path / "set", out_dir=tmp_path / "out")
+    assert {unread.name for unread in facts.unread} == {"real/a.mp4", "fake/b.mp4"}
 
 
 def facts_of(**fields: object) -> Inspection:

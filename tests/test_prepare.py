@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,8 @@ from telltale.crops import CropSpec
 from telltale.errors import DataError, OutputBusy, UsageError
 from telltale.prepare import PrepareSettings, Progress, originals_of, prepare
 from telltale.sampling import SamplePlan
-from telltale.store import Manifest, open_store
+from telltale.store import Manifest, kept_settings, open_store
+from telltale.types import RgbImage
 
 SETTINGS = PrepareSettings(plan=SamplePlan("fps", 4), crop=CropSpec(size_px=64))
 
@@ -61,6 +64,32 @@ def test_every_sampled_face_is_a_row(manifest: Manifest) -> None:
 def test_a_bad_video_is_a_failure_by_name(manifest: Manifest) -> None:
     assert manifest.failures == {"no_video_stream": 1, "unsupported_container": 1}
     assert {failed.path for failed in manifest.failed} == {"fake/junk.mp4", "real/sound.mp4"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_no_text_is_written_in_escapes(face_clip: Path, tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"set\xff")
+    for name in (b"real/a\xfe.mp4", b"fake/swap\xff/a\xff.mp4", b"fake/b\xff.txt"):
+        path = root / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(face_clip, path)
+    (root / "real" / os.fsdecode(b"c\xff.mp4")).symlink_to("nowhere")
+    manifest = prepare(root, tmp_path / "s.store", settings=SETTINGS)
+    rows = open_store(tmp_path / "s.store").videos().to_pylist()
+    assert [row["path"] for row in rows] == [r"fake/swap\xff/a\xff.mp4", r"real/a\xfe.mp4", r"real/c\xff.mp4"]
+    assert rows[0]["method"] == r"swap\xff"
+    assert manifest.failures == {"file_missing": 1}
+    assert ("unknown", r"fake/b\xff.txt") in [(problem.kind, problem.path) for problem in manifest.problems]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_a_failure_by_name_and_holds_nothing_up(tmp_path: Path) -> None:
+    for name in ("real/a.mp4", "fake/b.mp4", "fake/c.jpg"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(tmp_path / "data" / name)
+    command = [sys.executable, "-m", "telltale", "prepare", str(tmp_path / "data"), "--out", str(tmp_path / "s.store")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert open_store(tmp_path / "s.store").manifest.failures == {"not_a_file": 3}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -127,6 +156,11 @@ def test_a_balanced_draw_takes_halves(data: Path, tmp_path: Path) -> None:
     assert sum(count.n_videos for count in drawn.counts) == 4
 
 
+def test_a_balanced_draw_needs_a_number(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give --limit too"):
+        prepare(data, tmp_path / "s.store", settings=SETTINGS, balance=True)
+
+
 def test_fakes_can_be_cut_where_their_original_is(tmp_path: Path) -> None:
     for label in ("real", "fake"):
         (tmp_path / "data" / label).mkdir(parents=True)
@@ -141,16 +175,79 @@ def test_fakes_can_be_cut_where_their_original_is(tmp_path: Path) -> None:
     np.testing.assert_allclose(boxes[0], boxes[1])
 
 
+def matched(root: Path) -> dict[str, str]:
+    """Name of each fake in the data set at `root` -> name of its original."""
+    records = datasets.read(root).records
+    names = {record.video_id: record.name for record in records}
+    return {names[fake]: real.name for fake, real in originals_of(records).items()}
+
+
 def test_a_fake_of_a_pair_is_matched_with_its_target_at_its_own_compression(tmp_path: Path) -> None:
     make_datasets.faceforensics(tmp_path, n=4)
-    matched = {
-        Path(fake).relative_to(tmp_path).as_posix(): Path(real).relative_to(tmp_path).as_posix()
-        for fake, real in originals_of(datasets.read(tmp_path).records).items()
-    }
-    assert matched
-    for fake, real in matched.items():
+    found = matched(tmp_path)
+    assert found
+    for fake, real in found.items():
         assert Path(fake).stem.split("_")[0] == Path(real).stem
         assert ("c40" in fake) == ("c40" in real) or not (tmp_path / real.replace("c23", "c40")).exists()
+
+
+@pytest.mark.parametrize("name", sorted(make_datasets.MAKERS.keys() - {"deeperforensics", "faceforensics"}))
+def test_every_fake_has_its_original_where_that_is_here(tmp_path: Path, name: str) -> None:
+    expected = make_datasets.MAKERS[name](tmp_path / "the set", 4, make_datasets.content_of(name))
+    assert matched(tmp_path / "the set") == {
+        fake: real for real, *fakes in expected.together for fake in fakes if expected.labels[fake]
+    }
+
+
+def test_a_fake_whose_original_is_not_here_has_none_of_its_group(tmp_path: Path) -> None:
+    make_datasets.faceforensics(tmp_path / "ffpp", n=2)
+    (tmp_path / "ffpp/original_sequences/youtube/c23/videos/000.mp4").unlink()
+    assert {Path(fake).stem: Path(real).stem for fake, real in matched(tmp_path / "ffpp").items()} == {"007_000": "007"}
+    make_datasets.dfdcp(tmp_path / "dfdcp", n=2)
+    original = tmp_path / "dfdcp/original_videos/100/100_A_001.mp4"
+    original.rename(original.with_name("100_A_002.mp4"))
+    listed = (tmp_path / "dfdcp/dataset.json").read_text()
+    (tmp_path / "dfdcp/dataset.json").write_text(listed.replace("/100_A_001", "/100_A_002"))
+    assert matched(tmp_path / "dfdcp").keys() == {"method_B/101/101_A/100_101_A_001.mp4"}
+
+
+def test_a_fake_is_not_matched_with_a_video_that_only_shares_its_group(tmp_path: Path) -> None:
+    # Two originals are the same file, so their groups are one.
+    for name, number in {"real/a": 0, "real/b": 0, "fake/a": 1, "fake/b": 2}.items():
+        (tmp_path / "twice" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "twice" / f"{name}.mp4").write_bytes(make_datasets.mark(number))
+    assert matched(tmp_path / "twice") == {"fake/a.mp4": "real/a.mp4", "fake/b.mp4": "real/b.mp4"}
+
+
+def test_a_list_matches_by_name_or_where_a_group_has_one_original(tmp_path: Path) -> None:
+    rows = ["path,label,group_id", "a1.mp4,real,anna", "a2.mp4,real,anna", "x/a2.mp4,fake,anna", "x/a3.mp4,fake,anna"]
+    rows += ["o.mp4,real,otto", "x/swapped.mp4,fake,otto"]
+    for number, row in enumerate(rows[1:]):
+        path = tmp_path / row.split(",")[0]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(make_datasets.mark(number))
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    assert matched(tmp_path) == {"x/a2.mp4": "a2.mp4", "x/swapped.mp4": "o.mp4"}
+
+
+def test_where_two_originals_are_as_near_a_fake_has_none(tmp_path: Path) -> None:
+    for name in ("real/p1/1.mp4", "real/p2/1.mp4", "fake/p2/1.mp4", "fake/swap/1.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    assert matched(tmp_path) == {"fake/p2/1.mp4": "real/p2/1.mp4"}
+
+
+def test_crops_in_one_zip_have_originals_of_their_own(tmp_path: Path) -> None:
+    make_datasets.deepfake_faces(tmp_path, n=4)
+    dataset = datasets.read(tmp_path)
+    packed = [record for record in dataset.records if record.path.endswith(".zip") and record.label]
+    found = originals_of(dataset.records)
+    assert {record.video_id: found[record.video_id].video_id for record in packed} == {
+        "fake000001": "real000001",
+        "fake000003": "real000003",
+    }
+    settings = PrepareSettings(crop=CropSpec(kind="centre_square", size_px=64), boxes_from_original=True)
+    assert prepare(dataset, tmp_path / "s.store", settings=settings).failures == {}
 
 
 def test_only_the_largest_person_if_asked(tmp_path: Path) -> None:
@@ -178,6 +275,29 @@ def test_pictures_are_kept_as_they_are_with_their_margin_measured(tmp_path: Path
     assert -0.1 < crop["margin_frac"] < 0.2
     store = open_store(tmp_path / "s.store")
     assert store.image(0) == next((tmp_path / "data").rglob(store.table(["path"]).to_pylist()[0]["path"])).read_bytes()
+
+
+def test_pictures_that_are_added_are_kept_in_the_crop_that_was_measured(tmp_path: Path) -> None:
+    face, said = make_videos.portrait()[55:200, 155:300], PrepareSettings(detect=False)
+
+    def add(name: str, picture: RgbImage) -> None:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        make_videos.write_picture(tmp_path / "data" / name, picture, format="JPEG")
+
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    add("real/0.jpg", face)
+    add("fake/0.jpg", np.roll(face, 1, axis=1))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "data", tmp_path / "s.store", settings=said, on_progress=interrupt)
+    begun = kept_settings(tmp_path / "s.store")
+    for n in (1, 2):
+        add(f"real/{n}.jpg", make_videos.portrait()[20:420, 50:450])
+        made = prepare(tmp_path / "data", tmp_path / "s.store", settings=said)
+        assert (made.n_faces, made.settings) == (2 + n, begun)
+    with pytest.raises(UsageError, match="another crop"):
+        prepare(tmp_path / "data", tmp_path / "s.store", settings=replace(said, margin_frac=0.9))
 
 
 def test_pictures_without_faces_need_their_margin_said(tmp_path: Path) -> None:

@@ -230,6 +230,16 @@ def fingerprint(path: str | bytes | os.PathLike[str]) -> tuple[str, int]:
     return FileHash(os.fdopen(fd, "rb")).result(), size_bytes
 
 
+def read_regular(path: str) -> bytes:
+    """All of a file, whatever is in it. Raises `InputError`."""
+    fd, _ = open_regular(path)
+    try:
+        with os.fdopen(fd, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise FileUnreadable(f"{printable(path)} cannot be read ({error.strerror}); check the disk") from None
+
+
 def _another(fd: int, path: str) -> int:
     found = _grants.granted(path)
     if found is not None:
@@ -292,4 +302,4 @@ def _is_zeros(data: bytes) -> bool:
     return data.count(0) == len(data)
 
 
-__all__ = ["UNKNOWN", "FileHash", "Source", "fingerprint", "open_regular", "printable", "sniff"]
+__all__ = ["UNKNOWN", "FileHash", "Source", "fingerprint", "open_regular", "printable", "read_regular", "sniff"]

@@ -13,7 +13,6 @@ tried again on another worker, and set aside as `WorkerCrashed` when it has cost
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -77,10 +76,12 @@ def _local(task: Task[In, Out], items: Iterable[In], jobs: int) -> Iterator[tupl
                 stack.push(opened)
 
         def do(item: In) -> Out:
+            if not hasattr(started, "run"):
+                start()  # here, not as the pool's initializer: of that one's errors only "broken pool" is told
             result: Out = started.run(item)
             return result
 
-        pool = ThreadPoolExecutor(jobs, thread_name_prefix="task", initializer=start)
+        pool = ThreadPoolExecutor(jobs, thread_name_prefix="task")
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         waiting = enumerate(items)
         running = {pool.submit(do, item): index for index, item in islice(waiting, 2 * jobs)}
@@ -168,7 +169,7 @@ class _Actors(Generic[In, Out]):
             outcome: Any = self._ray.get(ready[0])
         except errors.RayTaskError as error:
             raise error.cause from error
-        except errors.RayActorError as error:
+        except errors.RayError as error:  # died, was killed for its memory, or out of reach
             outcome = error
         if ready[0] in self._starting:
             actor = self._starting.pop(ready[0])
@@ -193,9 +194,14 @@ class _Actors(Generic[In, Out]):
         if self._starting:
             up, _ = self._ray.wait(list(self._starting), num_returns=len(self._starting), timeout=_LATE_START_S)
             self._idle += [self._starting.pop(ready) for ready in up]
+        errors = self._ray.exceptions
         for actor in self._idle:
-            with contextlib.suppress(self._ray.exceptions.RayActorError):
+            try:
                 self._ray.get(actor.close.remote())
+            except errors.RayTaskError:
+                raise
+            except errors.RayError:
+                continue  # it died since: there is nothing left to close
         for actor in (*self._idle, *self._starting.values(), *(actor for *_, actor in self._running.values())):
             self._ray.kill(actor)
 

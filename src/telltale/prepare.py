@@ -20,14 +20,13 @@ import numpy as np
 
 from telltale import datasets
 from telltale._files import only_one
-from telltale._places import fetched
 from telltale._request import ExtractRequest, default_deadline_s, face_from_json
 from telltale._text import visible
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset, Record
-from telltale.datasets._bucket import opened
+from telltale.datasets._bucket import fetched_to, opened
 from telltale.engine import Engine, map_tasks
-from telltale.errors import DataError, InputError, TelltaleError, WorkerCrashed
+from telltale.errors import DataError, InputError, TelltaleError, UsageError, WorkerCrashed
 from telltale.faces import DetectorConfig, files_read
 from telltale.sampling import SamplePlan
 from telltale.sandbox import Powers, Worker, WorkerLimits
@@ -41,6 +40,7 @@ from telltale.store import (
     as_given,
     content_sha256,
     encode_crop,
+    kept_settings,
     tasks,
 )
 from telltale.types import ErrorInfo, Face, FaceRecord
@@ -124,6 +124,8 @@ def prepare(
     `engine` or on how often the run was killed. Raises `DataError`, `UsageError`, `OutputError`, `OutputBusy` where
     another run writes there now; never for one video.
     """
+    if balance and limit is None:
+        raise UsageError("--balance halves what --limit draws: give --limit too")
     dataset = source if isinstance(source, Dataset) else datasets.read(source, format=format, labels=labels)
     records: Sequence[Record] = dataset.records
     if limit is not None:
@@ -133,9 +135,9 @@ def prepare(
     if jobs > 1:
         settings = replace(settings, n_threads=1)
     identity = settings.identity()
-    if not settings.detect:
-        identity["crop"] = asdict(_crop_as_given(records, settings))
     with only_one(Path(out)):
+        if not settings.detect:
+            identity["crop"] = asdict(_kept_crop(Path(out), settings) or _crop_as_given(records, settings))
         return _prepare(dataset, records, out, identity, settings, engine, jobs, address, retry_failed, on_progress)
 
 
@@ -152,6 +154,8 @@ def _prepare(
     on_progress: Callable[[Progress], None] | None,
 ) -> Manifest:
     writer = StoreWriter(out, settings=identity)
+    if not settings.detect:
+        writer.keep_settings()
     job = _PrepareTask(
         out=str(Path(out).absolute()),
         identity=identity,
@@ -183,8 +187,8 @@ class _PrepareTask:
     out: str
     identity: dict[str, Any]
     settings: PrepareSettings
-    originals: dict[str, str] = field(default_factory=dict)
-    """Path of a fake -> path of its original."""
+    originals: dict[str, Record] = field(default_factory=dict)
+    """Id of a fake -> its original."""
     retry_failed: bool = False
 
     @contextmanager
@@ -218,8 +222,9 @@ class _PrepareTask:
             return replace(outcome, record=record)
         # What is said of the copies is meant of the objects.
         message = outcome.failure.message.replace(visible(here.path), visible(record.path))
-        if record.path in self.originals:
-            message = message.replace(visible(str(scratch / _ORIGINAL)), visible(self.originals[record.path]))
+        original = self.originals.get(record.video_id)
+        if original is not None:
+            message = message.replace(visible(str(fetched_to(scratch / _ORIGINAL))), visible(original.path))
         return replace(outcome, record=record, failure=ErrorInfo(code=outcome.failure.code, message=message))
 
     def _look(self, here: Record, record: Record, worker: Worker, scratch: Path) -> Outcome:
@@ -244,13 +249,15 @@ class _PrepareTask:
 
     @contextmanager
     def _original(self, record: Record, scratch: Path) -> Iterator[str | None]:
-        """A path to where the faces of `record` are looked for instead, if anywhere; in the bucket it came from."""
-        path = self.originals.get(record.path)
-        if path is None or record.version is None:
-            yield path
+        """A path to where the faces of `record` are looked for instead, if anywhere."""
+        original = self.originals.get(record.video_id)
+        if original is None:
+            yield None
             return
-        with fetched(path, scratch / _ORIGINAL) as copy:
-            yield str(copy)
+        folder = scratch / _ORIGINAL
+        folder.mkdir(exist_ok=True)
+        with opened(original, folder) as here:
+            yield _as_file(here, folder)
 
     def _extract(self, path: str, original: str | None, worker: Worker) -> _Found:
         settings = self.settings
@@ -308,26 +315,38 @@ def _set_aside(writer: StoreWriter, task: Task, error: WorkerCrashed) -> _Done:
     return _Done(len(task), n_failed=len(task))
 
 
-def originals_of(records: Sequence[Record]) -> dict[str, str]:
-    """Path of each fake -> path of the real video of its group that it was made from.
+def originals_of(records: Sequence[Record]) -> dict[str, Record]:
+    """Id of each fake -> the real video that it was made from, where that is here.
 
-    A group may hold several: the two of a FaceForensics++ pair, each at several compressions. The one whose name the
-    fake's begins with comes first, then the one that lies in folders of the same names.
+    An original may be here several times, in FaceForensics++ at several compressions: the one that lies in folders of
+    the same names as the fake. Where two do, nobody knows which, and the fake has none.
     """
     reals: dict[str, list[Record]] = {}
     for record in records:
-        if record.label == 0:
-            reals.setdefault(record.group_id, []).append(record)
+        if record.label == 0 and record.original_id is not None:
+            reals.setdefault(record.original_id, []).append(record)
+    found: dict[str, Record] = {}
+    for fake in records:
+        if fake.label == 0 or fake.original_id not in reals:
+            continue
+        near = [len(_folders(real) & _folders(fake)) for real in reals[fake.original_id]]
+        if near.count(max(near)) == 1:
+            found[fake.video_id] = reals[fake.original_id][near.index(max(near))]
+    return found
 
-    def nearness(real: Record, fake: Record) -> tuple[bool, int]:
-        real_parts, fake_parts = PurePosixPath(real.name), PurePosixPath(fake.name)
-        return fake_parts.stem.startswith(real_parts.stem), len({*real_parts.parts} & {*fake_parts.parts})
 
-    return {
-        fake.path: max(reals[fake.group_id], key=lambda real: nearness(real, fake)).path
-        for fake in records
-        if fake.label == 1 and fake.group_id in reals
-    }
+def _folders(record: Record) -> set[str]:
+    return {*PurePosixPath(record.name.casefold()).parent.parts}
+
+
+def _kept_crop(out: Path, settings: PrepareSettings) -> CropSpec | None:
+    """The crop of the store at `out`, finished or begun: what would be measured now, on a set that has grown, would
+    make it another store."""
+    kept = kept_settings(out)
+    if kept is None or kept.get("detect", True):
+        return None
+    crop = CropSpec(**kept["crop"])
+    return crop if settings.margin_frac is None else replace(crop, margin_frac=settings.margin_frac)
 
 
 def _crop_as_given(records: Sequence[Record], settings: PrepareSettings) -> CropSpec:

@@ -38,6 +38,8 @@ Ratio = str | Sequence[float]
 
 SIDES: tuple[Side, ...] = ("train", "val", "test")
 
+_OF_SEVERAL = "ffpp:"
+"""Where groups name several sources. Not `dfdc:`: other groups would then be unseen by the shipped model."""
 TOLERANCE_FRAC = 0.05
 """Persons are kept together while every side is within this of the share asked for."""
 
@@ -101,7 +103,16 @@ def _pieces(value: str) -> list[str]:
 def group_pieces(group_id: str) -> list[str]:
     """The sources a group stands for. FaceForensics++ groups name both videos of a pair, and DeeperForensics, made
     from the same videos, only one of them."""
-    return _pieces(group_id) if group_id.startswith("ffpp:") else [group_id]
+    return _pieces(group_id) if group_id.startswith(_OF_SEVERAL) else [group_id]
+
+
+def joined_group(group_ids: Sequence[str]) -> str:
+    """One name for groups that must stay together: all their sources, where `group_pieces` tells them apart again, so
+    that each is still found in other stores; else the smallest."""
+    pieces = sorted({piece for group_id in group_ids for piece in group_pieces(group_id)})
+    if not all(piece.startswith(_OF_SEVERAL) for piece in pieces):
+        return min(group_ids)
+    return _OF_SEVERAL + "+".join(piece.removeprefix(_OF_SEVERAL) for piece in pieces)
 
 
 def persons(record: Record) -> list[str]:
@@ -375,6 +386,7 @@ __all__ = [
     "check_leaks",
     "draw",
     "find_leaks",
+    "joined_group",
     "k_fold",
     "make_split",
     "parse_ratio",

@@ -31,6 +31,7 @@ from telltale._evidence import (
     StreamInfo,
     Written,
 )
+from telltale._source import read_regular
 from telltale.errors import CorruptFile, FileMissing, FileUnreadable
 
 Float32Array = npt.NDArray[np.float32]
@@ -240,6 +241,9 @@ class VideoRecord:
     person_id: str | None = None
     """Everybody in it, target first: `NAMESPACE:ID+ID`; where only a circle of persons is known, that circle."""
     official_split: Side | None = None
+    original_id: str | None = None
+    """The video it is, or was made from: the same for a real and its fakes. None where the set does not say. A group
+    may hold several."""
     version: str | None = None
     """None: `path` opens here. Else it is the address of an object in a bucket, and this changes when that does."""
 
@@ -262,6 +266,8 @@ class FaceRecord:
     group_id: str
     person_id: str | None = None
     official_split: Side | None = None
+    original_id: str | None = None
+    """As in `VideoRecord`."""
     member: ZipMember | None = None
     version: str | None = None
     """As in `VideoRecord`."""
@@ -279,12 +285,7 @@ class FaceRecord:
         """The encoded picture. Opens and closes its file, so it is safe after fork and spawn."""
         if self.member is not None:
             return self.member.read_bytes(self.path)
-        try:
-            return Path(self.path).read_bytes()
-        except FileNotFoundError as error:
-            raise FileMissing(f"{self.path} does not exist (any more)") from error
-        except OSError as error:
-            raise FileUnreadable(f"{self.path} cannot be read: {error.strerror}") from error
+        return read_regular(self.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import random
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 import make_datasets
+import make_videos
 from make_outcomes import FACE, hashes, make, outcome
 from telltale import datasets, store
 from telltale.errors import CorruptFile, DataError, StoreInvalid, UsageError
@@ -215,6 +217,39 @@ def test_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
     for row, line in enumerate(kept.table().to_pylist()):
         assert kept.image(row) == images[line["video_id"]]
         assert line["box_xyxy"] is line["points"] is line["source"] is line["confidence"] is None
+
+
+def stored_as_given(folder: Path, pictures: Mapping[str, bytes]) -> Store:
+    records = []
+    for name, data in pictures.items():
+        (folder / name).write_bytes(data)
+        records.append(
+            FaceRecord(dataset="d", image_id=name, path=str(folder / name), name=name, label=0, group_id=f"d:{name}")
+        )
+    writer = StoreWriter(folder / "s", settings=SETTINGS)
+    for task in tasks(records):
+        writer.stage_as_given(task)
+    writer.compact(records)
+    return open_store(folder / "s")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_a_picture_that_stops_before_its_end_is_a_failure_by_name(tmp_path: Path, format: str) -> None:
+    whole = make_videos.write_picture(tmp_path / "whole", format=format).read_bytes()
+    kept = stored_as_given(tmp_path, {"whole": whole, "cut": whole[:-60], "padded": whole + bytes(9)})
+    failed = {failed.path: failed.code for failed in kept.manifest.failed}
+    assert failed == ({} if format in ("GIF", "BMP") else {"cut": "corrupt_file"})
+
+
+def test_a_sound_file_is_no_picture(tmp_path: Path) -> None:
+    kept = stored_as_given(tmp_path, {"song.webp": b"RIFF\x24\0\0\0WAVEfmt " + bytes(28)})
+    assert [failed.code for failed in kept.manifest.failed] == ["input"]
+
+
+def test_a_stored_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
+    kept = stored_as_given(tmp_path, {"odd.gif": b"GIF89a" + bytes(40)})
+    with pytest.raises(StoreInvalid, match=r"the picture of odd\.gif \(row 0\) does not decode"):
+        kept.rgb(0)
 
 
 def test_tasks_are_videos_and_batches_of_pictures(tmp_path: Path, videos: list[VideoRecord]) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import make_datasets
 from make_datasets import tiny_picture
 from make_outcomes import hashes
 from telltale import datasets, store
+from telltale.cli import app
 from telltale.errors import DataError, OutputError, UsageError
 from telltale.split import check_leaks, k_fold, make_split
 from telltale.store import Store, StoreWriter, open_store, tasks
@@ -56,6 +58,13 @@ def test_folds_are_splits(made: Store) -> None:
     assert made.splits() == ["cv-0", "cv-1", "cv-2"]
     held_out = np.array([made.sides(name) == "val" for name in made.splits()])
     assert (held_out.sum(axis=0) == 1).all()
+
+
+@pytest.mark.parametrize("by", ["random", "official"])
+def test_folds_are_by_group_only(made: Store, by: str) -> None:
+    done = CliRunner().invoke(app, ["split", str(made.path), "--name", "five", "--by", by, "--folds", "5"])
+    assert (done.exit_code, made.splits()) == (2, [])
+    assert f"by group, not by {by}" in done.stderr
 
 
 def test_a_split_that_is_not_there_says_how_to_make_it(made: Store) -> None:

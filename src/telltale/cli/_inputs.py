@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ MEDIA_SUFFIXES = frozenset(
 
 def expand(inputs: Iterable[str]) -> list[str]:
     """Paths to scan, in the order given: files as they are, folders recursively and sorted, `@list.txt` line by line.
+    Links to folders are followed, after what lies there itself, each folder once.
 
     A missing file stays in the list: its report says so. Raises `UsageError` if nothing is left,
     `FileUnreadable` if a list or folder cannot be read.
@@ -54,11 +56,21 @@ def _files(name: str) -> Iterator[str]:
     if not _is_folder(name):
         yield name
         return
-    for folder, subfolders, files in os.walk(name, onerror=_refuse):
-        subfolders.sort(key=os.fsencode)
-        for file in sorted(files, key=os.fsencode):
-            if Path(file).suffix.lower() in MEDIA_SUFFIXES:
-                yield os.path.join(folder, file)  # noqa: PTH118 - a Path would drop a leading ./
+    seen: set[str] = set()
+    tops = deque([name])
+    while tops:
+        for folder, subfolders, files in os.walk(tops.popleft(), onerror=_refuse):
+            real = os.path.realpath(folder)
+            if real in seen:
+                subfolders.clear()
+                continue
+            seen.add(real)
+            subfolders.sort(key=os.fsencode)
+            paths = [os.path.join(folder, subfolder) for subfolder in subfolders]  # noqa: PTH118 - as below
+            tops += [path for path in paths if os.path.islink(path)]  # noqa: PTH114
+            for file in sorted(files, key=os.fsencode):
+                if Path(file).suffix.lower() in MEDIA_SUFFIXES:
+                    yield os.path.join(folder, file)  # noqa: PTH118 - a Path would drop a leading ./
 
 
 def _is_folder(name: str) -> bool:

@@ -35,10 +35,13 @@ def split(
 ) -> None:
     """Deal a store's videos out to train, val and test, so that no original is on two sides."""
     from telltale.cli._choices import choose
+    from telltale.errors import UsageError
     from telltale.split import By, k_fold, make_split
     from telltale.store import open_store
 
     kind: By = choose("--by", by, "group", "official", "random")
+    if folds is not None and kind != "group":
+        raise UsageError(f"--folds deals by group, not by {kind}: leave out --by or --folds")
     opened = open_store(store)
     if kind == "random":
         faces = opened.face_records()

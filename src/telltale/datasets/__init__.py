@@ -21,14 +21,16 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from telltale._components import Components
+from telltale._text import printable
 from telltale.datasets._contract import Dataset, Found, Options, Problem, Reader, Record
 from telltale.datasets._files import folders, same_bytes
 from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError
+from telltale.split import joined_group
 
 
 def names() -> list[str]:
@@ -90,13 +92,24 @@ def _share_groups(found: Found, doubles: Iterable[list[Record]]) -> None:
                 detail += ", labelled otherwise"
             found.problem("duplicate", other.name, detail)
         joined.join(record.group_id for record in same)
-    names_by_group = {member: name for name, members in joined.all().items() for member in members}
+    names_by_group = {member: joined_group(members) for members in joined.all().values() for member in members}
     found.records = [
         replace(record, group_id=names_by_group[record.group_id])
         if names_by_group.get(record.group_id, record.group_id) != record.group_id
         else record
         for record in found.records
     ]
+
+
+def _writable(record: Record) -> Record:
+    """`record` with names that any file or page takes: Linux lets files be called by bytes that are no text."""
+    said: dict[str, Any] = {
+        field.name: text
+        for field in fields(record)
+        if field.name != "path" and isinstance(value := getattr(record, field.name), str)
+        if (text := printable(value)) != value
+    }
+    return replace(record, **said) if said else record
 
 
 def _check_ids(found: Found, root: Path) -> None:
@@ -168,6 +181,7 @@ def _look(root: Path, format: str, labels: Mapping[str, int] | None, groups: str
     options = Options({str(word).strip().casefold(): int(label) for word, label in (labels or {}).items()}, groups)
     name = _choose(root, format, options.labels)
     found = _reader(name).read(root, options)
+    found.records = [_writable(record) for record in found.records]
     _check_ids(found, root)
     return name, found
 

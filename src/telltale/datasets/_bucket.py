@@ -130,6 +130,11 @@ def _why(error: Exception) -> str:
     return str(error.strerror if isinstance(error, OSError) else error)
 
 
+def fetched_to(scratch: Path) -> Path:
+    """Where `opened` fetches to."""
+    return scratch / "fetched"
+
+
 @contextmanager
 def opened(record: Record, scratch: Path) -> Iterator[Record]:
     """`record` with a `path` that opens here, for as long as it is needed: one in a bucket is fetched to `scratch`.
@@ -139,8 +144,8 @@ def opened(record: Record, scratch: Path) -> Iterator[Record]:
     if record.version is None:
         yield record
         return
-    with fetched(record.path, scratch / "fetched") as path:
+    with fetched(record.path, fetched_to(scratch)) as path:
         yield replace(record, path=str(path), version=None)
 
 
-__all__ = ["LISTS", "StandIn", "opened", "stand_in"]
+__all__ = ["LISTS", "StandIn", "fetched_to", "opened", "stand_in"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from telltale._text import printable
 from telltale.errors import UnknownLabel
 from telltale.types import FaceRecord, Side, VideoRecord
 
@@ -65,6 +66,7 @@ class Found:
         method: str | None = None,
         person_id: str | None = None,
         official_split: Side | None = None,
+        original_id: str | None = None,
     ) -> None:
         """Add the video at `root/name`; its id is `name` without the suffix where none is given."""
         self.records.append(
@@ -78,11 +80,13 @@ class Found:
                 group_id=group_id,
                 person_id=person_id,
                 official_split=official_split,
+                original_id=original_id,
             )
         )
 
     def problem(self, kind: ProblemKind, path: str, detail: str = "") -> None:
-        self.problems.append(Problem(kind, path, detail))
+        """Add one; bytes of a name that are no text become \\xNN."""
+        self.problems.append(Problem(kind, printable(path), printable(detail)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ import json
 import os
 import struct
 import zipfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from telltale.datasets._contract import Record
+from telltale._source import fingerprint
+from telltale.datasets._contract import Found, Record
 from telltale.errors import CorruptFile, DataError, FileUnreadable, InputError
 from telltale.types import FaceRecord, ZipMember
 
@@ -47,33 +49,37 @@ def plain(name: str) -> str:
     return "/".join(part for part in slashes(name).casefold().split("/") if part != "videos")
 
 
-def walk(root: Path, under: str = "") -> list[str]:
-    """Every file below `root/under`, as sorted paths inside `root` with forward slashes. Hidden files are left out.
+def walk(root: Path, found: Found) -> list[str]:
+    """Every file below `root`, as sorted paths inside it with forward slashes. Hidden files are left out.
 
-    Links to folders are followed (sets are often spread over disks), each folder once.
+    Links to folders are followed (sets are often spread over disks), each folder once and under its own name where it
+    has one inside `root`; a folder reached again is a problem in `found`.
     """
-    found: list[str] = []
-    seen: set[str] = set()
-    pending = [under.strip("/")]
-    while pending:
-        folder = pending.pop()
+    names: list[str] = []
+    seen: dict[str, str] = {}
+    pending, links = [""], deque[str]()
+    while pending or links:
+        folder = pending.pop() if pending else links.popleft()
         real = os.path.realpath(root / folder)
         if real in seen:
+            found.problem("duplicate", folder, f"the same folder as {seen[real] or 'the data set itself'}")
             continue
-        seen.add(real)
+        seen[real] = folder
         try:
             with os.scandir(root / folder) as entries:
-                for entry in entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name.startswith(".") or entry.name in ("Thumbs.db", "desktop.ini", "__MACOSX"):
                         continue
                     inside = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.is_dir():
-                        pending.append(inside)
+                    if not entry.is_dir():
+                        names.append(inside)
+                    elif entry.is_symlink():
+                        links.append(inside)
                     else:
-                        found.append(inside)
+                        pending.append(inside)
         except OSError as error:
             raise DataError(f"{root / folder} cannot be listed: {error.strerror}") from error
-    return sorted(found)
+    return sorted(names)
 
 
 def folders(root: Path, under: str = "") -> dict[str, str]:
@@ -98,7 +104,7 @@ def read_lines(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no readable text ({error}): download it anew") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def zip_members(path: Path) -> Iterator[tuple[str, ZipMember]]:
@@ -140,11 +146,10 @@ def _size(record: Record) -> int:
         return -1
 
 
-def _digest(record: Record) -> bytes:
+def _sha256(record: Record) -> str:
     if isinstance(record, FaceRecord):
-        return hashlib.sha256(record.read_bytes()).digest()
-    with Path(record.path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        return hashlib.sha256(record.read_bytes()).hexdigest()
+    return fingerprint(record.path)[0]
 
 
 def same_bytes(records: Sequence[Record]) -> Iterable[list[Record]]:
@@ -159,13 +164,13 @@ def same_bytes(records: Sequence[Record]) -> Iterable[list[Record]]:
     for alike in by_size.values():
         if len(alike) < 2:
             continue
-        by_digest: dict[bytes, list[Record]] = {}
+        by_sha256: dict[str, list[Record]] = {}
         for record in alike:
             try:
-                by_digest.setdefault(_digest(record), []).append(record)
-            except (OSError, InputError):
+                by_sha256.setdefault(_sha256(record), []).append(record)
+            except InputError:
                 continue
-        yield from (same for same in by_digest.values() if len(same) > 1)
+        yield from (same for same in by_sha256.values() if len(same) > 1)
 
 
 __all__ = [

@@ -65,7 +65,7 @@ def read(root: Path, options: Options) -> Found:
     seen: set[str] = set()
     originals: dict[str, str] = {}
     fakes: dict[str, str] = {}
-    for name in walk(root):
+    for name in walk(root, found):
         if name == LIST:
             continue
         parts = plain(name).split("/")
@@ -94,6 +94,7 @@ def read(root: Path, options: Options) -> Found:
             group_id=who[0],
             person_id=who[1],
             official_split=_side(tested, plain(name)),
+            original_id=who[0],
         )
     for key in sorted(tested.keys() - seen):
         found.problem("missing", tested[key][0], f"in {LIST}, but not there")

@@ -38,7 +38,7 @@ def read(root: Path, options: Options) -> Found:
     official = _official(root)
     held: dict[str, set[str]] = {}
     n_sources = 0
-    for name in walk(root):
+    for name in walk(root, found):
         parts = plain(name).split("/")
         if parts[0] == "lists":
             continue
@@ -61,6 +61,7 @@ def read(root: Path, options: Options) -> Found:
             group_id=f"ffpp:{match[1]}",
             person_id=f"ffpp:{match[1]}+{match[2]}",
             official_split=official.get(stem(name)),
+            original_id=f"ffpp:{match[1]}",
         )
     if n_sources:
         found.problem(

@@ -43,7 +43,7 @@ def _pictures(root: Path, found: Found) -> dict[str, _Place]:
         else:
             places[stem(name)] = (path, f"{_FOLDER}/{name.rsplit('/', 1)[-1]}", member)
 
-    for name in walk(root):
+    for name in walk(root, found):
         if name != "metadata.csv" and root / name not in _zips(root):
             add(name, root / name, None)
     for archive in _zips(root):
@@ -84,6 +84,8 @@ def read(root: Path, options: Options) -> Found:
             found.problem("missing", f"{_FOLDER}/{name}.jpg", "in metadata.csv, but not there")
             continue
         path, inside, member = places[name]
+        original = _original(row)
+        group = f"dfdc:{original or name}"
         found.records.append(
             FaceRecord(
                 dataset="deepfake_faces",
@@ -91,7 +93,8 @@ def read(root: Path, options: Options) -> Found:
                 path=str(path),
                 name=inside,
                 label=label,
-                group_id=f"dfdc:{_original(row) or name}",
+                group_id=group,
+                original_id=group if original or not label else None,
                 member=member,
             )
         )

@@ -37,6 +37,7 @@ def add(found: Found, root: Path, name: str, *, compression: str) -> None:
         found.problem("unknown", name, "the name does not say who is in it")
         return
     target, scene = match[1], match[3] if label else match[2]
+    group = f"dfd:{target}__{scene}"
     found.video(
         root,
         name,
@@ -44,8 +45,9 @@ def add(found: Found, root: Path, name: str, *, compression: str) -> None:
         video_id=f"{'DeepFakeDetection' if label else 'actors'}/{compression}/{stem(name)}",
         label=label,
         method="DeepFakeDetection" if label else None,
-        group_id=f"dfd:{target}__{scene}",
+        group_id=group,
         person_id=f"dfd:{target}+{match[2]}" if label else f"dfd:{target}",
+        original_id=group,
     )
 
 
@@ -54,7 +56,7 @@ def read(root: Path, options: Options) -> Found:
     found = Found()
     originals: set[tuple[str, str]] = set()
     fakes: set[tuple[str, str]] = set()
-    for name in walk(root):
+    for name in walk(root, found):
         parts = name.casefold().split("/")
         if "masks" in parts[:-1]:
             continue

@@ -34,7 +34,7 @@ def recognise(root: Path) -> bool:
 
 def read(root: Path, options: Options) -> Found:
     found = Found()
-    names = walk(root)
+    names = walk(root, found)
     parts = [name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == "metadata.json"]
     tests = [name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == "labels.csv"]
     videos: dict[str, dict[str, str]] = {}
@@ -81,15 +81,18 @@ def _read_part(found: Found, root: Path, folder: str, there: dict[str, str], opt
             found.problem("unlabelled", name, "metadata.json gives it no label")
         else:
             original = entry.get("original")
+            label = options.label(entry["label"], where=f"{key} in {path}")
+            group = f"dfdc:{stem(slashes(str(original))) if original else stem(name)}"
             found.video(
                 root,
                 name,
                 dataset="dfdc",
                 video_id=f"{part}/{stem(name)}",
-                label=options.label(entry["label"], where=f"{key} in {path}"),
-                group_id=f"dfdc:{stem(slashes(str(original))) if original else stem(name)}",
+                label=label,
+                group_id=group,
                 person_id=f"dfdc:{part}",
                 official_split=_SIDES.get(str(entry.get("split", "")).casefold()),
+                original_id=group if original or not label else None,
             )
     for name in there.values():
         found.problem("unlabelled", name, "not in metadata.json")

@@ -3,7 +3,8 @@
     dataset.json       {"method_A/.../x.mp4": {"label": "real|fake", "set": "train|test", ...}}
     method_A/<id>/<id>_A/*.mp4, method_B/..       original_videos/<id>/*.mp4
 
-The folder `<id>` is the person who is seen, and the group. The person whose face was put in is in the entry.
+The folder `<id>` is the person who is seen, and the group. The person whose face was put in is in the entry. A fake is
+named `DONOR_ORIGINAL`, after the one of that person's videos that it was made from.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from telltale.errors import DataError
 from telltale.types import Side
 
 _SIDES: dict[str, Side] = {"train": "train", "val": "val", "validation": "val", "test": "test"}
-_NAME = re.compile(r"(\d+)_(\d+)_\w+")
+_NAME = re.compile(r"(\d+)_(\d+_\w+)")
+"""A fake's: the donor, then its original's."""
 
 
 def recognise(root: Path) -> bool:
@@ -34,6 +36,13 @@ def _people(name: str, entry: dict[str, Any]) -> tuple[str, str]:
     return target, "+".join(dict.fromkeys([target, donor]))
 
 
+def _original(name: str, label: int) -> str | None:
+    if not label:
+        return f"dfdcp:{stem(name)}"
+    match = _NAME.fullmatch(stem(name))
+    return f"dfdcp:{match[2]}" if match else None
+
+
 def read(root: Path, options: Options) -> Found:
     found = Found()
     path = root / "dataset.json"
@@ -41,7 +50,7 @@ def read(root: Path, options: Options) -> Found:
     if not isinstance(listed, dict):
         raise DataError(f"{path} must be an object of videos: download it anew")
     there: dict[str, str] = {}
-    for name in walk(root):
+    for name in walk(root, found):
         if is_video(name):
             there[plain(name)] = name
         elif name != "dataset.json":
@@ -67,6 +76,7 @@ def read(root: Path, options: Options) -> Found:
             group_id=f"dfdcp:{target}",
             person_id=f"dfdcp:{people if label else target}",
             official_split=_SIDES.get(str(entry.get("set", "")).casefold()),
+            original_id=_original(name, label),
         )
     for name in there.values():
         found.problem("unlabelled", name, "not in dataset.json")

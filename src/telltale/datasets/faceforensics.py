@@ -69,7 +69,7 @@ def read(root: Path, options: Options) -> Found:
     for pair in pairs:
         joined.join(pair)
     videos: list[tuple[str, str, str, str]] = []
-    for name in walk(root):
+    for name in walk(root, found):
         parts = name.casefold().split("/")
         if name.endswith(".json") and parts[:-1] in ([], ["splits"]):
             continue
@@ -100,6 +100,7 @@ def read(root: Path, options: Options) -> Found:
             group_id="ffpp:" + "+".join(members[ids[0]]),
             person_id="ffpp:" + "+".join(ids),
             official_split=sides.pop() if len(sides) == 1 else None,
+            original_id=f"ffpp:{ids[0]}",
         )
     _report_missing(found, videos, pairs)
     return found

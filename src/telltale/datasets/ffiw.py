@@ -28,7 +28,7 @@ def read(root: Path, options: Options) -> Found:
     del options  # nothing in this layout is open to interpretation
     found = Found()
     held: dict[int, dict[str, str]] = {0: {}, 1: {}}
-    for name in walk(root):
+    for name in walk(root, found):
         parts = plain(name).split("/")
         if parts[0] == "target_mask":
             continue
@@ -46,6 +46,7 @@ def read(root: Path, options: Options) -> Found:
             method="FFIW" if label else None,
             group_id=group,
             official_split=_SIDES[parts[1]],
+            original_id=group,
         )
     for group in sorted(held[1].keys() - held[0].keys()):
         found.problem("missing", f"source/{group.removeprefix('ffiw:')}.mp4", f"original of {held[1][group]}")

@@ -10,9 +10,10 @@ go together, unless `groups` finds another in the path; method = the first folde
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
-from telltale.datasets._contract import Found, Options
+from telltale.datasets._contract import Found, Options, Record
 from telltale.datasets._files import folders, is_media, is_video, stem, walk
 from telltale.errors import UsageError
 from telltale.types import FaceRecord, Side
@@ -90,10 +91,27 @@ def add(
     )
 
 
+def say_originals(found: Found) -> None:
+    """Give each fake the real of its group that has its name, or else the only one there. A group may be a person's,
+    with several: then nobody said which of them a fake of another name was made from."""
+    reals: dict[str, set[str]] = {}
+    for record in found.records:
+        if not record.label:
+            reals.setdefault(record.group_id, set()).add(stem(record.name))
+
+    def original_id(record: Record) -> str | None:
+        there, own = reals.get(record.group_id, set()), stem(record.name)
+        if own not in there and len(there) == 1:
+            (own,) = there
+        return f"{record.group_id}/{own}" if own in there else None
+
+    found.records = [replace(record, original_id=original_id(record)) for record in found.records]
+
+
 def read(root: Path, options: Options) -> Found:
     found = Found()
     dataset = root.resolve().name or "folder"
-    for name in walk(root):
+    for name in walk(root, found):
         *above, _ = name.split("/")
         side = SIDES.get(above[0].casefold()) if above else None
         if side is not None:
@@ -114,4 +132,5 @@ def read(root: Path, options: Options) -> Found:
                 method=above[1] if label and len(above) > 1 else None,
                 official_split=side,
             )
+    say_originals(found)
     return found

@@ -53,7 +53,7 @@ def _rows(path: Path) -> list[Row]:
                 delimiter = ";" if ";" in head and "," not in head else ","
                 rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
             else:
-                rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+                rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as {path.suffix}: {error}") from error
     if not all(isinstance(row, dict) for row in rows):
@@ -114,6 +114,7 @@ def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
             person_id=_text(row, "person_id"),
             official_split=folder.SIDES[side.casefold()] if side else None,
         )
+    folder.say_originals(found)
     return found
 
 

@@ -17,11 +17,16 @@ _FAKE = re.compile(r"(.+)_fake", re.IGNORECASE)
 
 
 def recognise(root: Path) -> bool:
-    """`real` and `fake`, with a fake that is named after its original: else it is a `folder`."""
+    """`real` and `fake`, every fake named after its original and most of those there: else it is a `folder`."""
     inside = folders(root)
     if not {"real", "fake"} <= inside.keys():
         return False
-    return any(_FAKE.fullmatch(path.stem) for path in (root / inside["fake"]).iterdir())
+    reals, fakes = (
+        {stem(path.name) for path in (root / inside[name]).iterdir() if is_video(path.name)}
+        for name in ("real", "fake")
+    )
+    originals = {match[1] for name in fakes if (match := _FAKE.fullmatch(name))}
+    return len(originals) == len(fakes) and 2 * len(originals & reals) > len(originals)
 
 
 def read(root: Path, options: Options) -> Found:
@@ -29,7 +34,7 @@ def read(root: Path, options: Options) -> Found:
     found = Found()
     originals: set[str] = set()
     fakes: dict[str, str] = {}
-    for name in walk(root):
+    for name in walk(root, found):
         parts = plain(name).split("/")
         if len(parts) != 2 or parts[0] not in ("real", "fake") or not is_video(name):
             found.problem("unknown", name)
@@ -44,8 +49,15 @@ def read(root: Path, options: Options) -> Found:
             fakes[original] = name
         else:
             originals.add(original)
+        group = f"uadfv:{original}"
         found.video(
-            root, name, dataset="uadfv", label=label, method="FakeApp" if label else None, group_id=f"uadfv:{original}"
+            root,
+            name,
+            dataset="uadfv",
+            label=label,
+            method="FakeApp" if label else None,
+            group_id=group,
+            original_id=group,
         )
     for original in sorted(fakes.keys() - originals):
         found.problem("missing", f"real/{original}.mp4", f"original of {fakes[original]}")

@@ -100,8 +100,8 @@ def _with_pictures(
     files = {
         **charts,
         **picture_files(facts, sight, augmented),
-        HTML_NAME: to_html(facts, sight, augmented, charts).encode("utf-8", "backslashreplace"),
-        JSON_NAME: (facts.model_dump_json(indent=1) + "\n").encode("utf-8", "backslashreplace"),
+        HTML_NAME: to_html(facts, sight, augmented, charts).encode(),
+        JSON_NAME: (facts.model_dump_json(indent=1) + "\n").encode(),
     }
     write_files(out_dir, files)
     return facts

@@ -167,7 +167,8 @@ def picture_files(facts: Inspection, sight: Sight, augmented: Augmented | None) 
 def _grids(facts: Inspection, sight: Sight) -> Iterator[tuple[str, Figure]]:
     note = f"drawn at random from {facts.n_real + facts.n_fake:,} {facts.unit}"
     for title, shown in faces(facts, sight).items():
-        yield f"{title.lower().replace(' ', '_')}.png", plots.picture_grid(_tiles(shown), title=title, note=note)
+        if tiles := _tiles(shown):
+            yield f"{title.lower().replace(' ', '_')}.png", plots.picture_grid(tiles, title=title, note=note)
     if tiles := _tiles(frames(facts, sight)):
         yield "first_frames.png", plots.picture_grid(tiles, n_columns=3, tile_in=2.1, title="First frames", note=note)
     for number, members in enumerate(sight.families, start=1):

@@ -42,6 +42,7 @@ from telltale.store._stage import (
     as_given,
     content_sha256,
     encode_crop,
+    kept_settings,
     tasks,
 )
 
@@ -61,6 +62,7 @@ __all__ = [
     "content_sha256",
     "encode_crop",
     "export",
+    "kept_settings",
     "open_store",
     "tasks",
 ]

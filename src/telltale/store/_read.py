@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from telltale._files import write_files
+from telltale._text import visible
 from telltale.errors import StoreInvalid, UsageError
 from telltale.split import SIDES, Split
 from telltale.store._format import (
@@ -148,11 +149,19 @@ class Store:
         return data
 
     def rgb(self, row: int) -> RgbImage:
-        """The picture of `row`, uint8 (H, W, 3)."""
+        """The picture of `row`, uint8 (H, W, 3). Raises `StoreInvalid` where it was kept as it came and is broken."""
         from PIL import Image
 
-        with Image.open(io.BytesIO(self.image(row)), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP")) as picture:
-            return np.asarray(picture.convert("RGB"))
+        data = self.image(row)
+        try:
+            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP")) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises all of these
+            video_id = self.table(["video_id"]).column("video_id")[row].as_py()
+            raise StoreInvalid(
+                f"{self.path}: the picture of {visible(video_id)} (row {row}) does not decode: mend or remove the "
+                "file and prepare again"
+            ) from error
 
     def _map(self) -> tuple[npt.NDArray[np.void], dict[int, mmap.mmap]]:
         part = self.manifest.index
