@@ -16,7 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from make_bundles import make_redness
-from telltale.bundle import load_bundle, sha256_of
+from telltale._files import file_sha256
+from telltale.bundle import load_bundle
 from telltale.cli import app
 from telltale.errors import BundleInvalid, UnknownName
 from telltale.scan import scan
@@ -42,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 def seal(folder: Path, **card: object) -> None:
     """Make the card fit the files as they are now: what somebody hostile would do."""
     found = json.loads((folder / "card.json").read_text())
-    found["files"] = {"model.onnx": sha256_of(folder / "model.onnx")}
+    found["files"] = {"model.onnx": file_sha256(folder / "model.onnx")}
     (folder / "card.json").write_text(json.dumps(found | card))
 
 
@@ -84,7 +85,7 @@ def test_a_torch_file_in_the_place_of_the_model(folder: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["weights.pt", "model.pkl", "weights.ckpt", "setup.py", "card.json"])
 def test_a_card_that_names_another_kind_of_file(folder: Path, tmp_path: Path, name: str) -> None:
     (folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "mark"))) if name != "card.json" else None
-    files = {"model.onnx": sha256_of(folder / "model.onnx"), name: sha256_of(folder / name)}
+    files = {"model.onnx": file_sha256(folder / "model.onnx"), name: file_sha256(folder / name)}
     seal(folder, files=files)
     expect_refusal(folder, "run code")
     assert not (tmp_path / "mark").exists()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -88,6 +89,12 @@ def _not_written(folder: Path, error: OSError) -> OutputError:
     return OutputError(f"{shown}: {error.strerror or error}; free some space or choose another folder")
 
 
+def file_sha256(path: Path) -> str:
+    """Of a file of ours, hexadecimal; strangers' files are hashed as they are read (`_source`)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _make(folder: Path) -> list[Path]:
     """The folders that had to be made, outer ones first."""
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -110,4 +117,4 @@ def _stage(folder: Path, data: bytes) -> Path:
     return part
 
 
-__all__ = ["check_writable", "only_one", "write_files"]
+__all__ = ["check_writable", "file_sha256", "only_one", "write_files"]

@@ -16,7 +16,6 @@ take `mask`, bool (N, T), beside the clips.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -26,6 +25,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from telltale._files import file_sha256
 from telltale._onnx_check import check_model
 from telltale.aggregate import Calibration, Minimum, Thresholds
 from telltale.crops import CropSpec
@@ -178,7 +178,7 @@ def _verify_files(path: Path, card: ModelCard) -> None:
             raise BundleInvalid(f"{file} is missing; fetch the bundle again")
         if file.stat().st_size > _MAX_FILE_BYTES:
             raise BundleInvalid(f"{file} is larger than 2 GiB; this is no Telltale bundle")
-        found = sha256_of(file)
+        found = file_sha256(file)
         if found != expected:
             raise BundleInvalid(
                 f"{file} has SHA-256 {found[:12]}…, the card says {expected[:12]}…; fetch the bundle again"
@@ -186,14 +186,9 @@ def _verify_files(path: Path, card: ModelCard) -> None:
     check_model((path / MODEL_NAME).read_bytes(), str(path / MODEL_NAME))
 
 
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_card(folder: Path, card: ModelCard) -> ModelCard:
     """Write `card.json` with the SHA-256 of every bundle file in `folder`, atomically; returns the card as written."""
-    files = {name: sha256_of(folder / name) for name in (MODEL_NAME, WEIGHTS_NAME) if (folder / name).is_file()}
+    files = {name: file_sha256(folder / name) for name in (MODEL_NAME, WEIGHTS_NAME) if (folder / name).is_file()}
     card = card.model_copy(update={"files": files})
     text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
     staged = folder / (CARD_NAME + ".part")
@@ -208,7 +203,6 @@ __all__ = [
     "ModelCard",
     "TrainingSource",
     "load_bundle",
-    "sha256_of",
     "shipped_names",
     "write_card",
 ]

@@ -20,6 +20,7 @@ from telltale._container import DecodeLimits
 from telltale._reader import Finding, Reader, capped, converted
 from telltale._rgb import Converter, composite, is_opaque
 from telltale._source import FileHash, Source
+from telltale._stored_picture import TURNED
 from telltale.errors import CorruptFile, OutOfMemory, TooManyPixels, UnsupportedCodec
 from telltale.sampling import SamplePlan, choose
 from telltale.types import Code, Float64Array, Frame, RgbImage, VideoInfo
@@ -33,8 +34,6 @@ _DAMAGE = (
 )  # fmt: skip
 """What comes out of Pillow on damaged files: `RuntimeError` from AVIF, the last also from a later frame that is larger
 than the first."""
-_TURNED = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height. A file may hold anything there."""
 
 
 class Picture:
@@ -77,7 +76,7 @@ class Picture:
 
     def _displayed(self) -> tuple[int, int]:
         width, height = self._image.size
-        is_turned = self._image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+        is_turned = self._image.getexif().get(ExifTags.Base.Orientation) in TURNED
         return (height, width) if is_turned else (width, height)
 
     def times_s(self) -> Float64Array:

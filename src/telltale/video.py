@@ -13,13 +13,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from telltale._container import DecodeLimits
 from telltale._file_reader import FileReader
-from telltale._source import FileHash, Source, fingerprint
+from telltale._source import Source, fingerprint
 from telltale._wire import Message
 from telltale.pictures import PictureReader
 from telltale.sampling import SamplePlan
@@ -115,11 +114,6 @@ def open_video(
         raise
 
 
-def sha256_file(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    return FileHash(Path(path).open("rb")).result()
-
-
 def probe_job(args: dict[str, Any]) -> Iterator[Message]:
     """The worker's side of `probe`."""
     yield Message("info", asdict(probe(args["path"])))
@@ -139,5 +133,4 @@ __all__ = [
     "probe",
     "probe_job",
     "read_frames",
-    "sha256_file",
 ]

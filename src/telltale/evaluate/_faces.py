@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -78,11 +77,9 @@ class Faces:
 
     def size_px(self, index: int) -> tuple[int, int]:
         """Width and height of the stored crop, from its header."""
-        from PIL import Image
+        from telltale._stored_picture import size_of
 
-        data = self.store_of(index).image(int(self.row[index]))
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP")) as picture:
-            return picture.size
+        return size_of(self.store_of(index).image(int(self.row[index])))
 
     def crop(self, index: int, size_px: int) -> RgbImage:
         """What the model is shown: the stored crop, averaged down where it is larger than the model's size; a picture

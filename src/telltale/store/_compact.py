@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from telltale._files import write_files
+from telltale._files import file_sha256, write_files
 from telltale._text import visible
 from telltale.datasets import Problem
 from telltale.errors import DataError, OutputError, StoreInvalid
@@ -38,7 +38,6 @@ from telltale.store._format import (
     FailedVideo,
     Manifest,
     Part,
-    file_sha256,
     find_images,
     footer_sha256,
     read_parquet,

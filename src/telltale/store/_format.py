@@ -179,11 +179,6 @@ def settings_sha256(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(settings).encode()).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def footer_sha256(path: Path) -> str:
     """SHA-256 of the footer of a Parquet file: what follows the last page."""
     with path.open("rb") as file:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
-from telltale._files import write_files
+from telltale._files import file_sha256, write_files
 from telltale._text import visible
 from telltale.errors import StoreInvalid, UsageError
 from telltale.split import SIDES, Split
@@ -30,7 +30,6 @@ from telltale.store._format import (
     Manifest,
     Part,
     canonical_json,
-    file_sha256,
     footer_sha256,
     read_parquet,
 )
@@ -150,13 +149,12 @@ class Store:
 
     def rgb(self, row: int) -> RgbImage:
         """The picture of `row`, uint8 (H, W, 3). Raises `StoreInvalid` where it was kept as it came and is broken."""
-        from PIL import Image
+        from telltale._stored_picture import DAMAGE, rgb_of
 
         data = self.image(row)
         try:
-            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP")) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises all of these
+            return rgb_of(data)
+        except DAMAGE as error:
             video_id = self.table(["video_id"]).column("video_id")[row].as_py()
             raise StoreInvalid(
                 f"{self.path}: the picture of {visible(video_id)} (row {row}) does not decode: mend or remove the "

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telltale import datasets
+from telltale._stored_picture import size_of
 from telltale.bundle import DetectorSettings
 from telltale.crops import CropSpec, box_of, square_of
 from telltale.errors import DataError, StoreInvalid, UsageError
@@ -121,7 +122,7 @@ class FaceTable:
         images[:] = [Stored(store, row) for row in kept.tolist()]
         boxes = np.empty((len(kept), 4), np.float32)
         if spec.kind == "as_given":
-            boxes[:] = [box_of(*_size(image.read()), spec) for image in images]
+            boxes[:] = [box_of(*size_of(image.read()), spec) for image in images]
         else:
             boxes[:] = box_of(spec.size_px, spec.size_px, spec)
         return cls(
@@ -274,7 +275,7 @@ def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:
         if side is None:
             continue
         image = record.read_bytes()
-        width, height = _size(image)
+        width, height = size_of(image)
         rows.append(
             {
                 "dataset": record.dataset, "image_id": record.image_id, "label": record.label,
@@ -283,13 +284,3 @@ def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:
             }
         )  # fmt: skip
     return FaceTable.from_rows(rows)
-
-
-def _size(image: bytes) -> tuple[int, int]:
-    """Width and height from the header alone."""
-    import io
-
-    from PIL import Image
-
-    with Image.open(io.BytesIO(image), formats=["JPEG", "PNG", "WEBP", "BMP"]) as picture:
-        return picture.size

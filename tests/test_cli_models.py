@@ -1,0 +1,99 @@
+"""`telltale models` and `telltale train`: what they print, hand on, and refuse."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from telltale.cli import app
+
+
+def run(*args: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(args))
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Callable[[], Path]:
+    def make() -> Path:
+        pytest.importorskip("onnx", reason="makes a model")
+        from make_bundles import make_redness
+
+        return make_redness(tmp_path / "redness")
+
+    return make
+
+
+def test_models_show_prints_the_card(bundle: Callable[[], Path]) -> None:
+    folder = bundle()
+    code, out, err = run("models", "show", str(folder))
+    assert (code, err) == (0, "")
+    assert {"redness", "fake", "real"} <= set(out.split())
+    assert json.loads(run("models", "show", str(folder), "--json")[1])["name"] == "redness"
+
+
+def test_models_verify_finds_a_changed_file(bundle: Callable[[], Path]) -> None:
+    folder = bundle()
+    assert run("models", "verify", str(folder))[0] == 0
+    with (folder / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    code, _, err = run("models", "verify", str(folder))
+    assert code == 2
+    assert err.startswith("telltale: bundle_invalid: ")
+
+
+def test_models_list_names_what_is_shipped() -> None:
+    from telltale.bundle import shipped_names
+
+    code, out, _ = run("models", "list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == shipped_names()
+
+
+def test_train_names_the_install_command_where_torch_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert run("train", "faces", "--out", "run") == (
+        2,
+        "",
+        "telltale: missing_extra: torch is not installed, and this needs it: pip install 'telltale[train]'\n",
+    )
+
+
+def test_train_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, bundle: Callable[[], Path]) -> None:
+    for module in ("torch", "lightning", "timm"):
+        pytest.importorskip(module, reason="trains")
+    import telltale.train  # noqa: F401
+    from telltale.bundle import load_bundle
+
+    seen: dict[str, Any] = {}
+
+    def fit(faces: list[str], **options: Any) -> object:
+        seen.update(options, faces=faces)
+        return load_bundle(bundle())
+
+    monkeypatch.setattr(sys.modules["telltale.train"], "train", fit)
+    given = ("--recipe", "default", "--set", "seed=7", "--set", "stages.0.epochs=1", "--weights", "none", "--resume")
+    code, out, _ = run("train", "a", "b", "--out", "run", *given)
+    assert code == 0
+    assert "redness" in out
+    recipe = seen.pop("recipe")
+    assert (recipe.seed, recipe.stages[0].epochs) == (7, 1)
+    assert seen == {
+        "faces": ["a", "b"],
+        "out": Path("run"),
+        "weights": "none",
+        "split": None,
+        "allow_leaks": False,
+        "workers": 1,
+        "threads": None,
+        "resume": True,
+        "cache": None,
+        "devices": 1,
+        "nodes": 1,
+    }
