@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from telltale.bundle import load_bundle as load
     from telltale.crops import CropSpec, crop_face
     from telltale.errors import TelltaleError
+    from telltale.evaluate import evaluate
     from telltale.explain import explain
     from telltale.prepare import prepare
     from telltale.sampling import SamplePlan
@@ -51,6 +52,7 @@ _HOME = {
     "Verdict": "types",
     "VideoInfo": "types",
     "crop_face": "crops",
+    "evaluate": "evaluate",
     "explain": "explain",
     "load": "bundle.load_bundle",
     "prepare": "prepare",
@@ -105,6 +107,7 @@ __all__ = [
     "VideoInfo",
     "__version__",
     "crop_face",
+    "evaluate",
     "explain",
     "load",
     "prepare",

@@ -42,7 +42,7 @@ def prepare(
     max_side: sampling.MaxSide = None,
     detector: Annotated[str, typer.Option(metavar="NAME", help="mtcnn, haar or yunet.")] = "mtcnn",
     detector_model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Weights, for a detector that ships none.")
+        Path | None, typer.Option(metavar="FILE", help="Weights of yunet; without it they are fetched once.")
     ] = None,
     min_confidence: Annotated[float, typer.Option(metavar="P", min=0, max=1, help="Surer faces only.")] = 0.9,
     min_face: Annotated[float | None, typer.Option(metavar="PX", min=12, help="Find faces from this size on.")] = None,

@@ -46,7 +46,7 @@ def scan(
         str | None, typer.Option(metavar="NAME", help="mtcnn, haar or yunet.", show_default="from the model")
     ] = None,
     detector_model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Weights, for a detector that ships none.")
+        Path | None, typer.Option(metavar="FILE", help="Weights of yunet; without it they are fetched once.")
     ] = None,
     min_face: Annotated[float | None, typer.Option(metavar="PX", min=1, help="Find faces from this size on.")] = None,
     deadline: Annotated[

@@ -20,7 +20,6 @@ from telltale.errors import UsageError
 from telltale.recipe import Recipe, Stage
 from telltale.train._data import Batch
 from telltale.train._loss import embedding_loss, label_loss, place_loss
-from telltale.train._mix import Shard
 from telltale.train._optimise import Sam, make_optimiser, rate
 from telltale.train._validation import ValidationSet, figures
 
@@ -136,11 +135,6 @@ def of_all(mine: _T) -> list[_T]:
     found: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(found, mine)
     return found
-
-
-def shard_here() -> Shard:
-    """This process among all."""
-    return Shard(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Shard()
 
 
 @contextmanager
