@@ -123,6 +123,34 @@ def test_a_graph_may_use_the_names_of_ours(old: str, new: str, tmp_path: Path, p
     )
 
 
+def test_branches_keep_the_weights_of_the_graph_around_them(tmp_path: Path, pictures: RgbImage) -> None:
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    out = helper.make_tensor_value_info("branch", kind, ["n", 1])
+    branches = [
+        helper.make_graph([helper.make_node("MatMul", ["mean", name], ["branch"])], name, [], [out])
+        for name in ("clips", "b")
+    ]
+    nodes = [
+        helper.make_node("ReduceMean", ["pictures"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("If", ["yes"], ["logit"], then_branch=branches[0], else_branch=branches[1]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info("pictures", kind, ["n", SIZE_PX, SIZE_PX, 3])],
+        [helper.make_tensor_value_info("logit", kind, ["n", 1])],
+        [
+            onnx.numpy_helper.from_array(np.array([[4], [-4], [0]], np.float32), "clips"),
+            onnx.numpy_helper.from_array(np.zeros((3, 1), np.float32), "b"),
+            onnx.numpy_helper.from_array(np.array(True), "yes"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "if.onnx")
+    bundle = import_onnx(tmp_path / "if.onnx", card=card(tmp_path, input={"layout": "NHWC"}), out=tmp_path / "mine")
+    red, green, _ = pictures.mean(axis=(1, 2)).T / 255
+    assert logits(bundle, pictures) == pytest.approx(4 * red - 4 * green, abs=1e-4)
+
+
 def test_a_softmax_of_swapped_classes_and_channels_is_wrapped(tmp_path: Path, pictures: RgbImage) -> None:
     said = card(tmp_path, input={"layout": "NCHW", "channels": "BGR", "answers": "probability", "fake_index": 0})
     bundle = import_onnx(torch_like(tmp_path, last=["Softmax"]), card=said, out=tmp_path / "mine")

@@ -22,7 +22,7 @@ import make_videos
 from telltale import datasets
 from telltale._files import only_one
 from telltale.crops import CropSpec
-from telltale.errors import DataError, OutputBusy, UsageError
+from telltale.errors import DataError, OutputBusy, UsageError, WorkerNotStarted
 from telltale.prepare import PrepareSettings, Progress, originals_of, prepare
 from telltale.sampling import SamplePlan
 from telltale.store import Manifest, kept_settings, open_store
@@ -292,12 +292,45 @@ def test_pictures_that_are_added_are_kept_in_the_crop_that_was_measured(tmp_path
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "data", tmp_path / "s.store", settings=said, on_progress=interrupt)
     begun = kept_settings(tmp_path / "s.store")
+    assert begun is not None
     for n in (1, 2):
         add(f"real/{n}.jpg", make_videos.portrait()[20:420, 50:450])
         made = prepare(tmp_path / "data", tmp_path / "s.store", settings=said)
-        assert (made.n_faces, made.settings) == (2 + n, begun)
+        assert (made.n_faces, made.settings) == (2 + n, begun.settings)
     with pytest.raises(UsageError, match="another crop"):
         prepare(tmp_path / "data", tmp_path / "s.store", settings=replace(said, margin_frac=0.9))
+
+
+def test_another_set_is_measured_anew(tmp_path: Path) -> None:
+    said = PrepareSettings(detect=False, margin_frac=0.1)
+
+    def set_of(name: str, side: int) -> Path:
+        for label in ("real", "fake"):
+            (tmp_path / name / label).mkdir(parents=True)
+            make_videos.write_picture(tmp_path / name / label / "0.png", make_videos.shrunk(side), format="PNG")
+        return tmp_path / name
+
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    small, large = set_of("small", 64), set_of("large", 200)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(small, tmp_path / "s.store", settings=said, on_progress=interrupt)
+    assert prepare(large, tmp_path / "s.store", settings=said).settings["crop"]["size_px"] == 200
+    with pytest.raises(UsageError, match="another crop"):
+        prepare(small, tmp_path / "s.store", settings=said)
+
+
+def test_a_machine_that_starts_no_process_stops_the_run_and_blames_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "real").mkdir(parents=True)
+    make_videos.face_clip(tmp_path / "data" / "real" / "0.mp4", seconds=0.2)
+    with monkeypatch.context() as broken:
+        broken.setattr("sys.executable", "/nowhere/python")
+        with pytest.raises(WorkerNotStarted):
+            prepare(tmp_path / "data", tmp_path / "s.store")
+    assert prepare(tmp_path / "data", tmp_path / "s.store").failures == {}
 
 
 def test_pictures_without_faces_need_their_margin_said(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from telltale.errors import (
     Stopped,
     UsageError,
     WorkerCrashed,
+    WorkerNotStarted,
 )
 from telltale.sandbox import Powers, Worker, WorkerLimits, start_early
 
@@ -200,7 +201,7 @@ def test_a_process_that_cannot_be_started_is_named_and_tried_again(monkeypatch: 
     with monkeypatch.context() as broken:
         broken.setattr(sys, "executable", "/nowhere/python")
         worker = Worker(jobs=JOBS)
-        with pytest.raises(WorkerCrashed, match="/nowhere/python"):
+        with pytest.raises(WorkerNotStarted, match="/nowhere/python"):
             pid_of(worker)
     if n_open is not None:
         assert len(list(Path("/proc/self/fd").iterdir())) == n_open

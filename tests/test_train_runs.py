@@ -135,6 +135,8 @@ def test_a_bundle_without_weights_is_no_beginning(tmp_path: Path) -> None:
     folder = make_bundles.make_redness(tmp_path / "redness")
     with pytest.raises(WeightsMissing, match=r"teacher\.bundle"):
         models.create("transfer", weights=Weights(str(folder)))
+    with pytest.raises(WeightsMissing, match=r"--set model\.options\.backbone=mobilenetv2"):
+        models.create("transfer", weights=Weights("default"), options={"backbone": "mobilenetv2_035"})
 
 
 def test_the_shipped_model_is_a_beginning_though_only_its_graph_is_shipped() -> None:

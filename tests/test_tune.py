@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import make_faces
 from make_bundles import make_redness
-from make_stores import split, store_of_pictures
+from make_stores import Clip, split, store_of_clips, store_of_pictures
 from telltale._group_hashes import hash_groups
 from telltale.bundle import TrainingSource, load_bundle
 from telltale.cli import app
@@ -152,6 +152,22 @@ def test_a_teacher_that_knows_the_faces_is_refused(store: Store, tmp_path: Path)
     teacher = make_redness(tmp_path / "teacher", training=(learned,))
     with pytest.raises(LeakFound, match=r"redness learned from .* search with faces that it never saw"):
         search_networks(store, tmp_path / "out", teacher={"bundle": str(teacher)})
+
+
+def test_stores_that_no_model_could_be_fitted_to_are_refused_before_the_search(tmp_path: Path) -> None:
+    stores = [
+        store_of_clips(
+            tmp_path / name,
+            [Clip([[1.0]], fake=bool(i % 2), group=f"{name}{i}") for i in range(12)],
+            detector=name,
+        )
+        for name in ("haar", "mtcnn")
+    ]
+    for made in stores:
+        split(made)
+    with pytest.raises(UsageError, match="--detector"):
+        tune(stores, recipe="logistic", out=tmp_path / "out", grid={"model.options.c": [1.0]}, split="main", folds=2)
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_models_of_sequences_are_searched_alike(tmp_path: Path) -> None:

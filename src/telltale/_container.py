@@ -7,9 +7,9 @@ because an option whose name it does not know is ignored without a word.
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -52,6 +52,7 @@ _SHORT_BY_S, _SHORT_BY_FRAC = 0.5, 0.03
 """A video that ends this much before its declared duration was cut off; sound often ends a little later."""
 _SLOWEST_FPS, _USUAL_FPS, _FASTEST_FPS = 0.01, 25.0, 1000
 """FLV says 1000 and DV 60000 when they mean that they do not know."""
+_CLOCK = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,9})?)")
 _REORDER_SLACK = 64
 """Packets read beyond the last one needed, for those that come late."""
 
@@ -235,11 +236,9 @@ def fps(stream: VideoStream) -> float | None:
 
 def declared_duration_s(stream: VideoStream) -> float | None:
     """What the header says; may lie. Of a Matroska stream that is its tag: FFmpeg may give it the file's length."""
-    tag = stream.metadata.get("DURATION", "")
-    if tag.count(":") == 2:
-        hours, minutes, seconds = tag.split(":")
-        with suppress(ValueError):
-            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    tag = stream.metadata.get("DURATION", "") if stream.container.format.name == "matroska,webm" else ""
+    if found := _CLOCK.fullmatch(tag):
+        return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     container = stream.container

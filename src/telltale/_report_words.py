@@ -68,6 +68,7 @@ ERRORS: dict[str, str] = {
     "too_many_streams": "The file holds more streams than an honest video needs.",
     "deadline_exceeded": "Reading took longer than allowed and was stopped.",
     "out_of_memory": "Reading needed more memory than allowed and was stopped.",
+    "worker_not_started": "The machine could not start the process that reads files; it may lack memory or processes.",
     "worker_crashed": "The decoder crashed on this file. It ran in a process of its own, and nothing else was harmed.",
     "stopped": "The scan was stopped by whoever had started it.",
     "unknown_name": "There is no model, detector, reader or recipe of that name.",

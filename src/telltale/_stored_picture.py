@@ -7,31 +7,58 @@ Crops that `prepare` cut have none; pictures kept as they came (`--no-detect`) m
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from telltale.types import RgbImage
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-TURNED = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height. A file may hold anything there."""
-DAMAGE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+DAMAGE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 """What Pillow raises where they do not decode."""
 
 
 def rgb_of(data: bytes) -> RgbImage:
     """uint8 (H, W, 3). Raises `DAMAGE`."""
     with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        return np.asarray(upright(picture).convert("RGB"))
 
 
 def size_of(data: bytes) -> tuple[int, int]:
     """Width and height in pixels, from the header alone. Raises `DAMAGE`."""
     with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-        width, height = picture.size
-        is_turned = picture.getexif().get(ExifTags.Base.Orientation) in TURNED
-    return (height, width) if is_turned else (width, height)
+        return size_upright(picture)
 
 
-__all__ = ["DAMAGE", "TURNED", "rgb_of", "size_of"]
+def upright(picture: Image.Image) -> Image.Image:
+    """Turned as its orientation says. `ImageOps.exif_transpose` also writes the EXIF anew, which fails where it holds
+    odd things; a file may hold anything there."""
+    turn = _TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def size_upright(picture: Image.Image) -> tuple[int, int]:
+    """Width and height of `upright`."""
+    width, height = picture.size
+    return (height, width) if _orientation(picture) in (5, 6, 7, 8) else (width, height)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """1 where there is none. A PNG is decoded to look for one behind its pixels, so only one before them counts."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return 1
+    found = picture.getexif().get(ExifTags.Base.Orientation)
+    return found if isinstance(found, int) else 1
+
+
+__all__ = ["DAMAGE", "rgb_of", "size_of", "size_upright", "upright"]

@@ -160,8 +160,7 @@ def decide(
         _judge(judged, bounds, calibration, farthest) if shortfall is None else _abstain(judged, *shortfall)
         for judged, shortfall in zip(tracks, shortfalls, strict=True)
     ]
-    is_higher = bounds[1] > max(thresholds.fake_above, thresholds.real_below)
-    return _video_verdict(reports, bounds, n_judged, is_higher=is_higher), reports
+    return _video_verdict(reports, bounds, n_judged, thresholds), reports
 
 
 def _shortfall(track: Track, n_faces: int, face_px: float) -> tuple[Code, str] | None:
@@ -228,9 +227,9 @@ def _label(p_fake: float, bounds: tuple[float, float]) -> tuple[Label, Code | No
 
 
 def _video_verdict(
-    reports: Sequence[TrackReport], bounds: tuple[float, float], n_judged: int, *, is_higher: bool
+    reports: Sequence[TrackReport], bounds: tuple[float, float], n_judged: int, thresholds: Thresholds
 ) -> Verdict:
-    """`is_higher`: the bar for `fake` is, because of the number of people."""
+    is_higher = bounds[1] > max(thresholds.fake_above, thresholds.real_below)
     if not reports:
         return Verdict(label="no_face", codes=(Code.NO_FACE,), reasons=("No face was found in any frame looked at.",))
     judged = [report for report in reports if report.p_fake is not None]
@@ -242,12 +241,13 @@ def _video_verdict(
     reasons = list(worst.reasons)
     if n_judged > 1:
         reasons[0] = f"Person {worst.id} is the most suspicious of {n_judged}. {reasons[0]}"
-        reasons.append(
-            f"With {n_judged} people the bar for fake is higher, so that a crowd raises no more false alarms than one "
-            "person."
-            if is_higher
-            else f"The bar for fake is that of one person: this model does not say how much higher {n_judged} need it."
-        )
+        if is_higher:
+            reasons.append(
+                f"With {n_judged} people the bar for fake is higher, so that a crowd raises no more false alarms than "
+                "one person."
+            )
+        elif not thresholds.tail:
+            reasons.append("The bar for fake is the one for a single person: the model's card has none for several.")
     if worst.suspicious_s and worst.label != "real":
         spans = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in worst.suspicious_s[:3])
         reasons.append(f"Most suspicious at {spans}.")

@@ -19,7 +19,8 @@
     ├── WorkerError                                  the process that reads hostile files was stopped
     │   ├── DeadlineExceeded      deadline_exceeded
     │   ├── OutOfMemory           out_of_memory
-    │   └── WorkerCrashed         worker_crashed
+    │   ├── WorkerCrashed         worker_crashed
+    │   └── WorkerNotStarted      worker_not_started
     ├── ModelError                                   a bundle or detector cannot be used
     │   ├── UnknownName           unknown_name           no model, detector, reader or recipe of that name
     │   ├── DetectorWeights       detector_weights       a face detector's weights are missing or not what was pinned
@@ -130,6 +131,12 @@ class WorkerCrashed(WorkerError):
     code = "worker_crashed"
 
 
+class WorkerNotStarted(WorkerError):
+    """Of the machine, not of a file: a long run stops rather than blame file after file."""
+
+    code = "worker_not_started"
+
+
 class ModelError(TelltaleError):
     code = "model"
 
@@ -233,6 +240,7 @@ __all__ = [
     "WeightsMissing",
     "WorkerCrashed",
     "WorkerError",
+    "WorkerNotStarted",
     "error_from_code",
     "require",
 ]

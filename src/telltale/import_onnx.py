@@ -162,11 +162,27 @@ def _value_names(graph: Any) -> set[str]:
     }
 
 
+def _unused(name: str, names: set[str]) -> str:
+    return name if name not in names else _unused(name + "_", names)
+
+
+def _rename(graph: Any, new: dict[str, str]) -> None:
+    """Other names for values, wherever they are named. (`onnx.compose.add_prefix` forgets that branches use weights of
+    the graph around them.)"""
+    for part in _graphs(graph):
+        for value in (*part.input, *part.output, *part.initializer, *part.value_info):
+            value.name = new.get(value.name, value.name)
+        for node in part.node:
+            for names in (node.input, node.output):
+                names[:] = [new.get(name, name) for name in names]
+
+
 def _wrapped(onnx: Any, model: Any, card: ImportCard, path: Path) -> Any:
     """The same graph between uint8 clips and a logit each."""
     prefix = "telltale/"
-    if any(name in ("clips", "logit") or name.startswith(prefix) for name in _value_names(model.graph)):
-        model = onnx.compose.add_prefix(model, "graph/")  # its own names are then free
+    names = _value_names(model.graph)
+    ours = {name for name in names if name in ("clips", "logit") or name.startswith(prefix)}
+    _rename(model.graph, {name: _unused(f"graph/{name}", names) for name in ours})
     helper, numpy_helper, said, size_px = onnx.helper, onnx.numpy_helper, card.input, card.size_px
     known = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in known]

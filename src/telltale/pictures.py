@@ -14,13 +14,13 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, features
 
 from telltale._container import DecodeLimits
 from telltale._reader import Finding, Reader, capped, converted
 from telltale._rgb import Converter, composite, is_opaque
 from telltale._source import FileHash, Source
-from telltale._stored_picture import TURNED
+from telltale._stored_picture import size_upright, upright
 from telltale.errors import CorruptFile, OutOfMemory, TooManyPixels, UnsupportedCodec
 from telltale.sampling import SamplePlan, choose
 from telltale.types import Code, Float64Array, Frame, RgbImage, VideoInfo
@@ -48,7 +48,7 @@ class Picture:
         try:
             self._image = self._open(max_pixels)
             self.n_frames = 1 if self.format == "mpo" else int(getattr(self._image, "n_frames", 1))
-            self.width_px, self.height_px = self._displayed()
+            self.width_px, self.height_px = size_upright(self._image)
         except _DAMAGE as error:
             self._file.close()
             raise self._damaged(error) from None
@@ -74,11 +74,6 @@ class Picture:
         """In small letters: jpeg, png .."""
         return (self._image.format or "unknown").lower()
 
-    def _displayed(self) -> tuple[int, int]:
-        width, height = self._image.size
-        is_turned = self._image.getexif().get(ExifTags.Base.Orientation) in TURNED
-        return (height, width) if is_turned else (width, height)
-
     def times_s(self) -> Float64Array:
         """float64 (n_frames,): when each frame is shown."""
         shown_s = []
@@ -97,7 +92,7 @@ class Picture:
         """uint8 (H, W, 3). Raises `CorruptFile` where the picture is damaged or cut off, `OutOfMemory`."""
         try:
             self._image.seek(index)
-            return self._to_rgb(ImageOps.exif_transpose(self._image))
+            return self._to_rgb(upright(self._image))
         except MemoryError:
             raise OutOfMemory(f"{self._source.name} asks for more memory than it may have; make it smaller") from None
         except _DAMAGE as error:

@@ -26,7 +26,7 @@ from telltale.crops import CropSpec
 from telltale.datasets import Dataset, Record
 from telltale.datasets._bucket import fetched_to, opened
 from telltale.engine import Engine, map_tasks
-from telltale.errors import DataError, InputError, TelltaleError, UsageError, WorkerCrashed
+from telltale.errors import DataError, InputError, TelltaleError, UsageError, WorkerCrashed, WorkerNotStarted
 from telltale.faces import DetectorConfig, files_read
 from telltale.sampling import SamplePlan
 from telltale.sandbox import Powers, Worker, WorkerLimits
@@ -137,7 +137,7 @@ def prepare(
     identity = settings.identity()
     with only_one(Path(out)):
         if not settings.detect:
-            identity["crop"] = asdict(_kept_crop(Path(out), settings) or _crop_as_given(records, settings))
+            identity["crop"] = asdict(_kept_crop(Path(out), records, settings) or _crop_as_given(records, settings))
         return _prepare(dataset, records, out, identity, settings, engine, jobs, address, retry_failed, on_progress)
 
 
@@ -155,7 +155,7 @@ def _prepare(
 ) -> Manifest:
     writer = StoreWriter(out, settings=identity)
     if not settings.detect:
-        writer.keep_settings()
+        writer.keep_settings(records)
     job = _PrepareTask(
         out=str(Path(out).absolute()),
         identity=identity,
@@ -232,6 +232,8 @@ class _PrepareTask:
         try:
             with self._original(record, scratch) as original:
                 found = self._extract(_as_file(here, scratch), original, worker)
+        except WorkerNotStarted:
+            raise
         except TelltaleError as error:
             return Outcome(here, sha256, failure=ErrorInfo(code=error.code, message=error.message))
         if self.settings.faces == "largest":
@@ -339,13 +341,13 @@ def _folders(record: Record) -> set[str]:
     return {*PurePosixPath(record.name.casefold()).parent.parts}
 
 
-def _kept_crop(out: Path, settings: PrepareSettings) -> CropSpec | None:
-    """The crop of the store at `out`, finished or begun: what would be measured now, on a set that has grown, would
-    make it another store."""
+def _kept_crop(out: Path, records: Sequence[Record], settings: PrepareSettings) -> CropSpec | None:
+    """The crop of the store at `out`, finished or begun, where it holds any of these pictures: what would be measured
+    now, on a set that has grown, would make it another store."""
     kept = kept_settings(out)
-    if kept is None or kept.get("detect", True):
+    if kept is None or kept.settings.get("detect", True) or not kept.holds(records):
         return None
-    crop = CropSpec(**kept["crop"])
+    crop = CropSpec(**kept.settings["crop"])
     return crop if settings.margin_frac is None else replace(crop, margin_frac=settings.margin_frac)
 
 

@@ -32,6 +32,7 @@ from telltale.errors import (
     TelltaleError,
     UsageError,
     WorkerCrashed,
+    WorkerNotStarted,
     error_from_code,
 )
 
@@ -140,7 +141,7 @@ class Worker:
             self._is_busy = False
 
     def _child(self) -> Child:
-        """One that lives: an idle one may have been killed for the machine's memory. Raises `WorkerCrashed`."""
+        """One that lives: an idle one may have been killed for the machine's memory. Raises `WorkerNotStarted`."""
         child = self._started_child()
         if not child.is_alive:
             _dispose(self._starting)
@@ -152,7 +153,9 @@ class Worker:
             return self._start().result()
         except OSError as error:
             self._starting.clear()
-            raise WorkerCrashed(f"no process to read files with can be started: {error}") from error
+            raise WorkerNotStarted(
+                f"no process to read files with can be started ({error}); free memory or allow more processes"
+            ) from error
 
     def extend(self, deadline_s: float) -> None:
         """Let the job that is running take `deadline_s` from its start, if that is longer than what it has."""

@@ -241,6 +241,13 @@ def test_a_picture_that_stops_before_its_end_is_a_failure_by_name(tmp_path: Path
     assert failed == ({} if format in ("GIF", "BMP") else {"cut": "corrupt_file"})
 
 
+def test_a_photograph_with_a_film_behind_it_is_whole(tmp_path: Path) -> None:
+    whole = make_videos.write_picture(tmp_path / "whole", format="JPEG").read_bytes()
+    film = b"\xff\xda" + random.Random(0).randbytes(4000).replace(b"\xff\xd9", b"")
+    kept = stored_as_given(tmp_path, {"motion.jpg": whole + film, "cut.jpg": whole[: len(whole) // 2]})
+    assert {failed.path for failed in kept.manifest.failed} == {"cut.jpg"}
+
+
 def test_a_sound_file_is_no_picture(tmp_path: Path) -> None:
     kept = stored_as_given(tmp_path, {"song.webp": b"RIFF\x24\0\0\0WAVEfmt " + bytes(28)})
     assert [failed.code for failed in kept.manifest.failed] == ["input"]

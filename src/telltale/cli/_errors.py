@@ -15,8 +15,8 @@ EXIT_USAGE = 2
 EXIT_INPUT_FAILED = 3
 EXIT_INTERRUPTED = 130
 _EXIT_BUG = 1
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
-"""No fault of ours: the disk is full, over its quota, broken or read-only."""
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""No fault of ours: the disk is full, over its quota or read-only."""
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -39,13 +39,13 @@ def told(command: Callable[_P, _R]) -> Callable[_P, _R]:
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except Exception as error:
+            if os.environ.get("TELLTALE_DEBUG"):
+                raise
             if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
                 where = f"{error.filename}: " if error.filename else ""
                 say(f"telltale: output_failed: {where}{error.strerror}; free some space or write elsewhere")
                 _drop_unwritten()
                 raise typer.Exit(EXIT_USAGE) from None
-            if os.environ.get("TELLTALE_DEBUG"):
-                raise
             say(
                 f"telltale: internal: {type(error).__name__}: {error}. This is a fault in Telltale: please report it "
                 "with the output of the same command under TELLTALE_DEBUG=1"

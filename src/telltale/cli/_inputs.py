@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from telltale._text import visible
+from telltale.cli._errors import say
 from telltale.errors import FileUnreadable, UsageError
 
 MEDIA_SUFFIXES = frozenset(
@@ -27,7 +28,8 @@ MEDIA_SUFFIXES = frozenset(
 
 def expand(inputs: Iterable[str]) -> list[str]:
     """Paths to scan, in the order given: files as they are, folders recursively and sorted, `@list.txt` line by line.
-    Links to folders are followed, after what lies there itself, each folder once.
+    Links to folders are followed, after what lies there itself, each folder once, but not back up; one that cannot be
+    read is left out, saying so.
 
     A missing file stays in the list: its report says so. Raises `UsageError` if nothing is left,
     `FileUnreadable` if a list or folder cannot be read.
@@ -56,21 +58,30 @@ def _files(name: str) -> Iterator[str]:
     if not _is_folder(name):
         yield name
         return
+    top = os.path.realpath(name)
     seen: set[str] = set()
-    tops = deque([name])
-    while tops:
-        for folder, subfolders, files in os.walk(tops.popleft(), onerror=_refuse):
+    waiting = deque([(name, _refuse)])
+    while waiting:
+        start, on_error = waiting.popleft()
+        for folder, subfolders, files in os.walk(start, onerror=on_error):
             real = os.path.realpath(folder)
             if real in seen:
                 subfolders.clear()
                 continue
             seen.add(real)
             subfolders.sort(key=os.fsencode)
-            paths = [os.path.join(folder, subfolder) for subfolder in subfolders]  # noqa: PTH118 - as below
-            tops += [path for path in paths if os.path.islink(path)]  # noqa: PTH114
+            for subfolder in subfolders:
+                path = os.path.join(folder, subfolder)  # noqa: PTH118 - as below
+                if os.path.islink(path) and not _is_around(os.path.realpath(path), top):  # noqa: PTH114
+                    waiting.append((path, _leave_out))
             for file in sorted(files, key=os.fsencode):
                 if Path(file).suffix.lower() in MEDIA_SUFFIXES:
                     yield os.path.join(folder, file)  # noqa: PTH118 - a Path would drop a leading ./
+
+
+def _is_around(folder: str, top: str) -> bool:
+    """Whether `folder` holds `top`: a link back up leads to everything that was not asked for."""
+    return os.path.commonpath([folder, top]) == folder
 
 
 def _is_folder(name: str) -> bool:
@@ -95,6 +106,10 @@ def _read_list(name: str) -> list[str]:
 def _refuse(error: OSError) -> None:
     shown = visible(str(error.filename))
     raise FileUnreadable(f"{shown}: the folder cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _leave_out(error: OSError) -> None:
+    say(f"telltale: {error.filename}: the link is left out: its folder cannot be read ({error.strerror})")
 
 
 __all__ = ["MEDIA_SUFFIXES", "expand"]

@@ -93,9 +93,12 @@ def _from_bundle(net: nn.Module, given: str) -> nn.Module:
         take = getattr(net, "load_graph", None)
         if take is not None and take(bundle.path / MODEL_NAME):
             return net
+        own: Any = bundle.card.recipe.get("model") or {}
+        backbone = (own.get("options") or {}).get("backbone")
+        hint = f"take the network it has (--set model.options.backbone={backbone}), " if backbone else ""
         raise WeightsMissing(
-            f"bundle {bundle.card.name} holds no {WEIGHTS_NAME}, only its graph: begin from a bundle that has them "
-            f"(those that `telltale train` makes do), or learn from it with --set teacher.bundle={given}"
+            f"bundle {bundle.card.name} holds no {WEIGHTS_NAME}, only its graph: {hint}begin from a bundle that has "
+            f"them (those that `telltale train` makes do), or learn from it with --set teacher.bundle={given}"
         )
     state = require("safetensors.torch", "train").load_file(str(bundle.weights_path))
     try:

@@ -99,6 +99,8 @@ def _load_file(net: nn.Module, path: str) -> None:
 
     if not Path(path).is_file():
         raise UsageError(f"no weights file {path}; --weights takes a file, hub or none")
+    if path.endswith(".npz"):
+        raise UsageError(f"{path}: weights in an .npz are of our own network: --set model.options.backbone=mobilenetv2")
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
         missing, _ = net.load_state_dict(state, strict=False)

@@ -38,6 +38,8 @@ from telltale.types import ErrorInfo, Face, FaceRecord, RgbImage
 
 PICTURES_PER_TASK = 256
 _SETTINGS = "settings.json"
+_WITNESSES = 16
+"""Files by which a set is known again."""
 _TASK_KEY = b"telltale.task"
 
 Task = tuple[Record, ...]
@@ -110,17 +112,36 @@ def content_sha256(record: Record) -> str:
         return ""
 
 
-def kept_settings(out: str | Path) -> dict[str, Any] | None:
-    """The settings of the store at `out`: of the finished one, else of one begun with `StoreWriter.keep_settings`.
-    None where there is neither."""
-    path = next((path for path in (Path(out) / MANIFEST, Path(out) / STAGING / _SETTINGS) if path.exists()), None)
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is known of a store before it is asked for."""
+
+    settings: dict[str, Any]
+    sha256: Mapping[str, str]
+    """Name -> SHA-256 of files it holds: of all where it is finished, else of the first few."""
+
+    def holds(self, records: Sequence[Record]) -> bool:
+        """Whether any of the first of these that it has by name is the same file: a set that has grown, not another."""
+        again = [record for record in records if record.name in self.sha256][:_WITNESSES]
+        return any(self.sha256[record.name] == content_sha256(record) for record in again)
+
+
+def kept_settings(out: str | Path) -> Kept | None:
+    """Of the finished store at `out`, else of one begun with `StoreWriter.keep_settings`; None where there is neither.
+    Raises `StoreInvalid`."""
+    out = Path(out)
+    begun = out / STAGING / _SETTINGS
+    path = next((path for path in (out / MANIFEST, begun) if path.exists()), None)
     if path is None:
         return None
     try:
-        settings: dict[str, Any] = json.loads(path.read_bytes())["settings"]
+        said: dict[str, Any] = json.loads(path.read_bytes())
+        if path == begun:
+            return Kept(said["settings"], said["sha256"])
+        table = read_parquet(out / said["videos"]["name"], ["path", "sha256"], shown=str(out))
+        return Kept(said["settings"], {row["path"]: row["sha256"] for row in table.to_pylist()})
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StoreInvalid(f"{path} does not say how the store is made ({error!r}): choose another --out") from error
-    return settings
 
 
 class StoreWriter:
@@ -158,10 +179,12 @@ class StoreWriter:
             )
         return manifest
 
-    def keep_settings(self) -> None:
+    def keep_settings(self, records: Sequence[Record]) -> None:
         """Write the settings beside the staged files of a store that is not finished, for `kept_settings`."""
         if self.manifest is None:
-            write_files(self.out / STAGING, {_SETTINGS: canonical_json({"settings": self.settings}).encode()})
+            first = {record.name: content_sha256(record) for record in records[:_WITNESSES]}
+            said = canonical_json({"settings": self.settings, "sha256": first})
+            write_files(self.out / STAGING, {_SETTINGS: said.encode()})
 
     def task_name(self, task: Sequence[Record]) -> str:
         """The name of a task: the same for the same records, labels and groups, wherever the files lie. An object in a
@@ -259,11 +282,22 @@ def as_given(record: Record) -> Outcome:
     return Outcome(record, hashlib.sha256(data).hexdigest(), [StoredFace(data)])
 
 
+def _first_scan_of_jpeg(data: bytes) -> int:
+    """Where the pixels begin; before, thumbnails have ends of their own. `len(data)` where they do not."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xDA:
+            return at + 2 + length
+        at += 1 if marker == 0xFF else 2 + length  # a marker may be filled up with more of the first byte
+    return len(data)
+
+
 def _expect_whole_picture(name: str, data: bytes) -> None:
     """Raises `InputError` where the bytes are no picture, or stop before its end. Decoding each in the worker would
     tell all that is broken, at 15 ms for a crop that is stored in under one."""
     if data.startswith(b"\xff\xd8\xff"):
-        is_whole = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")  # end of image, after the last start of scan
+        is_whole = b"\xff\xd9" in data[_first_scan_of_jpeg(data) :]  # nothing in a scan looks like the end of the image
     elif data.startswith(b"\x89PNG\r\n\x1a\n"):
         is_whole = data.rfind(b"IEND") > data.rfind(b"IDAT") > 0
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":

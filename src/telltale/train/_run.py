@@ -105,7 +105,6 @@ def fit(
     net = start(faces, recipe, weights)
     for number, stage in enumerate(recipe.stages):
         folder = out / f"stage-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
         done = folder / "done"
         if done.exists():
             net = load_stage(net, out, recipe, number)
@@ -116,6 +115,7 @@ def fit(
                 table.on("val"), recipe.in_stage(number), size_px=stage.size_px, limit=recipe.val_limit
             )
             _validation.check_monitor(validation, recipe.monitor)
+            folder.mkdir(parents=True, exist_ok=True)
             features: Features | None = None
             if cacheable(net, recipe.in_stage(number)):
                 with _first_alone(rank):

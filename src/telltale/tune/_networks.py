@@ -16,6 +16,7 @@ from telltale.recipe import Recipe
 from telltale.split import k_fold
 from telltale.store import Store
 from telltale.train import FaceTable, _run, _validation, check_sizes, framed, load_all, opened, train
+from telltale.train._faces import common_detector
 from telltale.train._parents import check_parents, parents_of
 from telltale.types import FaceRecord, Float64Array
 
@@ -36,6 +37,7 @@ class NetworkFolds:
         n_threads: int,
     ) -> None:
         self._faces, self._split = opened(faces), split
+        common_detector([given for given in self._faces if isinstance(given, Store)])  # refuses now what refit would
         self._table = load_all(self._faces, split=split)
         self._searched = self._table.take(self._table.side != "test")
         self._judged = replace(self._searched, side=np.full(len(self._searched), "val"))  # each face is in some fold

@@ -15,6 +15,7 @@ from telltale.models.pixels import PixelModel, PixelOptions, create, matrix
 from telltale.recipe import Recipe
 from telltale.split import k_fold
 from telltale.store import Store
+from telltale.train._faces import common_detector
 from telltale.train._pixels import train_pixels
 from telltale.types import Float64Array, VideoRecord
 
@@ -26,6 +27,7 @@ class PixelFolds:
 
     def __init__(self, stores: Sequence[Store], *, split: str | None, n_folds: int, seed: int, n_threads: int) -> None:
         self._stores, self._n_threads = stores, n_threads
+        common_detector(stores)  # refuses now what refit would
         self._split = _faces.choose_split(stores, split, "train")
         _faces.split_leaks(stores, self._split, allow_leaks=False)
         self._faces = _faces.load(stores, split=self._split, side="train+val")

@@ -163,6 +163,7 @@ def scans_router(*, require_key: bool, model_names: list[str]) -> APIRouter:
         service = service_of(request)
         service.annotator.forget(row.id)
         done = await service.db(service.jobs.remove, row.id, owner=caller.owner)
+        service.annotator.forget(row.id)  # of whoever asked in between
         entry = await service.entry(row.id, caller) if done == "cancelled" else None
         return Response(status_code=204) if entry is None else JSONResponse(entry.model_dump(mode="json"))
 

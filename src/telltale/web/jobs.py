@@ -256,13 +256,15 @@ class Jobs:
 
     def _conclude_once_possible(self, work: Work, report: Report) -> None:
         """A disk that is full takes no end of a scan either: it runs until there is room again, or the server stops."""
-        while not self._is_stopping.is_set():
+        while True:
             try:
                 self._conclude(work, report)
                 return
             except sqlite3.OperationalError as error:
                 _log.warning("the end of %s cannot be written, tried again: %s", work.id, error)
-                self._is_stopping.wait(_TRY_AGAIN_S)
+            if self._is_stopping.wait(_TRY_AGAIN_S):
+                self._store.put_back(work.id)
+                return
 
     def _conclude(self, work: Work, report: Report) -> None:
         state = "failed" if report.verdict.label == "failed" else "done"

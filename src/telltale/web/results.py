@@ -85,7 +85,7 @@ def add_results(router: APIRouter) -> None:
         except (TelltaleError, FileNotFoundError) as error:
             service.annotator.forget(row.id)
             raise problem("no_result", f"the clip could not be made ({type(error).__name__})") from error
-        if not path.is_file():
+        if not await service.is_there(row) or not path.is_file():
             raise problem("no_result", "the scan was deleted meanwhile")
         headers = {"Cache-Control": "private, max-age=3600", "Content-Security-Policy": _NO_RIGHTS}
         return _file_in_parts(request, path, "video/mp4", headers)

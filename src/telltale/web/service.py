@@ -115,14 +115,18 @@ class Service:
         """`made`, for what reads the result by itself."""
         try:
             file = await self.page(self.folder.made, row.analysis_id, row.id, kind, key, make)
-            if not await self.db(self.store.is_there, row.id):  # deleted while it was made
-                self.folder.drop_made(row.analysis_id, row.id)
-                return None
-            return file
+            return file if await self.is_there(row) else None
         except FileNotFoundError:  # deleted just now, or the disk was full when it was made
             return None
         except OutputError:
             raise problem("no_space", "there is no room left to make this page; try later") from None
+
+    async def is_there(self, row: ScanRow) -> bool:
+        """Whether the scan still is; what was made for one that was deleted meanwhile goes after it."""
+        if await self.db(self.store.is_there, row.id):
+            return True
+        await self.page(self.folder.drop_made, row.analysis_id, row.id)
+        return False
 
     async def caller(self, connection: HTTPConnection) -> Caller:
         """Who asks. Raises the 401 problem where a key is required and missing."""
