@@ -40,7 +40,7 @@ test-base: .venv-base/.ready  ## the inference tests with the base install alone
 bench: .venv/.ready  ## the benchmarks that need no store of faces, against limits or peers, into benchmarks/results.md (half an hour)
 	.venv/bin/python benchmarks/run_all.py
 
-soak: .venv/.ready  ## the web server under 200 uploads, 2,000 slow sockets, 20 kill -9, schemathesis (half an hour)
+soak: .venv/.ready  ## the web server under 200 uploads, 2,000 slow sockets, 20 kill -9, schemathesis (ten minutes)
 	.venv/bin/python benchmarks/web_soak.py
 
 fuzz: .venv/.ready  ## files with seeded damage: make fuzz N=100000 (of a release; one core reads about 200 a second)
