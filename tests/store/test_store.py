@@ -257,6 +257,8 @@ def test_a_stored_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
     kept = stored_as_given(tmp_path, {"odd.gif": b"GIF89a" + bytes(40)})
     with pytest.raises(StoreInvalid, match=r"the picture of odd\.gif \(row 0\) does not decode"):
         kept.rgb(0)
+    with pytest.raises(StoreInvalid, match=r"odd\.gif"):
+        kept.size_px(0)
 
 
 def test_tasks_are_videos_and_batches_of_pictures(tmp_path: Path, videos: list[VideoRecord]) -> None:

@@ -58,7 +58,7 @@ def _files(name: str) -> Iterator[str]:
     if not _is_folder(name):
         yield name
         return
-    top = os.path.realpath(name)
+    top = Path(os.path.realpath(name))
     seen: set[str] = set()
     waiting = deque([(name, _refuse)])
     while waiting:
@@ -72,16 +72,12 @@ def _files(name: str) -> Iterator[str]:
             subfolders.sort(key=os.fsencode)
             for subfolder in subfolders:
                 path = os.path.join(folder, subfolder)  # noqa: PTH118 - as below
-                if os.path.islink(path) and not _is_around(os.path.realpath(path), top):  # noqa: PTH114
+                # A link back up leads to everything that was not asked for.
+                if os.path.islink(path) and not top.is_relative_to(os.path.realpath(path)):  # noqa: PTH114
                     waiting.append((path, _leave_out))
             for file in sorted(files, key=os.fsencode):
                 if Path(file).suffix.lower() in MEDIA_SUFFIXES:
                     yield os.path.join(folder, file)  # noqa: PTH118 - a Path would drop a leading ./
-
-
-def _is_around(folder: str, top: str) -> bool:
-    """Whether `folder` holds `top`: a link back up leads to everything that was not asked for."""
-    return os.path.commonpath([folder, top]) == folder
 
 
 def _is_folder(name: str) -> bool:

@@ -58,14 +58,14 @@ def walk(root: Path, found: Found) -> list[str]:
     names: list[str] = []
     seen: dict[str, str] = {}
     pending, links = [""], deque[str]()
-    top = os.path.realpath(root)
+    top = Path(os.path.realpath(root))
     while pending or links:
         folder = pending.pop() if pending else links.popleft()
         real = os.path.realpath(root / folder)
         if real in seen:
             found.problem("duplicate", folder, f"the same folder as {seen[real] or 'the data set itself'}")
             continue
-        if folder and os.path.commonpath([real, top]) == real:
+        if folder and top.is_relative_to(real):
             found.problem("duplicate", folder, "a link back up, to a folder that holds the data set")
             continue
         seen[real] = folder

@@ -77,9 +77,7 @@ class Faces:
 
     def size_px(self, index: int) -> tuple[int, int]:
         """Width and height of the stored crop, from its header."""
-        from telltale._stored_picture import size_of
-
-        return size_of(self.store_of(index).image(int(self.row[index])))
+        return self.store_of(index).size_px(int(self.row[index]))
 
     def crop(self, index: int, size_px: int) -> RgbImage:
         """What the model is shown: the stored crop, averaged down where it is larger than the model's size; a picture

@@ -7,9 +7,9 @@ import json
 import mmap
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from telltale.types import FaceRecord, RgbImage, VideoRecord
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Unit = Literal["video", "face"]
+_Seen = TypeVar("_Seen")
 
 
 def open_store(path: str | Path) -> Store:
@@ -149,11 +150,22 @@ class Store:
 
     def rgb(self, row: int) -> RgbImage:
         """The picture of `row`, uint8 (H, W, 3). Raises `StoreInvalid` where it was kept as it came and is broken."""
-        from telltale._stored_picture import DAMAGE, rgb_of
+        from telltale._stored_picture import rgb_of
+
+        return self._looked_at(row, rgb_of)
+
+    def size_px(self, row: int) -> tuple[int, int]:
+        """Its width and height, from the header. Raises as `rgb` does."""
+        from telltale._stored_picture import size_of
+
+        return self._looked_at(row, size_of)
+
+    def _looked_at(self, row: int, look: Callable[[bytes], _Seen]) -> _Seen:
+        from telltale._stored_picture import DAMAGE
 
         data = self.image(row)
         try:
-            return rgb_of(data)
+            return look(data)
         except DAMAGE as error:
             video_id = self.table(["video_id"]).column("video_id")[row].as_py()
             raise StoreInvalid(

@@ -122,7 +122,7 @@ class FaceTable:
         images[:] = [Stored(store, row) for row in kept.tolist()]
         boxes = np.empty((len(kept), 4), np.float32)
         if spec.kind == "as_given":
-            boxes[:] = [box_of(*size_of(image.read()), spec) for image in images]
+            boxes[:] = [box_of(*store.size_px(row), spec) for row in kept.tolist()]
         else:
             boxes[:] = box_of(spec.size_px, spec.size_px, spec)
         return cls(
