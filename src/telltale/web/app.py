@@ -7,9 +7,8 @@ telltale.web.server.serve(app, ...)          # adds the deadlines that only a co
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,17 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from telltale import __version__
-from telltale.web.api import scans_router
 from telltale.web.guard import Guard
-from telltale.web.operation import operators_router
-from telltale.web.pages import pages_router
+from telltale.web.openapi import describe
 from telltale.web.problems import on_bug, on_http_error, on_invalid
 from telltale.web.receipt import BoundedReceipt
-from telltale.web.schema import Problem
+from telltale.web.routes import add_routes
+from telltale.web.routes.uploads import UPLOAD_PATH
 from telltale.web.service import Service
 from telltale.web.settings import ServeSettings
-
-_UPLOAD_PATH = "/api/v1/scans"
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
@@ -36,7 +32,6 @@ def create_app(settings: ServeSettings) -> FastAPI:
     Raises `UsageError`, `ModelError` and `OutputError`.
     """
     service = Service(settings)
-    metrics = service.metrics
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -59,45 +54,21 @@ def create_app(settings: ServeSettings) -> FastAPI:
         exception_handlers={HTTPException: on_http_error, RequestValidationError: on_invalid, Exception: on_bug},
     )
     app.state.service = service
-    app.include_router(scans_router(require_key=settings.require_key, model_names=list(service.scorers)))
-    app.include_router(operators_router())
-    app.include_router(pages_router())
-    app.add_middleware(
-        BoundedReceipt, limits=settings.receipt, max_bytes=lambda scope: _max_bytes(scope, settings), metrics=metrics
-    )
-    app.add_middleware(Guard, allowed_hosts=settings.allowed_hosts, metrics=metrics)
-    _describe(app)
+    add_routes(app, require_key=settings.require_key)
+    describe(app, model_names=list(service.scorers))
+    _bound(app, settings, service)
     return app
 
 
-def _max_bytes(scope: Scope, settings: ServeSettings) -> int:
-    is_upload = scope["path"] == _UPLOAD_PATH and scope["method"] == "POST"
-    return settings.receipt.form_overhead_bytes + (settings.max_upload_bytes if is_upload else 0)
+def _bound(app: FastAPI, settings: ServeSettings, service: Service) -> None:
+    """Bounds around every route, so that none can forget them: the last one added is asked first."""
 
+    def max_bytes(scope: Scope) -> int:
+        is_upload = scope["path"] == UPLOAD_PATH and scope["method"] == "POST"
+        return settings.receipt.form_overhead_bytes + (settings.max_upload_bytes if is_upload else 0)
 
-def _describe(app: FastAPI) -> None:
-    """Put our problem in the place of the framework's own error schema."""
-    make = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = make()
-            schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            for name in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(name, None)
-            for operation in _operations(document):
-                answer = operation["responses"].get("422", {}).get("content", {})
-                if "application/json" in answer:
-                    del operation["responses"]["422"]
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _operations(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [operation for methods in document["paths"].values() for operation in methods.values()]
+    app.add_middleware(BoundedReceipt, limits=settings.receipt, max_bytes=max_bytes, metrics=service.metrics)
+    app.add_middleware(Guard, allowed_hosts=settings.allowed_hosts, metrics=service.metrics)
 
 
 __all__ = ["create_app"]

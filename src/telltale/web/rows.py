@@ -77,6 +77,11 @@ class ScanRow:
     has_thumbnail: int
     state: State
 
+    @property
+    def has_report(self) -> bool:
+        """Whether it has ended, and not by being cancelled."""
+        return self.state in ("done", "failed")
+
 
 @dataclass(frozen=True, slots=True)
 class Work:

@@ -1,0 +1,26 @@
+"""The routes, one idea a file: functions that say in their parameters what they need (`asked`)."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.security import HTTPBearer
+
+from telltale.web.problems import documented
+from telltale.web.routes import login, models, operation, pages, results, scans, statics, streams, uploads
+
+
+def add_routes(app: FastAPI, *, require_key: bool) -> None:
+    """All of them. `require_key` only documents the key here: each route of the API asks for its caller."""
+    api = APIRouter(
+        prefix="/api/v1",
+        responses=documented("bad_form", "unknown_host", *(("key_required",) if require_key else ())),
+        dependencies=[Depends(HTTPBearer(auto_error=False, description="An API key."))] if require_key else [],
+    )
+    for part in (uploads, scans, streams, results, models):
+        api.include_router(part.router)
+    app.include_router(api)
+    for page in (operation, pages, login, statics):
+        app.include_router(page.router)
+
+
+__all__ = ["add_routes"]

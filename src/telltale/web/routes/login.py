@@ -1,0 +1,41 @@
+"""Signing in and out of the pages: the key goes into a cookie that scripts cannot read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from telltale.web.asked import Serving
+from telltale.web.guard import COOKIE, digest
+from telltale.web.render import login_page
+
+_KEY_KEPT_S = 30 * 86_400
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+@router.post("/login")
+async def login(request: Request, service: Serving, key: Annotated[str, Form(max_length=200)] = "") -> Response:
+    if await service.db(service.store.key_owner, digest(key.strip())) is None:
+        return login_page(request, is_wrong=True)
+    answer = RedirectResponse("/", status_code=303)
+    answer.set_cookie(
+        COOKIE,
+        key.strip(),
+        max_age=_KEY_KEPT_S,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/logout")
+async def logout() -> Response:
+    answer = RedirectResponse("/", status_code=303)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
+__all__ = ["router"]

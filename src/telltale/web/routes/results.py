@@ -1,0 +1,138 @@
+"""The routes to what became of a scan: its page, its clip as uploaded and drawn on, its picture."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+
+from telltale._text import file_stem
+from telltale.errors import OutputError, TelltaleError
+from telltale.report import to_html
+from telltale.web.analysis import PLAYED_AS
+from telltale.web.annotated import AnnotatorBusy
+from telltale.web.asked import Found, Serving
+from telltale.web.parts import file_in_parts
+from telltale.web.problems import documented, problem
+from telltale.web.rows import ScanRow
+from telltale.web.service import Service
+
+_META_POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]*)"')
+_HEAD_BYTES = 8192
+"""Of a page: its policy stands in the first few lines."""
+_PATIENCE_S = 20.0
+"""So long an answer waits for an annotated clip before it says that it is being made."""
+_NO_RIGHTS = "default-src 'none'; sandbox"
+_AS_UPLOADED = {"Content-Security-Policy": _NO_RIGHTS, "Cache-Control": "private, max-age=3600"}
+"""What strangers made is never more than played."""
+_WITHOUT_RESULT = documented("not_found", "invalid", "no_result")
+router = APIRouter(tags=["results"])
+
+
+@router.get(
+    "/scans/{scan_id}/report.html",
+    summary="The report as one self-contained page",
+    response_class=Response,
+    responses=_WITHOUT_RESULT | {200: {"content": {"text/html": {}}, "description": "The page."}},
+)
+async def report_html(service: Serving, row: Found) -> Response:
+    if not row.has_report:
+        raise problem("no_result", f"the scan is {row.state}: there is no report")
+    page = await service.made(row, "html", lambda report: to_html(report).encode("utf-8"))
+    if page is None:
+        raise problem("no_result", "the report is not kept")
+    headers = {
+        "Content-Security-Policy": f"{_own_policy(page)}; sandbox allow-scripts allow-modals; frame-ancestors 'none'",
+        "Content-Disposition": f'inline; filename="telltale-{_ascii_stem(row.name)}.html"',
+    }
+    return FileResponse(page, media_type="text/html", headers=headers, stat_result=page.stat())
+
+
+def _own_policy(page: Path) -> str:
+    """What the page allows itself, as it does where it is opened from a disk."""
+    with page.open("rb") as file:
+        found = _META_POLICY.search(file.read(_HEAD_BYTES).decode("utf-8", "ignore"))
+    return html.unescape(found[1]) if found else _NO_RIGHTS
+
+
+def _ascii_stem(name: str) -> str:
+    return file_stem(name).encode("ascii", "ignore").decode("ascii").strip("-_") or "report"
+
+
+@router.get(
+    "/scans/{scan_id}/annotated.mp4",
+    summary="The clip with what was found drawn into it",
+    response_class=FileResponse,
+    responses=_WITHOUT_RESULT
+    | documented("bad_range", "queue_full", "no_space")
+    | {
+        200: {"content": {"video/mp4": {}}, "description": "The clip."},
+        202: {"content": {"application/json": {}}, "description": "It is being made; ask again after Retry-After."},
+        206: {"content": {"video/mp4": {}}, "description": "A part of it."},
+    },
+)
+async def annotated(request: Request, service: Serving, row: Found) -> Response:
+    """Made when it is first asked for, which takes some times the length of the clip."""
+    if row.state != "done" or not row.media_type or row.media_type.startswith("image/"):
+        raise problem("no_result", "there is no video to draw on")
+    path = await _drawn_on(service, row)
+    if path is None:
+        return JSONResponse({"status": "being made"}, status_code=202, headers={"Retry-After": "5"})
+    if not await service.is_there(row) or not path.is_file():
+        raise problem("no_result", "the scan was deleted meanwhile")
+    return file_in_parts(request, path, "video/mp4", _AS_UPLOADED)
+
+
+async def _drawn_on(service: Service, row: ScanRow) -> Path | None:
+    """The annotated clip; None while it is being made. Raises the problem where it cannot be."""
+    try:
+        made = asyncio.wrap_future(service.annotator.ask(row))
+        return await asyncio.wait_for(asyncio.shield(made), _PATIENCE_S)
+    except TimeoutError:
+        return None
+    except AnnotatorBusy:
+        raise problem("queue_full", "other clips are being drawn on; try later", retry_after_s=30) from None
+    except OutputError:
+        service.annotator.forget(row.id)  # it is made anew for whoever asks when there is room
+        raise problem("no_space", "there is no room left for the clip; try later") from None
+    except (TelltaleError, FileNotFoundError) as error:
+        service.annotator.forget(row.id)
+        raise problem("no_result", f"the clip could not be made ({type(error).__name__})") from error
+
+
+@router.get(
+    "/scans/{scan_id}/media",
+    summary="What was uploaded, to be played",
+    response_class=FileResponse,
+    responses=_WITHOUT_RESULT
+    | documented("bad_range")
+    | {
+        200: {"content": {kind: {} for kind in PLAYED_AS}, "description": "The file."},
+        206: {"content": {kind: {} for kind in PLAYED_AS}, "description": "A part of it."},
+    },
+)
+async def media(request: Request, service: Serving, row: Found) -> Response:
+    path = service.folder.media(row.analysis_id)
+    if row.state != "done" or not row.media_type or not path.is_file():
+        raise problem("no_result", "this upload is not kept, or not yet there to be played")
+    return file_in_parts(request, path, row.media_type, _AS_UPLOADED)
+
+
+@router.get(
+    "/scans/{scan_id}/thumbnail.jpg",
+    summary="A small picture from the middle",
+    response_class=FileResponse,
+    responses=_WITHOUT_RESULT | {200: {"content": {"image/jpeg": {}}, "description": "JPEG, at most 180 px high."}},
+)
+async def thumbnail(service: Serving, row: Found) -> Response:
+    path = service.folder.thumbnail(row.analysis_id)
+    if not row.has_thumbnail or not path.is_file():
+        raise problem("no_result", "there is no picture of this scan")
+    return Response(path.read_bytes(), media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+
+
+__all__ = ["router"]
