@@ -18,11 +18,12 @@ from make_bundles import make_patches, make_redness
 from telltale.errors import UsageError
 from telltale.web.app import create_app
 from telltale.web.client import ApiError, Client, ServerUnreachable
+from telltale.web.database import database
 from telltale.web.events import Hub, News
 from telltale.web.guard import digest
+from telltale.web.keys import Keys
 from telltale.web.schema import ScanEntry, ScanOptions
 from telltale.web.settings import ServeSettings
-from telltale.web.store import Store, database
 from web_server import Running, running
 
 pytest.importorskip("onnx", reason="makes models with onnx")
@@ -397,9 +398,9 @@ def test_uploads_and_results_go_when_their_time_is_over(tmp_path: Path, model: P
 
 
 def test_with_keys_everybody_sees_only_what_is_theirs(tmp_path: Path, model: Path, portrait: Path) -> None:
-    with closing(Store(database(tmp_path / "data"))) as store:
+    with closing(Keys(database(tmp_path / "data"))) as keys:
         for name in ("alice", "bob"):
-            store.add_key(name, digest(f"key of {name}"))
+            keys.add(name, digest(f"key of {name}"))
     settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)
     with running(settings) as server:
         with server.client() as nobody, pytest.raises(ApiError) as caught:

@@ -80,7 +80,7 @@ def browser() -> Iterator[Browser]:
 def test_a_key_lets_a_browser_in_and_out(browser: Browser, tmp_path: Path) -> None:
     model = make_redness(tmp_path / "redness", size_px=224)
     with running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)) as server:
-        server.service.store.add_key("alice", digest("key of alice"))
+        server.service.keys.add("alice", digest("key of alice"))
         page = browser.new_page()
         page.goto(server.url)
         page.get_by_label("key").fill("key of alice")

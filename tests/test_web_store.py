@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from telltale.errors import UsageError
-from telltale.web.rows import NewScan, ScanRow
+from telltale.web.rows import Ending, NewScan, ScanRow
 from telltale.web.store import ClientBusy, QueueFull, Store
 
 
@@ -38,19 +38,14 @@ def admit(
     return store.admit(new, **({"queue_length": 100, "per_client": 100} | limits))
 
 
+def ending(*, is_reusable: bool = True) -> Ending:
+    return Ending(state="done", is_reusable=is_reusable, outcome={}, error=None, media_type="", has_thumbnail=False)
+
+
 def finish(store: Store, *, is_reusable: bool = True) -> str:
     work = store.claim()
     assert work is not None
-    assert store.finish(
-        work.id,
-        work.attempts,
-        state="done",
-        is_reusable=is_reusable,
-        outcome={},
-        error=None,
-        media_type="",
-        has_thumbnail=False,
-    )
+    assert store.finish(work, ending(is_reusable=is_reusable))
     return work.id
 
 
@@ -131,10 +126,7 @@ def test_an_analysis_goes_on_until_nobody_wants_it(store: Store) -> None:
     assert store.cancel(second.id, owner="") == [work.id]
     assert not store.is_running(work.id)
     assert store.cancel(second.id, owner="") is None
-    late = store.finish(
-        work.id, 1, state="done", is_reusable=True, outcome=None, error=None, media_type="", has_thumbnail=False
-    )
-    assert not late
+    assert not store.finish(work, ending()), "too late"
     assert admit(store, "k").analysis_id != work.id
 
 

@@ -130,13 +130,13 @@ def test_a_replaced_key_ends_the_streams_it_opened(
     monkeypatch.setattr(events, "_LONGEST_S", 30.0)
     settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)
     with running(settings) as server, httpx2.Client(base_url=server.url, timeout=60) as http:
-        store = server.service.store
-        store.add_key("alice", digest("old"))
+        keys = server.service.keys
+        keys.add("alice", digest("old"))
         with http.stream("GET", "/api/v1/events", headers={"authorization": "Bearer old"}) as stream:
             lines = stream.iter_lines()
             assert next(lines).startswith("retry")
-            store.remove_key("alice")
-            store.add_key("alice", digest("new"))
+            keys.remove("alice")
+            keys.add("alice", digest("new"))
             started_at = time.monotonic()
             assert not any(line.startswith("data") for line in lines)
             assert time.monotonic() - started_at < 20, "it was still told"

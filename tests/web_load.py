@@ -22,8 +22,9 @@ import httpx2
 import psutil
 
 from telltale.web.client import ApiError, Client, ServerUnreachable
+from telltale.web.database import database
 from telltale.web.schema import ENDED
-from telltale.web.store import Store, database
+from telltale.web.store import Store
 from web_server import Process
 
 MIB = 1 << 20

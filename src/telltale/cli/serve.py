@@ -103,16 +103,17 @@ def _change_keys(data: Path, new: str | None, dropped: str | None) -> None:
     from contextlib import closing
 
     from telltale.errors import UsageError
+    from telltale.web.database import database
     from telltale.web.guard import digest, new_key
-    from telltale.web.store import Store, database
+    from telltale.web.keys import Keys
 
-    with closing(Store(database(data))) as store:
-        if dropped is not None and not store.remove_key(dropped):
-            names = ", ".join(store.key_names()) or "none"
+    with closing(Keys(database(data))) as keys:
+        if dropped is not None and not keys.remove(dropped):
+            names = ", ".join(keys.names()) or "none"
             raise UsageError(f"there is no key called {dropped!r}; there are: {names}")
         if new is not None:
             key = new_key()
-            store.add_key(new, digest(key))
+            keys.add(new, digest(key))
             typer.echo(key)
 
 
@@ -120,13 +121,14 @@ def _ensure_key(data: Path) -> None:
     """The first start with --require-key makes a key; otherwise nobody could come in."""
     from contextlib import closing
 
+    from telltale.web.database import database
     from telltale.web.guard import digest, new_key
-    from telltale.web.store import Store, database
+    from telltale.web.keys import Keys
 
-    with closing(Store(database(data))) as store:
-        if not store.key_names():
+    with closing(Keys(database(data))) as keys:
+        if not keys.names():
             key = new_key()
-            store.add_key("admin", digest(key))
+            keys.add("admin", digest(key))
             say(f"The key of admin, shown this once: {key}")
             say("More: telltale serve --new-key NAME")
 

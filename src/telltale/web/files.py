@@ -26,7 +26,7 @@ from telltale._files import write_files
 from telltale.errors import OutputError, UsageError
 from telltale.report import to_json
 from telltale.types import Pictures, Report
-from telltale.web.store import database
+from telltale.web.database import database
 
 REPORT_NAME = "report.json"
 PICTURES_NAME = "pictures.json"

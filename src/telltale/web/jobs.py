@@ -27,8 +27,8 @@ from telltale.types import ErrorInfo, Report
 from telltale.web.analysis import Analyst, is_lasting, media_type, outcome
 from telltale.web.files import DataFolder
 from telltale.web.metrics import Metrics
-from telltale.web.rows import NewScan, ScanRow, Work
-from telltale.web.schema import ENDED, Outcome, Progress, ScanEntry, ScanOptions
+from telltale.web.rows import Ending, NewScan, ScanRow, Work
+from telltale.web.schema import ENDED, Outcome, Progress, ScanEntry, ScanOptions, State
 from telltale.web.settings import ServeSettings
 from telltale.web.store import Store
 from telltale.web.upload import Upload
@@ -267,23 +267,22 @@ class Jobs:
                 return
 
     def _conclude(self, work: Work, report: Report) -> None:
-        state = "failed" if report.verdict.label == "failed" else "done"
+        state: State = "failed" if report.verdict.label == "failed" else "done"
         try:
             self._folder.keep_result(work.id, report)
         except TelltaleError as error:
             report, state = self._analyst.failed(work, error), "failed"
             _log.error("the result of %s cannot be written: %s", work.id, error.message)
-        was_kept = self._store.finish(
-            work.id,
-            work.attempts,
-            state=state,  # type: ignore[arg-type]
+        error_data = None if report.error is None else report.error.model_dump()
+        ending = Ending(
+            state=state,
             is_reusable=is_lasting(report),
             outcome=outcome(report).model_dump(),
-            error=None if report.error is None else self._folder.without_path(report.error.model_dump(), work.id),
+            error=None if error_data is None else self._folder.without_path(error_data, work.id),
             media_type=media_type(report),
             has_thumbnail=bool(report.pictures.thumbnails),
         )
-        if not was_kept:
+        if not self._store.finish(work, ending):
             self._folder.drop([work.id])
             return
         if state == "failed":

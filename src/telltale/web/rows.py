@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from telltale.web.schema import State
 
@@ -96,4 +98,21 @@ class Work:
     client: str
 
 
-__all__ = ["IS_ACTIVE", "SCHEMA", "SCHEMA_VERSION", "SELECT", "STATE", "NewScan", "ScanRow", "Work"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What became of an analysis."""
+
+    state: State
+    """done or failed"""
+    is_reusable: bool
+    """Whether the same bytes would end the same way."""
+    outcome: Mapping[str, Any] | None
+    """`schema.Outcome`, as JSON values"""
+    error: Mapping[str, Any] | None
+    """`types.ErrorInfo`, as JSON values"""
+    media_type: str
+    """What a browser is told the upload is; empty where it was not read."""
+    has_thumbnail: bool
+
+
+__all__ = ["IS_ACTIVE", "SCHEMA", "SCHEMA_VERSION", "SELECT", "STATE", "Ending", "NewScan", "ScanRow", "Work"]

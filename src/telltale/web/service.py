@@ -22,6 +22,7 @@ from telltale.web.events import Hub, News
 from telltale.web.files import DataFolder
 from telltale.web.guard import client_of, owner_of
 from telltale.web.jobs import Jobs
+from telltale.web.keys import Keys
 from telltale.web.metrics import Metrics
 from telltale.web.problems import ProblemError, problem
 from telltale.web.rows import ScanRow
@@ -55,6 +56,7 @@ class Service:
         self.folder = DataFolder(settings.data)
         try:
             self.store = Store(self.folder.database)
+            self.keys = Keys(self.folder.database)
         except BaseException:
             self.folder.close()
             raise
@@ -90,6 +92,7 @@ class Service:
         for executor in (self._db, self._files, self._pages):
             executor.shutdown(cancel_futures=True)
         self.store.close()
+        self.keys.close()
         self.folder.close()
 
     async def db(self, function: Callable[_P, _R], *args: _P.args, **options: _P.kwargs) -> _R:
@@ -132,7 +135,7 @@ class Service:
         """Who asks. Raises the 401 problem where a key is required and missing."""
         if not self.settings.require_key:
             return Caller("", client_of(connection))
-        owner = await owner_of(connection, lambda digest: self.db(self.store.key_owner, digest))
+        owner = await owner_of(connection, lambda digest: self.db(self.keys.owner, digest))
         return Caller(owner, owner)
 
     async def row(self, scan_id: str, caller: Caller) -> ScanRow | None:

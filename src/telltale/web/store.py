@@ -3,38 +3,26 @@
 A *scan* is what one client asked for: a name and an owner. An *analysis* is the work: bytes, model and settings.
 Scans of the same bytes with the same settings share one analysis, so that it is done once.
 
-    with closing(Store(Path("telltale.db"))) as store:
-        store.admit(new, limits)                # -> the scan's row
-        work = store.claim()                    # queued -> running, in a fair order
-        store.finish(work.id, work.attempts, ...)
+    with closing(Store(database(data))) as store:
+        store.admit(new, queue_length=256, per_client=64)   # -> the scan's row
+        work = store.claim()                                # queued -> running, in a fair order
+        store.finish(work, Ending(state="done", ...))
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from telltale.errors import OutputError, UsageError
-from telltale.web.rows import IS_ACTIVE, SCHEMA, SCHEMA_VERSION, SELECT, STATE, NewScan, ScanRow, Work
+from telltale.web.database import Database
+from telltale.web.rows import IS_ACTIVE, SELECT, STATE, Ending, NewScan, ScanRow, Work
 from telltale.web.schema import ENDED, State
 
 MAX_ATTEMPTS = 2
 """A running analysis at a crash is run once more, then set aside."""
-
-
-def database(data: Path) -> Path:
-    """The database of a data folder, which is made where absent. Raises `OutputError`."""
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{data} cannot be used ({error.strerror}); choose another --data folder") from error
-    return data / "telltale.db"
 
 
 class QueueFull(Exception):
@@ -45,37 +33,8 @@ class ClientBusy(Exception):
     """As many scans of this client wait or run as may."""
 
 
-class Store:
-    """Safe to use from several threads; each call is one transaction."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-        self._db.row_factory = sqlite3.Row
-        # FULL: an upload that was answered with 202 survives a power cut, not only a crash.
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            self._db.execute(f"PRAGMA {pragma}")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            self._db.close()
-            raise UsageError(f"{path} was written by another version of Telltale; choose another --data folder")
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+class Store(Database):
+    """Scans and analyses. Each call is one transaction, from whichever thread."""
 
     def admit(self, new: NewScan, *, queue_length: int, per_client: int) -> ScanRow:
         """Keep the scan; on an analysis that exists already, where its key does.
@@ -95,18 +54,11 @@ class Store:
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (new.id, new.key, new.client, new.sha256, new.size_bytes, new.model, new.options, now),
                 )
+            analysis_id = new.id if found is None else found["id"]
             db.execute(
                 "INSERT INTO scans (id, analysis_id, owner, client, name, folded, created_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    new.id,
-                    new.id if found is None else found["id"],
-                    new.owner,
-                    new.client,
-                    new.name,
-                    new.name.casefold(),
-                    now,
-                ),
+                (new.id, analysis_id, new.owner, new.client, new.name, new.name.casefold(), now),
             )
             row = self.get(new.id, owner=new.owner)
         if row is None:
@@ -157,9 +109,7 @@ class Store:
         return list(self._scans(query, (owner, owner, since, since, since)))
 
     def _scans(self, query: str, values: tuple[Any, ...]) -> Iterator[ScanRow]:
-        with self._lock:
-            rows = self._db.execute(SELECT + query, values).fetchall()
-        return (ScanRow(**row) for row in rows)
+        return (ScanRow(**row) for row in self._rows(SELECT + query, *values))
 
     def ahead(self, queued_at: float) -> int:
         """How many analyses were queued earlier and still wait."""
@@ -174,11 +124,6 @@ class Store:
 
     def count(self, state: State) -> int:
         return self._number("SELECT count(*) FROM analyses WHERE state = ?", state)
-
-    def _number(self, query: str, *values: object) -> int:
-        with self._lock:
-            (number,) = self._db.execute(query, values).fetchone()
-        return int(number)
 
     def claim(self) -> Work | None:
         """The next analysis, now running. One client's hundred uploads do not keep another's one waiting."""
@@ -197,33 +142,22 @@ class Store:
         """Whether it still is: it may have been cancelled between `claim` and now."""
         return bool(self._number("SELECT count(*) FROM analyses WHERE id = ? AND state = 'running'", analysis_id))
 
-    def finish(
-        self,
-        analysis_id: str,
-        attempt: int,
-        *,
-        state: State,
-        is_reusable: bool,
-        outcome: dict[str, Any] | None,
-        error: dict[str, Any] | None,
-        media_type: str,
-        has_thumbnail: bool,
-    ) -> bool:
+    def finish(self, work: Work, ending: Ending) -> bool:
         """End an analysis; False where this attempt at it no longer runs (cancelled meanwhile)."""
         with self._transaction() as db:
             done = db.execute(
                 "UPDATE analyses SET state = ?, is_reusable = ?, outcome = ?, error = ?, media_type = ?, "
                 "has_thumbnail = ?, finished_at = ? WHERE id = ? AND state = 'running' AND attempts = ?",
                 (
-                    state,
-                    is_reusable,
-                    None if outcome is None else json.dumps(outcome),
-                    None if error is None else json.dumps(error),
-                    media_type,
-                    has_thumbnail,
+                    ending.state,
+                    ending.is_reusable,
+                    _json(ending.outcome),
+                    _json(ending.error),
+                    ending.media_type,
+                    ending.has_thumbnail,
                     time.time(),
-                    analysis_id,
-                    attempt,
+                    work.id,
+                    work.attempts,
                 ),
             )
             return done.rowcount == 1
@@ -293,32 +227,15 @@ class Store:
         return [row["id"] for row in rows]
 
     def analysis_ids(self) -> set[str]:
-        with self._lock:
-            return {row["id"] for row in self._db.execute("SELECT id FROM analyses")}
+        return {row["id"] for row in self._rows("SELECT id FROM analyses")}
 
     def counts(self) -> dict[str, int]:
         """State -> analyses in it."""
-        with self._lock:
-            return dict(self._db.execute("SELECT state, count(*) FROM analyses GROUP BY state").fetchall())
-
-    def add_key(self, name: str, digest: str) -> None:
-        """Keep a key's SHA-256 under a name, which becomes the owner of what is scanned with it."""
-        with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?)", (name, digest, time.time()))
-
-    def remove_key(self, name: str) -> bool:
-        with self._transaction() as db:
-            return db.execute("DELETE FROM keys WHERE name = ?", (name,)).rowcount == 1
-
-    def key_names(self) -> Sequence[str]:
-        with self._lock:
-            return [row["name"] for row in self._db.execute("SELECT name FROM keys ORDER BY name")]
-
-    def key_owner(self, digest: str) -> str | None:
-        """Whose key has this SHA-256."""
-        with self._lock:
-            row = self._db.execute("SELECT name FROM keys WHERE digest = ?", (digest,)).fetchone()
-        return None if row is None else str(row["name"])
+        return dict(self._rows("SELECT state, count(*) FROM analyses GROUP BY state"))  # type: ignore[arg-type]
 
 
-__all__ = ["MAX_ATTEMPTS", "ClientBusy", "QueueFull", "Store", "database"]
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(value)
+
+
+__all__ = ["MAX_ATTEMPTS", "ClientBusy", "QueueFull", "Store"]

@@ -17,7 +17,7 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 @router.post("/login")
 async def login(request: Request, service: Serving, key: Annotated[str, Form(max_length=200)] = "") -> Response:
-    if await service.db(service.store.key_owner, digest(key.strip())) is None:
+    if await service.db(service.keys.owner, digest(key.strip())) is None:
         return login_page(request, is_wrong=True)
     answer = RedirectResponse("/", status_code=303)
     answer.set_cookie(
