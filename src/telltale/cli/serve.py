@@ -51,7 +51,6 @@ def serve(
     ] = "",
 ) -> None:
     """Serve a page to drop clips on, and an API, until stopped with Ctrl-C."""
-    import logging
     import os
 
     from telltale.errors import UsageError, require
@@ -64,9 +63,7 @@ def serve(
     from telltale.web.server import serve as run
     from telltale.web.settings import ServeSettings
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("uvicorn.error", "python_multipart"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)  # else a line for every malformed request
+    _log_warnings()
     if new_key is not None or drop_key is not None:
         _change_keys(data, new_key, drop_key)
         return
@@ -74,20 +71,17 @@ def serve(
         _ensure_key(data)
     elif host not in _LOCAL:
         say("telltale: everybody who reaches this address shares one list of scans; --require-key keeps them apart")
-    # Monitoring asks under a local name, and no page of a stranger can.
-    allowed = (*(allow_host or ()), *_LOCAL) if allow_host or host in _LOCAL else ()
-    defaults = ServeSettings(data=data)
     settings = ServeSettings(
         data=data,
         models=tuple(model or ("default",)),
-        workers=workers or defaults.workers,
+        workers=workers or ServeSettings(data=data).workers,
         require_key=require_key,
         max_upload_bytes=max_upload * 1_000_000,
         queue_length=queue,
         per_client=per_client,
         keep_s=keep * 3600,
         deadline_s=deadline,
-        allowed_hosts=tuple(name.lower() for name in allowed),
+        allowed_hosts=_allowed_hosts(host, allow_host or []),
     )
     os.umask(0o077)
     run(
@@ -97,6 +91,22 @@ def serve(
         trusted_proxies=behind_proxy,
         on_ready=lambda url: say(f"Telltale is at {url} (data in {data}; Ctrl-C stops it)"),
     )
+
+
+def _log_warnings() -> None:
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("uvicorn.error", "python_multipart"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)  # else a line for every malformed request
+
+
+def _allowed_hosts(host: str, names: list[str]) -> tuple[str, ...]:
+    """The names to answer under; none: any."""
+    if not names and host not in _LOCAL:
+        return ()
+    # Monitoring asks under a local name, and no page of a stranger can.
+    return tuple(name.lower() for name in (*names, *_LOCAL))
 
 
 def _change_keys(data: Path, new: str | None, dropped: str | None) -> None:
