@@ -79,7 +79,7 @@ class Guard:
         if scope["method"] in _SAFE_METHODS:
             return
         origin = headers.get("origin")
-        is_foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        is_foreign = origin is not None and not _is_from(origin, host)
         if is_foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             raise problem("foreign_origin", "a page of another site may not do this")
 
@@ -89,6 +89,13 @@ def _hostname(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _is_from(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # no address at all: `http://[`
+        return False
 
 
 def client_of(connection: HTTPConnection) -> str:
