@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.requests import HTTPConnection
 from typer.testing import CliRunner
 
 from make_bundles import make_redness
@@ -18,7 +19,7 @@ from telltale.cli import app
 from telltale.errors import OutputError
 from telltale.web import annotated, events
 from telltale.web.client import ApiError
-from telltale.web.guard import digest
+from telltale.web.guard import client_of, digest
 from telltale.web.settings import ServeSettings
 from web_server import Running, running
 
@@ -149,3 +150,17 @@ def test_a_server_with_a_name_still_answers_to_its_own_machine(monkeypatch: pyte
     assert CliRunner().invoke(app, ["serve", *options]).exit_code == 0
     (settings,) = asked
     assert {"telltale.example.org", "127.0.0.1", "localhost"} <= set(settings.allowed_hosts)
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("a proxy's nonsense", "a proxy's nonsense"),
+    ],
+)
+def test_a_client_is_counted_by_the_address_of_a_customer(host: str, client: str) -> None:
+    """nginx that listens on IPv6 for both names IPv4 clients `::ffff:..`: all of them are in one /64."""
+    assert client_of(HTTPConnection({"type": "http", "client": (host, 1), "headers": []})) == client

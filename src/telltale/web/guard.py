@@ -99,12 +99,14 @@ def _is_from(origin: str, host: str) -> bool:
 
 
 def client_of(connection: HTTPConnection) -> str:
-    """The address that counts for limits: an IPv6 customer has a /64."""
+    """The address that counts for limits: an IPv6 customer has a /64, an IPv4 one is one however it is written."""
     host = connection.client.host if connection.client else ""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
     if address.version == 4:
         return host
     return str(ipaddress.ip_network(f"{host}/64", strict=False).network_address)
