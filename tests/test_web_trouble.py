@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import sqlite3
 import threading
 import time
@@ -141,6 +143,24 @@ def test_a_replaced_key_ends_the_streams_it_opened(
             started_at = time.monotonic()
             assert not any(line.startswith("data") for line in lines)
             assert time.monotonic() - started_at < 20, "it was still told"
+
+
+def test_a_burst_of_streams_gets_no_more_than_the_limit(tmp_path: Path, model: Path) -> None:
+    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, streams_per_client=2)
+    with running(settings) as server, contextlib.ExitStack() as stack:
+        connected = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(30)]
+        socks = [stack.enter_context(sock) for sock in connected]
+        for sock in socks:
+            sock.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        statuses = [sock.recv(12).decode()[-3:] for sock in socks]
+        assert server.service.hub.n_streams == statuses.count("200") == 2
+        assert statuses.count("429") == 28
+        for sock in socks:
+            sock.close()
+        ends_at = time.monotonic() + 20
+        while server.service.hub.n_streams:
+            assert time.monotonic() < ends_at, "a stream that nobody reads is still counted"
+            time.sleep(0.02)
 
 
 def test_a_server_with_a_name_still_answers_to_its_own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

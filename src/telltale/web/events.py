@@ -66,19 +66,15 @@ class Hub:
         self.is_closing = True
         self._wake()
 
-    def check_room(self, client: str) -> None:
-        """Raises a 429 problem where one client has too many streams."""
+    @contextlib.contextmanager
+    def listening(self, client: str, event: asyncio.Event) -> Iterator[None]:
+        """Have `event` set when there is news. Raises a 429 problem where one client has too many streams."""
         if self._of_client[client] >= self._streams_per_client:
             raise problem("client_busy", f"{self._streams_per_client} event streams of yours are open", retry_after_s=5)
-
-    @contextlib.contextmanager
-    def listening(self, client: str) -> Iterator[asyncio.Event]:
-        """An event that is set when there is news."""
-        event = asyncio.Event()
         self._streams.add(event)
         self._of_client[client] += 1
         try:
-            yield event
+            yield
         finally:
             self._streams.discard(event)
             self._of_client[client] -= 1

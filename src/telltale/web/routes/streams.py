@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from telltale.web.asked import Asked, Found, Serving
-from telltale.web.events import all_scans, one_scan
+from telltale.web.events import Hub, all_scans, one_scan
 from telltale.web.problems import documented
 
 router = APIRouter(tags=["scans"])
+
+
+class _EventStream(StreamingResponse):
+    """Looked for room and counted in one step: of a hundred at the same moment only as many get in as may."""
+
+    def __init__(self, hub: Hub, client: str, event: asyncio.Event, texts: AsyncIterator[str]) -> None:
+        # nginx would gather a stream before passing it on.
+        super().__init__(texts, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._hub, self._client, self._event = hub, client, event
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._hub.listening(self._client, self._event):
+            await super().__call__(scope, receive, send)
 
 
 @router.get(
@@ -22,15 +37,11 @@ router = APIRouter(tags=["scans"])
     | {200: {"content": {"text/event-stream": {}}, "description": "`progress` events, then one `end`."}},
 )
 async def scan_events(request: Request, service: Serving, row: Found, caller: Asked) -> StreamingResponse:
-    async def stream() -> AsyncIterator[str]:
-        with service.hub.listening(caller.client) as event:
-            async for text in one_scan(
-                service.hub, event, lambda: service.is_still(caller, request), lambda: service.entry(row.id, caller)
-            ):
-                yield text
-
-    service.hub.check_room(caller.client)
-    return _event_stream(stream())
+    event = asyncio.Event()
+    texts = one_scan(
+        service.hub, event, lambda: service.is_still(caller, request), lambda: service.entry(row.id, caller)
+    )
+    return _EventStream(service.hub, caller.client, event, texts)
 
 
 @router.get(
@@ -41,20 +52,9 @@ async def scan_events(request: Request, service: Serving, row: Found, caller: As
     | {200: {"content": {"text/event-stream": {}}, "description": "`scan` events; the stream stays open."}},
 )
 async def events(request: Request, service: Serving, caller: Asked) -> StreamingResponse:
-    async def stream() -> AsyncIterator[str]:
-        with service.hub.listening(caller.client) as event:
-            async for text in all_scans(
-                service.hub, event, lambda: service.is_still(caller, request), service.news, caller.owner
-            ):
-                yield text
-
-    service.hub.check_room(caller.client)
-    return _event_stream(stream())
-
-
-def _event_stream(texts: AsyncIterator[str]) -> StreamingResponse:
-    # nginx would gather a stream before passing it on.
-    return StreamingResponse(texts, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    event = asyncio.Event()
+    texts = all_scans(service.hub, event, lambda: service.is_still(caller, request), service.news, caller.owner)
+    return _EventStream(service.hub, caller.client, event, texts)
 
 
 __all__ = ["router"]
