@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -187,6 +188,16 @@ def test_what_came_and_ended_between_two_looks_is_news(store: Store) -> None:
     assert news == [old.id, quick.id, waiting.id, gone.id]
     assert [row.id for row in store.news(owner="", since=time.time() + 1)] == [waiting.id]
     assert store.news(owner="bob", since=before) == []
+
+
+def test_a_full_disk_is_named_as_such_and_takes_jobs_again_when_there_is_room(store: Store) -> None:
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError, match="full") as caught:
+        admit(store, "large", name="n" * 100_000)
+    assert caught.value.sqlite_errorcode == sqlite3.SQLITE_FULL
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    assert admit(store, "after").state == "queued"
 
 
 def test_a_database_of_another_version_is_left_alone(tmp_path: Path) -> None:

@@ -105,6 +105,21 @@ def test_an_upload_that_does_not_say_its_size_leaves_the_room_that_is_not_for_it
     assert list(server.service.folder.uploads.iterdir()) == []
 
 
+def test_an_upload_that_finds_no_room_in_the_database_is_told_so_and_leaves_nothing(server: Running) -> None:
+    store, folder = server.service.store, server.service.folder
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with httpx2.Client(base_url=server.url, timeout=60) as http:
+        for number in range(100):
+            answer = http.post("/api/v1/scans", files={"file": (f"{number:0200}.mp4", b"%d" % number)})
+            if answer.status_code not in (202, 429):
+                break
+    assert (answer.status_code, answer.json()["code"]) == (507, "no_space")
+    assert {path.name for path in folder.media("").iterdir()} <= store.analysis_ids()
+    assert list(folder.uploads.iterdir()) == []
+    store._db.execute("PRAGMA max_page_count = 1000000")
+
+
 def test_what_was_made_for_a_scan_goes_with_it(server: Running, portrait: Path) -> None:
     with server.client() as client:
         kept = client.wait(client.submit(portrait, name="kept.png").id, wait_s=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
@@ -45,6 +46,10 @@ async def create_scan(request: Request, response: Response, service: Serving, ca
         raise _queue_full(service) from None
     except ClientBusy:
         raise _client_busy(service) from None
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        raise _no_space() from error
     finally:
         upload.path.unlink(missing_ok=True)
     response.headers["Location"] = f"{UPLOAD_PATH}/{row.id}"
@@ -75,7 +80,11 @@ async def _check_room(service: Service, caller: Caller, n_bytes: int) -> None:
     if await service.db(service.store.count, "queued") >= settings.queue_length:
         raise _queue_full(service)
     if not service.has_room(n_bytes):
-        raise problem("no_space", "there is no room left for uploads; try later")
+        raise _no_space()
+
+
+def _no_space() -> ProblemError:
+    return problem("no_space", "there is no room left for uploads; try later")
 
 
 def _queue_full(service: Service) -> ProblemError:
