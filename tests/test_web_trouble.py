@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import sqlite3
 import threading
@@ -22,6 +23,7 @@ from telltale.errors import OutputError
 from telltale.web import annotated, events
 from telltale.web.client import ApiError
 from telltale.web.guard import client_of, digest
+from telltale.web.rows import ScanRow
 from telltale.web.settings import ServeSettings
 from web_server import Running, running
 
@@ -134,6 +136,30 @@ def test_what_was_made_for_a_scan_goes_with_it(server: Running, portrait: Path) 
         client.delete(again.id)
         assert files_with("secret name", data) == []
         assert files_with("kept.png", data)
+
+
+def test_a_scan_that_is_deleted_while_it_is_asked_for_is_not_a_fault(
+    server: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_there, jobs = server.service.is_there, server.service.jobs
+
+    async def last_seen(row: ScanRow) -> bool:
+        """It was there; before the answer begins it is gone."""
+        found = await is_there(row)
+        jobs.remove(row.id, owner="")
+        return found
+
+    def ask(path: str) -> tuple[int, str]:
+        with server.client() as client, monkeypatch.context() as context:
+            scan_id = client.wait(client.submit(portrait).id, wait_s=60).id
+            context.setattr(server.service, "is_there", last_seen)
+            answer = httpx2.get(server.url + path.format(scan_id), timeout=60)
+        return answer.status_code, answer.text
+
+    assert ask("/api/v1/scans/{}/report.html")[0] == 409
+    assert ask("/scans/{}")[0] == 404
+    status, text = ask("/api/v1/scans/{}")
+    assert (status, json.loads(text)["report"]) == (200, None)
 
 
 def files_with(text: str, folder: Path) -> list[Path]:

@@ -15,9 +15,10 @@ _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 
 def file_in_parts(request: Request, path: Path, kind: str, headers: Mapping[str, str]) -> FileResponse:
-    """The file, or the part of it in the request's Range. Raises the 416 problem."""
-    _simplify_range(request, path.stat().st_size)
-    return FileResponse(path, media_type=kind, headers=headers, stat_result=path.stat())
+    """The file, or the part of it in the request's Range. Raises the 416 problem, and `FileNotFoundError`."""
+    stat = path.stat()
+    _simplify_range(request, stat.st_size)
+    return FileResponse(path, media_type=kind, headers=headers, stat_result=stat)
 
 
 def _simplify_range(request: Request, size_bytes: int) -> None:

@@ -58,7 +58,10 @@ async def scan(request: Request, scan_id: ScanId, service: Serving, visitor: Vis
     )
     if file is None:
         return _lost(request)
-    return FileResponse(file, media_type="text/html", stat_result=file.stat())
+    try:
+        return FileResponse(file, media_type="text/html", stat_result=file.stat())
+    except FileNotFoundError:  # deleted just now
+        return _lost(request)
 
 
 def _report_page(report: Report, *, entry: ScanEntry, media: str, is_known: bool) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -45,11 +47,22 @@ async def report_html(service: Serving, row: Found) -> Response:
     page = await service.made(row, "html", lambda report: to_html(report).encode("utf-8"))
     if page is None:
         raise problem("no_result", "the report is not kept")
+    with _unless_deleted():
+        policy, stat = _own_policy(page), page.stat()
     headers = {
-        "Content-Security-Policy": f"{_own_policy(page)}; sandbox allow-scripts allow-modals; frame-ancestors 'none'",
+        "Content-Security-Policy": f"{policy}; sandbox allow-scripts allow-modals; frame-ancestors 'none'",
         "Content-Disposition": f'inline; filename="telltale-{_ascii_stem(row.name)}.html"',
     }
-    return FileResponse(page, media_type="text/html", headers=headers, stat_result=page.stat())
+    return FileResponse(page, media_type="text/html", headers=headers, stat_result=stat)
+
+
+@contextlib.contextmanager
+def _unless_deleted() -> Iterator[None]:
+    """Files go in another thread, at any moment: that a scan was there just now does not say that they are."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise problem("no_result", "it is not kept: the scan was deleted, or has nothing of this kind") from None
 
 
 def _own_policy(page: Path) -> str:
@@ -82,9 +95,10 @@ async def annotated(request: Request, service: Serving, row: Found) -> Response:
     path = await _drawn_on(service, row)
     if path is None:
         return JSONResponse({"status": "being made"}, status_code=202, headers={"Retry-After": "5"})
-    if not await service.is_there(row) or not path.is_file():
+    if not await service.is_there(row):
         raise problem("no_result", "the scan was deleted meanwhile")
-    return file_in_parts(request, path, "video/mp4", _AS_UPLOADED)
+    with _unless_deleted():
+        return file_in_parts(request, path, "video/mp4", _AS_UPLOADED)
 
 
 async def _drawn_on(service: Service, row: ScanRow) -> Path | None:
@@ -116,10 +130,10 @@ async def _drawn_on(service: Service, row: ScanRow) -> Path | None:
     },
 )
 async def media(request: Request, service: Serving, row: Found) -> Response:
-    path = service.folder.media(row.analysis_id)
-    if row.state != "done" or not row.media_type or not path.is_file():
+    if row.state != "done" or not row.media_type:
         raise problem("no_result", "this upload is not kept, or not yet there to be played")
-    return file_in_parts(request, path, row.media_type, _AS_UPLOADED)
+    with _unless_deleted():
+        return file_in_parts(request, service.folder.media(row.analysis_id), row.media_type, _AS_UPLOADED)
 
 
 @router.get(
@@ -129,10 +143,11 @@ async def media(request: Request, service: Serving, row: Found) -> Response:
     responses=_WITHOUT_RESULT | {200: {"content": {"image/jpeg": {}}, "description": "JPEG, at most 180 px high."}},
 )
 async def thumbnail(service: Serving, row: Found) -> Response:
-    path = service.folder.thumbnail(row.analysis_id)
-    if not row.has_thumbnail or not path.is_file():
+    if not row.has_thumbnail:
         raise problem("no_result", "there is no picture of this scan")
-    return Response(path.read_bytes(), media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+    with _unless_deleted():
+        picture = service.folder.thumbnail(row.analysis_id).read_bytes()
+    return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 
 __all__ = ["router"]

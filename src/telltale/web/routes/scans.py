@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Annotated
 
 import anyio
+from anyio import AsyncFile
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
@@ -61,28 +61,35 @@ def _place(cursor: str | None) -> tuple[float, str] | None:
 async def get_scan(service: Serving, row: Found) -> Response:
     entry = await service.db(service.jobs.entry, row)
     head = json.dumps(entry.model_dump(mode="json")).removesuffix("}").encode("ascii")
-    report = await _report_file(service, row)
+    report = await _report(service, row)
     return StreamingResponse(_joined(head + b', "report": ', report, b"}"), media_type="application/json")
 
 
-async def _report_file(service: Service, row: ScanRow) -> Path | None:
-    """The report as JSON, as it lies on disk: checking a long one once more would cost more than reading it."""
+async def _report(service: Service, row: ScanRow) -> AsyncFile[bytes] | None:
+    """The report as JSON, as it lies on disk: checking a long one once more would cost more than reading it.
+
+    Opened before the answer begins, which a scan that is deleted meanwhile would break off.
+    """
     if not row.has_report:
         return None
 
     def make() -> bytes:
         return json.dumps(service.folder.report_data(row.analysis_id, name=row.name)).encode("ascii")
 
-    return await service.made_from(row, "json", make)
+    file = await service.made_from(row, "json", make)
+    try:
+        return None if file is None else await anyio.open_file(file, "rb")
+    except FileNotFoundError:
+        return None
 
 
-async def _joined(head: bytes, file: Path | None, tail: bytes) -> AsyncIterator[bytes]:
+async def _joined(head: bytes, file: AsyncFile[bytes] | None, tail: bytes) -> AsyncIterator[bytes]:
     yield head
     if file is None:
         yield b"null"
     else:
-        async with await anyio.open_file(file, "rb") as content:
-            while chunk := await content.read(_CHUNK_BYTES):
+        async with file:
+            while chunk := await file.read(_CHUNK_BYTES):
                 yield chunk
     yield tail
 
