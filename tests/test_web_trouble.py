@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import sqlite3
 import threading
@@ -202,6 +203,19 @@ def test_a_burst_of_streams_gets_no_more_than_the_limit(tmp_path: Path, model: P
         while server.service.hub.n_streams:
             assert time.monotonic() < ends_at, "a stream that nobody reads is still counted"
             time.sleep(0.02)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of files")
+def test_nobody_else_reads_the_database_of_a_folder_that_was_open_to_all(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    mask = os.umask(0o022)
+    try:
+        assert CliRunner().invoke(app, ["serve", "--data", str(data), "--new-key", "alice"]).exit_code == 0
+    finally:
+        os.umask(mask)
+    (file,) = data.iterdir()
+    assert file.stat().st_mode & 0o077 == 0
 
 
 def test_a_server_with_a_name_still_answers_to_its_own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

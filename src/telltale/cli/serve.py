@@ -64,6 +64,7 @@ def serve(
     from telltale.web.settings import ServeSettings
 
     _log_warnings()
+    os.umask(0o077)  # before the first file is made: a folder that was there already may be open to all
     if new_key is not None or drop_key is not None:
         _change_keys(data, new_key, drop_key)
         return
@@ -83,7 +84,6 @@ def serve(
         deadline_s=deadline,
         allowed_hosts=_allowed_hosts(host, allow_host or []),
     )
-    os.umask(0o077)
     run(
         settings,
         host=host,
