@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from telltale.cli import app
 from telltale.errors import OutputError
 from telltale.web import annotated, events
 from telltale.web.client import ApiError
+from telltale.web.database import database
 from telltale.web.guard import client_of, digest
-from telltale.web.rows import ScanRow
+from telltale.web.rows import NewScan, ScanRow
 from telltale.web.settings import ServeSettings
+from telltale.web.store import Store
 from web_server import Running, running
 
 pytest.importorskip("onnx", reason="makes models with onnx")
@@ -203,6 +206,22 @@ def test_a_burst_of_streams_gets_no_more_than_the_limit(tmp_path: Path, model: P
         while server.service.hub.n_streams:
             assert time.monotonic() < ends_at, "a stream that nobody reads is still counted"
             time.sleep(0.02)
+
+
+def test_a_scan_whose_model_is_gone_after_a_restart_fails_by_name(tmp_path: Path, model: Path) -> None:
+    with closing(Store(database(tmp_path / "data"))) as store:
+        new = NewScan(
+            id="0" * 32, key="", owner="", client="", name="", sha256="", size_bytes=1, model="gone", options="{}"
+        )
+        store.admit(new, queue_length=1, per_client=1)
+    with (
+        running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1)) as server,
+        server.client() as client,
+    ):
+        error = client.wait("0" * 32, wait_s=60).error
+    assert error is not None
+    assert error.code == "unknown_name"
+    assert "'gone'" in error.message
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of files")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from telltale._report_words import ERRORS, headline, lede
 from telltale._text import percent
-from telltale.errors import InputError, Stopped, TelltaleError, WorkerCrashed, error_from_code
+from telltale.errors import InputError, Stopped, TelltaleError, UnknownName, WorkerCrashed, error_from_code
 from telltale.findings import Progress
 from telltale.runtime import Scorer
 from telltale.scan import Scanner, ScanSettings
@@ -47,7 +47,10 @@ class Analyst:
         return Scanner(next(iter(self._scorers.values())), settings=self._scan_settings())
 
     def scan(self, scanner: Scanner, work: Work, *, on_progress: Progress, stop: threading.Event) -> Report:
-        """The report on an upload. Raises `Stopped` once `stop` is set."""
+        """The report on an upload. Raises `Stopped` once `stop` is set, and `UnknownName` for a model that is gone."""
+        if work.model not in self._scorers:
+            message = f"the server was started anew without the model {work.model!r}; send the file once more"
+            raise UnknownName(message)
         scanner.scorer = self._scorers[work.model]
         scanner.settings = self._scan_settings(ScanOptions.model_validate_json(work.options), work.model)
         report = scanner.scan(self._folder.media(work.id), on_progress=on_progress, stop=stop)

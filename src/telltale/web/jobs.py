@@ -238,6 +238,9 @@ class Jobs:
                 if self._is_stopping.is_set():
                     self._store.put_back(work.id)
                 return
+            except TelltaleError as error:
+                _log.warning("analysis %s failed: %s", work.id, error.message)
+                report = self._analyst.failed(work, error)
             except Exception as error:  # noqa: BLE001 - a fault of ours is the job's failure, not the server's
                 _log.exception("analysis %s failed", work.id)
                 report = self._analyst.failed(work, WorkerCrashed(f"the analysis broke off ({type(error).__name__})"))
