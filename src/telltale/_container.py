@@ -234,22 +234,36 @@ def fps(stream: VideoStream) -> float | None:
     return None
 
 
-def declared_duration_s(stream: VideoStream) -> float | None:
-    """What the header says; may lie. Of a Matroska stream that is its tag: FFmpeg may give it the file's length."""
-    tag = stream.metadata.get("DURATION", "") if stream.container.format.name == "matroska,webm" else ""
-    if found := _CLOCK.fullmatch(tag):
-        return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
+def declared_duration_s(stream: VideoStream, when: Timeline) -> float | None:
+    """What the header says; may lie. Matroska and FLV may say when the file ends, not how long it lasts: times that
+    begin late are then taken off."""
     container = stream.container
-    microseconds = container.duration if isinstance(container, InputContainer) else None
-    return microseconds / av.time_base if microseconds else None
+    declared_s = _own_duration_s(stream)
+    if declared_s is None and isinstance(container, InputContainer) and container.duration:
+        declared_s = container.duration / av.time_base
+    begin_s = _origin_s(stream, when)
+    if declared_s is not None and container.format.name in _DECLARING and 0 < begin_s < declared_s:
+        return declared_s - begin_s
+    return declared_s
 
 
-def missing(stream: VideoStream, found: Scan, when: Timeline, source: Source) -> Missing | None:
+def _own_duration_s(stream: VideoStream) -> float | None:
+    """The stream's, not the file's. Of Matroska that is its tag: FFmpeg may give a stream the file's length."""
+    if stream.container.format.name != "matroska,webm":
+        return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    tag = _CLOCK.fullmatch(stream.metadata.get("DURATION", ""))
+    return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) if tag else None
+
+
+def _origin_s(stream: VideoStream, when: Timeline) -> float:
+    return when.origin_pts * float(stream.time_base or 0)
+
+
+def missing(stream: VideoStream, found: Scan, when: Timeline, source: Source, limits: DecodeLimits) -> Missing | None:
     """Whether the end of the file is missing, and how much of it.
 
-    An MP4's index says it frame by frame, AVI declares its bytes, Matroska and FLV a duration.
+    An MP4's index says it frame by frame, AVI declares its bytes, Matroska and FLV a duration: of the picture, or of
+    a file whose sound may go on after it.
     """
     container, size_bytes = stream.container.format.name, source.size_bytes
     if container.startswith("mov,"):
@@ -262,10 +276,22 @@ def missing(stream: VideoStream, found: Scan, when: Timeline, source: Source) ->
     promised_bytes = source.declared_bytes if container == "avi" else None
     if promised_bytes is not None and promised_bytes > size_bytes + 1:  # the last chunk may lack its padding
         return Missing(0, size_bytes / promised_bytes, in_bytes=True)
-    present, declared = when.end_s - float(when.times_s[0]), declared_duration_s(stream) or 0.0
+    present, declared = when.end_s, declared_duration_s(stream, when) or 0.0
     slack = max(_SHORT_BY_S, _SHORT_BY_FRAC * declared) if container in _DECLARING else math.inf
+    if declared - present > slack and _own_duration_s(stream) is None:
+        present = max(present, _end_s(source, limits) - _origin_s(stream, when))
     frac_present = present / declared if present < declared else None
     return Missing(0, frac_present) if found.ends_broken or declared - present > slack else None
+
+
+def _end_s(source: Source, limits: DecodeLimits) -> float:
+    """When the last packet of any kind ends, by the file's own clock."""
+    last_s = -math.inf
+    with open_container(source, limits) as container:
+        for packet in packets(container, list(container.streams)):  # type: ignore[arg-type]
+            if packet.size and packet.pts is not None and packet.time_base:
+                last_s = max(last_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return last_s
 
 
 __all__ = [

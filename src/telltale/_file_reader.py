@@ -80,7 +80,7 @@ class FileReader(Reader):
             scan = scans[self._stream.index]
             self._n_streams = sum(bool(found.pts) for found in scans.values())
             self._timeline = _container.timeline(self._stream, scan)
-            self._missing = _container.missing(self._stream, scan, self._timeline, source)
+            self._missing = _container.missing(self._stream, scan, self._timeline, source, limits)
             info = self._describe(source, is_measured=scan.is_complete and not self._missing)
             _prepare(self._stream, limits, n_threads)
         except BaseException:
@@ -115,7 +115,7 @@ class FileReader(Reader):
             width_px=stream.width,
             height_px=stream.height,
             rotation_deg=0,
-            duration_s=self._timeline.end_s if is_measured else _container.declared_duration_s(stream),
+            duration_s=self._timeline.end_s if is_measured else _container.declared_duration_s(stream, self._timeline),
             fps_header=_container.fps(stream),
             n_frames_header=stream.frames or None,
             stream_index=stream.index,
