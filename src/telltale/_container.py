@@ -45,6 +45,7 @@ CONTAINERS = (
 DAMAGE = (av.error.FFmpegError, UnicodeDecodeError, IndexError, ValueError, OverflowError)
 """What was seen to come out of PyAV on damaged files; not only its own errors."""
 NO_MEMORY = (MemoryError, av.error.MemoryError)
+_TS_PACKET_BYTES = 188
 _MAX_RESTARTS = 100
 """Times that reading goes on after a packet that could not be read."""
 _DECLARING = ("matroska,webm", "flv", "live_flv")
@@ -155,7 +156,16 @@ def scan(source: Source, limits: DecodeLimits, *, until_s: float | None, until_n
             if _has_enough(found.pts, packet, until_s, until_n):
                 found.is_complete = False
                 break
+        else:
+            if _ends_ragged(source):
+                for found in scans.values():
+                    found.ends_broken = True
         return scans
+
+
+def _ends_ragged(source: Source) -> bool:
+    """A transport stream whose last packet is cut: nothing in it says where its last frame ends."""
+    return source.kind == "an MPEG transport stream" and bool(source.size_bytes % _TS_PACKET_BYTES)
 
 
 def _has_enough(pts: array[int], packet: Packet[VideoStream], until_s: float | None, until_n: int | None) -> bool:
@@ -269,8 +279,9 @@ def missing(stream: VideoStream, found: Scan, when: Timeline, source: Source, li
     if container.startswith("mov,"):
         entries = stream.index_entries
         if len(entries) and entries[-1].pos + entries[-1].size > size_bytes:
-            n_beyond = sum(entry.pos + entry.size > size_bytes for entry in entries)
-            return Missing(n_beyond, 1 - n_beyond / len(entries))
+            n_cut = sum(entry.pos + entry.size > size_bytes for entry in entries)
+            n_beyond = sum(entry.pos >= size_bytes for entry in entries)  # what is there in part is found damaged
+            return Missing(n_beyond, 1 - n_cut / len(entries))
     if not found.is_complete:
         return None
     promised_bytes = source.declared_bytes if container == "avi" else None

@@ -92,6 +92,7 @@ class FileReader(Reader):
         self._converter = Converter(max_side_px=plan.max_side_px)
         self._clock = Clock(self._timeline.interval_s)
         self._damage = _Damage()
+        self._cut_pts = {scan.pts[-1]} if scan.ends_broken else set[int]()
         self._changed_size: str | None = None
         self._time_base_s = float(self._stream.time_base or 0.001)  # a stream must not be asked once its file is closed
         self._which = f"stream {self._stream.index} ({self._stream.width}x{self._stream.height}) was looked at"
@@ -158,6 +159,8 @@ class FileReader(Reader):
                 if can_skip != skips:
                     context.skip_frame = "NONREF" if can_skip else "DEFAULT"
                     skips = can_skip
+            if packet.is_corrupt and packet.pts is not None:
+                self._cut_pts.add(packet.pts)  # many decoders make up what is missing and say nothing
             try:
                 yield from packet.decode()
             except NO_MEMORY:
@@ -185,7 +188,9 @@ class FileReader(Reader):
             if size != (frame.width, frame.height):
                 self._note_size(frame, is_first=size is None)
                 size = (frame.width, frame.height)
-            is_corrupt = frame.is_corrupt or size[0] * size[1] > self._limits.max_pixels
+            is_cut = frame.is_corrupt or frame.pts in self._cut_pts
+            self._cut_pts -= {frame.pts}
+            is_corrupt = is_cut or size[0] * size[1] > self._limits.max_pixels
             if not self._damage.spoils(place, is_corrupt=is_corrupt, is_key=frame.key_frame):
                 yield place, time_s, frame
 
