@@ -149,6 +149,19 @@ class TestTimes:
         assert reader.info.timestamps == "synthetic"
         assert reader.codes == [Code.TIMESTAMPS_SYNTHETIC]
 
+    @pytest.mark.parametrize(("format", "codec", "fps"), [("obu", "libsvtav1", 50), ("h263", "h263", 10)])
+    def test_nor_do_streams_to_which_ffmpeg_gives_times(
+        self, tmp_path: Path, format: str, codec: str, fps: int
+    ) -> None:
+        options = {"preset": "12"} if codec == "libsvtav1" else None
+        path = make_videos.face_clip(
+            tmp_path / "clip", seconds=0.5, fps=fps, size=(352, 288), codec=codec, format=format, options=options
+        )
+        frames, reader = read(path)
+        assert len(frames) == fps // 2
+        assert reader.codes == [Code.TIMESTAMPS_SYNTHETIC]
+        assert reader.warnings == ["The file holds no times; 25 frames a second were counted."]
+
     def test_a_variable_rate_is_sampled_by_time(self, tmp_path: Path) -> None:
         path, times = make_videos.vfr_clip(tmp_path / "clip.mp4")
         frames, reader = read(path, SamplePlan("fps", 4))

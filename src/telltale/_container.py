@@ -17,13 +17,14 @@ import av
 import av.error
 import av.logging
 import numpy as np
-from av.container import InputContainer
+from av.container import Container, InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from telltale import _timestamps
-from telltale._source import UNKNOWN, Source
+from telltale._jpeg_file import ends_whole
+from telltale._source import MJPEG, UNKNOWN, Source
 from telltale._timestamps import NO_PTS, Timeline
 from telltale.errors import (
     CorruptFile,
@@ -49,6 +50,8 @@ _TS_PACKET_BYTES = 188
 _MAX_RESTARTS = 100
 """Times that reading goes on after a packet that could not be read."""
 _DECLARING = ("matroska,webm", "flv", "live_flv")
+_TIMELESS = ("mjpeg", "obu", "h263")
+"""Bare streams to which FFmpeg gives times of its own; to others it gives none."""
 _SHORT_BY_S, _SHORT_BY_FRAC = 0.5, 0.03
 """A video that ends this much before its declared duration was cut off; sound often ends a little later."""
 _SLOWEST_FPS, _USUAL_FPS, _FASTEST_FPS = 0.01, 25.0, 1000
@@ -100,9 +103,7 @@ def open_container(source: Source, limits: DecodeLimits) -> InputContainer:
     av.logging.set_level(None)
     av.logging.set_libav_level(av.logging.PANIC)
     try:
-        asked = {"format_whitelist": CONTAINERS, "max_pixels": limits.for_decoder, "skip_frame": "all"}
-        with source.for_ffmpeg() as (url, only_this):
-            container = av.open(url, options=only_this | asked, metadata_errors="replace")
+        container = _opened(source, {"max_pixels": limits.for_decoder})
     except NO_MEMORY:
         raise out_of_memory(source) from None
     except DAMAGE:
@@ -112,6 +113,13 @@ def open_container(source: Source, limits: DecodeLimits) -> InputContainer:
         container.close()
         raise TooManyStreams(f"{source.name} has {n_streams} streams, more than {limits.max_streams}; extract one")
     return container
+
+
+def _opened(source: Source, options: dict[str, str]) -> InputContainer:
+    asked = {"format_whitelist": CONTAINERS, "skip_frame": "all"} | options
+    format = "mjpeg" if source.kind == MJPEG else None  # FFmpeg takes its beginning for a picture
+    with source.for_ffmpeg() as (url, only_this):
+        return av.open(url, format=format, options=only_this | asked, metadata_errors="replace")
 
 
 def out_of_memory(source: Source) -> OutOfMemory:
@@ -183,9 +191,13 @@ def packets(container: InputContainer, streams: list[VideoStream]) -> Iterator[P
     for stream in container.streams:
         if stream.index not in wanted:
             stream.discard = Discard.all
+    is_film_of_jpegs = container.format.name == "mjpeg"
     for _ in range(_MAX_RESTARTS):
         try:
-            yield from container.demux(tuple(streams))
+            for packet in container.demux(tuple(streams)):
+                if is_film_of_jpegs and packet.size and not ends_whole(bytes(packet)):
+                    packet.is_corrupt = True  # its decoder fills what is missing with the frame before
+                yield packet
             return
         except DAMAGE:
             continue
@@ -209,11 +221,7 @@ def refuse_large(stream: VideoStream, source: Source, limits: DecodeLimits) -> N
     """Raise `TooManyPixels` where the header already says so."""
     width, height = stream.width, stream.height
     if not width * height:  # a decoder that refuses `max_pixels` leaves no size behind (VP9)
-        asked = {"format_whitelist": CONTAINERS, "skip_frame": "all"}
-        with (
-            source.for_ffmpeg() as (url, only_this),
-            av.open(url, options=only_this | asked, metadata_errors="replace") as container,
-        ):
+        with _opened(source, {}) as container:
             unlimited = container.streams.video[stream.container.streams.video.index(stream)]
             width, height = unlimited.width, unlimited.height
     if width * height > limits.max_pixels:
@@ -227,13 +235,19 @@ def timeline(stream: VideoStream, found: Scan) -> Timeline:
     time_base_s = float(stream.time_base or Fraction(1, 1000))
     start_us = container.start_time if isinstance(container, InputContainer) else None
     context = stream.codec_context
+    pts = np.frombuffer(found.pts, np.int64)
     return _timestamps.build(
-        np.frombuffer(found.pts, np.int64),
+        pts if holds_times(container) else np.full_like(pts, NO_PTS),
         time_base_s=time_base_s,
         interval_s=1 / (fps(stream) or _USUAL_FPS),
         start_pts=None if start_us is None else round(start_us / av.time_base / time_base_s),
         knows_display_order=container.format.name != "avi" or not context.has_b_frames,
     )
+
+
+def holds_times(container: Container) -> bool:
+    """Whether the file says when its frames are shown."""
+    return container.format.name not in _TIMELESS
 
 
 def fps(stream: VideoStream) -> float | None:
@@ -315,6 +329,7 @@ __all__ = [
     "candidates",
     "declared_duration_s",
     "fps",
+    "holds_times",
     "missing",
     "open_container",
     "out_of_memory",

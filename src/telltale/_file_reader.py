@@ -91,6 +91,7 @@ class FileReader(Reader):
         self._choice = choose(self._timeline.times_s, plan)
         self._converter = Converter(max_side_px=plan.max_side_px)
         self._clock = Clock(self._timeline.interval_s)
+        self._holds_times = _container.holds_times(self._container)
         self._damage = _Damage()
         self._cut_pts = {scan.pts[-1]} if scan.ends_broken else set[int]()
         self._changed_size: str | None = None
@@ -179,7 +180,7 @@ class FileReader(Reader):
                 self._damage.packet_lost()
                 continue
             self.n_decoded += 1
-            pts = frame.pts
+            pts = frame.pts if self._holds_times else None
             pts_s = None if pts is None else (pts - timeline.origin_pts) * self._time_base_s
             if n_before < n_by_order:
                 pts_s = float(timeline.times_s[n_before])
@@ -237,7 +238,8 @@ class FileReader(Reader):
                 (Code.FRAMES_LOST, f"{n_damaged} frames that are damaged, or built from damaged ones, were left out.")
             )
         if self._clock.is_synthetic:
-            found.append((Code.TIMESTAMPS_SYNTHETIC, "The file holds no times; they are counted from its frame rate."))
+            counted = f"The file holds no times; {1 / self.interval_s:g} frames a second were counted."
+            found.append((Code.TIMESTAMPS_SYNTHETIC, counted))
         elif self._clock.n_repaired:
             repaired = f"{self._clock.n_repaired} times were missing or did not advance, and were repaired."
             found.append((Code.TIMESTAMPS_REPAIRED, repaired))
