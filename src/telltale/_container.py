@@ -204,15 +204,16 @@ def packets(container: InputContainer, streams: list[VideoStream]) -> Iterator[P
 
 
 def pick(streams: list[VideoStream], scans: dict[int, Scan], source: Source) -> VideoStream:
-    """The stream to analyse: of those that hold frames the default one, then the one with most picture."""
+    """The stream to analyse: of those that hold frames one that moves, then the default one, then the one with most
+    picture."""
     filled = [stream for stream in streams if scans[stream.index].pts]
     if not filled:
         raise NoFrames(f"{source.name} announces a video but holds no frame of it; copy it again")
 
-    def merit(stream: VideoStream) -> tuple[bool, int, int]:
+    def merit(stream: VideoStream) -> tuple[bool, bool, int, int]:
         n_packets = len(scans[stream.index].pts)
         is_default = bool(stream.disposition & Disposition.default)
-        return is_default, n_packets * stream.width * stream.height, -stream.index
+        return n_packets > 1, is_default, n_packets * stream.width * stream.height, -stream.index
 
     return max(filled, key=merit)
 

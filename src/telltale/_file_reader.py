@@ -78,7 +78,7 @@ class FileReader(Reader):
             self._stream = _container.pick(streams, scans, source)
             _container.refuse_large(self._stream, source, limits)
             scan = scans[self._stream.index]
-            self._n_streams = sum(bool(found.pts) for found in scans.values())
+            self._n_streams = sum(len(found.pts) > 1 for found in scans.values())  # a cover, an AVIF's still: no video
             self._timeline = _container.timeline(self._stream, scan)
             self._missing = _container.missing(self._stream, scan, self._timeline, source, limits)
             info = self._describe(source, is_measured=scan.is_complete and not self._missing)

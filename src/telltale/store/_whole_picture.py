@@ -81,7 +81,7 @@ def _is_whole_bmp(data: bytes) -> bool:
         n_bytes = (row_bits + 31) // 32 * 4 * max(0, abs(height) - 1) + (row_bits + 7) // 8
     elif compression not in _BMP_RUNS:
         return True
-    return len(data) >= begin + n_bytes
+    return len(data) >= int(begin + n_bytes)
 
 
 __all__ = ["expect_whole_picture"]
