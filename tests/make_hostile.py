@@ -46,8 +46,8 @@ ROWS = {
     5: "here; test_video.TestLimits",
     6: "here; test_video.TestLimits",
     7: "here; test_sandbox.test_a_file_that_never_ends_is_stopped_at_the_deadline",
-    8: "here; test_video.TestTimes",
-    9: "here; test_video.TestTimes",
+    8: "here; test_video.TestTimes; test_video_mjpeg",
+    9: "here; test_video.TestTimes; test_timestamps",
     10: "here; test_video.TestTimes",
     11: "here; test_faults.test_a_turned_clip_scores_as_the_upright_one",
     12: "here; test_video_picture.TestPicture",
@@ -165,6 +165,7 @@ def _times() -> Iterator[Bad]:
         lambda path: make_videos.raw_h264(path, seconds=0.5),
         (Code.TIMESTAMPS_SYNTHETIC,),
     )
+    yield Bad(8, "film_of_jpegs.jpg", "verdict", _film_of_jpegs, (Code.TIMESTAMPS_SYNTHETIC,))
     yield Bad(9, "late.mkv", "verdict", _clip(pts=[100_000 + i for i in range(10)]))
     yield Bad(9, "wrapped.ts", "no_face", raw.begins_again, (Code.TIMESTAMPS_REPAIRED,))
     yield Bad(9, "negative.mkv", "verdict", _clip(pts=[i - 20 for i in range(10)]))
@@ -271,6 +272,7 @@ def _stills() -> Iterator[Bad]:
         yield Bad(11, f"exif_{orientation}.jpg", "verdict", raw.oriented(orientation))
     for mode in ("L", "LA", "P", "RGBA", "I;16", "1"):
         yield Bad(12, f"mode_{mode.replace(';', '_')}.png", "verdict" if mode != "1" else "answered", raw.in_mode(mode))
+    yield Bad(12, "film_behind.jpg", "verdict", lambda path: path.write_bytes(raw.picture("JPEG") + _face()))
     yield Bad(12, "cmyk.jpg", "verdict", raw.in_mode("CMYK"))
     yield Bad(12, "animated.gif", "answered", lambda path: make_videos.animated_gif(path, n=3))
     yield Bad(17, "png_bad_crc.png", "corrupt_file", lambda path: path.write_bytes(raw.bad_crc()))
@@ -316,6 +318,10 @@ def _empty(size: tuple[int, int], **options: object) -> Make:
         make_videos.write_video(path, make_videos.empty_frames(5, size), **options)  # type: ignore[arg-type]
 
     return make
+
+
+def _film_of_jpegs(path: Path) -> None:
+    make_videos.face_clip(path, seconds=0.4, codec="mjpeg", pix_fmt="yuvj420p", format="mjpeg")
 
 
 def _turned_bytes(path: Path) -> None:

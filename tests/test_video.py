@@ -6,9 +6,11 @@ import gc
 import hashlib
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from av import VideoFrame
+from PIL import Image, features
 
 import make_videos
 from reading import ALL, likeness, read
@@ -149,6 +151,19 @@ class TestTimes:
         assert reader.info.timestamps == "synthetic"
         assert reader.codes == [Code.TIMESTAMPS_SYNTHETIC]
 
+    @pytest.mark.parametrize(("format", "codec", "fps"), [("obu", "libsvtav1", 50), ("h263", "h263", 10)])
+    def test_nor_do_streams_to_which_ffmpeg_gives_times(
+        self, tmp_path: Path, format: str, codec: str, fps: int
+    ) -> None:
+        options = {"preset": "12"} if codec == "libsvtav1" else None
+        path = make_videos.face_clip(
+            tmp_path / "clip", seconds=0.5, fps=fps, size=(352, 288), codec=codec, format=format, options=options
+        )
+        frames, reader = read(path)
+        assert len(frames) == fps // 2
+        assert reader.codes == [Code.TIMESTAMPS_SYNTHETIC]
+        assert reader.warnings == ["The file holds no times; 25 frames a second were counted."]
+
     def test_a_variable_rate_is_sampled_by_time(self, tmp_path: Path) -> None:
         path, times = make_videos.vfr_clip(tmp_path / "clip.mp4")
         frames, reader = read(path, SamplePlan("fps", 4))
@@ -208,6 +223,30 @@ class TestLimits:
         assert reader.info.stream_index == 1
         assert reader.codes == [Code.SEVERAL_VIDEO_STREAMS]
         assert "stream 1 (480x360)" in reader.warnings[0]
+
+    def test_a_picture_beside_a_video_is_no_second_one(self, tmp_path: Path) -> None:
+        """Matroska has no mark for a cover among its streams; this one is larger than the whole clip."""
+        with av.open(str(tmp_path / "clip.mkv"), "w") as out:
+            cover, film = out.add_stream("mjpeg"), out.add_stream("mpeg4", rate=25)
+            cover.width, cover.height, cover.pix_fmt = 512, 512, "yuvj420p"
+            film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+            out.mux(cover.encode(av.VideoFrame.from_ndarray(make_videos.portrait()).reformat(format="yuvj420p")))
+            out.mux(cover.encode(None))
+            for i, rgb in enumerate(make_videos.face_frames(10, (64, 48))):
+                frame = av.VideoFrame.from_ndarray(rgb)
+                frame.pts = i
+                out.mux(film.encode(frame))
+            out.mux(film.encode(None))
+        frames, reader = read(tmp_path / "clip.mkv")
+        assert (len(frames), reader.info.stream_index, reader.codes) == (10, 1, [])
+
+    @pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
+    def test_a_moving_avif_is_one_video(self, tmp_path: Path) -> None:
+        first, *rest = [Image.fromarray(rgb) for rgb in make_videos.face_frames(5, (64, 48))]
+        first.save(tmp_path / "clip.avif", save_all=True, append_images=rest, duration=200)
+        frames, reader = read(tmp_path / "clip.avif")
+        assert [frame.pts_s for frame in frames] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+        assert reader.codes == []
 
     @pytest.mark.parametrize("box", [b"stts", b"stsz", b"stco", b"stsc", b"ctts"])
     def test_a_count_that_lies_allocates_nothing(self, tmp_path: Path, face_clip: Path, box: bytes) -> None:

@@ -181,6 +181,38 @@ class TestDamage:
         assert reader.warnings == [f"The file was cut off: {frame_at / len(data):.0%} of its bytes are there."]
         assert 0 < len(frames) < 100
 
+    @pytest.mark.parametrize(
+        ("suffix", "codec", "pix_fmt"),
+        [
+            ("avi", "libx264", "yuv420p"),
+            ("avi", "mjpeg", "yuvj420p"),
+            ("avi", "huffyuv", "yuv422p"),
+            ("mov", "mjpeg", "yuvj420p"),
+            ("ts", "libx264", "yuv420p"),
+        ],
+    )
+    def test_a_frame_that_is_there_in_part_is_lost(self, tmp_path: Path, suffix: str, codec: str, pix_fmt: str) -> None:
+        """These decoders make up the rest of a picture and say nothing."""
+        in_front = {"movflags": "faststart"} if suffix == "mov" else None
+        whole = make_videos.face_clip(
+            tmp_path / f"whole.{suffix}",
+            codec=codec,
+            pix_fmt=pix_fmt,
+            options={"g": "8", "bf": "0"},
+            container_options=in_front,
+        )
+        expected, _ = read(whole)
+        for fraction in (0.55, 0.7, 0.903):
+            path = make_videos.cut(whole, tmp_path / f"cut.{suffix}", fraction)
+            if path.stat().st_size % 188 == 0:  # a transport stream: nothing tells
+                continue
+            frames, reader = read(path)
+            assert [frame.index for frame in frames] == list(range(len(frames)))
+            assert all((frame.rgb == expected[frame.index].rgb).all() for frame in frames)
+            assert {Code.PARTIAL, Code.FRAMES_LOST} <= set(reader.codes)
+            if suffix == "mov":
+                assert len(frames) + reader.n_lost == 50
+
     def test_an_avi_that_does_not_say_how_long_it_is_is_not_called_partial(self, tmp_path: Path) -> None:
         whole = make_videos.face_clip(tmp_path / "whole.avi", codec="mpeg4")
         data = whole.read_bytes()
@@ -193,11 +225,36 @@ class TestDamage:
         path = make_videos.face_clip(tmp_path / f"clip.{suffix}", codec=codecs.get(suffix, "libx264"))
         assert read(path)[1].codes == []
 
-    @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+    @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".flv"])
     def test_a_picture_that_ends_before_its_sound_is_not_called_partial(self, tmp_path: Path, suffix: str) -> None:
         _, reader = read(make_videos.longer_sound(tmp_path / f"clip{suffix}"))
         assert Code.PARTIAL not in reader.codes
         assert reader.info.duration_s == pytest.approx(2, abs=0.1)
+
+    def test_nor_where_a_matroska_gives_the_length_of_the_file_alone(self, tmp_path: Path) -> None:
+        path = make_videos.longer_sound(tmp_path / "clip.mkv")
+        path.write_bytes(path.read_bytes().replace(b"DURATION", b"XURATION"))
+        _, reader = read(path)
+        assert Code.PARTIAL not in reader.codes
+        assert reader.info.duration_s == pytest.approx(2, abs=0.1)
+
+    @pytest.mark.parametrize("suffix", [".mkv", ".flv"])
+    def test_a_cut_through_the_sound_after_the_picture_is_noticed(self, tmp_path: Path, suffix: str) -> None:
+        whole = make_videos.longer_sound(tmp_path / f"whole{suffix}", sound_s=8)
+        whole.write_bytes(whole.read_bytes().replace(b"DURATION", b"XURATION"))
+        frames, reader = read(make_videos.cut(whole, tmp_path / f"cut{suffix}", 0.97))
+        assert len(frames) == 50
+        assert Code.PARTIAL in reader.codes
+
+    def test_times_that_begin_late_are_no_cut(self, tmp_path: Path) -> None:
+        """A tape's clock, an hour and six minutes in: Matroska then says when the file ends, not how long it is."""
+        path = make_videos.face_clip(tmp_path / "clip.mkv", seconds=4, pts=[100_000 + i for i in range(100)])
+        _, reader = read(path)
+        assert reader.codes == []
+        assert reader.info.duration_s == pytest.approx(4)
+        _, reader = read(make_videos.cut(path, tmp_path / "cut.mkv", 0.5))
+        assert Code.PARTIAL in reader.codes
+        assert any("% of 4.0 s could be read" in warning for warning in reader.warnings)
 
     def test_bad_packets_are_survived_and_counted(self, tmp_path: Path) -> None:
         whole = make_videos.face_clip(tmp_path / "whole.mp4", options={"g": "10", "crf": "20"})

@@ -17,13 +17,14 @@ import av
 import av.error
 import av.logging
 import numpy as np
-from av.container import InputContainer
+from av.container import Container, InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from telltale import _timestamps
-from telltale._source import UNKNOWN, Source
+from telltale._jpeg_file import ends_whole
+from telltale._source import MJPEG, UNKNOWN, Source
 from telltale._timestamps import NO_PTS, Timeline
 from telltale.errors import (
     CorruptFile,
@@ -45,9 +46,12 @@ CONTAINERS = (
 DAMAGE = (av.error.FFmpegError, UnicodeDecodeError, IndexError, ValueError, OverflowError)
 """What was seen to come out of PyAV on damaged files; not only its own errors."""
 NO_MEMORY = (MemoryError, av.error.MemoryError)
+_TS_PACKET_BYTES = 188
 _MAX_RESTARTS = 100
 """Times that reading goes on after a packet that could not be read."""
 _DECLARING = ("matroska,webm", "flv", "live_flv")
+_TIMELESS = ("mjpeg", "obu", "h263")
+"""Bare streams to which FFmpeg gives times of its own; to others it gives none."""
 _SHORT_BY_S, _SHORT_BY_FRAC = 0.5, 0.03
 """A video that ends this much before its declared duration was cut off; sound often ends a little later."""
 _SLOWEST_FPS, _USUAL_FPS, _FASTEST_FPS = 0.01, 25.0, 1000
@@ -99,9 +103,7 @@ def open_container(source: Source, limits: DecodeLimits) -> InputContainer:
     av.logging.set_level(None)
     av.logging.set_libav_level(av.logging.PANIC)
     try:
-        asked = {"format_whitelist": CONTAINERS, "max_pixels": limits.for_decoder, "skip_frame": "all"}
-        with source.for_ffmpeg() as (url, only_this):
-            container = av.open(url, options=only_this | asked, metadata_errors="replace")
+        container = _opened(source, {"max_pixels": limits.for_decoder})
     except NO_MEMORY:
         raise out_of_memory(source) from None
     except DAMAGE:
@@ -111,6 +113,13 @@ def open_container(source: Source, limits: DecodeLimits) -> InputContainer:
         container.close()
         raise TooManyStreams(f"{source.name} has {n_streams} streams, more than {limits.max_streams}; extract one")
     return container
+
+
+def _opened(source: Source, options: dict[str, str]) -> InputContainer:
+    asked = {"format_whitelist": CONTAINERS, "skip_frame": "all"} | options
+    format = "mjpeg" if source.kind == MJPEG else None  # FFmpeg takes its beginning for a picture
+    with source.for_ffmpeg() as (url, only_this):
+        return av.open(url, format=format, options=only_this | asked, metadata_errors="replace")
 
 
 def out_of_memory(source: Source) -> OutOfMemory:
@@ -155,7 +164,16 @@ def scan(source: Source, limits: DecodeLimits, *, until_s: float | None, until_n
             if _has_enough(found.pts, packet, until_s, until_n):
                 found.is_complete = False
                 break
+        else:
+            if _ends_ragged(source):
+                for found in scans.values():
+                    found.ends_broken = True
         return scans
+
+
+def _ends_ragged(source: Source) -> bool:
+    """A transport stream whose last packet is cut: nothing in it says where its last frame ends."""
+    return source.kind == "an MPEG transport stream" and bool(source.size_bytes % _TS_PACKET_BYTES)
 
 
 def _has_enough(pts: array[int], packet: Packet[VideoStream], until_s: float | None, until_n: int | None) -> bool:
@@ -173,24 +191,29 @@ def packets(container: InputContainer, streams: list[VideoStream]) -> Iterator[P
     for stream in container.streams:
         if stream.index not in wanted:
             stream.discard = Discard.all
+    is_film_of_jpegs = container.format.name == "mjpeg"
     for _ in range(_MAX_RESTARTS):
         try:
-            yield from container.demux(tuple(streams))
+            for packet in container.demux(tuple(streams)):
+                if is_film_of_jpegs and packet.size and not ends_whole(bytes(packet)):
+                    packet.is_corrupt = True  # its decoder fills what is missing with the frame before
+                yield packet
             return
         except DAMAGE:
             continue
 
 
 def pick(streams: list[VideoStream], scans: dict[int, Scan], source: Source) -> VideoStream:
-    """The stream to analyse: of those that hold frames the default one, then the one with most picture."""
+    """The stream to analyse: of those that hold frames one that moves, then the default one, then the one with most
+    picture."""
     filled = [stream for stream in streams if scans[stream.index].pts]
     if not filled:
         raise NoFrames(f"{source.name} announces a video but holds no frame of it; copy it again")
 
-    def merit(stream: VideoStream) -> tuple[bool, int, int]:
+    def merit(stream: VideoStream) -> tuple[bool, bool, int, int]:
         n_packets = len(scans[stream.index].pts)
         is_default = bool(stream.disposition & Disposition.default)
-        return is_default, n_packets * stream.width * stream.height, -stream.index
+        return n_packets > 1, is_default, n_packets * stream.width * stream.height, -stream.index
 
     return max(filled, key=merit)
 
@@ -199,11 +222,7 @@ def refuse_large(stream: VideoStream, source: Source, limits: DecodeLimits) -> N
     """Raise `TooManyPixels` where the header already says so."""
     width, height = stream.width, stream.height
     if not width * height:  # a decoder that refuses `max_pixels` leaves no size behind (VP9)
-        asked = {"format_whitelist": CONTAINERS, "skip_frame": "all"}
-        with (
-            source.for_ffmpeg() as (url, only_this),
-            av.open(url, options=only_this | asked, metadata_errors="replace") as container,
-        ):
+        with _opened(source, {}) as container:
             unlimited = container.streams.video[stream.container.streams.video.index(stream)]
             width, height = unlimited.width, unlimited.height
     if width * height > limits.max_pixels:
@@ -217,13 +236,19 @@ def timeline(stream: VideoStream, found: Scan) -> Timeline:
     time_base_s = float(stream.time_base or Fraction(1, 1000))
     start_us = container.start_time if isinstance(container, InputContainer) else None
     context = stream.codec_context
+    pts = np.frombuffer(found.pts, np.int64)
     return _timestamps.build(
-        np.frombuffer(found.pts, np.int64),
+        pts if holds_times(container) else np.full_like(pts, NO_PTS),
         time_base_s=time_base_s,
         interval_s=1 / (fps(stream) or _USUAL_FPS),
         start_pts=None if start_us is None else round(start_us / av.time_base / time_base_s),
         knows_display_order=container.format.name != "avi" or not context.has_b_frames,
     )
+
+
+def holds_times(container: Container) -> bool:
+    """Whether the file says when its frames are shown."""
+    return container.format.name not in _TIMELESS
 
 
 def fps(stream: VideoStream) -> float | None:
@@ -234,38 +259,65 @@ def fps(stream: VideoStream) -> float | None:
     return None
 
 
-def declared_duration_s(stream: VideoStream) -> float | None:
-    """What the header says; may lie. Of a Matroska stream that is its tag: FFmpeg may give it the file's length."""
-    tag = stream.metadata.get("DURATION", "") if stream.container.format.name == "matroska,webm" else ""
-    if found := _CLOCK.fullmatch(tag):
-        return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
+def declared_duration_s(stream: VideoStream, when: Timeline) -> float | None:
+    """What the header says; may lie. Matroska and FLV may say when the file ends, not how long it lasts: times that
+    begin late are then taken off."""
     container = stream.container
-    microseconds = container.duration if isinstance(container, InputContainer) else None
-    return microseconds / av.time_base if microseconds else None
+    declared_s = _own_duration_s(stream)
+    if declared_s is None and isinstance(container, InputContainer) and container.duration:
+        declared_s = container.duration / av.time_base
+    begin_s = _origin_s(stream, when)
+    if declared_s is not None and container.format.name in _DECLARING and 0 < begin_s < declared_s:
+        return declared_s - begin_s
+    return declared_s
 
 
-def missing(stream: VideoStream, found: Scan, when: Timeline, source: Source) -> Missing | None:
+def _own_duration_s(stream: VideoStream) -> float | None:
+    """The stream's, not the file's. Of Matroska that is its tag: FFmpeg may give a stream the file's length."""
+    if stream.container.format.name != "matroska,webm":
+        return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    tag = _CLOCK.fullmatch(stream.metadata.get("DURATION", ""))
+    return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) if tag else None
+
+
+def _origin_s(stream: VideoStream, when: Timeline) -> float:
+    return when.origin_pts * float(stream.time_base or 0)
+
+
+def missing(stream: VideoStream, found: Scan, when: Timeline, source: Source, limits: DecodeLimits) -> Missing | None:
     """Whether the end of the file is missing, and how much of it.
 
-    An MP4's index says it frame by frame, AVI declares its bytes, Matroska and FLV a duration.
+    An MP4's index says it frame by frame, AVI declares its bytes, Matroska and FLV a duration: of the picture, or of
+    a file whose sound may go on after it.
     """
     container, size_bytes = stream.container.format.name, source.size_bytes
     if container.startswith("mov,"):
         entries = stream.index_entries
         if len(entries) and entries[-1].pos + entries[-1].size > size_bytes:
-            n_beyond = sum(entry.pos + entry.size > size_bytes for entry in entries)
-            return Missing(n_beyond, 1 - n_beyond / len(entries))
+            n_cut = sum(entry.pos + entry.size > size_bytes for entry in entries)
+            n_beyond = sum(entry.pos >= size_bytes for entry in entries)  # what is there in part is found damaged
+            return Missing(n_beyond, 1 - n_cut / len(entries))
     if not found.is_complete:
         return None
     promised_bytes = source.declared_bytes if container == "avi" else None
     if promised_bytes is not None and promised_bytes > size_bytes + 1:  # the last chunk may lack its padding
         return Missing(0, size_bytes / promised_bytes, in_bytes=True)
-    present, declared = when.end_s - float(when.times_s[0]), declared_duration_s(stream) or 0.0
+    present, declared = when.end_s, declared_duration_s(stream, when) or 0.0
     slack = max(_SHORT_BY_S, _SHORT_BY_FRAC * declared) if container in _DECLARING else math.inf
+    if declared - present > slack and _own_duration_s(stream) is None:
+        present = max(present, _end_s(source, limits) - _origin_s(stream, when))
     frac_present = present / declared if present < declared else None
     return Missing(0, frac_present) if found.ends_broken or declared - present > slack else None
+
+
+def _end_s(source: Source, limits: DecodeLimits) -> float:
+    """When the last packet of any kind ends, by the file's own clock."""
+    last_s = -math.inf
+    with open_container(source, limits) as container:
+        for packet in packets(container, list(container.streams)):  # type: ignore[arg-type]
+            if packet.size and packet.pts is not None and packet.time_base:
+                last_s = max(last_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return last_s
 
 
 __all__ = [
@@ -278,6 +330,7 @@ __all__ = [
     "candidates",
     "declared_duration_s",
     "fps",
+    "holds_times",
     "missing",
     "open_container",
     "out_of_memory",

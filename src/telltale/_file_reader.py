@@ -78,9 +78,9 @@ class FileReader(Reader):
             self._stream = _container.pick(streams, scans, source)
             _container.refuse_large(self._stream, source, limits)
             scan = scans[self._stream.index]
-            self._n_streams = sum(bool(found.pts) for found in scans.values())
+            self._n_streams = sum(len(found.pts) > 1 for found in scans.values())  # a cover, an AVIF's still: no video
             self._timeline = _container.timeline(self._stream, scan)
-            self._missing = _container.missing(self._stream, scan, self._timeline, source)
+            self._missing = _container.missing(self._stream, scan, self._timeline, source, limits)
             info = self._describe(source, is_measured=scan.is_complete and not self._missing)
             _prepare(self._stream, limits, n_threads)
         except BaseException:
@@ -91,7 +91,9 @@ class FileReader(Reader):
         self._choice = choose(self._timeline.times_s, plan)
         self._converter = Converter(max_side_px=plan.max_side_px)
         self._clock = Clock(self._timeline.interval_s)
+        self._holds_times = _container.holds_times(self._container)
         self._damage = _Damage()
+        self._cut_pts = {scan.pts[-1]} if scan.ends_broken else set[int]()
         self._changed_size: str | None = None
         self._time_base_s = float(self._stream.time_base or 0.001)  # a stream must not be asked once its file is closed
         self._which = f"stream {self._stream.index} ({self._stream.width}x{self._stream.height}) was looked at"
@@ -115,7 +117,7 @@ class FileReader(Reader):
             width_px=stream.width,
             height_px=stream.height,
             rotation_deg=0,
-            duration_s=self._timeline.end_s if is_measured else _container.declared_duration_s(stream),
+            duration_s=self._timeline.end_s if is_measured else _container.declared_duration_s(stream, self._timeline),
             fps_header=_container.fps(stream),
             n_frames_header=stream.frames or None,
             stream_index=stream.index,
@@ -158,6 +160,8 @@ class FileReader(Reader):
                 if can_skip != skips:
                     context.skip_frame = "NONREF" if can_skip else "DEFAULT"
                     skips = can_skip
+            if packet.is_corrupt and packet.pts is not None:
+                self._cut_pts.add(packet.pts)  # many decoders make up what is missing and say nothing
             try:
                 yield from packet.decode()
             except NO_MEMORY:
@@ -176,7 +180,7 @@ class FileReader(Reader):
                 self._damage.packet_lost()
                 continue
             self.n_decoded += 1
-            pts = frame.pts
+            pts = frame.pts if self._holds_times else None
             pts_s = None if pts is None else (pts - timeline.origin_pts) * self._time_base_s
             if n_before < n_by_order:
                 pts_s = float(timeline.times_s[n_before])
@@ -185,7 +189,9 @@ class FileReader(Reader):
             if size != (frame.width, frame.height):
                 self._note_size(frame, is_first=size is None)
                 size = (frame.width, frame.height)
-            is_corrupt = frame.is_corrupt or size[0] * size[1] > self._limits.max_pixels
+            is_cut = frame.is_corrupt or frame.pts in self._cut_pts
+            self._cut_pts -= {frame.pts}
+            is_corrupt = is_cut or size[0] * size[1] > self._limits.max_pixels
             if not self._damage.spoils(place, is_corrupt=is_corrupt, is_key=frame.key_frame):
                 yield place, time_s, frame
 
@@ -232,7 +238,8 @@ class FileReader(Reader):
                 (Code.FRAMES_LOST, f"{n_damaged} frames that are damaged, or built from damaged ones, were left out.")
             )
         if self._clock.is_synthetic:
-            found.append((Code.TIMESTAMPS_SYNTHETIC, "The file holds no times; they are counted from its frame rate."))
+            counted = f"The file holds no times; {1 / self.interval_s:g} frames a second were counted."
+            found.append((Code.TIMESTAMPS_SYNTHETIC, counted))
         elif self._clock.n_repaired:
             repaired = f"{self._clock.n_repaired} times were missing or did not advance, and were repaired."
             found.append((Code.TIMESTAMPS_REPAIRED, repaired))

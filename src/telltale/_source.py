@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from telltale import _grants
+from telltale import _grants, _jpeg_file
 from telltale.errors import (
     CorruptFile,
     FileEmpty,
@@ -91,6 +91,7 @@ _PLAYLIST_RULES, _OTHER_RULES = (
     for rules in (_PLAYLISTS, _OTHERS)
 )
 UNKNOWN = "unknown"
+MJPEG = "an MJPEG film"
 
 
 def sniff(head: bytes) -> str:
@@ -142,7 +143,11 @@ class Source:
             head = os.read(self._fd, _HEAD_BYTES)
             if _is_zeros(head) and _is_zeros(head + os.read(self._fd, _BLOCK_BYTES)):
                 raise CorruptFile("there is nothing but zero bytes in it; copy it again from where it came")
-            return sniff(head), _riff_bytes(head)
+            kind = sniff(head)
+            if kind == "a JPEG picture":
+                with self.file() as file:
+                    kind = MJPEG if _jpeg_file.is_film(file.read(_jpeg_file.MOST_BYTES)) else kind
+            return kind, _riff_bytes(head)
         except OSError as error:
             raise FileUnreadable(f"{self.name} cannot be read ({error.strerror}); check the disk") from None
         except InputError as error:
@@ -302,4 +307,14 @@ def _is_zeros(data: bytes) -> bool:
     return data.count(0) == len(data)
 
 
-__all__ = ["UNKNOWN", "FileHash", "Source", "fingerprint", "open_regular", "printable", "read_regular", "sniff"]
+__all__ = [
+    "MJPEG",
+    "UNKNOWN",
+    "FileHash",
+    "Source",
+    "fingerprint",
+    "open_regular",
+    "printable",
+    "read_regular",
+    "sniff",
+]

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import random
+import struct
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,12 +16,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pyarrow import parquet
 
 import make_datasets
 import make_videos
 from make_outcomes import FACE, hashes, make, outcome
 from telltale import datasets, store
+from telltale._stored_picture import rgb_of
 from telltale.errors import CorruptFile, DataError, StoreInvalid, UsageError
 from telltale.store import Outcome, Store, StoredFace, StoreWriter, open_store, tasks
 from telltale.types import ErrorInfo, FaceRecord, VideoRecord
@@ -238,7 +241,43 @@ def test_a_picture_that_stops_before_its_end_is_a_failure_by_name(tmp_path: Path
     whole = make_videos.write_picture(tmp_path / "whole", format=format).read_bytes()
     kept = stored_as_given(tmp_path, {"whole": whole, "cut": whole[:-60], "padded": whole + bytes(9)})
     failed = {failed.path: failed.code for failed in kept.manifest.failed}
-    assert failed == ({} if format in ("GIF", "BMP") else {"cut": "corrupt_file"})
+    assert failed == {"cut": "corrupt_file"}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA"])
+@pytest.mark.parametrize("format", ["GIF", "BMP"])
+def test_what_does_not_decode_to_its_end_is_never_kept(tmp_path: Path, format: str, mode: str) -> None:
+    """Cut by each of the last bytes and by more: what is kept has every pixel."""
+    Image.fromarray(make_videos.portrait()[60:190, 170:275]).convert(mode).save(tmp_path / "whole", format=format)
+    whole = (tmp_path / "whole").read_bytes()
+    by = [*range(8), *range(8, len(whole), len(whole) // 25)]
+    kept = stored_as_given(tmp_path, {f"{n:05}": whole[: len(whole) - n] for n in by})
+    failed = {int(failed.path) for failed in kept.manifest.failed}
+    assert set(range(8, len(whole), len(whole) // 25)) <= failed
+    assert 0 not in failed
+    expected = rgb_of(whole)
+    for row in range(len(kept)):
+        assert (kept.rgb(row) == expected).all()
+
+
+def test_an_animation_is_whole_where_its_first_picture_is(tmp_path: Path) -> None:
+    whole = make_videos.animated_gif(tmp_path / "whole", n=3).read_bytes()
+    kept = stored_as_given(tmp_path, {"later": whole[:-60], "first": whole[: len(whole) // 5]})
+    assert {failed.path for failed in kept.manifest.failed} == {"first"}
+    assert kept.size_px(0) == (240, 180)
+
+
+def test_bitmaps_of_other_kinds(tmp_path: Path) -> None:
+    rows = b"".join(bytes([i] * 6 + [0, 0]) for i in range(3))
+    os2 = b"BM" + struct.pack("<IHHI", 26 + len(rows), 0, 0, 26) + struct.pack("<I4H", 12, 2, 3, 1, 24) + rows
+    runs = b"\4\1\0\0" * 4 + b"\0\1"
+    rle = b"BM" + struct.pack("<IHHI", 1078 + len(runs), 0, 0, 1078)
+    rle += struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 8, 1, len(runs), 0, 0, 0, 0) + bytes(1024) + runs
+    top_down = os2[:10] + struct.pack("<IIiiHHIIiiII", 54, 40, 2, -3, 1, 24, 0, 0, 0, 0, 0, 0) + rows
+    pictures = {"os2": os2, "rle": rle, "top_down": top_down}
+    kept = stored_as_given(tmp_path, pictures | {f"cut_{name}": data[:-4] for name, data in pictures.items()})
+    assert {failed.path for failed in kept.manifest.failed} == {f"cut_{name}" for name in pictures}
+    assert {kept.size_px(row) for row in range(3)} == {(2, 3), (4, 4)}
 
 
 def test_a_photograph_with_a_film_behind_it_is_whole(tmp_path: Path) -> None:
@@ -254,10 +293,10 @@ def test_a_sound_file_is_no_picture(tmp_path: Path) -> None:
 
 
 def test_a_stored_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
-    kept = stored_as_given(tmp_path, {"odd.gif": b"GIF89a" + bytes(40)})
-    with pytest.raises(StoreInvalid, match=r"the picture of odd\.gif \(row 0\) does not decode"):
+    kept = stored_as_given(tmp_path, {"odd.png": b"\x89PNG\r\n\x1a\n" + bytes(40) + b"IDAT" + b"IEND"})
+    with pytest.raises(StoreInvalid, match=r"the picture of odd\.png \(row 0\) does not decode"):
         kept.rgb(0)
-    with pytest.raises(StoreInvalid, match=r"odd\.gif"):
+    with pytest.raises(StoreInvalid, match=r"odd\.png"):
         kept.size_px(0)
 
 

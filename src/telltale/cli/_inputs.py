@@ -18,8 +18,8 @@ from telltale.errors import FileUnreadable, UsageError
 MEDIA_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
-        *("3g2", "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpe", "mpeg", "mpg", "mts", "mxf"),
-        *("ogv", "qt", "ts", "vob", "webm", "wmv"),
+        *("3g2", "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mjpeg", "mjpg", "mkv", "mov", "mp4", "mpe", "mpeg"),
+        *("mpg", "mts", "mxf", "ogv", "qt", "ts", "vob", "webm", "wmv"),
         *("bmp", "gif", "jpeg", "jpg", "png", "webp"),
     )
 )

@@ -22,7 +22,7 @@ from pyarrow import parquet
 from telltale._files import write_files
 from telltale._source import fingerprint
 from telltale.datasets import Problem, Record
-from telltale.errors import CorruptFile, InputError, StoreInvalid, TelltaleError, UsageError
+from telltale.errors import InputError, StoreInvalid, TelltaleError, UsageError
 from telltale.store._format import (
     MANIFEST,
     SCHEMA,
@@ -34,6 +34,7 @@ from telltale.store._format import (
     read_parquet,
     settings_sha256,
 )
+from telltale.store._whole_picture import expect_whole_picture
 from telltale.types import ErrorInfo, Face, FaceRecord, RgbImage
 
 PICTURES_PER_TASK = 256
@@ -276,38 +277,10 @@ def as_given(record: Record) -> Outcome:
         raise UsageError(f"{record.name} is a video: only pictures can be stored as they are")
     try:
         data = record.read_bytes()
-        _expect_whole_picture(record.name, data)
+        expect_whole_picture(record.name, data)
     except InputError as error:
         return Outcome(record, content_sha256(record), failure=ErrorInfo(code=error.code, message=error.message))
     return Outcome(record, hashlib.sha256(data).hexdigest(), [StoredFace(data)])
-
-
-def _first_scan_of_jpeg(data: bytes) -> int:
-    """Where the pixels begin; before, thumbnails have ends of their own. `len(data)` where they do not."""
-    at = 2
-    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xDA:
-            return at + 2 + length
-        at += 1 if marker == 0xFF else 2 + length  # a marker may be filled up with more of the first byte
-    return len(data)
-
-
-def _expect_whole_picture(name: str, data: bytes) -> None:
-    """Raises `InputError` where the bytes are no picture, or stop before its end. Decoding each in the worker would
-    tell all that is broken, and take some ten times as long as storing a crop does."""
-    if data.startswith(b"\xff\xd8\xff"):
-        is_whole = b"\xff\xd9" in data[_first_scan_of_jpeg(data) :]  # nothing in a scan looks like the end of the image
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
-        is_whole = data.rfind(b"IEND") > data.rfind(b"IDAT") > 0
-    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        is_whole = len(data) >= 8 + int.from_bytes(data[4:8], "little")
-    elif data.startswith((b"GIF8", b"BM")):
-        is_whole = True  # neither has an end that can be told
-    else:
-        raise InputError(f"{name} is no picture by its first bytes")
-    if not is_whole:
-        raise CorruptFile(f"{name} stops before the picture's end; copy it again from where it came")
 
 
 def _video_row(task: str, outcome: Outcome) -> dict[str, Any]:
