@@ -76,9 +76,7 @@ def finish(
     if judged is None:
         # people beyond the gate are never called fake, so they do not set the line; whole tracks all do
         lines = known & ~(strangers(is_strange, val.group, val.label) & (val.label == 0))
-        thresholds = _calibrate.fit_thresholds(
-            logit[lines], val.label[lines], val.source[lines], val.group[lines], calibration
-        )
+        thresholds = _calibrate.fit_thresholds(_clips(val.take(lines)), logit[lines], calibration)
     else:
         calibration, thresholds = judged
     figures: dict[str, object] = {"val": measure(val, logit, calibration, thresholds, is_strange)}

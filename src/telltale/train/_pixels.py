@@ -161,7 +161,7 @@ def _card(
     clips = _clips(val)
     calibration, thresholds = of_tracks(clips, logit, calibration) or (
         calibration,
-        fit_thresholds(logit, clips.label, clips.source, clips.group, calibration),
+        fit_thresholds(clips, logit, calibration),
     )
     from_video: dict[str, Any] = {}
     if cut.kind != "as_given":
