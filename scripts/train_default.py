@@ -52,7 +52,6 @@ def main() -> None:
             given.run / f"stage-{given.export}" / f"{given.checkpoint}.ckpt",
             faces,
             recipe=recipe,
-            size_px=recipe.stages[given.export].size_px,
             out=given.out or given.run / "bundle",
             sides=tuple(given.sides),
             with_weights=False,

@@ -149,21 +149,24 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(run: Path) -> None:
 
 def test_a_checkpoint_can_be_exported_by_itself(run: Path, tmp_path: Path) -> None:
     bundle = export_checkpoint(
-        run / "stage-0" / "best.ckpt", [make_faces.table()], recipe=make_faces.recipe(), size_px=32,
-        out=tmp_path / "bundle", with_weights=False,
-    )  # fmt: skip
+        run / "stage-0" / "best.ckpt",
+        [make_faces.table()],
+        recipe=make_faces.recipe(),
+        out=tmp_path / "bundle",
+        with_weights=False,
+    )
     assert bundle.sha256 == load_bundle(run / "bundle").sha256
     assert bundle.weights_path is None
     with pytest.raises(UsageError, match="no checkpoint"):
-        export_checkpoint(tmp_path / "none.ckpt", [], recipe=make_faces.recipe(), size_px=32, out=tmp_path)
+        export_checkpoint(tmp_path / "none.ckpt", [], recipe=make_faces.recipe(), out=tmp_path)
 
 
 def test_a_gate_is_fitted_where_a_source_has_groups_enough(run: Path, tmp_path: Path) -> None:
     checkpoint = run / "stage-0" / "last.ckpt"
     gated = make_faces.recipe(card=CardText(gate=True))
 
-    few = export_checkpoint(checkpoint, [make_faces.table(n=64)], recipe=gated, size_px=32, out=tmp_path / "few")
-    many = export_checkpoint(checkpoint, [make_faces.table(n=400)], recipe=gated, size_px=32, out=tmp_path / "many")
+    few = export_checkpoint(checkpoint, [make_faces.table(n=64)], recipe=gated, out=tmp_path / "few")
+    many = export_checkpoint(checkpoint, [make_faces.table(n=400)], recipe=gated, out=tmp_path / "many")
 
     assert few.card.gate is None
     assert many.card.gate is not None

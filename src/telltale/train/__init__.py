@@ -18,7 +18,7 @@ import numpy as np
 
 from telltale import models
 from telltale._text import plural
-from telltale.bundle import Bundle
+from telltale.bundle import Bundle, DetectorSettings
 from telltale.errors import DataError, LeakFound, UsageError
 from telltale.evaluate import as_stores
 from telltale.evaluate._faces import choose_split, crop_spec
@@ -28,8 +28,9 @@ from telltale.store import Store
 from telltale.store._format import MANIFEST
 from telltale.train import _run
 from telltale.train._faces import FaceTable, common_crop, common_detector, common_plan, concat, read_faces
-from telltale.train._finish import finish, read_resources
+from telltale.train._finish import finish
 from telltale.train._job import Job, finish_job, fit_job
+from telltale.train._origin import origin_of
 from telltale.train._parents import check_parents, parents_of
 from telltale.types import Side
 
@@ -87,7 +88,7 @@ def train(
     job = Job(
         table, chosen.model_copy(update={"card": chosen.card.model_copy(update={"limits": limits})}), Path(out), begin,
         workers, threads or os.cpu_count() or 1, resume, Path(cache) if cache is not None else None, devices, nodes,
-        detector=common_detector([given for given in faces if isinstance(given, Store)]),
+        detector=_detector(faces),
     )  # fmt: skip
     if devices * nodes == 1:
         return finish_job(job, fit_job(job))
@@ -116,7 +117,6 @@ def export_checkpoint(
     faces: Sequence[Given],
     *,
     recipe: str | Path | Recipe,
-    size_px: int,
     out: str | Path,
     overrides: Sequence[str] = (),
     sides: tuple[Side, ...] = ("val",),
@@ -125,7 +125,10 @@ def export_checkpoint(
 ) -> Bundle:
     """The bundle of one checkpoint of a run, finished or not: its averaged weights, calibrated and measured.
 
-    `checkpoint` is RUN/stage-N/{best,last}.ckpt; the stage's `begin_share` is mixed in. Raises UsageError elsewhere.
+    `checkpoint` is RUN/stage-N/{best,last}.ckpt of a run of `recipe`; the stage's `begin_share` is mixed in, and its
+    `size_px` is the bundle's. OUT is the bundle's folder. Figures are stated for `sides`; `with_weights` off leaves out
+    what training could go on from. Raises UsageError where there is no such checkpoint, BundleInvalid if the graph does
+    not say what the network says, and what `train` raises of faces.
     """
     faces = opened(faces)
     path, chosen = Path(checkpoint), framed(_recipe(recipe, overrides), faces)
@@ -133,20 +136,15 @@ def export_checkpoint(
     if not path.is_file() or not stage.isdigit() or int(stage) >= len(chosen.stages):
         raise UsageError(f"no checkpoint {path}; a run leaves stage-N/best.ckpt and stage-N/last.ckpt")
     _run.check_beginnings(chosen)
+    run, table, size_px = path.parent.parent, load_all(faces, split=split), chosen.stages[int(stage)].size_px
     net = models.create(
         chosen.model.name, weights=models.Weights("none"), options=chosen.model.options, size_px=size_px
     )
     return finish(
-        _run.load_stage(net, path.parent.parent, chosen, int(stage), checkpoint=path.name),
-        load_all(faces, split=split),
-        chosen,
-        size_px=size_px,
-        out=Path(out),
-        sides=sides,
-        with_weights=with_weights,
-        resources=read_resources(path.parent.parent),
-        detector=common_detector([given for given in faces if isinstance(given, Store)]),
-    )
+        _run.load_stage(net, run, chosen, int(stage), checkpoint=path.name), table, chosen,
+        size_px=size_px, out=Path(out), origin=origin_of(table, chosen, run=run, detector=_detector(faces)),
+        sides=sides, with_weights=with_weights,
+    )  # fmt: skip
 
 
 def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: bool = False) -> FaceTable:
@@ -188,6 +186,10 @@ def opened(faces: Sequence[Given]) -> list[Given]:
         as_stores(given)[0] if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).is_file() else given
         for given in faces
     ]
+
+
+def _detector(faces: Sequence[Given]) -> DetectorSettings:
+    return common_detector([given for given in faces if isinstance(given, Store)])
 
 
 def _table(given: Given, split: str | None) -> FaceTable:
@@ -243,7 +245,6 @@ __all__ = [
     "FaceTable",
     "check_sizes",
     "export_checkpoint",
-    "finish",
     "framed",
     "load_all",
     "opened",

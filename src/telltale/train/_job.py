@@ -12,7 +12,8 @@ from telltale.bundle import Bundle, DetectorSettings
 from telltale.recipe import Recipe
 from telltale.train import _run
 from telltale.train._faces import FaceTable
-from telltale.train._finish import finish, read_resources
+from telltale.train._finish import finish
+from telltale.train._origin import origin_of
 from telltale.train._parents import parents_of
 
 
@@ -31,7 +32,7 @@ class Job:
     devices: int = 1
     nodes: int = 1
     detector: DetectorSettings = field(default_factory=DetectorSettings)
-    """What found the faces: a scan must cut as they were cut."""
+    """What found the faces."""
 
 
 def fit_job(job: Job, *, rank: int = 0) -> nn.Module:
@@ -44,8 +45,10 @@ def fit_job(job: Job, *, rank: int = 0) -> nn.Module:
 def finish_job(job: Job, net: nn.Module) -> Bundle:
     return finish(
         net, job.table, job.recipe, size_px=job.recipe.stages[-1].size_px, out=job.out / "bundle",
-        resources=read_resources(job.out), pictures=job.out, parents=parents_of(job.recipe, job.weights),
-        detector=job.detector,
+        origin=origin_of(
+            job.table, job.recipe, run=job.out, detector=job.detector, parents=parents_of(job.recipe, job.weights)
+        ),
+        pictures=job.out,
     )  # fmt: skip
 
 
