@@ -17,6 +17,7 @@ from telltale.split import k_fold
 from telltale.store import Store
 from telltale.train._faces import common_detector
 from telltale.train._pixels import train_pixels
+from telltale.train._settings import TrainSettings
 from telltale.types import Float64Array, VideoRecord
 
 Held = tuple[int, npt.NDArray[np.int64], Float64Array]
@@ -47,7 +48,8 @@ class PixelFolds:
 
     def refit(self, recipe: Recipe, out: Path) -> str | None:
         self._pixels = None
-        run = train_pixels(self._stores, recipe, split=self._split, out=out, n_threads=self._n_threads)
+        settings = TrainSettings(split=self._split, n_threads=self._n_threads)
+        run = train_pixels(self._stores, recipe, out=out, settings=settings)
         return None if run.bundle is None else str(run.bundle.path)
 
     def _run(
