@@ -17,33 +17,27 @@ from telltale.store import Store
 from telltale.train import FaceTable, TrainSettings, _run, _validation, check_sizes, framed, load_all, opened, train
 from telltale.train._faces import common_detector
 from telltale.train._parents import check_parents, parents_of
+from telltale.tune._settings import TuneSettings
 from telltale.types import FaceRecord, Float64Array
 
 
 class NetworkFolds:
     """See `tune.Folds`."""
 
-    def __init__(
-        self,
-        faces: Sequence[str | Path | Store | FaceTable],
-        *,
-        split: str | None,
-        n_folds: int,
-        seed: int,
-        out: Path,
-        weights: str | None,
-        workers: int,
-        n_threads: int,
-    ) -> None:
+    def __init__(self, faces: Sequence[str | Path | Store | FaceTable], settings: TuneSettings, *, out: Path) -> None:
         self._faces, self._out = opened(faces), out
         self._settings = TrainSettings(
-            weights=weights, split=split, workers=workers, n_threads=n_threads, cache=out / "features"
+            weights=settings.weights,
+            split=settings.split,
+            workers=settings.workers,
+            n_threads=settings.n_threads,
+            cache=out / "features",
         )
         common_detector([given for given in self._faces if isinstance(given, Store)])  # refuses now what refit would
-        self._table = load_all(self._faces, split=split)
+        self._table = load_all(self._faces, split=settings.split)
         self._searched = self._table.take(self._table.side != "test")
         self._judged = replace(self._searched, side=np.full(len(self._searched), "val"))  # each face is in some fold
-        self._sides = _sides(self._searched, n_folds, seed)
+        self._sides = _sides(self._searched, settings.folds, settings.seed)
         self.n_faces = len(self._searched)
         self.n_groups = len(np.unique(self._searched.group_id))
 
