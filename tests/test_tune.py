@@ -199,6 +199,7 @@ def test_models_of_sequences_are_searched_alike(tmp_path: Path) -> None:
         ({"folds": 1}, "2 or more"),
         ({"n_random": 0}, "1 or more"),
         ({"metric": "speed"}, "must be one of auc"),
+        ({"weights": "default"}, "leave out --weights"),
         ({"split": "other"}, "no split 'other'"),
     ],
 )
@@ -236,3 +237,7 @@ def test_the_command_takes_a_grid(store: Store, tmp_path: Path) -> None:
     assert "groups" in done.stdout
     done = CliRunner().invoke(app, [*command, "--grid", "c", "--out", str(tmp_path / "other")])
     assert done.exit_code == 2
+    done = CliRunner().invoke(app, [*command, "--weights", "none", "--out", str(tmp_path / "other")])
+    assert done.exit_code == 2
+    assert "leave out --weights" in done.stderr
+    assert not (tmp_path / "other").exists()

@@ -96,7 +96,7 @@ def tune(
 
     `faces` are stores for a model on pixels, and what `train` takes for a network. `overrides` are KEY=VALUE, as
     `--set` takes them, and change the recipe first. Raises `UsageError` for a grid that the recipe does not know,
-    or where OUT holds a search; `LeakFound`, `DataError`.
+    weights for a model on pixels, or where OUT holds a search; `LeakFound`, `DataError`.
     """
     settings = settings or TuneSettings()
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -144,6 +144,8 @@ def _folds(
         from telltale.evaluate import as_stores
         from telltale.tune._pixels import PixelFolds
 
+        if settings.weights is not None:
+            raise UsageError("a model on pixels is fitted from nothing: leave out --weights")
         if any(not isinstance(one, (str, Path, Store)) for one in faces):
             raise UsageError("a model on pixels learns from stores: make one with `telltale prepare`")
         stores = as_stores([one for one in faces if isinstance(one, (str, Path, Store))])
