@@ -49,14 +49,14 @@ class Reading:
 def fit_reading(answers: Answers, gate: Gate | None) -> Reading:
     """`answers` are those on all of validation. Raises ValueError where they are of one class."""
     of, logit = answers.of, answers.logit
-    known = _known(of)
+    known, clips = _known(of), _clips(of)
     calibration = _calibrate.fit_platt(logit[known], of.label[known], fitted_on=_population(of))
-    whole = _calibrate.of_tracks(_clips(of.take(known)), logit[known], calibration)
+    whole = _calibrate.of_tracks(clips.take(known), logit[known], calibration)
     if whole is not None:
         return Reading(*whole, gate)
     # people beyond the gate are never called fake, so they do not set the line; whole tracks all do
     lines = known & ~(strangers(_beyond(gate, answers), of.group, of.label) & (of.label == 0))
-    return Reading(calibration, _calibrate.fit_thresholds(_clips(of.take(lines)), logit[lines], calibration), gate)
+    return Reading(calibration, _calibrate.fit_thresholds(clips.take(lines), logit[lines], calibration), gate)
 
 
 def _beyond(gate: Gate | None, answers: Answers) -> BoolArray:
