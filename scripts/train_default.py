@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from telltale.recipe import load_recipe
-from telltale.train import export_checkpoint, train
+from telltale.train import TrainSettings, export_checkpoint, train
 
 SOURCES = ("dfdc", "portraits", "talkers")
 
@@ -46,13 +46,13 @@ def main() -> None:
     recipe = load_recipe("default", overrides=given.overrides)
     if given.export is None:
         weights = str(given.shared / "weights/mobilenet_v2_imagenet.npz")
-        bundle = train(faces, recipe=recipe, out=given.run, weights=weights, workers=given.workers, resume=given.resume)
+        settings = TrainSettings(weights=weights, workers=given.workers, resume=given.resume)
+        bundle = train(faces, recipe=recipe, out=given.run, settings=settings)
     else:
         bundle = export_checkpoint(
             given.run / f"stage-{given.export}" / f"{given.checkpoint}.ckpt",
             faces,
             recipe=recipe,
-            size_px=recipe.stages[given.export].size_px,
             out=given.out or given.run / "bundle",
             sides=tuple(given.sides),
             with_weights=False,

@@ -10,8 +10,10 @@ from telltale.bundle import Bundle
 from telltale.crops import CropSpec
 from telltale.recipe import Recipe, load_recipe
 from telltale.store import Store
-from telltale.train import FaceTable, train
+from telltale.train import FaceTable, TrainSettings, train
 
+ALONE = TrainSettings(weights="none", workers=0, n_threads=1)
+"""Begins from nothing, in one process and one thread."""
 CROP = CropSpec(size_px=32, margin_frac=0.2, down_frac=0.0)
 PICTURES = {
     "baseline-cnn": [],
@@ -76,4 +78,4 @@ def run(name: str, out: Path, *more: str) -> Bundle:
         faces = [store_of_sequences(out.with_name(out.name + "-faces"))]
     elif name in PIXELS:
         faces = [store_of_faces(out.with_name(out.name + "-faces"))]
-    return train(faces, recipe=tiny(name, *more), weights="none", out=out, workers=0, threads=1)
+    return train(faces, recipe=tiny(name, *more), out=out, settings=ALONE)

@@ -15,9 +15,16 @@ def _scores(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
     return np.where(label == 1, 1.5, -1.5) + rng.logistic(size=2 * n), label
 
 
-def _each(label: np.ndarray) -> np.ndarray:
-    """Every face a group of its own."""
-    return np.arange(len(label)).astype(str)
+def _clips(label: np.ndarray, source: np.ndarray | None = None, group: np.ndarray | None = None) -> Clips:
+    """Each of one source and a group of its own, unless it is said."""
+    each = np.arange(len(label)).astype(str)
+    return Clips(
+        label=label,
+        source=np.full(len(label), "a") if source is None else source,
+        group=each if group is None else group,
+        track=each,
+        pts_s=np.zeros(len(label)),
+    )
 
 
 def test_calibrated_logits_are_probabilities() -> None:
@@ -90,7 +97,7 @@ def test_the_worst_source_sets_the_fake_threshold() -> None:
     source = np.where(label == 1, "a", np.where(np.arange(len(label)) % 2 == 0, "a", "b"))
     shifted = logit + 2 * ((source == "b") & (label == 0))
     calibration = fit_platt(shifted, label)
-    thresholds = fit_thresholds(shifted, label, source, _each(label), calibration)
+    thresholds = fit_thresholds(_clips(label, source), shifted, calibration)
     p = calibrate(shifted, calibration)
     rates = [(p[(source == name) & (label == 0)] >= thresholds.fake_above).mean() for name in ("a", "b")]
     assert rates[1] == pytest.approx(0.01, abs=0.003)
@@ -109,7 +116,7 @@ def test_one_clip_is_no_tail_but_its_largest_logit_counts() -> None:
     source = np.append(np.full(8000, "many"), ["clip"] * 3)
     group = np.append(np.arange(8000).astype(str), ["one"] * 3)
     calibration = fit_platt(logit, label)
-    thresholds = fit_thresholds(logit, label, source, group, calibration)
+    thresholds = fit_thresholds(_clips(label, source, group), logit, calibration)
     assert thresholds.fake_above == pytest.approx(float(calibrate(np.array([5.0]), calibration)[0]))
     assert "clip 3 real (too few groups" in thresholds.population
 
@@ -117,7 +124,7 @@ def test_one_clip_is_no_tail_but_its_largest_logit_counts() -> None:
 def test_real_is_below_what_one_fake_in_twenty_falls_under() -> None:
     logit, label = _scores()
     calibration = fit_platt(logit, label)
-    thresholds = fit_thresholds(logit, label, np.full(len(label), "a"), _each(label), calibration)
+    thresholds = fit_thresholds(_clips(label), logit, calibration)
     p = calibrate(logit, calibration)
     assert (p[label == 1] < thresholds.real_below).mean() == pytest.approx(0.05, abs=0.002)
 
@@ -126,7 +133,7 @@ def test_where_they_cross_fake_yields() -> None:
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1], 2000)
     logit = np.where(label == 1, 8.0, -8.0) + rng.logistic(size=4000)
-    thresholds = fit_thresholds(logit, label, np.full(4000, "a"), _each(label), fit_platt(logit, label))
+    thresholds = fit_thresholds(_clips(label), logit, fit_platt(logit, label))
     assert thresholds.fake_above == thresholds.real_below
 
 

@@ -19,7 +19,7 @@ from telltale.evaluate import EvaluateSettings, evaluate
 from telltale.gate import Gate, fit
 from telltale.runtime import Scorer
 from telltale.scan import scan
-from telltale.train._finish import strangers
+from telltale.train._judge import strangers
 from telltale.types import Clip, Code, Float64Array, RgbImage
 
 SIZE_PX = 32

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 import make_faces
+import make_runs
 import make_stores
 from telltale.bundle import DetectorSettings, load_bundle
 from telltale.crops import CropSpec, box_of, crop_face, square_of
 from telltale.errors import DataError, LeakFound, StoreInvalid, UsageError
 from telltale.evaluate import EvaluateSettings, evaluate
-from telltale.models import Weights
 from telltale.recipe import CardText, SourceMix, Stage, load_recipe
 from telltale.runtime import Scorer
 from telltale.sampling import SamplePlan
@@ -43,7 +43,7 @@ from telltale.types import Clip
 
 def _train(out: Path, *, resume: bool = False, **changes: object) -> Path:
     recipe = make_faces.recipe(**changes)
-    train([make_faces.table()], recipe=recipe, weights="none", out=out, workers=0, threads=1, resume=resume)
+    train([make_faces.table()], recipe=recipe, out=out, settings=replace(make_runs.ALONE, resume=resume))
     return out
 
 
@@ -130,7 +130,7 @@ def test_a_run_stopped_between_stages_ends_like_one_that_was_not(
     recipe = make_faces.recipe(stages=stages)
 
     def fit(*, resume: bool) -> dict[str, torch.Tensor]:
-        _run.fit(make_faces.table(), recipe, out=tmp_path, weights=Weights("none"), workers=0, threads=1, resume=resume)
+        _run.fit(make_faces.table(), recipe, out=tmp_path, settings=replace(make_runs.ALONE, resume=resume))
         state: dict[str, torch.Tensor] = torch.load(tmp_path / "stage-1" / "last.ckpt", weights_only=False)[
             "state_dict"
         ]
@@ -149,21 +149,24 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(run: Path) -> None:
 
 def test_a_checkpoint_can_be_exported_by_itself(run: Path, tmp_path: Path) -> None:
     bundle = export_checkpoint(
-        run / "stage-0" / "best.ckpt", [make_faces.table()], recipe=make_faces.recipe(), size_px=32,
-        out=tmp_path / "bundle", with_weights=False,
-    )  # fmt: skip
+        run / "stage-0" / "best.ckpt",
+        [make_faces.table()],
+        recipe=make_faces.recipe(),
+        out=tmp_path / "bundle",
+        with_weights=False,
+    )
     assert bundle.sha256 == load_bundle(run / "bundle").sha256
     assert bundle.weights_path is None
     with pytest.raises(UsageError, match="no checkpoint"):
-        export_checkpoint(tmp_path / "none.ckpt", [], recipe=make_faces.recipe(), size_px=32, out=tmp_path)
+        export_checkpoint(tmp_path / "none.ckpt", [], recipe=make_faces.recipe(), out=tmp_path)
 
 
 def test_a_gate_is_fitted_where_a_source_has_groups_enough(run: Path, tmp_path: Path) -> None:
     checkpoint = run / "stage-0" / "last.ckpt"
     gated = make_faces.recipe(card=CardText(gate=True))
 
-    few = export_checkpoint(checkpoint, [make_faces.table(n=64)], recipe=gated, size_px=32, out=tmp_path / "few")
-    many = export_checkpoint(checkpoint, [make_faces.table(n=400)], recipe=gated, size_px=32, out=tmp_path / "many")
+    few = export_checkpoint(checkpoint, [make_faces.table(n=64)], recipe=gated, out=tmp_path / "few")
+    many = export_checkpoint(checkpoint, [make_faces.table(n=400)], recipe=gated, out=tmp_path / "many")
 
     assert few.card.gate is None
     assert many.card.gate is not None
@@ -364,9 +367,11 @@ def test_stores_of_several_sources_train_together(tmp_path: Path) -> None:
     make_stores.split(still)
     mix = {"one": {"real": 3, "fake": 3}, "*": {"real": 1, "fake": 1}}
     bundle = train(
-        [str(stores[0].path), stores[1], still], recipe=make_faces.recipe(mix=mix), weights="none",
-        out=tmp_path / "run", split="main", workers=0, threads=1,
-    )  # fmt: skip
+        [str(stores[0].path), stores[1], still],
+        recipe=make_faces.recipe(mix=mix),
+        out=tmp_path / "run",
+        settings=replace(make_runs.ALONE, split="main"),
+    )
     assert bundle.card.crop == crop
     assert bundle.card.detector == DetectorSettings(name="haar", min_confidence=0.8)
     assert [source.name for source in bundle.card.training] == ["one", "stills", "two"]
@@ -389,7 +394,7 @@ def test_stores_cut_in_different_ways_are_refused(tmp_path: Path) -> None:
     crops = [CropSpec(size_px=32, margin_frac=margin) for margin in (0.1, 0.2)]
     stores = [_store(tmp_path / str(i), crop=crop, dataset=str(i)) for i, crop in enumerate(crops)]
     with pytest.raises(UsageError, match="cut in different ways"):
-        train(stores, recipe=make_faces.recipe(), weights="none", out=tmp_path / "run")
+        train(stores, recipe=make_faces.recipe(), out=tmp_path / "run", settings=make_runs.ALONE)
 
 
 def test_stores_whose_faces_were_found_in_different_ways_are_refused(tmp_path: Path) -> None:

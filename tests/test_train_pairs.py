@@ -16,7 +16,7 @@ from telltale.augment import Augmentation, augment_marked
 from telltale.errors import UsageError
 from telltale.models import Weights
 from telltale.recipe import Recipe
-from telltale.train import FaceTable, train
+from telltale.train import FaceTable, TrainSettings, train
 from telltale.train._data import MixedBatches
 from telltale.train._loss import place_loss
 from telltale.train._mix import Mix
@@ -185,7 +185,7 @@ def test_places_are_learned_by_the_features_and_leave_no_part_in_the_bundle(tmp_
     module.training_step(batch, 0)["loss"].backward()
     assert module.places is not None
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.places.parameters())
-    bundle = train([table], recipe=wanted, out=tmp_path / "run", weights="none")
+    bundle = train([table], recipe=wanted, out=tmp_path / "run", settings=TrainSettings(weights="none"))
     assert bundle.weights_path is not None
     assert set(load_file(bundle.weights_path)) == set(net.state_dict())
 

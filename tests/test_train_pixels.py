@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from telltale.sampling import SamplePlan
 from telltale.scan import Scanner
 from telltale.split import make_split
 from telltale.store import Store
+from telltale.train import TrainSettings
 from telltale.train._pixels import PixelRun, train_pixels
 from test_base_install import NOT_IN_BASE
 
@@ -59,7 +60,7 @@ def runs(store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tu
     found = {}
     for kind in KINDS:
         out = tmp_path_factory.mktemp(kind)
-        found[kind] = (train_pixels([store], recipe(kind), out=out, n_threads=2), out)
+        found[kind] = (train_pixels([store], recipe(kind), out=out, settings=TrainSettings(n_threads=2)), out)
     return found
 
 
@@ -120,7 +121,9 @@ def test_the_bundle_scans(kind: str, runs: dict[str, tuple[PixelRun, Path]], fac
 def test_at_64_px_the_bundle_scans_where_there_is_no_torch(
     kind: str, store: Store, tmp_path: Path, face_clip: Path
 ) -> None:
-    run = train_pixels([store], recipe(kind, "model.options.size_px=64"), out=tmp_path / "run", n_threads=2)
+    run = train_pixels(
+        [store], recipe(kind, "model.options.size_px=64"), out=tmp_path / "run", settings=TrainSettings(n_threads=2)
+    )
     assert run.bundle is not None
     command = ["scan", "--json", "--model", str(run.bundle.path), str(face_clip)]
     code = f"""
@@ -186,9 +189,10 @@ def test_a_torn_split_is_refused_and_counted_where_allowed(tmp_path: Path) -> No
     store = pictures(tmp_path / "store")
     faces = store.face_records()
     store.write_split("random", make_split(faces, by="random", ratio="60/20/20"), unit="face")
+    settings = TrainSettings(split="random")
     with pytest.raises(LeakFound):
-        train_pixels([store], recipe("logistic"), split="random", out=tmp_path / "a")
-    run = train_pixels([store], recipe("logistic"), split="random", out=tmp_path / "b", allow_leaks=True)
+        train_pixels([store], recipe("logistic"), out=tmp_path / "a", settings=settings)
+    run = train_pixels([store], recipe("logistic"), out=tmp_path / "b", settings=replace(settings, allow_leaks=True))
     assert run.evaluations["test"].leaked_groups > 0
 
 
@@ -196,7 +200,7 @@ def test_a_split_without_validation_is_refused(tmp_path: Path) -> None:
     store = pictures(tmp_path / "store", 40)
     split(store, name="two", ratio="80/20")
     with pytest.raises(DataError, match="--ratio 80/10/10"):
-        train_pixels([store], recipe("logistic"), split="two", out=tmp_path / "out")
+        train_pixels([store], recipe("logistic"), out=tmp_path / "out", settings=TrainSettings(split="two"))
 
 
 def test_a_run_does_not_overwrite_another(runs: dict[str, tuple[PixelRun, Path]], store: Store) -> None:

@@ -27,7 +27,7 @@ from telltale.export import onnx_outputs
 from telltale.models import Weights
 from telltale.recipe import Recipe, load_recipe
 from telltale.store import Outcome, StoredFace, StoreWriter, encode_crop, open_store
-from telltale.train import FaceTable, _run, load_all, train
+from telltale.train import FaceTable, TrainSettings, _run, load_all, train
 from telltale.train._data import MixedBatches
 from telltale.train._features import FeatureCache
 from telltale.train._mix import Mix, Shard
@@ -39,8 +39,7 @@ BASELINE = ("model.options.dropout=0", "mix={'*': {real: 4, fake: 4}}", "stages.
 
 
 def fit(recipe: Recipe, out: Path, **options: Any) -> Path:
-    given: dict[str, Any] = {"weights": "none", "workers": 0, "threads": 1}
-    train([make_faces.table(n=32)], recipe=recipe, out=out, **(given | options))
+    train([make_faces.table(n=32)], recipe=recipe, out=out, settings=replace(make_runs.ALONE, **options))
     return out
 
 
@@ -86,6 +85,11 @@ def test_an_error_in_a_process_is_the_run_s(tmp_path: Path) -> None:
         fit(make_runs.tiny("baseline-cnn", *BASELINE), tmp_path, devices=2, weights="hub")
 
 
+def test_no_process_is_no_run() -> None:
+    with pytest.raises(UsageError, match="want 1 or more, got 0 and 1"):
+        TrainSettings(devices=0)
+
+
 def test_nodes_are_told_where_the_first_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NODE_RANK", raising=False)
     with pytest.raises(UsageError, match="NODE_RANK"):
@@ -106,10 +110,11 @@ def test_a_run_begins_with_the_weights_of_a_bundle(baseline: Path) -> None:
 def test_what_its_beginning_learned_from_is_not_judged_on(baseline: Path, tmp_path: Path) -> None:
     turned = make_faces.table(n=32)
     turned = replace(turned, side=np.where(turned.side == "val", "train", "val"))
-    recipe, begin = make_runs.tiny("baseline-cnn", *BASELINE), str(baseline / "bundle")
+    recipe = make_runs.tiny("baseline-cnn", *BASELINE)
+    settings = replace(make_runs.ALONE, weights=str(baseline / "bundle"))
     with pytest.raises(LeakFound, match="baseline-cnn learned from 12 of the 12 groups"):
-        train([turned], recipe=recipe, weights=begin, out=tmp_path / "a", workers=0, threads=1)
-    bundle = train([turned], recipe=recipe, weights=begin, out=tmp_path / "b", workers=0, threads=1, allow_leaks=True)
+        train([turned], recipe=recipe, out=tmp_path / "a", settings=settings)
+    bundle = train([turned], recipe=recipe, out=tmp_path / "b", settings=replace(settings, allow_leaks=True))
     assert [source.name for source in bundle.card.training] == ["made", "made (by baseline-cnn)"]
     assert "baseline-cnn learned from 12 of the 12 groups" in bundle.card.limits[-1]
 
@@ -119,7 +124,7 @@ def test_leaks_that_are_accepted_are_counted_on_the_card(tmp_path: Path) -> None
     torn = replace(table, side=np.where(np.isin(np.arange(32), (1, 3)), "val", table.side))
     torn.side[0] = "train"
     recipe = make_runs.tiny("baseline-cnn", *BASELINE)
-    bundle = train([torn], recipe=recipe, weights="none", out=tmp_path, workers=0, threads=1, allow_leaks=True)
+    bundle = train([torn], recipe=recipe, out=tmp_path, settings=replace(make_runs.ALONE, allow_leaks=True))
     assert bundle.card.limits[-1].startswith("2 groups had faces on more than one side")
 
 
@@ -224,7 +229,7 @@ def test_the_terminal_shows_images_a_second_and_time_left() -> None:
 def test_crops_smaller_than_the_recipe_learns_at_are_refused(tmp_path: Path) -> None:
     store = make_runs.store_of_sequences(tmp_path / "store")
     with pytest.raises(UsageError, match="--size 224"):
-        train([store], recipe=load_recipe("inceptionv3-gru"), weights="none", out=tmp_path / "run")
+        train([store], recipe=load_recipe("inceptionv3-gru"), out=tmp_path / "run", settings=make_runs.ALONE)
 
 
 def test_fakes_in_turn_are_each_drawn_once() -> None:
@@ -249,14 +254,13 @@ def test_features_of_a_frozen_backbone_are_computed_once(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(FeatureCache, "_compute", counted)
     for name in ("one", "two"):
-        train(
-            [store], recipe=recipe, weights="none", out=tmp_path / name, workers=0, threads=1, cache=tmp_path / "cache"
-        )
+        settings = replace(make_runs.ALONE, cache=tmp_path / "cache")
+        train([store], recipe=recipe, out=tmp_path / name, settings=settings)
     half = len(counts) // 2
     assert sum(counts[:half]) > 0
     assert sum(counts[half:]) == 0
     monkeypatch.setattr(_run, "cacheable", lambda *_: False)
-    train([store], recipe=recipe, weights="none", out=tmp_path / "plain", workers=0, threads=1)
+    train([store], recipe=recipe, out=tmp_path / "plain", settings=make_runs.ALONE)
     ours, theirs = (weights(tmp_path / name, "ema.head") for name in ("one", "plain"))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in ours)
 
@@ -264,7 +268,7 @@ def test_features_of_a_frozen_backbone_are_computed_once(tmp_path: Path, monkeyp
 def test_pixels_that_a_stage_blends_are_not_computed_once(tmp_path: Path) -> None:
     table = load_all([make_runs.store_of_sequences(tmp_path / "store")])
     recipe = make_runs.tiny("inceptionv3-gru", "stages.0.mix={'*': {real: 2, blend: 2}}", "stages.0.epochs=1")
-    _run.fit(table, recipe, out=tmp_path / "run", weights=Weights("none"), workers=0, threads=1, resume=False)
+    _run.fit(table, recipe, out=tmp_path / "run", settings=make_runs.ALONE)
     assert not (tmp_path / "run" / "features").exists()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +23,11 @@ from telltale.models._forest import Forest
 from telltale.recipe import Recipe, load_recipe
 from telltale.split import make_split
 from telltale.store import Store
-from telltale.tune import Tuning, tune
+from telltale.tune import Grid, TuneSettings, Tuning, tune
 from telltale.tune._pixels import PixelFolds
 
 TINY = ["model.options.size_px=8"]
+NETWORKS = TuneSettings(split="main", folds=2, weights="none", workers=0, refit=False)
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +42,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return made
 
 
-def search(store: Store, out: Path, kind: str = "logistic", **options: object) -> Tuning:
-    given: dict[str, object] = {"overrides": TINY, "folds": 3, "refit": False}
-    return tune([store], recipe=kind, out=out, **(given | options))  # type: ignore[arg-type]
+def search(store: Store, out: Path, kind: str = "logistic", grid: Grid | None = None, **changes: Any) -> Tuning:
+    settings = replace(TuneSettings(folds=3, refit=False), **changes)
+    return tune([store], recipe=kind, out=out, grid=grid, overrides=TINY, settings=settings)
 
 
 def test_folds_cut_no_group_and_leave_the_test_side_alone(store: Store) -> None:
-    data = PixelFolds([store], split="main", n_folds=3, seed=0, n_threads=1)
+    data = PixelFolds([store], TuneSettings(split="main", folds=3))
     groups = data._faces.columns["group_id"]
     for group in np.unique(groups):
         assert len(np.unique(data._fold[groups == group])) == 1
@@ -58,9 +61,9 @@ def test_folds_cut_no_group_and_leave_the_test_side_alone(store: Store) -> None:
 def test_every_setting_is_tried_on_every_fold_and_the_best_is_refitted(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="draws")
     seen: list[float] = []
-    tuning = search(
-        store, tmp_path / "out", grid={"model.options.c": [1e-12, 1.0, 0.01]}, refit=True,
-        on_progress=lambda share, _: seen.append(share),
+    tuning = tune(
+        [store], recipe="logistic", out=tmp_path / "out", grid={"model.options.c": [1e-12, 1.0, 0.01]}, overrides=TINY,
+        settings=TuneSettings(folds=3), on_progress=lambda share, _: seen.append(share),
     )  # fmt: skip
     assert len(tuning.points) == 3
     assert all(len(point.folds) == 3 for point in tuning.points)
@@ -126,11 +129,7 @@ def search_networks(store: Store, out: Path, **changes: object) -> Tuning:
         recipe=make_faces.recipe(mix={"*": {"real": 4, "fake": 4}}, stages=[stage], **changes),
         out=out,
         grid={"stages.0.lr": [1e-4]},
-        split="main",
-        folds=2,
-        weights="none",
-        workers=0,
-        refit=False,
+        settings=NETWORKS,
     )
 
 
@@ -166,7 +165,10 @@ def test_stores_that_no_model_could_be_fitted_to_are_refused_before_the_search(t
     for made in stores:
         split(made)
     with pytest.raises(UsageError, match="--detector"):
-        tune(stores, recipe="logistic", out=tmp_path / "out", grid={"model.options.c": [1.0]}, split="main", folds=2)
+        tune(
+            stores, recipe="logistic", out=tmp_path / "out", grid={"model.options.c": [1.0]},
+            settings=TuneSettings(split="main", folds=2),
+        )  # fmt: skip
     assert not list(tmp_path.glob("out/*"))
 
 
@@ -178,7 +180,7 @@ def test_models_of_sequences_are_searched_alike(tmp_path: Path) -> None:
     made.write_split("other", make_split(made.records(), ratio="50/25/25", seed=3))
     tuning = tune(
         [made], recipe=make_runs.tiny("inceptionv3-gru"), out=tmp_path / "out", grid={"model.options.dense": [4, 8]},
-        split="other", folds=2, weights="none", workers=0, refit=False,
+        settings=replace(NETWORKS, split="other"),
     )  # fmt: skip
     assert len(tuning.points) == 2
     assert tuning.n_faces == int((made.sides("other") != "test").sum())
@@ -197,12 +199,11 @@ def test_models_of_sequences_are_searched_alike(tmp_path: Path) -> None:
         ({"folds": 1}, "2 or more"),
         ({"n_random": 0}, "1 or more"),
         ({"metric": "speed"}, "must be one of auc"),
+        ({"weights": "default"}, "leave out --weights"),
         ({"split": "other"}, "no split 'other'"),
     ],
 )
-def test_what_cannot_be_searched_is_said(
-    options: dict[str, object], message: str, store: Store, tmp_path: Path
-) -> None:
+def test_what_cannot_be_searched_is_said(options: dict[str, Any], message: str, store: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         search(store, tmp_path / "out", "logistic", **options)
 
@@ -236,3 +237,7 @@ def test_the_command_takes_a_grid(store: Store, tmp_path: Path) -> None:
     assert "groups" in done.stdout
     done = CliRunner().invoke(app, [*command, "--grid", "c", "--out", str(tmp_path / "other")])
     assert done.exit_code == 2
+    done = CliRunner().invoke(app, [*command, "--weights", "none", "--out", str(tmp_path / "other")])
+    assert done.exit_code == 2
+    assert "leave out --weights" in done.stderr
+    assert not (tmp_path / "other").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +10,10 @@ from telltale.cli._errors import say
 
 if TYPE_CHECKING:
     from telltale.recipe import Recipe
+    from telltale.train import TrainSettings
 
 
-def train_pixels(
-    stores: Sequence[str], recipe: Recipe, *, out: Path, split: str | None, threads: int | None, allow_leaks: bool
-) -> None:
+def train_pixels(stores: Sequence[str], recipe: Recipe, *, out: Path, settings: TrainSettings) -> None:
     from telltale.cli._card import print_card
     from telltale.cli._figures import print_evaluation
     from telltale.cli._share import share_progress
@@ -23,15 +21,7 @@ def train_pixels(
     from telltale.train import _pixels
 
     with share_progress("reading faces") as on_progress:
-        run = _pixels.train_pixels(
-            as_stores(list(stores)),
-            recipe,
-            split=split,
-            out=out,
-            n_threads=threads or os.cpu_count() or 1,
-            allow_leaks=allow_leaks,
-            on_progress=on_progress,
-        )
+        run = _pixels.train_pixels(as_stores(list(stores)), recipe, out=out, settings=settings, on_progress=on_progress)
     side = "test" if "test" in run.evaluations else "val"
     print_evaluation(run.evaluations[side])  # type: ignore[index]
     took = ", ".join(f"{name} {value:,}" for name, value in run.usage.items())

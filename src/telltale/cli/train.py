@@ -72,6 +72,20 @@ def train(
     from telltale.recipe import load_recipe
 
     chosen = load_recipe(recipe, overrides=set_ or ())
+    from telltale.train import TrainSettings
+    from telltale.train import train as fit
+
+    settings = TrainSettings(
+        weights=weights,
+        split=split,
+        allow_leaks=allow_leaks,
+        resume=resume,
+        workers=workers,
+        n_threads=threads,
+        cache=cache,
+        devices=devices,
+        nodes=nodes,
+    )
     if chosen.model.name == "pixels":
         from telltale.cli._train_pixels import train_pixels
 
@@ -80,24 +94,9 @@ def train(
                 "a model on pixels is fitted at once, from nothing, in one process: leave out --devices, --nodes, "
                 "--cache, --resume, --weights"
             )
-        train_pixels(faces, chosen, out=out, split=split, threads=threads, allow_leaks=allow_leaks)
+        train_pixels(faces, chosen, out=out, settings=settings)
         return
-    from telltale.train import train as fit
-
-    bundle = fit(
-        faces,
-        recipe=chosen,
-        out=out,
-        weights=weights,
-        workers=workers,
-        threads=threads,
-        resume=resume,
-        split=split,
-        allow_leaks=allow_leaks,
-        cache=cache,
-        devices=devices,
-        nodes=nodes,
-    )
+    bundle = fit(faces, recipe=chosen, out=out, settings=settings)
     print_card(bundle)
     took = ", ".join(f"{name} {value:,}" for name, value in bundle.card.resources.items())
     say(f"Curves: {out / 'learning_curves.png'}; ROC and confusion: {out / 'val'} ({took})")

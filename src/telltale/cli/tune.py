@@ -52,9 +52,20 @@ def tune(
     """Search a recipe's settings with grouped cross-validation and refit the best."""
     from telltale.cli._choices import choose
     from telltale.cli._share import share_progress
-    from telltale.tune import METRICS
+    from telltale.tune import METRICS, TuneSettings
     from telltale.tune import tune as search
 
+    settings = TuneSettings(
+        split=split,
+        folds=folds,
+        n_random=random,
+        metric=choose("--metric", metric, *METRICS),
+        seed=seed,
+        refit=refit,
+        weights=weights,
+        workers=workers,
+        n_threads=threads,
+    )
     with share_progress("searching") as on_progress:
         tuning = search(
             stores,
@@ -62,15 +73,7 @@ def tune(
             out=out,
             grid=_grid(grid or []),
             overrides=set_ or (),
-            split=split,
-            folds=folds,
-            n_random=random,
-            metric=choose("--metric", metric, *METRICS),
-            seed=seed,
-            refit=refit,
-            weights=weights,
-            workers=workers,
-            n_threads=threads,
+            settings=settings,
             on_progress=on_progress,
         )
     _print(tuning)

@@ -91,51 +91,51 @@ def solve(inner: Float64Array, y: Float64Array, *, c: float) -> tuple[Float64Arr
     if len(np.unique(y)) < 2:
         raise ValueError("a classifier needs real and fake faces to learn from")
     n = len(y)
-    alpha, bias, wx = np.zeros(n), float(np.log(y.mean() / (1 - y.mean()))), np.zeros(n)
+    at = _Weights(np.zeros(n), np.zeros(n), float(np.log(y.mean() / (1 - y.mean()))))
     for step in range(_MAX_STEPS):
-        p = sigmoid(wx + bias)
-        if max(np.abs(alpha - c * (y - p)).max() / c, abs((y - p).sum()) / n) < _TOLERANCE:
-            return c * (y - p), bias, step
+        p = sigmoid(at.wx + at.bias)
+        if max(np.abs(at.alpha - c * (y - p)).max() / c, abs((y - p).sum()) / n) < _TOLERANCE:
+            return c * (y - p), at.bias, step
         root = np.sqrt(c * np.maximum(p * (1 - p), 1e-12))
         system = inner * root
         system *= root[:, None]
         system.flat[:: n + 1] += 1.0
         factor = linalg.cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
         del system
-        target = root * (wx + bias) + c * (y - p) / root
+        target = root * (at.wx + at.bias) + c * (y - p) / root
         solved = linalg.cho_solve(factor, np.stack([target, root], axis=1), check_finite=False)
         del factor
-        new_bias = float(root @ solved[:, 0] / (root @ solved[:, 1]))
-        new_alpha = root * (solved[:, 0] - new_bias * solved[:, 1])
-        new_wx = inner @ new_alpha
-        share = _line_search(alpha, new_alpha - alpha, wx, new_wx - wx, bias, new_bias - bias, y, c)
-        alpha += share * (new_alpha - alpha)
-        wx += share * (new_wx - wx)
-        bias += share * (new_bias - bias)
+        bias = float(root @ solved[:, 0] / (root @ solved[:, 1]))
+        alpha = root * (solved[:, 0] - bias * solved[:, 1])
+        at = _line_search(at, _Weights(alpha, inner @ alpha, bias), y, c)
     raise RuntimeError(f"logistic regression did not converge in {_MAX_STEPS} steps; try a smaller c than {c}")
 
 
-def _line_search(
-    alpha: Float64Array,
-    d_alpha: Float64Array,
-    wx: Float64Array,
-    d_wx: Float64Array,
-    bias: float,
-    d_bias: float,
-    y: Float64Array,
-    c: float,
-) -> float:
-    """The largest of 1, 1/2, 1/4 ... of the step that lowers the objective."""
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    alpha: Float64Array
+    wx: Float64Array
+    """(n,) what the weights say of each face, without the bias."""
+    bias: float
 
-    def objective(share: float) -> float:
-        f = wx + share * d_wx + bias + share * d_bias
-        a = alpha + share * d_alpha
-        return float(c * (np.logaddexp(0, f) - y * f).sum() + a @ (wx + share * d_wx) / 2)
+    def towards(self, other: _Weights, share: float) -> _Weights:
+        return _Weights(
+            self.alpha + share * (other.alpha - self.alpha),
+            self.wx + share * (other.wx - self.wx),
+            self.bias + share * (other.bias - self.bias),
+        )
 
-    before, share = objective(0.0), 1.0
-    while share > 1e-6 and objective(share) > before + 1e-12 * abs(before):
+    def objective(self, y: Float64Array, c: float) -> float:
+        f = self.wx + self.bias
+        return float(c * (np.logaddexp(0, f) - y * f).sum() + self.alpha @ self.wx / 2)
+
+
+def _line_search(at: _Weights, to: _Weights, y: Float64Array, c: float) -> _Weights:
+    """Where the largest of 1, 1/2, 1/4 ... of the step to `to` lowers the objective."""
+    before, share = at.objective(y, c), 1.0
+    while share > 1e-6 and at.towards(to, share).objective(y, c) > before + 1e-12 * abs(before):
         share /= 2
-    return share
+    return at.towards(to, share)
 
 
 __all__ = ["Logistic", "LogisticOptions", "solve"]

@@ -2,8 +2,10 @@
 
 Written node by node: converters would want float pixels that were standardised by the caller.
 
->>> graph = linear(np.zeros(48), np.zeros(48), 0.5, size_px=4)
->>> [output.name for output in graph.graph.output]
+>>> from telltale.models._logistic import LogisticOptions
+>>> model = Logistic(LogisticOptions())
+>>> model.fit(np.random.default_rng(0).integers(0, 256, (48, 9), dtype=np.uint8), np.arange(9) % 2, np.arange(9))
+>>> [output.name for output in linear(model, size_px=4).graph.output]
 ['logit']
 """
 
@@ -17,7 +19,8 @@ import numpy.typing as npt
 
 from telltale.errors import UsageError, require
 from telltale.models._forest import Forest
-from telltale.types import Float64Array
+from telltale.models._logistic import Logistic
+from telltale.models._svm import Svm
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -28,29 +31,22 @@ MAX_BYTES = 1 << 30
 _OPSET, _ML_OPSET, _IR_VERSION = 17, 3, 8
 
 
-def linear(mean: Float64Array, weight: Float64Array, bias: float, *, size_px: int) -> ModelProto:
-    """logit = weight . (pixel - mean) + bias; `mean` and `weight` (features,)."""
+def linear(of: Logistic, *, size_px: int) -> ModelProto:
+    """logit = weight . (pixel - mean) + bias, with the scale in the weights."""
     build = _Builder(size_px)
-    build.node("Sub", ["pixels", build.floats("mean", mean)], "centred")
+    weight = of.weight * of.scale.factor
+    build.node("Sub", ["pixels", build.floats("mean", of.scale.mean)], "centred")
     build.node("MatMul", ["centred", build.floats("weight", weight[:, None])], "sum")
-    build.node("Add", ["sum", build.floats("bias", [bias])], "column")
+    build.node("Add", ["sum", build.floats("bias", [of.bias])], "column")
     return build.model("logistic")
 
 
-def gaussian_svm(
-    mean: Float64Array,
-    factor: Float64Array,
-    support: npt.NDArray[np.uint8],
-    weight: Float64Array,
-    bias: float,
-    *,
-    gamma: float,
-    size_px: int,
-) -> ModelProto:
+def gaussian_svm(of: Svm, *, size_px: int) -> ModelProto:
     """logit = sum of weight_i exp(-gamma |z - z_i|^2) + bias, z = (pixel - mean) * factor.
 
-    `support` (features, support vectors) stays bytes in the file. Raises UsageError where it is over 1 GiB.
+    The support vectors stay bytes in the file. Raises UsageError where they are over 1 GiB.
     """
+    support, mean, factor, gamma = of.support_pixels(), of.scale.mean, of.scale.factor, of.gamma
     if support.nbytes > MAX_BYTES:
         raise UsageError(
             f"{support.shape[1]:,} support vectors of {size_px} x {size_px} px are {support.nbytes / 2**30:.1f} GiB, "
@@ -72,8 +68,8 @@ def gaussian_svm(
     build.node("Sub", ["partly", build.floats("theirs", gamma * norms)], "exponent")
     build.node("Min", ["exponent", build.floats("zero", [0.0])], "below_zero")
     build.node("Exp", ["below_zero"], "kernel")
-    build.node("MatMul", ["kernel", build.floats("weight", weight[:, None])], "sum")
-    build.node("Add", ["sum", build.floats("bias", [bias])], "column")
+    build.node("MatMul", ["kernel", build.floats("weight", of.weight[:, None])], "sum")
+    build.node("Add", ["sum", build.floats("bias", [of.bias])], "column")
     return build.model("svm")
 
 

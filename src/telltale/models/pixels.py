@@ -132,18 +132,9 @@ class PixelModel:
             case Forest() as machine:
                 return graphs.forest(machine, size_px=size_px)
             case Logistic() as machine:
-                weight = machine.weight * machine.scale.factor
-                return graphs.linear(machine.scale.mean, weight, machine.bias, size_px=size_px)
+                return graphs.linear(machine, size_px=size_px)
             case Svm() as machine:
-                return graphs.gaussian_svm(
-                    machine.scale.mean,
-                    machine.scale.factor,
-                    machine.support_pixels(),
-                    machine.weight,
-                    machine.bias,
-                    gamma=machine.gamma,
-                    size_px=size_px,
-                )
+                return graphs.gaussian_svm(machine, size_px=size_px)
 
     def describe(self) -> list[tuple[str, int]]:
         """(part, numbers in it), as `telltale models show` lists layers."""

@@ -1,15 +1,16 @@
 """Train a recipe on faces and get a bundle: fit every stage, calibrate on validation, export with a parity check.
 
-    bundle = train(["dfdc.store", "portraits.store"], recipe="default", weights="mobilenet_v2_imagenet.npz", out="run")
+    begin = TrainSettings(weights="mobilenet_v2_imagenet.npz")
+    bundle = train(["dfdc.store", "portraits.store"], recipe="default", out="run", settings=begin)
     bundle.card.metrics["val"]["dfdc"]["auc"]
 
 OUT then holds `stage-N/` (checkpoints, metrics.csv, TensorBoard events), `learning_curves.png`, `val/` (ROC, confusion,
-reliability) and `bundle/`. A run that was stopped goes on with `resume=True` and ends with the same weights.
+reliability) and `bundle/`. A run that was stopped goes on with `TrainSettings(resume=True)` and ends with the same
+weights.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 
 from telltale import models
 from telltale._text import plural
-from telltale.bundle import Bundle
+from telltale.bundle import Bundle, DetectorSettings
 from telltale.errors import DataError, LeakFound, UsageError
 from telltale.evaluate import as_stores
 from telltale.evaluate._faces import choose_split, crop_spec
@@ -28,9 +29,11 @@ from telltale.store import Store
 from telltale.store._format import MANIFEST
 from telltale.train import _run
 from telltale.train._faces import FaceTable, common_crop, common_detector, common_plan, concat, read_faces
-from telltale.train._finish import finish, read_resources
+from telltale.train._finish import finish
 from telltale.train._job import Job, finish_job, fit_job
+from telltale.train._origin import origin_of
 from telltale.train._parents import check_parents, parents_of
+from telltale.train._settings import TrainSettings
 from telltale.types import Side
 
 Given = str | Path | Store | FaceTable
@@ -42,67 +45,46 @@ def train(
     *,
     recipe: str | Path | Recipe = "mobilenetv2",
     out: str | Path,
-    weights: str | None = None,
     overrides: Sequence[str] = (),
-    workers: int = 1,
-    threads: int | None = None,
-    resume: bool = False,
-    split: str | None = None,
-    allow_leaks: bool = False,
-    cache: str | Path | None = None,
-    devices: int = 1,
-    nodes: int = 1,
+    settings: TrainSettings | None = None,
 ) -> Bundle:
     """Fit `recipe` on `faces` (stores, tables or data sets of face crops) and write OUT/bundle.
 
-    `split` names the split of the stores (None: the only one there is). Faces of stores are framed as the stores
-    framed them, whatever the recipe says. A recipe whose model is `pixels` takes stores alone. Leaks that `allow_leaks`
-    accepts are counted in the card's limits.
+    Faces of stores are framed as the stores framed them, whatever the recipe says. A recipe whose model is `pixels`
+    takes stores alone. `overrides` are KEY=VALUE, as `--set` takes them.
 
-    `weights` is where the network begins: `hub` (timm's), a file, a bundle, or `none` for random ones; None is what the
-    recipe says. `workers` processes load and augment; `threads` compute (None = one a core). Neither changes the
-    result, and nor do `devices` (processes on this machine) and `nodes`, beyond rounding, batch norm and the losses of
-    embeddings: the recipe's batch is shared by all (`_ranks`). `cache` keeps the features of frozen backbones for other
-    runs (None: in OUT).
-
-    Raises UsageError where OUT holds another run and `resume` is off, or a store's crops are smaller than the recipe
-    learns at; LeakFound where a group is on two sides, DataError where faces are missing, BundleInvalid where weights
-    do not fit, WeightsMissing where a bundle has none to begin from.
+    Raises UsageError where OUT holds another run that is not to be resumed, or a store's crops are smaller than the
+    recipe learns at; LeakFound where a group is on two sides, DataError where faces are missing, BundleInvalid where
+    weights do not fit, WeightsMissing where a bundle has none to begin from.
     """
+    settings = settings or TrainSettings()
     chosen = _recipe(recipe, overrides)
     if chosen.model.name == "pixels":
-        return _train_pixels(
-            faces, chosen, split=split, out=Path(out), threads=threads or os.cpu_count() or 1, allow_leaks=allow_leaks
-        )
-    faces = opened(faces)
-    table, chosen = load_all(faces, split=split, allow_leaks=allow_leaks), framed(chosen, faces)
-    check_sizes(chosen, faces)
-    if devices < 1 or nodes < 1:
-        raise UsageError(f"--devices and --nodes want 1 or more, got {devices} and {nodes}")
-    begin = models.Weights(weights or chosen.weights or "hub")
-    leaks = check_parents(parents_of(chosen, begin), table, allow_leaks=allow_leaks)
-    if torn := torn_groups(table):
-        leaks += (f"{plural(len(torn), 'group')} had faces on more than one side of the split: its figures flatter.",)
-    limits = (*chosen.card.limits, *leaks)
-    job = Job(
-        table, chosen.model_copy(update={"card": chosen.card.model_copy(update={"limits": limits})}), Path(out), begin,
-        workers, threads or os.cpu_count() or 1, resume, Path(cache) if cache is not None else None, devices, nodes,
-        detector=common_detector([given for given in faces if isinstance(given, Store)]),
-    )  # fmt: skip
-    if devices * nodes == 1:
+        return _train_pixels(faces, chosen, out=Path(out), settings=settings)
+    job = _job(opened(faces), chosen, Path(out), settings)
+    if settings.n_processes == 1:
         return finish_job(job, fit_job(job))
     from telltale.train._ranks import launch
 
     return launch(job)
 
 
-def _train_pixels(
-    faces: Sequence[Given], recipe: Recipe, *, split: str | None, out: Path, threads: int, allow_leaks: bool
-) -> Bundle:
+def _job(faces: Sequence[Given], recipe: Recipe, out: Path, settings: TrainSettings) -> Job:
+    """The run, with all that can be checked before it; leaks that are accepted are among the limits of its card."""
+    table, recipe = load_all(faces, split=settings.split, allow_leaks=settings.allow_leaks), framed(recipe, faces)
+    check_sizes(recipe, faces)
+    leaks = check_parents(parents_of(recipe, settings.begin(recipe)), table, allow_leaks=settings.allow_leaks)
+    if torn := torn_groups(table):
+        leaks += (f"{plural(len(torn), 'group')} had faces on more than one side of the split: its figures flatter.",)
+    card = recipe.card.model_copy(update={"limits": (*recipe.card.limits, *leaks)})
+    return Job(table, recipe.model_copy(update={"card": card}), out, settings, _detector(faces))
+
+
+def _train_pixels(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings: TrainSettings) -> Bundle:
     from telltale.train._pixels import train_pixels
 
     stores = as_stores([given for given in faces if not isinstance(given, FaceTable)])
-    run = train_pixels(stores, recipe, split=split, out=out, n_threads=threads, allow_leaks=allow_leaks)
+    run = train_pixels(stores, recipe, out=out, settings=settings)
     if run.bundle is None:
         raise UsageError(
             f"the {recipe.card.name} is too large for a bundle at this size; its figures are in {out}. A smaller "
@@ -116,7 +98,6 @@ def export_checkpoint(
     faces: Sequence[Given],
     *,
     recipe: str | Path | Recipe,
-    size_px: int,
     out: str | Path,
     overrides: Sequence[str] = (),
     sides: tuple[Side, ...] = ("val",),
@@ -125,7 +106,10 @@ def export_checkpoint(
 ) -> Bundle:
     """The bundle of one checkpoint of a run, finished or not: its averaged weights, calibrated and measured.
 
-    `checkpoint` is RUN/stage-N/{best,last}.ckpt; the stage's `begin_share` is mixed in. Raises UsageError elsewhere.
+    `checkpoint` is RUN/stage-N/{best,last}.ckpt of a run of `recipe`; the stage's `begin_share` is mixed in, and its
+    `size_px` is the bundle's. OUT is the bundle's folder. Figures are stated for `sides`; `with_weights` off leaves out
+    what training could go on from. Raises UsageError where there is no such checkpoint, BundleInvalid if the graph does
+    not say what the network says, and what `train` raises of faces.
     """
     faces = opened(faces)
     path, chosen = Path(checkpoint), framed(_recipe(recipe, overrides), faces)
@@ -133,20 +117,15 @@ def export_checkpoint(
     if not path.is_file() or not stage.isdigit() or int(stage) >= len(chosen.stages):
         raise UsageError(f"no checkpoint {path}; a run leaves stage-N/best.ckpt and stage-N/last.ckpt")
     _run.check_beginnings(chosen)
+    run, table, size_px = path.parent.parent, load_all(faces, split=split), chosen.stages[int(stage)].size_px
     net = models.create(
         chosen.model.name, weights=models.Weights("none"), options=chosen.model.options, size_px=size_px
     )
     return finish(
-        _run.load_stage(net, path.parent.parent, chosen, int(stage), checkpoint=path.name),
-        load_all(faces, split=split),
-        chosen,
-        size_px=size_px,
-        out=Path(out),
-        sides=sides,
-        with_weights=with_weights,
-        resources=read_resources(path.parent.parent),
-        detector=common_detector([given for given in faces if isinstance(given, Store)]),
-    )
+        _run.load_stage(net, run, chosen, int(stage), checkpoint=path.name), table, chosen,
+        size_px=size_px, out=Path(out), origin=origin_of(table, chosen, run=run, detector=_detector(faces)),
+        sides=sides, with_weights=with_weights,
+    )  # fmt: skip
 
 
 def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: bool = False) -> FaceTable:
@@ -188,6 +167,10 @@ def opened(faces: Sequence[Given]) -> list[Given]:
         as_stores(given)[0] if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).is_file() else given
         for given in faces
     ]
+
+
+def _detector(faces: Sequence[Given]) -> DetectorSettings:
+    return common_detector([given for given in faces if isinstance(given, Store)])
 
 
 def _table(given: Given, split: str | None) -> FaceTable:
@@ -241,9 +224,9 @@ def _recipe(recipe: str | Path | Recipe, overrides: Sequence[str]) -> Recipe:
 
 __all__ = [
     "FaceTable",
+    "TrainSettings",
     "check_sizes",
     "export_checkpoint",
-    "finish",
     "framed",
     "load_all",
     "opened",

@@ -8,7 +8,9 @@ True
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,8 @@ from telltale.aggregate import Calibration, Thresholds, calibrate, sigmoid, trac
 from telltale.types import Float64Array
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+FALSE_POSITIVE_RATE = 0.01
+MISS_RATE = 0.05
 MIN_SCALE = 1e-3
 FEW_GROUPS = 50
 
@@ -35,6 +39,10 @@ class Clips:
     track: npt.NDArray[np.str_]
     """Which clips are one person's in one video of one source."""
     pts_s: Float64Array
+
+    def take(self, rows: npt.NDArray[Any]) -> Clips:
+        """The rows of an index array or of a mask."""
+        return Clips(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def fit_platt(logit: npt.ArrayLike, label: npt.ArrayLike, *, fitted_on: str = "") -> Calibration:
@@ -101,7 +109,7 @@ def of_tracks(of: Clips, logit: Float64Array, calibration: Calibration) -> tuple
             "fitted_on": f"{calibration.fitted_on}; {len(first)} tracks of them",
         }
     )
-    thresholds = fit_thresholds(odds, label, of.source[first], of.group[first], fitted)
+    thresholds = fit_thresholds(of.take(first), odds, fitted)
     return whole, thresholds.model_copy(update={"population": f"tracks: {thresholds.population}"})
 
 
@@ -118,59 +126,52 @@ def real_tail(logit: Float64Array, rate: float) -> tuple[float, bool]:
     return max(fitted, float(np.quantile(logit, 1 - rate, method="lower"))), False
 
 
-def fit_thresholds(
-    logit: Float64Array,
-    label: npt.NDArray[np.int64],
-    source: npt.NDArray[np.str_],
-    group: npt.NDArray[np.str_],
-    calibration: Calibration,
-    *,
-    false_positive_rate: float = 0.01,
-    miss_rate: float = 0.05,
-) -> Thresholds:
+def fit_thresholds(of: Clips, logit: Float64Array, calibration: Calibration) -> Thresholds:
     """`fake` above what at most 1 % of the reals of the worst source reach; `real` below what 5 % of the fakes of the
     worst source fall under; where they cross, `fake` yields.
 
-    All (n,). A source with fewer than `FEW_GROUPS` groups of reals (one clip, say) has no tail to fit: the largest
-    logit seen there counts instead. Raises ValueError where a class is missing.
+    `of` and `logit` (n,). A source with fewer than `FEW_GROUPS` groups of reals (one clip, say) has no tail to fit: the
+    largest logit seen there counts instead. Raises ValueError where a class is missing.
     """
-    reals = {name: logit[(source == name) & (label == 0)] for name in np.unique(source)}
-    fakes = {name: logit[(source == name) & (label == 1)] for name in np.unique(source)}
-    reals = {name: values for name, values in reals.items() if len(values)}
-    fakes = {name: values for name, values in fakes.items() if len(values)}
+    reals, fakes = _by_source(of, logit, 0), _by_source(of, logit, 1)
     if not reals or not fakes:
         raise ValueError("thresholds need real and fake faces")
+    few = {name for name in reals if len(np.unique(of.group[(of.source == name) & (of.label == 0)])) < FEW_GROUPS}
 
     def odds(x: float) -> float:
         return calibration.scale * x + calibration.bias
-
-    few = {name for name in reals if len(np.unique(group[(source == name) & (label == 0)])) < FEW_GROUPS}
 
     def worst(rate: float) -> tuple[float, bool]:
         return max(
             (float(values.max()), True) if name in few else real_tail(values, rate) for name, values in reals.items()
         )
 
-    tail = [(rate, worst(rate)) for rate in RATES]
-    fake_above = odds(worst(false_positive_rate)[0])
-    real_below = odds(min(float(np.quantile(values, miss_rate)) for values in fakes.values()))
-    fitted = [rate for rate, (_, counted) in tail if not counted]
+    tail = [(rate, *worst(rate)) for rate in RATES]
+    fitted = [rate for rate, _, counted in tail if not counted]
+    fake_above = odds(worst(FALSE_POSITIVE_RATE)[0])
+    real_below = odds(min(float(np.quantile(values, MISS_RATE)) for values in fakes.values()))
     return Thresholds(
         real_below=float(sigmoid(real_below)),
         fake_above=float(sigmoid(max(fake_above, real_below))),
-        false_positive_rate=false_positive_rate,
-        miss_rate=miss_rate,
-        tail=tuple((rate, odds(at)) for rate, (at, _) in tail),
+        false_positive_rate=FALSE_POSITIVE_RATE,
+        miss_rate=MISS_RATE,
+        tail=tuple((rate, odds(at)) for rate, at, _ in tail),
         tail_extrapolated_below=_next_above(max(fitted)) if fitted else None,
-        population=", ".join(
-            f"{name} {len(values)} real" + (" (too few groups for a tail: the largest counts)" if name in few else "")
-            for name, values in reals.items()
-        )
-        + "; "
-        + ", ".join(f"{name} {len(values)} fake" for name, values in fakes.items()),
+        population=f"{_counts(reals, 'real', few=few)}; {_counts(fakes, 'fake')}",
         n_real=sum(len(values) for values in reals.values()),
         n_fake=sum(len(values) for values in fakes.values()),
     )
+
+
+def _by_source(of: Clips, logit: Float64Array, label: int) -> dict[str, Float64Array]:
+    """The logits of one class, where a source has any."""
+    mine = {name: logit[(of.source == name) & (of.label == label)] for name in np.unique(of.source).tolist()}
+    return {name: values for name, values in mine.items() if len(values)}
+
+
+def _counts(of: Mapping[str, Float64Array], kind: str, *, few: Set[str] = frozenset()) -> str:
+    but = " (too few groups for a tail: the largest counts)"
+    return ", ".join(f"{name} {len(values)} {kind}{but if name in few else ''}" for name, values in of.items())
 
 
 def _next_above(rate: float) -> float:

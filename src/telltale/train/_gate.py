@@ -8,42 +8,34 @@ from typing import cast
 import numpy as np
 
 from telltale import gate
-from telltale.export import onnx_outputs
 from telltale.gate import Gate
 from telltale.recipe import Recipe
 from telltale.train import _validation
 from telltale.train._calibrate import FEW_GROUPS
 from telltale.train._faces import FaceTable
+from telltale.train._judge import Answers, ask
 from telltale.types import Float64Array
 
 _FACES = 1500
 """Training faces of each source and label that are looked at."""
 
 
-def fit_gate(
-    graph: Path,
-    table: FaceTable,
-    recipe: Recipe,
-    *,
-    size_px: int,
-    val: _validation.ValidationSet,
-    pooled: Float64Array | None,
-) -> Gate | None:
-    """`graph` is the exported model, `pooled` (N, C) its features of the clips of `val`.
+def fit_gate(graph: Path, table: FaceTable, recipe: Recipe, *, size_px: int, val: Answers) -> Gate | None:
+    """`graph` is the exported model, `val` what it says of validation.
 
     Known are training faces of sources with enough groups to stand for a population; the limit is what one in ten of
-    the validation faces `val.judged` lies beyond. None for a model of sequences, one without features
-    or with few, and where no source has enough groups.
+    the validation faces `val.of.judged` lies beyond. None for a model of sequences, one without features or with few,
+    and where no source has enough groups.
     """
     faces = table.on("train")
     sources = sorted(set(faces.dataset.tolist()))
     known = [name for name in sources if len(np.unique(faces.group_id[faces.dataset == name])) >= FEW_GROUPS]
-    if recipe.n_frames != 1 or pooled is None or pooled.shape[1] <= gate.N_DIRECTIONS or not known:
+    if recipe.n_frames != 1 or val.pooled is None or val.pooled.shape[1] <= gate.N_DIRECTIONS or not known:
         return None
     faces = faces.take(np.flatnonzero(np.isin(faces.dataset, known)))
     looked_at = _validation.build(faces, recipe, size_px=size_px, limit=_FACES, robust=False)
-    _, features = onnx_outputs(graph, looked_at.clips, mask=looked_at.mask, n_threads=2)
-    clean = pooled[val.judged]
+    features = ask(graph, looked_at).pooled
+    clean = val.pooled[val.of.judged]
     said = f"{len(looked_at)} training faces of {', '.join(known)}; limit from {len(clean)} of validation"
     return gate.fit(cast(Float64Array, features), clean, fitted_on=said)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
-from telltale import models
 from telltale.bundle import Bundle, DetectorSettings
 from telltale.recipe import Recipe
 from telltale.train import _run
 from telltale.train._faces import FaceTable
-from telltale.train._finish import finish, read_resources
+from telltale.train._finish import finish
+from telltale.train._origin import origin_of
 from telltale.train._parents import parents_of
+from telltale.train._settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -23,29 +24,21 @@ class Job:
     table: FaceTable
     recipe: Recipe
     out: Path
-    weights: models.Weights
-    workers: int
-    threads: int
-    resume: bool
-    cache: Path | None = None
-    devices: int = 1
-    nodes: int = 1
-    detector: DetectorSettings = field(default_factory=DetectorSettings)
-    """What found the faces: a scan must cut as they were cut."""
+    settings: TrainSettings
+    detector: DetectorSettings
+    """What found the faces."""
 
 
 def fit_job(job: Job, *, rank: int = 0) -> nn.Module:
-    return _run.fit(
-        job.table, job.recipe, out=job.out, weights=job.weights, workers=job.workers, threads=job.threads,
-        resume=job.resume, cache=job.cache, processes=(job.devices, job.nodes), rank=rank,
-    )  # fmt: skip
+    return _run.fit(job.table, job.recipe, out=job.out, settings=job.settings, rank=rank)
 
 
 def finish_job(job: Job, net: nn.Module) -> Bundle:
+    parents = parents_of(job.recipe, job.settings.begin(job.recipe))
     return finish(
         net, job.table, job.recipe, size_px=job.recipe.stages[-1].size_px, out=job.out / "bundle",
-        resources=read_resources(job.out), pictures=job.out, parents=parents_of(job.recipe, job.weights),
-        detector=job.detector,
+        origin=origin_of(job.table, job.recipe, run=job.out, detector=job.detector, parents=parents),
+        pictures=job.out,
     )  # fmt: skip
 
 

@@ -122,7 +122,9 @@ class Mix:
             reals = self._cycle(self._real[source], n_real, stage, step, 2 * number)
             first = len(batch)
             batch += [Draw(row) for row in reals[: mix.real]]
-            fakes = self._fakes(source, reals[: mix.real], mix.fake, stage, step, number, rng)
+            fakes = self._cycle(self._fake[source], mix.fake, stage, step, 2 * number + 1)
+            if self.recipe.pairing != "none":
+                fakes = self._paired(source, reals[: mix.real], fakes, rng)
             for i, row in enumerate(fakes):
                 alike = self.recipe.pairing == "alike" and i < mix.real and self._is_pair(row, reals[i])
                 batch.append(Draw(row, original=self._originals.get(row), twin=first + i if alike else None))
@@ -139,15 +141,11 @@ class Mix:
         """Whether the fake is of the real's group, and the real is the only one there."""
         return bool(self.table.group_id[fake] == self.table.group_id[real]) and self._moments[real] in self._reals
 
-    def _fakes(
-        self, source: str, reals: list[int], n: int, stage: int, step: int, number: int, rng: np.random.Generator
-    ) -> list[int]:
-        """A fake of each real's group; where a group has none, or the recipe pairs none, the next fake in turn."""
-        spare = iter(self._cycle(self._fake[source], n, stage, step, 2 * number + 1))
-        if self.recipe.pairing == "none":
-            return list(spare)
+    def _paired(self, source: str, reals: list[int], fakes: list[int], rng: np.random.Generator) -> list[int]:
+        """As many as `fakes`: a fake of each real's group; where a group has none, the next of `fakes`."""
+        spare = iter(fakes)
         rows = []
-        for i in range(n):
+        for i in range(len(fakes)):
             partners = self._partners.get(f"{source}/{self.table.group_id[reals[i]]}", []) if i < len(reals) else []
             rows.append(int(rng.choice(partners)) if partners else next(spare))
         return rows

@@ -23,6 +23,7 @@ from telltale.errors import BundleInvalid, DataError, UsageError, require
 from telltale.evaluate import EvaluateSettings, Evaluation, Scored, _faces, summarise
 from telltale.evaluate._faces import Faces
 from telltale.evaluate._files import write as write_evaluation
+from telltale.models._gram import Bytes
 from telltale.models.pixels import PixelModel, PixelOptions, create, matrix
 from telltale.recipe import Recipe
 from telltale.runtime import Scorer
@@ -30,6 +31,7 @@ from telltale.sampling import SamplePlan
 from telltale.store import Store
 from telltale.train._calibrate import Clips, fit_platt, fit_thresholds, of_tracks
 from telltale.train._faces import common_detector, common_plan
+from telltale.train._settings import TrainSettings
 from telltale.types import Clip, Float64Array, ModelInfo, RgbImage, Side
 
 PARITY_LIMIT = 1e-3
@@ -55,32 +57,28 @@ def train_pixels(
     stores: Sequence[Store],
     recipe: Recipe,
     *,
-    split: str | None = None,
     out: Path,
-    n_threads: int = 1,
-    allow_leaks: bool = False,
-    seed: int | None = None,
+    settings: TrainSettings | None = None,
     on_progress: Progress | None = None,
 ) -> PixelRun:
-    """Fit `recipe` on the train side of `split`, calibrate on val, state figures of val and of test where there is one.
+    """Fit `recipe` on the train side of a split, calibrate on val, state figures of val and of test where there is one.
 
     Raises UsageError for options that make no sense or faces cut in several ways, LeakFound, DataError where a side
     is missing, BundleInvalid where the graph does not say what the model says.
     """
-    options = PixelOptions.parse(recipe.model.options)
+    settings = settings or TrainSettings()
+    options, n_threads = PixelOptions.parse(recipe.model.options), settings.n_threads_here()
     require("sklearn", "analyze")
     if (out / "bundle").exists():
         raise UsageError(f"{out} holds a model: choose another --out, or delete it first")
-    name = _faces.choose_split(stores, split, "train")
-    torn = _faces.split_leaks(stores, name, allow_leaks=allow_leaks)
+    split = _faces.choose_split(stores, settings.split, "train")
+    torn = _faces.split_leaks(stores, split, allow_leaks=settings.allow_leaks)
     detector = common_detector(stores)
     with Usage() as usage:
-        sides = _sides(stores, name, options.size_px)
-        starts = np.cumsum([0, *(len(faces) for faces in sides.values())])
-        rows = {side: np.arange(starts[i], starts[i + 1]) for i, side in enumerate(sides)}
-        pixels = matrix(_crops(sides, options.size_px, on_progress), n_faces=int(starts[-1]), size_px=options.size_px)
+        sides = _sides(stores, split, options.size_px)
+        pixels, rows = _columns(sides, options.size_px, on_progress)
+        model = create(seed=recipe.seed, **recipe.model.options)
         label = np.concatenate([faces.label for faces in sides.values()])
-        model = create(seed=recipe.seed if seed is None else seed, **recipe.model.options)
 
         def on_share(share: float) -> None:
             if on_progress is not None:
@@ -89,13 +87,12 @@ def train_pixels(
         model.fit(pixels, label, rows["train"], n_threads=n_threads, on_share=on_share)
     logits = {side: model.logit(pixels, rows[side], n_threads=n_threads) for side in rows if side != "train"}
     card = _card(recipe, options, sides, logits["val"], usage.as_dict(), detector)
-    settings = {side: EvaluateSettings(split=name, side=side, allow_leaks=True) for side in logits}
     scored = {
         side: summarise(
-            card, sides[side], logits[side], model=ModelInfo(name=card.name, sha256=""), settings=settings[side],
-            split=name, leaked=set(torn.groups),
+            card, sides[side], logit, model=ModelInfo(name=card.name, sha256=""),
+            settings=EvaluateSettings(split=split, side=side, allow_leaks=True), split=split, leaked=set(torn.groups),
         )
-        for side in logits
+        for side, logit in logits.items()
     }  # fmt: skip
     card = card.model_copy(update={"metrics": {side: _figures(one) for side, one in scored.items()}})
     bundle = _bundle(model, card, sides["val"], logits["val"], out / "bundle")
@@ -105,6 +102,15 @@ def train_pixels(
         evaluations[side] = one.evaluation.model_copy(update={"model": info})
         write_evaluation(replace(one, evaluation=evaluations[side]), out / side)
     return PixelRun(bundle, evaluations, model, usage.as_dict())
+
+
+def _columns(
+    sides: Mapping[Side, Faces], size_px: int, on_progress: Progress | None
+) -> tuple[Bytes, dict[Side, npt.NDArray[np.int64]]]:
+    """The faces of all sides as the columns of one matrix, and which of them each side has."""
+    starts = np.cumsum([0, *(len(faces) for faces in sides.values())])
+    pixels = matrix(_crops(sides, size_px, on_progress), n_faces=int(starts[-1]), size_px=size_px)
+    return pixels, {side: np.arange(starts[i], starts[i + 1]) for i, side in enumerate(sides)}
 
 
 def _sides(stores: Sequence[Store], split: str | None, size_px: int) -> dict[Side, Faces]:
@@ -161,7 +167,7 @@ def _card(
     clips = _clips(val)
     calibration, thresholds = of_tracks(clips, logit, calibration) or (
         calibration,
-        fit_thresholds(logit, clips.label, clips.source, clips.group, calibration),
+        fit_thresholds(clips, logit, calibration),
     )
     from_video: dict[str, Any] = {}
     if cut.kind != "as_given":

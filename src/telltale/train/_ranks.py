@@ -31,13 +31,13 @@ _PATIENCE = timedelta(hours=12)
 
 def launch(job: Job) -> Bundle:
     """Run `job` on this node's processes. Raises what the first of them to fail raised, or WorkerCrashed."""
-    node = _node(job)
+    node = _node(job.settings.nodes)
     with tempfile.TemporaryDirectory(prefix="telltale-train-") as name:
         folder = Path(name)
         (folder / "job.pickle").write_bytes(pickle.dumps(job))
-        started = [_start(folder, job, node, local) for local in range(job.devices)]
+        started = [_start(folder, job, node, local) for local in range(job.settings.devices)]
         try:
-            _wait(started, folder, node * job.devices)
+            _wait(started, folder, node * job.settings.devices)
         finally:
             for process in started:
                 process.kill()
@@ -45,30 +45,30 @@ def launch(job: Job) -> Bundle:
     return load_bundle(job.out / "bundle")
 
 
-def _node(job: Job) -> int:
-    if job.nodes == 1:
+def _node(nodes: int) -> int:
+    if nodes == 1:
         return 0
     missing = [name for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise UsageError(
-            f"--nodes {job.nodes} needs {', '.join(missing)} in the environment, as torchrun sets them: the number "
-            "of this node from 0 on, and the address and a free port of node 0"
+            f"--nodes {nodes} needs {', '.join(missing)} in the environment, as torchrun sets them: the number of this "
+            "node from 0 on, and the address and a free port of node 0"
         )
     node = int(os.environ["NODE_RANK"])
-    if not 0 <= node < job.nodes:
-        raise UsageError(f"NODE_RANK is {node}, and there are {job.nodes} nodes, counted from 0")
+    if not 0 <= node < nodes:
+        raise UsageError(f"NODE_RANK is {node}, and there are {nodes} nodes, counted from 0")
     return node
 
 
 def _start(folder: Path, job: Job, node: int, local: int) -> subprocess.Popen[bytes]:
-    at = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port(folder))} if job.nodes == 1 else {}
+    at = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port(folder))} if job.settings.nodes == 1 else {}
     environment = os.environ | at | {"LOCAL_RANK": str(local), "NODE_RANK": str(node)}
     command = [
         sys.executable,
         "-m",
         "telltale.train._ranks",
         str(folder / "job.pickle"),
-        str(node * job.devices + local),
+        str(node * job.settings.devices + local),
     ]
     if local == 0:  # its progress line is the run's
         return subprocess.Popen(command, env=environment)
@@ -131,7 +131,7 @@ def main(path: str, rank: str) -> int:
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group(
-        "nccl" if on_gpu else "gloo", rank=int(rank), world_size=job.devices * job.nodes, timeout=_PATIENCE
+        "nccl" if on_gpu else "gloo", rank=int(rank), world_size=job.settings.n_processes, timeout=_PATIENCE
     )
     try:
         net = fit_job(job, rank=int(rank))

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ from telltale.train._history import History
 from telltale.train._mix import Mix, Shard
 from telltale.train._module import Fit, average, of_all
 from telltale.train._progress import FitProgress, is_watched
-from telltale.train._teacher import teacher_of
+from telltale.train._settings import TrainSettings
+from telltale.train._teacher import Teacher, teacher_of
 
 _UNFOLD_FACES = 256
 
@@ -74,70 +75,84 @@ def check_beginnings(recipe: Recipe) -> None:
             raise UsageError(f"stages.{number}.begin_stage: {stage.begin_stage} is no stage before it")
 
 
-def fit(
-    table: FaceTable,
-    recipe: Recipe,
-    *,
-    out: Path,
-    weights: models.Weights,
-    workers: int,
-    threads: int,
-    resume: bool,
-    cache: Path | None = None,
-    processes: tuple[int, int] = (1, 1),
-    rank: int = 0,
-) -> nn.Module:
+def fit(table: FaceTable, recipe: Recipe, *, out: Path, settings: TrainSettings, rank: int = 0) -> nn.Module:
     """Run all stages; returns the network with the averaged weights of the last stage's best epoch.
 
-    Leaves OUT/stage-N/{best,last}.ckpt, OUT/stage-N/metrics.csv and OUT/stage-N/tensorboard. Features of a frozen
-    backbone are kept in `cache` (OUT/features). `processes` are those on each node and the nodes, this one being
-    number `rank` of all. Raises UsageError if OUT holds a run and `resume` is off.
+    Leaves OUT/stage-N/{best,last}.ckpt, OUT/stage-N/metrics.csv, OUT/stage-N/tensorboard and, of a frozen backbone
+    without a cache of its own, OUT/features. This process is number `rank` of all. Raises UsageError if OUT holds a run
+    and is not to be resumed.
     """
     check_beginnings(recipe)
-    check_free(out, resume=resume or rank > 0)
-    torch.set_num_threads(max(1, threads // processes[0]))
+    check_free(out, resume=settings.resume or rank > 0)
+    torch.set_num_threads(max(1, settings.n_threads_here() // settings.devices))
     torch.set_flush_denormal(True)  # Adam's moments of dead weights decay into denormals: 30 % of a step, measured
     L.seed_everything(recipe.seed, workers=True, verbose=False)
-    shard = Shard(rank, processes[0] * processes[1])
-    faces = table.on("train")
-    recipe = with_steps(recipe, cut_clips(faces, recipe.n_frames).heads(faces))
-    teacher = teacher_of(recipe)
-    net = start(faces, recipe, weights)
-    for number, stage in enumerate(recipe.stages):
-        folder = out / f"stage-{number}"
-        done = folder / "done"
+    learned = table.on("train")
+    recipe = with_steps(recipe, cut_clips(learned, recipe.n_frames).heads(learned))
+    shard = Shard(rank, settings.n_processes)
+    run = _Run(learned, table.on("val"), recipe, out, settings, shard, teacher_of(recipe))
+    net = start(learned, recipe, settings.begin(recipe))
+    for number in range(len(recipe.stages)):
+        done = out / f"stage-{number}" / "done"
         if done.exists():
             net = load_stage(net, out, recipe, number)
             continue
-        last = folder / "last.ckpt"
-        with Usage() as usage, _quiet(), kept_memory():
-            validation = _validation.build(
-                table.on("val"), recipe.in_stage(number), size_px=stage.size_px, limit=recipe.val_limit
-            )
-            _validation.check_monitor(validation, recipe.monitor)
-            folder.mkdir(parents=True, exist_ok=True)
-            features: Features | None = None
-            if cacheable(net, recipe.in_stage(number)):
-                with _first_alone(rank):
-                    kept = FeatureCache(net, cache or out / "features", size_px=stage.size_px)
-                    features = of_table(kept, faces, recipe, size_px=stage.size_px)
-                    validation = replace(validation, features=of_validation(kept, validation))
-            batches = MixedBatches(faces, recipe, stage=number, shard=shard, features=features, teacher=teacher)
-            torch.manual_seed(recipe.seed * 101 + number)  # a layer for places begins alike, whatever ran before
-            module = Fit(net, recipe, stage=number, validation=validation)
-            module.to(memory_format=torch.channels_last)
-            trainer = _trainer(recipe, number, folder, processes)
-            trainer.fit(
-                module,
-                datamodule=Faces(batches, validation, workers=workers),
-                ckpt_path=str(last) if last.exists() else None,
-                weights_only=False,
-            )
+        usage = _fit_stage(run, net, number)
         net = load_stage(net, out, recipe, number)
         used = _used(usage)
         if rank == 0:
             done.write_text(json.dumps(used), encoding="utf-8")
     return net
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What its stages share, in one of its processes."""
+
+    learned: FaceTable
+    judged: FaceTable
+    recipe: Recipe
+    """Every stage says how many steps an epoch has."""
+    out: Path
+    settings: TrainSettings
+    shard: Shard
+    teacher: Teacher | None
+
+
+def _fit_stage(run: _Run, net: nn.Module, number: int) -> Usage:
+    """Go on with a stage to its end; what came of it is in its checkpoints."""
+    recipe, stage, folder = run.recipe.in_stage(number), run.recipe.stages[number], run.out / f"stage-{number}"
+    last = folder / "last.ckpt"
+    with Usage() as usage, _quiet(), kept_memory():
+        validation = _validation.build(run.judged, recipe, size_px=stage.size_px, limit=recipe.val_limit)
+        _validation.check_monitor(validation, recipe.monitor)
+        folder.mkdir(parents=True, exist_ok=True)
+        features: Features | None = None
+        if cacheable(net, recipe):
+            features, validation = _computed_once(run, net, validation, size_px=stage.size_px)
+        batches = MixedBatches(
+            run.learned, run.recipe, stage=number, shard=run.shard, features=features, teacher=run.teacher
+        )
+        torch.manual_seed(recipe.seed * 101 + number)  # a layer for places begins alike, whatever ran before
+        module = Fit(net, run.recipe, stage=number, validation=validation)
+        module.to(memory_format=torch.channels_last)
+        _trainer(run.recipe, number, folder, run.settings).fit(
+            module,
+            datamodule=Faces(batches, validation, workers=run.settings.workers),
+            ckpt_path=str(last) if last.exists() else None,
+            weights_only=False,
+        )
+    return usage
+
+
+def _computed_once(
+    run: _Run, net: nn.Module, validation: _validation.ValidationSet, *, size_px: int
+) -> tuple[Features, _validation.ValidationSet]:
+    """What the frozen backbone of `net` says of the faces that are learned from, and `validation` with the same."""
+    with _first_alone(run.shard.rank):
+        kept = FeatureCache(net, Path(run.settings.cache or run.out / "features"), size_px=size_px)
+        features = of_table(kept, run.learned, run.recipe, size_px=size_px)
+        return features, replace(validation, features=of_validation(kept, validation))
 
 
 def with_steps(recipe: Recipe, heads: FaceTable) -> Recipe:
@@ -215,7 +230,7 @@ def _used(usage: Usage) -> dict[str, float]:
     return found | {"wall_s": max(one["wall_s"] for one in each)}
 
 
-def _trainer(recipe: Recipe, number: int, folder: Path, processes: tuple[int, int]) -> L.Trainer:
+def _trainer(recipe: Recipe, number: int, folder: Path, settings: TrainSettings) -> L.Trainer:
     stage = recipe.stages[number]
     mode = "min" if recipe.monitor.endswith("loss") else "max"
     # `save_last` would write only where the epoch is also the best
@@ -231,10 +246,10 @@ def _trainer(recipe: Recipe, number: int, folder: Path, processes: tuple[int, in
         callbacks.append(FitProgress(stage=number, n_stages=len(recipe.stages), n_steps=n_steps))
     on_gpu = torch.cuda.is_available()
     several: dict[str, Any] = {"devices": 1}
-    if processes != (1, 1):
+    if settings.n_processes > 1:
         several = {
-            "devices": processes[0],
-            "num_nodes": processes[1],
+            "devices": settings.devices,
+            "num_nodes": settings.nodes,
             "strategy": DDPStrategy(process_group_backend="nccl" if on_gpu else "gloo"),
             "plugins": [LightningEnvironment()],
         }

@@ -1,6 +1,6 @@
 """Search a recipe's settings with grouped cross-validation, and refit the best.
 
-    tuning = tune(["faces.store"], recipe="random-forest", split="main", out="search")
+    tuning = tune(["faces.store"], recipe="random-forest", out="search", settings=TuneSettings(split="main"))
     tuning.best, tuning.points[0].mean
 
 Every setting is judged on the same folds, dealt out by group over the train and val sides of a split; the test side is
@@ -27,16 +27,13 @@ from telltale.aggregate import sigmoid
 from telltale.errors import UsageError
 from telltale.recipe import Recipe, load_recipe, override
 from telltale.store import Store
+from telltale.tune._settings import METRICS, Metric, TuneSettings
 from telltale.types import Float64Array, Written
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from telltale.train import FaceTable
-
-Metric = Literal["auc", "ap", "accuracy", "balanced_accuracy"]
-METRICS: tuple[Metric, ...] = ("auc", "ap", "accuracy", "balanced_accuracy")
-"""Higher is better in all. Accuracy is at a logit of 0: what the model itself would say."""
 
 Grid = Mapping[str, Sequence[Any]]
 Progress = Callable[[float, str], None]
@@ -92,91 +89,54 @@ def tune(
     out: str | Path,
     grid: Grid | None = None,
     overrides: Sequence[str] = (),
-    split: str | None = None,
-    folds: int = 5,
-    n_random: int | None = None,
-    metric: Metric = "auc",
-    seed: int = 0,
-    refit: bool = True,
-    weights: str | None = None,
-    workers: int = 1,
-    n_threads: int = 1,
+    settings: TuneSettings | None = None,
     on_progress: Progress | None = None,
 ) -> Tuning:
-    """Try every setting of `grid`, or `n_random` of them, with `folds`-fold cross-validation.
+    """Try every setting of `grid` (None: the recipe's), or some of them, with grouped cross-validation.
 
-    `faces` are stores for a model on pixels, and what `train` takes for a network. Raises `UsageError` for a grid that
-    the recipe does not know, `LeakFound`, `DataError`.
+    `faces` are stores for a model on pixels, and what `train` takes for a network. `overrides` are KEY=VALUE, as
+    `--set` takes them, and change the recipe first. Raises `UsageError` for a grid that the recipe does not know,
+    weights for a model on pixels, or where OUT holds a search; `LeakFound`, `DataError`.
     """
+    settings = settings or TuneSettings()
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen = override(chosen, overrides) if overrides else chosen
-    if metric not in METRICS:
-        raise UsageError(f"--metric must be one of {', '.join(METRICS)}, got {metric!r}")
-    settings = list(_settings(grid or chosen.grid, n_random=n_random, seed=seed))
-    recipes = [override(chosen, [f"{key}={json.dumps(value)}" for key, value in s.items()]) for s in settings]
+    tried = list(_tried(grid or chosen.grid, n_random=settings.n_random, seed=settings.seed))
+    recipes = [override(chosen, [f"{key}={json.dumps(value)}" for key, value in one.items()]) for one in tried]
     folder = Path(out)
     if (folder / "tuning.json").exists():
         raise UsageError(f"{folder} holds a search: choose another --out, or delete it first")
-    data = _folds(
-        faces, recipes, split=split, n_folds=folds, seed=seed, out=folder, weights=weights, workers=workers,
-        n_threads=n_threads,
-    )  # fmt: skip
-    values, seconds = np.full((len(settings), folds), np.nan), np.zeros(len(settings))
-    began = time.perf_counter()
-    done = 0
-    for fold in range(folds):
-        for index, label, logit in data.run(fold, recipes):
-            values[index, fold] = metrics.figures(label, sigmoid(logit))[metric]
-            seconds[index] += time.perf_counter() - began
-            began, done = time.perf_counter(), done + 1
-            if on_progress is not None:
-                on_progress(done / values.size, f"fold {fold + 1} of {folds}")
-    points = sorted(
-        (_point(setting, values[i], float(seconds[i])) for i, setting in enumerate(settings)),
-        key=lambda point: -point.mean,
-    )
+    data = _folds(faces, recipes, out=folder, settings=settings)
+    points = sorted(_judge(data, tried, recipes, settings, on_progress), key=lambda point: -point.mean)
     best = points[0].setting
-    name = recipe if isinstance(recipe, str) else chosen.card.name
     tuning = Tuning(
-        recipe=str(name), metric=metric, n_folds=folds, seed=seed, n_faces=data.n_faces, n_groups=data.n_groups,
+        recipe=recipe if isinstance(recipe, str) else chosen.card.name, metric=settings.metric,
+        n_folds=settings.folds, seed=settings.seed, n_faces=data.n_faces, n_groups=data.n_groups,
         points=tuple(points), best=best, versions=versions(),
     )  # fmt: skip
     _write(tuning, folder)
-    if refit:
+    if settings.refit:
         if on_progress is not None:
             on_progress(1.0, "refitting the best")
-        tuning = tuning.model_copy(update={"bundle": data.refit(recipes[settings.index(best)], folder / "best")})
+        tuning = tuning.model_copy(update={"bundle": data.refit(recipes[tried.index(best)], folder / "best")})
         _write(tuning, folder)
     return tuning
 
 
-def _settings(grid: Grid, *, n_random: int | None, seed: int) -> Iterator[dict[str, Any]]:
+def _tried(grid: Grid, *, n_random: int | None, seed: int) -> Iterator[dict[str, Any]]:
     if not grid or not all(len(values) for values in grid.values()):
         raise UsageError("there is nothing to try: the recipe has no grid, so give one with --grid KEY=A,B,C")
     every = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     if n_random is None or n_random >= len(every):
         yield from every
         return
-    if n_random < 1:
-        raise UsageError(f"--random wants 1 or more, got {n_random}")
     drawn = np.random.default_rng(seed).choice(len(every), n_random, replace=False)
     yield from (every[i] for i in np.sort(drawn))
 
 
 def _folds(
-    faces: Sequence[str | Path | Store | FaceTable],
-    recipes: Sequence[Recipe],
-    *,
-    split: str | None,
-    n_folds: int,
-    seed: int,
-    out: Path,
-    weights: str | None,
-    workers: int,
-    n_threads: int,
+    faces: Sequence[str | Path | Store | FaceTable], recipes: Sequence[Recipe], *, out: Path, settings: TuneSettings
 ) -> Folds:
-    if n_folds < 2:
-        raise UsageError(f"--folds wants 2 or more, got {n_folds}")
     kinds = {recipe.model.name == "pixels" for recipe in recipes}
     if len(kinds) > 1:
         raise UsageError("a grid over model.name cannot mix models on pixels with networks: search each on its own")
@@ -184,16 +144,36 @@ def _folds(
         from telltale.evaluate import as_stores
         from telltale.tune._pixels import PixelFolds
 
+        if settings.weights is not None:
+            raise UsageError("a model on pixels is fitted from nothing: leave out --weights")
         if any(not isinstance(one, (str, Path, Store)) for one in faces):
             raise UsageError("a model on pixels learns from stores: make one with `telltale prepare`")
         stores = as_stores([one for one in faces if isinstance(one, (str, Path, Store))])
-        return PixelFolds(stores, split=split, n_folds=n_folds, seed=seed, n_threads=n_threads)
+        return PixelFolds(stores, settings)
     from telltale.tune._networks import NetworkFolds
 
-    return NetworkFolds(
-        faces, split=split, n_folds=n_folds, seed=seed, out=out / "trials",
-        weights=weights, workers=workers, n_threads=n_threads,
-    )  # fmt: skip
+    return NetworkFolds(faces, settings, out=out / "trials")
+
+
+def _judge(
+    data: Folds,
+    tried: Sequence[dict[str, Any]],
+    recipes: Sequence[Recipe],
+    settings: TuneSettings,
+    on_progress: Progress | None,
+) -> list[Point]:
+    """What every fold says of every setting, in the order of `tried`."""
+    values, seconds = np.full((len(tried), settings.folds), np.nan), np.zeros(len(tried))
+    began = time.perf_counter()
+    done = 0
+    for fold in range(settings.folds):
+        for index, label, logit in data.run(fold, recipes):
+            values[index, fold] = metrics.figures(label, sigmoid(logit))[settings.metric]
+            seconds[index] += time.perf_counter() - began
+            began, done = time.perf_counter(), done + 1
+            if on_progress is not None:
+                on_progress(done / values.size, f"fold {fold + 1} of {settings.folds}")
+    return [_point(setting, values[i], float(seconds[i])) for i, setting in enumerate(tried)]
 
 
 def _point(setting: dict[str, Any], folds: Float64Array, seconds: float) -> Point:
@@ -231,4 +211,4 @@ def _write(tuning: Tuning, out: Path) -> None:
     )
 
 
-__all__ = ["METRICS", "Metric", "Point", "Tuning", "tune"]
+__all__ = ["METRICS", "Metric", "Point", "TuneSettings", "Tuning", "tune"]

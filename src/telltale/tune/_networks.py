@@ -10,39 +10,34 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from telltale import models
 from telltale.export import torch_logits
 from telltale.recipe import Recipe
 from telltale.split import k_fold
 from telltale.store import Store
-from telltale.train import FaceTable, _run, _validation, check_sizes, framed, load_all, opened, train
+from telltale.train import FaceTable, TrainSettings, _run, _validation, check_sizes, framed, load_all, opened, train
 from telltale.train._faces import common_detector
 from telltale.train._parents import check_parents, parents_of
+from telltale.tune._settings import TuneSettings
 from telltale.types import FaceRecord, Float64Array
 
 
 class NetworkFolds:
     """See `tune.Folds`."""
 
-    def __init__(
-        self,
-        faces: Sequence[str | Path | Store | FaceTable],
-        *,
-        split: str | None,
-        n_folds: int,
-        seed: int,
-        out: Path,
-        weights: str | None,
-        workers: int,
-        n_threads: int,
-    ) -> None:
-        self._faces, self._split = opened(faces), split
+    def __init__(self, faces: Sequence[str | Path | Store | FaceTable], settings: TuneSettings, *, out: Path) -> None:
+        self._faces, self._out = opened(faces), out
+        self._settings = TrainSettings(
+            weights=settings.weights,
+            split=settings.split,
+            workers=settings.workers,
+            n_threads=settings.n_threads,
+            cache=out / "features",
+        )
         common_detector([given for given in self._faces if isinstance(given, Store)])  # refuses now what refit would
-        self._table = load_all(self._faces, split=split)
+        self._table = load_all(self._faces, split=settings.split)
         self._searched = self._table.take(self._table.side != "test")
         self._judged = replace(self._searched, side=np.full(len(self._searched), "val"))  # each face is in some fold
-        self._out, self._weights, self._workers, self._n_threads = out, weights, workers, n_threads
-        self._sides = _sides(self._searched, n_folds, seed)
+        self._sides = _sides(self._searched, settings.folds, settings.seed)
         self.n_faces = len(self._searched)
         self.n_groups = len(np.unique(self._searched.group_id))
 
@@ -51,36 +46,20 @@ class NetworkFolds:
         for recipe in recipes:
             check_sizes(recipe, self._faces)
             check_parents(
-                parents_of(recipe, self._begin(recipe)), self._judged, allow_leaks=False,
+                parents_of(recipe, self._settings.begin(recipe)), self._judged, allow_leaks=False,
                 way_out="search with faces that it never saw, or from other weights",
             )  # fmt: skip
         for index, recipe in enumerate(framed(recipe, self._faces) for recipe in recipes):
             folder = self._out / f"setting-{index}-fold-{fold}"
             if folder.exists():  # of a search that was stopped
                 shutil.rmtree(folder)
-            net = _run.fit(
-                table,
-                recipe,
-                out=folder,
-                weights=self._begin(recipe),
-                cache=self._out / "features",
-                workers=self._workers,
-                threads=self._n_threads,
-                resume=False,
-            )
+            net = _run.fit(table, recipe, out=folder, settings=self._settings)
             held = _validation.build(table.on("val"), recipe, size_px=recipe.stages[-1].size_px, robust=False)
             shutil.rmtree(folder)  # checkpoints of every trial would fill a disk
             yield index, held.label, torch_logits(net.eval(), held.clips, mask=held.mask)
 
-    def _begin(self, recipe: Recipe) -> models.Weights:
-        return models.Weights(self._weights or recipe.weights or "hub")
-
     def refit(self, recipe: Recipe, out: Path) -> str | None:
-        bundle = train(
-            self._faces, recipe=recipe, out=out, weights=self._weights, workers=self._workers,
-            threads=self._n_threads, split=self._split, cache=self._out / "features",
-        )  # fmt: skip
-        return str(bundle.path)
+        return str(train(self._faces, recipe=recipe, out=out, settings=self._settings).path)
 
 
 def _sides(table: FaceTable, n_folds: int, seed: int) -> list[npt.NDArray[np.str_]]:

@@ -17,6 +17,8 @@ from telltale.split import k_fold
 from telltale.store import Store
 from telltale.train._faces import common_detector
 from telltale.train._pixels import train_pixels
+from telltale.train._settings import TrainSettings
+from telltale.tune._settings import TuneSettings
 from telltale.types import Float64Array, VideoRecord
 
 Held = tuple[int, npt.NDArray[np.int64], Float64Array]
@@ -25,13 +27,13 @@ Held = tuple[int, npt.NDArray[np.int64], Float64Array]
 class PixelFolds:
     """See `tune.Folds`."""
 
-    def __init__(self, stores: Sequence[Store], *, split: str | None, n_folds: int, seed: int, n_threads: int) -> None:
-        self._stores, self._n_threads = stores, n_threads
+    def __init__(self, stores: Sequence[Store], settings: TuneSettings) -> None:
+        self._stores, self._n_threads = stores, settings.n_threads
         common_detector(stores)  # refuses now what refit would
-        self._split = _faces.choose_split(stores, split, "train")
+        self._split = _faces.choose_split(stores, settings.split, "train")
         _faces.split_leaks(stores, self._split, allow_leaks=False)
         self._faces = _faces.load(stores, split=self._split, side="train+val")
-        self._fold = self._dealt(n_folds, seed)
+        self._fold = self._dealt(settings.folds, settings.seed)
         self._size_px = 0
         self._pixels: Bytes | None = None
         self.n_faces = len(self._faces)
@@ -47,7 +49,8 @@ class PixelFolds:
 
     def refit(self, recipe: Recipe, out: Path) -> str | None:
         self._pixels = None
-        run = train_pixels(self._stores, recipe, split=self._split, out=out, n_threads=self._n_threads)
+        settings = TrainSettings(split=self._split, n_threads=self._n_threads)
+        run = train_pixels(self._stores, recipe, out=out, settings=settings)
         return None if run.bundle is None else str(run.bundle.path)
 
     def _run(

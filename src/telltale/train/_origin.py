@@ -1,0 +1,68 @@
+"""Where a model comes from, as its card says: whose faces, found by what, learned at what cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from telltale._group_hashes import hash_groups
+from telltale.bundle import DetectorSettings, ModelCard, TrainingSource
+from telltale.recipe import Recipe
+from telltale.train._faces import FaceTable
+from telltale.train._parents import inherited
+
+
+@dataclass(frozen=True)
+class Origin:
+    training: tuple[TrainingSource, ...]
+    detector: DetectorSettings
+    """What found the faces: a scan must cut as they were cut."""
+    resources: Mapping[str, float]
+    """wall_s and cpu_s over all stages, peak_memory_mb, mean_memory_mb; empty of a run that ended none."""
+
+
+def origin_of(
+    table: FaceTable, recipe: Recipe, *, run: Path, detector: DetectorSettings, parents: Sequence[ModelCard] = ()
+) -> Origin:
+    """`run` is the folder of the stages. What `parents` learned from is named beside the own faces."""
+    return Origin(inherited(_sources(table, recipe), parents), detector, _resources(run))
+
+
+def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
+    found = []
+    learned, chosen_on = table.on("train"), table.on("val")
+    for source in sorted(set(learned.dataset.tolist())):
+        mine = learned.take(learned.dataset == source)
+        found.append(
+            TrainingSource(
+                name=source,
+                n_real=int((mine.label == 0).sum()),
+                n_fake=int((mine.label == 1).sum()),
+                terms=recipe.card.terms.get(source, ""),
+                digest=mine.digest(),
+                group_hashes=hash_groups(mine.group_id.tolist()),
+                validation_hashes=hash_groups(chosen_on.group_id[chosen_on.dataset == source].tolist()),
+            )
+        )
+    return tuple(found)
+
+
+def _resources(run: Path) -> dict[str, float]:
+    """Over the stages of a run: wall_s and cpu_s summed, the largest peak_memory_mb, mean_memory_mb over time."""
+    stages: list[dict[str, float]] = [
+        json.loads(text) for done in sorted(run.glob("stage-*/done")) if (text := done.read_text(encoding="utf-8"))
+    ]
+    if not stages:
+        return {}
+    total = {name: round(sum(stage[name] for stage in stages), 2) for name in ("wall_s", "cpu_s")}
+    if all("peak_memory_mb" in stage for stage in stages):
+        total["peak_memory_mb"] = max(stage["peak_memory_mb"] for stage in stages)
+    if all("mean_memory_mb" in stage for stage in stages):
+        held = sum(stage["mean_memory_mb"] * stage["wall_s"] for stage in stages)
+        total["mean_memory_mb"] = round(held / max(total["wall_s"], 1e-9), 1)
+    return total
+
+
+__all__ = ["Origin", "origin_of"]

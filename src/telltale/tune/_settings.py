@@ -1,0 +1,47 @@
+"""How a search goes, beside what is searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from telltale.errors import UsageError
+
+Metric = Literal["auc", "ap", "accuracy", "balanced_accuracy"]
+METRICS: tuple[Metric, ...] = ("auc", "ap", "accuracy", "balanced_accuracy")
+"""Higher is better in all. Accuracy is at a logit of 0: what the model itself would say."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuneSettings:
+    """Which settings are tried, how they are judged, and what does the work."""
+
+    split: str | None = None
+    """Its test side is left alone. None: the only one there is."""
+    folds: int = 5
+    """No group is in two."""
+    n_random: int | None = None
+    """So many settings, drawn from the grid. None: all."""
+    metric: Metric = "auc"
+    """What settings are judged by: its mean over the folds."""
+    seed: int = 0
+    """Of the folds and of the draw."""
+    refit: bool = True
+    """Train the best setting on the split itself."""
+    weights: str | None = None
+    """Where networks begin, as in `TrainSettings`. Models on pixels begin from nothing."""
+    workers: int = 1
+    """Processes that load and augment, for networks."""
+    n_threads: int = 1
+    """Threads that compute."""
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise UsageError(f"--metric must be one of {', '.join(METRICS)}, got {self.metric!r}")
+        if self.folds < 2:
+            raise UsageError(f"--folds wants 2 or more, got {self.folds}")
+        if self.n_random is not None and self.n_random < 1:
+            raise UsageError(f"--random wants 1 or more, got {self.n_random}")
+
+
+__all__ = ["METRICS", "Metric", "TuneSettings"]
