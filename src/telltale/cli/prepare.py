@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from telltale.cli import _sampling as sampling
+from telltale.cli._choices import choose, folder
 from telltale.cli._errors import say, told
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 @told
 def prepare(
-    out: Annotated[Path, typer.Option(metavar="STORE", help="Where the store is made; run again to go on.")],
+    out: Annotated[
+        Path, typer.Option(metavar="STORE", parser=folder, help="Where the store is made; run again to go on.")
+    ],
     source: Annotated[
         Path | None, typer.Argument(metavar="SOURCE", help="The data set's folder, or a CSV with path,label.")
     ] = None,
@@ -78,7 +81,6 @@ def prepare(
 ) -> None:
     """Turn a data set into a store of faces. Killed and run again, it goes on where it was."""
     from telltale import datasets
-    from telltale.cli._choices import choose
     from telltale.crops import CropSpec
     from telltale.errors import UsageError
     from telltale.faces import DetectorConfig

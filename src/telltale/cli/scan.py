@@ -126,7 +126,7 @@ def scan(
         device=choose("--device", device, "cpu", "cuda", "auto"),
     )
     ray_or_local: Engine = choose("--engine", engine, "local", "ray")
-    if table or bucket or out_bucket or ray_or_local == "ray":
+    if table or bucket is not None or out_bucket is not None or ray_or_local == "ray":
         from telltale.cli._scan_table import scan_table
 
         scan_table(
