@@ -19,6 +19,7 @@ from telltale import _places
 from telltale._files import only_one
 from telltale.cli import app
 from telltale.cli._inputs import MEDIA_SUFFIXES
+from telltale.engine import Engine
 from telltale.errors import MissingExtra, OutputBusy, UsageError, WorkerCrashed
 from telltale.many import SCHEMA, Item, Totals, _set_aside, in_bucket, listed, scan_into
 from telltale.sampling import SamplePlan
@@ -137,7 +138,7 @@ def test_a_bucket_is_scanned_into_a_bucket(footage: Footage, tmp_path: Path) -> 
     items = in_bucket(clips, MEDIA_SUFFIXES)
     assert [item.path.rpartition("/")[2] for item in items] == ["astronaut.mp4", "junk.mp4", "no_face.mp4"]
     gone = Item(f"{clips}/gone.mp4", "gone", in_bucket=True)
-    totals = scan_into(results, [*items, gone], out_is_bucket=True, settings=ONE_FRAME, jobs=2)
+    totals = scan_into(results, [*items, gone], out_is_bucket=True, settings=ONE_FRAME, engine=Engine(jobs=2))
     assert (totals.n_done, totals.n_failed) == (4, 2)
     footage.files.invalidate_cache()
     (name,) = footage.files.find(f"{footage.root}/results/table")
@@ -147,7 +148,7 @@ def test_a_bucket_is_scanned_into_a_bucket(footage: Footage, tmp_path: Path) -> 
     assert rows[f"{clips}/no_face.mp4"]["label"] == "no_face"
     assert rows[f"{clips}/gone.mp4"]["error"] == "file_missing"
     assert str(Path(tempfile.gettempdir()) / "telltale-") not in "".join(row["report"] for row in rows.values())
-    again = scan_into(results, items, out_is_bucket=True, settings=ONE_FRAME, jobs=2)
+    again = scan_into(results, items, out_is_bucket=True, settings=ONE_FRAME, engine=Engine(jobs=2))
     assert again.n_skipped == 3
 
 
@@ -159,8 +160,8 @@ def test_a_cluster_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.Monke
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves its log files open
         warnings.simplefilter("ignore", FutureWarning)
-        scan_into(tmp_path / "ray", items, settings=ONE_FRAME, engine="ray", jobs=2)
-    scan_into(tmp_path / "local", items, settings=ONE_FRAME, jobs=2)
+        scan_into(tmp_path / "ray", items, settings=ONE_FRAME, engine=Engine("ray", jobs=2))
+    scan_into(tmp_path / "local", items, settings=ONE_FRAME, engine=Engine(jobs=2))
     here, there = (
         {row["key"]: (row["label"], row["p_fake"], row["error"], row["sha256"]) for row in _rows(tmp_path / name)}
         for name in ("local", "ray")

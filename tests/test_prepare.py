@@ -22,6 +22,7 @@ import make_videos
 from telltale import datasets
 from telltale._files import only_one
 from telltale.crops import CropSpec
+from telltale.engine import Engine
 from telltale.errors import DataError, OutputBusy, UsageError, WorkerNotStarted
 from telltale.prepare import PrepareSettings, Progress, originals_of, prepare
 from telltale.sampling import SamplePlan
@@ -94,7 +95,7 @@ def test_a_pipe_is_a_failure_by_name_and_holds_nothing_up(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_another_run_gives_the_same_bytes(data: Path, manifest: Manifest, tmp_path: Path, jobs: int) -> None:
-    again = prepare(data, tmp_path / "again.store", settings=SETTINGS, jobs=jobs)
+    again = prepare(data, tmp_path / "again.store", settings=SETTINGS, engine=Engine(jobs=jobs))
     assert hashes(again) == hashes(manifest)
 
 
@@ -102,7 +103,7 @@ def test_another_run_gives_the_same_bytes(data: Path, manifest: Manifest, tmp_pa
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 def test_a_ray_cluster_gives_the_same_bytes(data: Path, manifest: Manifest, tmp_path: Path) -> None:
-    again = prepare(data, tmp_path / "ray.store", settings=SETTINGS, engine="ray", jobs=2)
+    again = prepare(data, tmp_path / "ray.store", settings=SETTINGS, engine=Engine("ray", jobs=2))
     assert hashes(again) == hashes(manifest)
 
 

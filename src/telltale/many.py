@@ -1,6 +1,6 @@
 """Thousands of files, on this machine or on a cluster, into one table that can be killed and gone on with.
 
-    done = scan_into("results", listed(paths), engine="ray", address="auto", jobs=64)
+    done = scan_into("results", listed(paths), engine=Engine("ray", jobs=64, address="auto"))
     pyarrow.parquet.read_table("results/table")     # one row a file: label, p_fake, code, the whole report as JSON
 
 Each file ends as one small Parquet file, named after what was scanned and written whole by whoever scanned it. So a
@@ -29,7 +29,7 @@ from telltale._places import Bucket, Found, Place, fetched, open_place
 from telltale._text import printable
 from telltale._versions import versions
 from telltale.bundle import load_bundle
-from telltale.engine import Engine, map_tasks
+from telltale.engine import LOCAL, Engine, map_tasks
 from telltale.errors import BundleInvalid, TelltaleError, UsageError, WorkerCrashed
 from telltale.report import summarise, to_json
 from telltale.scan import Scanner, ScanSettings, load_scorer
@@ -115,21 +115,19 @@ def scan_into(
     out_is_bucket: bool = False,
     model: str | Path = "default",
     settings: ScanSettings | None = None,
-    engine: Engine = "local",
-    jobs: int = 1,
-    address: str | None = None,
+    engine: Engine = LOCAL,
     retry_failed: bool = False,
     on_progress: Callable[[Totals], None] | None = None,
 ) -> Totals:
     """Scan `items` into the table at `out`, or go on doing it.
 
-    `out` is a folder that all machines see, or with `out_is_bucket` an address. `jobs` files are scanned at a time,
-    here or on the Ray cluster at `address`. A model that is a folder must lie on all machines under the same name.
+    `out` is a folder that all machines of `engine` see, or with `out_is_bucket` an address. A model that is a folder
+    must lie on all machines under the same name.
     Raises `UsageError` where `out` holds another run, `OutputBusy` where one is writing there now, `ModelError`,
     `OutputError`; never for one file.
     """
     place, settings = open_place(out, is_bucket=out_is_bucket), settings or ScanSettings()
-    if jobs > 1 or engine == "ray":
+    if engine.jobs > 1 or engine.name == "ray":
         settings = replace(settings, n_threads=1)
     bundle = load_bundle(model)
     is_shipped = not Path(model).is_dir()
@@ -147,8 +145,6 @@ def scan_into(
             list(dict.fromkeys(items)),
             task,
             engine,
-            jobs,
-            address,
             retry_failed,
             on_progress or (lambda _: None),
         )
@@ -159,8 +155,6 @@ def _scan_into(
     items: Sequence[Item],
     task: _ScanTask,
     engine: Engine,
-    jobs: int,
-    address: str | None,
     retry_failed: bool,
     on_progress: Callable[[Totals], None],
 ) -> Totals:
@@ -177,7 +171,7 @@ def _scan_into(
         n_fake=labels.count("fake"),
     )
     on_progress(totals)
-    for index, outcome in map_tasks(task, todo, engine=engine, jobs=jobs, address=address):
+    for index, outcome in map_tasks(task, todo, engine=engine):
         label = _set_aside(place, todo[index], outcome, task) if isinstance(outcome, WorkerCrashed) else outcome
         totals = replace(
             totals,

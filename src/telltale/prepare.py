@@ -25,7 +25,7 @@ from telltale._text import visible
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset, Record
 from telltale.datasets._bucket import fetched_to, opened
-from telltale.engine import Engine, map_tasks
+from telltale.engine import LOCAL, Engine, map_tasks
 from telltale.errors import DataError, InputError, TelltaleError, UsageError, WorkerCrashed, WorkerNotStarted
 from telltale.faces import DetectorConfig, files_read
 from telltale.sampling import SamplePlan
@@ -110,19 +110,16 @@ def prepare(
     limit: int | None = None,
     balance: bool = False,
     seed: int = 0,
-    engine: Engine = "local",
-    jobs: int = 1,
-    address: str | None = None,
+    engine: Engine = LOCAL,
     retry_failed: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Manifest:
     """Make the store at `out` from the data set at `source`, or go on making it. A data set in a bucket is one that
     `datasets.read_bucket` gives: its files are fetched one at a time for each job, and removed.
 
-    `limit` takes that many videos, drawn with `seed`, half of each class with `balance`. `jobs` work at a time, here
-    or on a Ray cluster at `address` that shares the file system. The bytes of the store do not depend on `jobs`,
-    `engine` or on how often the run was killed. Raises `DataError`, `UsageError`, `OutputError`, `OutputBusy` where
-    another run writes there now; never for one video.
+    `limit` takes that many videos, drawn with `seed`, half of each class with `balance`. A cluster's machines share the
+    file system. The bytes of the store do not depend on `engine` or on how often the run was killed. Raises
+    `DataError`, `UsageError`, `OutputError`, `OutputBusy` where another run writes there now; never for one video.
     """
     if balance and limit is None:
         raise UsageError("--balance halves what --limit draws: give --limit too")
@@ -132,13 +129,13 @@ def prepare(
         records = draw(records, limit=limit, balance=balance, seed=seed)
     if not records:
         raise DataError(f"{dataset.root}: no usable video or picture was found; see the table of problems")
-    if jobs > 1:
+    if engine.jobs > 1:
         settings = replace(settings, n_threads=1)
     identity = settings.identity()
     with only_one(Path(out)):
         if not settings.detect:
             identity["crop"] = asdict(_kept_crop(Path(out), records, settings) or _crop_as_given(records, settings))
-        return _prepare(dataset, records, out, identity, settings, engine, jobs, address, retry_failed, on_progress)
+        return _prepare(dataset, records, out, identity, settings, engine, retry_failed, on_progress)
 
 
 def _prepare(
@@ -148,8 +145,6 @@ def _prepare(
     identity: dict[str, Any],
     settings: PrepareSettings,
     engine: Engine,
-    jobs: int,
-    address: str | None,
     retry_failed: bool,
     on_progress: Callable[[Progress], None] | None,
 ) -> Manifest:
@@ -165,7 +160,7 @@ def _prepare(
     )
     all_tasks = list(tasks(records))
     progress = Progress(n_total=len(records))
-    for index, outcome in map_tasks(job, all_tasks, engine=engine, jobs=jobs, address=address):
+    for index, outcome in map_tasks(job, all_tasks, engine=engine):
         if isinstance(outcome, WorkerCrashed):
             outcome = _set_aside(writer, all_tasks[index], outcome)
         progress = Progress(

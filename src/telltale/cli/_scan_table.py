@@ -27,8 +27,6 @@ def scan_table(
     model: str,
     settings: ScanSettings,
     engine: Engine,
-    jobs: int,
-    address: str | None,
     retry_failed: bool,
     for_one_file: Sequence[str],
 ) -> None:
@@ -56,8 +54,6 @@ def scan_table(
             model=model,
             settings=replace(settings, pictures=False, provenance=False),
             engine=engine,
-            jobs=jobs,
-            address=address,
             retry_failed=retry_failed,
             on_progress=on_progress,
         )

@@ -82,6 +82,7 @@ def prepare(
     """Turn a data set into a store of faces. Killed and run again, it goes on where it was."""
     from telltale import datasets
     from telltale.crops import CropSpec
+    from telltale.engine import Engine
     from telltale.errors import UsageError
     from telltale.faces import DetectorConfig
     from telltale.prepare import PrepareSettings
@@ -134,9 +135,7 @@ def prepare(
             limit=limit,
             balance=balance,
             seed=seed,
-            engine=choose("--engine", engine, "local", "ray"),
-            jobs=jobs,
-            address=address,
+            engine=Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address),
             retry_failed=retry_failed,
             on_progress=on_progress,
         )

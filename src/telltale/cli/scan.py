@@ -14,7 +14,6 @@ from telltale.cli._errors import EXIT_INPUT_FAILED, say, told
 
 if TYPE_CHECKING:
     from telltale._report_index import Summary
-    from telltale.engine import Engine
     from telltale.scan import ScanSettings
     from telltale.types import Report
 
@@ -97,6 +96,7 @@ def scan(
     from telltale._files import check_writable
     from telltale.bundle import load_bundle
     from telltale.cli._inputs import expand
+    from telltale.engine import Engine
     from telltale.errors import UsageError
     from telltale.scan import ScanSettings
 
@@ -125,8 +125,8 @@ def scan(
         annotate_into=_with_out("--annotate", annotate, out),
         device=choose("--device", device, "cpu", "cuda", "auto"),
     )
-    ray_or_local: Engine = choose("--engine", engine, "local", "ray")
-    if table or bucket is not None or out_bucket is not None or ray_or_local == "ray":
+    where = Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address)
+    if table or bucket is not None or out_bucket is not None or where.name == "ray":
         from telltale.cli._scan_table import scan_table
 
         scan_table(
@@ -136,9 +136,7 @@ def scan(
             out_bucket=out_bucket,
             model=model,
             settings=settings,
-            engine=ray_or_local,
-            jobs=jobs,
-            address=address,
+            engine=where,
             retry_failed=retry_failed,
             for_one_file=[name for name, on in _for_one_file(json, explain, annotate, stability, embed_video) if on],
         )
