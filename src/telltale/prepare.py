@@ -9,7 +9,7 @@ then one staged file. A bad video is a failure by name in the manifest, never th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -26,11 +26,11 @@ from telltale.crops import CropSpec
 from telltale.datasets import Dataset, Record
 from telltale.datasets._bucket import fetched_to, opened
 from telltale.engine import LOCAL, Engine, map_tasks
-from telltale.errors import DataError, InputError, TelltaleError, UsageError, WorkerCrashed, WorkerNotStarted
+from telltale.errors import DataError, InputError, TelltaleError, WorkerCrashed, WorkerNotStarted
 from telltale.faces import DetectorConfig, files_read
 from telltale.sampling import SamplePlan
 from telltale.sandbox import Powers, Worker, WorkerLimits
-from telltale.split import draw
+from telltale.split import Draw
 from telltale.store import (
     Manifest,
     Outcome,
@@ -105,28 +105,20 @@ def prepare(
     out: str | Path,
     *,
     settings: PrepareSettings = PrepareSettings(),
-    format: str = "auto",
-    labels: Mapping[str, int] | None = None,
-    limit: int | None = None,
-    balance: bool = False,
-    seed: int = 0,
+    draw: Draw | None = None,
     engine: Engine = LOCAL,
     retry_failed: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Manifest:
-    """Make the store at `out` from the data set at `source`, or go on making it. A data set in a bucket is one that
-    `datasets.read_bucket` gives: its files are fetched one at a time for each job, and removed.
+    """Make the store at `out` from the data set at `source`, or go on making it.
 
-    `limit` takes that many videos, drawn with `seed`, half of each class with `balance`. A cluster's machines share the
-    file system. The bytes of the store do not depend on `engine` or on how often the run was killed. Raises
+    `source` is a folder or list that `datasets.read` recognises, or what it or `datasets.read_bucket` gave; files in a
+    bucket are fetched one at a time for each job, and removed. `draw` takes some of its videos. A cluster's machines
+    share the file system. The bytes of the store do not depend on `engine` or on how often the run was killed. Raises
     `DataError`, `UsageError`, `OutputError`, `OutputBusy` where another run writes there now; never for one video.
     """
-    if balance and limit is None:
-        raise UsageError("--balance halves what --limit draws: give --limit too")
-    dataset = source if isinstance(source, Dataset) else datasets.read(source, format=format, labels=labels)
-    records: Sequence[Record] = dataset.records
-    if limit is not None:
-        records = draw(records, limit=limit, balance=balance, seed=seed)
+    dataset = source if isinstance(source, Dataset) else datasets.read(source)
+    records = dataset.records if draw is None else draw.of(dataset.records)
     if not records:
         raise DataError(f"{dataset.root}: no usable video or picture was found; see the table of problems")
     if engine.jobs > 1:

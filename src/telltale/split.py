@@ -202,23 +202,31 @@ def _sample(records: Sequence[Record], per_class: int, seed: int) -> list[Record
     return chosen
 
 
-def draw(records: Iterable[Record], *, limit: int, balance: bool = False, seed: int = 0) -> list[Record]:
-    """`limit` of `records`, drawn evenly, in the order they came; half real and half fake where `balance`.
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """So many records, drawn evenly. Raises `UsageError` where that is none."""
 
-    Where there are no more than `limit` (than half of it, of one label), all are taken; `balance` then takes as many
-    of the other label.
-    """
-    found = list(records)
-    if limit < 1:
-        raise UsageError(f"--limit wants 1 or more, got {limit}")
-    rng = np.random.default_rng([seed, 2])
-    order = sorted(range(len(found)), key=lambda i: (found[i].dataset, found[i].video_id))
-    drawn = [order[i] for i in rng.permutation(len(order))]
-    if balance:
-        by_label = [[i for i in drawn if found[i].label == label] for label in (0, 1)]
-        n = min(limit // 2, *map(len, by_label))
-        drawn = [i for half in by_label for i in half[:n]]
-    return [found[i] for i in sorted(drawn[:limit])]
+    limit: int
+    """How many; all, where there are no more."""
+    balance: bool = False
+    """Half real and half fake. Where there are fewer of one label, as many of the other."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise UsageError(f"--limit wants 1 or more, got {self.limit}")
+
+    def of(self, records: Iterable[Record]) -> list[Record]:
+        """Those of `records` that are drawn, in the order they came."""
+        found = list(records)
+        rng = np.random.default_rng([self.seed, 2])
+        order = sorted(range(len(found)), key=lambda i: (found[i].dataset, found[i].video_id))
+        drawn = [order[i] for i in rng.permutation(len(order))]
+        if self.balance:
+            by_label = [[i for i in drawn if found[i].label == label] for label in (0, 1)]
+            n = min(self.limit // 2, *map(len, by_label))
+            drawn = [i for half in by_label for i in half[:n]]
+        return [found[i] for i in sorted(drawn[: self.limit])]
 
 
 def _dealt(
@@ -381,10 +389,10 @@ def check_leaks(*stores: Mapping[str, Iterable[Record]], allow_leaks: bool = Fal
 __all__ = [
     "SIDES",
     "By",
+    "Draw",
     "Leaks",
     "Split",
     "check_leaks",
-    "draw",
     "find_leaks",
     "joined_group",
     "k_fold",

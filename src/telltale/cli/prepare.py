@@ -88,7 +88,10 @@ def prepare(
     from telltale.prepare import PrepareSettings
     from telltale.prepare import prepare as make
     from telltale.sampling import SamplePlan
+    from telltale.split import Draw
 
+    if balance and limit is None:
+        raise UsageError("--balance halves what --limit draws: give --limit too")
     plan = sampling.plan(
         SamplePlan(),
         fps=fps,
@@ -132,9 +135,7 @@ def prepare(
             dataset,
             out,
             settings=settings,
-            limit=limit,
-            balance=balance,
-            seed=seed,
+            draw=None if limit is None else Draw(limit, balance=balance, seed=seed),
             engine=Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address),
             retry_failed=retry_failed,
             on_progress=on_progress,
