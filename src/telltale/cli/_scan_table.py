@@ -33,7 +33,7 @@ def scan_table(
     """Scan into the table at `out` or `out_bucket`; exit code 3 where a file failed."""
     from telltale.cli._inputs import MEDIA_SUFFIXES, expand
     from telltale.errors import UsageError
-    from telltale.many import in_bucket, listed, scan_into
+    from telltale.many import Bucket, in_bucket, listed, scan_into
 
     if for_one_file:
         raise UsageError(
@@ -45,12 +45,13 @@ def scan_table(
         )
     if bucket is not None and inputs:
         raise UsageError("give inputs or --bucket, not both")
+    place = out if out_bucket is None else Bucket(out_bucket)
+    assert place is not None
     items = listed(expand(inputs)) if bucket is None else in_bucket(bucket, MEDIA_SUFFIXES)
     with _progress() as on_progress:
         totals = scan_into(
-            out or out_bucket or "",
+            place,
             items,
-            out_is_bucket=out is None,
             model=model,
             settings=replace(settings, pictures=False, provenance=False),
             engine=engine,
@@ -59,7 +60,7 @@ def scan_table(
         )
     before = f", {totals.n_skipped:,} of them before" if totals.n_skipped else ""
     say(f"{totals.n_done:,} files done{before}; {totals.n_fake:,} called fake, {totals.n_failed:,} failed")
-    say(f"Table: {out_bucket or out}/table")
+    say(f"Table: {place}/table")
     if totals.n_failed:
         raise typer.Exit(EXIT_INPUT_FAILED)
 
