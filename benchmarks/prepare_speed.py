@@ -66,16 +66,13 @@ def scan_s(paths: Sequence[Path], jobs: int) -> float:
     return seconds(lambda: list(scan_many(paths, settings=ScanSettings(n_threads=1), jobs=jobs)))
 
 
-def prepare_s(
-    root: Path, jobs: int, on_progress: Callable[[Progress], None] | None = None, engine: Engine = "local"
-) -> float:
+def prepare_s(root: Path, engine: Engine, on_progress: Callable[[Progress], None] | None = None) -> float:
     with tempfile.TemporaryDirectory() as folder:
         return seconds(
             lambda: prepare(
                 root,
                 Path(folder) / "s.store",
                 settings=PrepareSettings(n_threads=1),
-                jobs=jobs,
                 engine=engine,
                 on_progress=on_progress,
             )
@@ -92,7 +89,7 @@ def memory_growth(video: Path, n: int) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         as_data_set([video], n, Path(folder))
-        prepare_s(Path(folder), 1, look)
+        prepare_s(Path(folder), Engine(), look)
     tenth = len(samples) // 10
     return statistics.median(samples[-tenth:]) / statistics.median(samples[tenth : 2 * tenth])
 
@@ -117,11 +114,11 @@ def main() -> int:
         for _ in range(args.runs):
             times["decode 1"].append(seconds(lambda: list(one.map(decode, paths))))
             times["decode 2"].append(seconds(lambda: list(two.map(decode, paths))))
-            times["prepare 1"].append(prepare_s(Path(folder), 1))
-            times["prepare 2"].append(prepare_s(Path(folder), 2))
+            times["prepare 1"].append(prepare_s(Path(folder), Engine(jobs=1)))
+            times["prepare 2"].append(prepare_s(Path(folder), Engine(jobs=2)))
             times["scan 1"].append(scan_s(paths, 1))
             times["scan 2"].append(scan_s(paths, 2))
-            times["ray 2"].append(prepare_s(Path(folder), 2, engine="ray"))
+            times["ray 2"].append(prepare_s(Path(folder), Engine("ray", jobs=2)))
     ray.shutdown()
     best = {name: min(values) for name, values in times.items()}
     gain = {name: best[f"{name} 1"] / best[f"{name} 2"] for name in ("decode", "prepare", "scan")}

@@ -33,6 +33,7 @@ import ray
 from pyarrow import parquet
 from ray.cluster_utils import Cluster
 
+from telltale.engine import Engine
 from telltale.many import listed, scan_into
 from telltale.prepare import PrepareSettings, prepare
 from telltale.sampling import SamplePlan
@@ -41,12 +42,14 @@ from telltale.scan import ScanSettings
 MOST_SLOWDOWN = 2.0
 DRIVER = """
 import sys
+from telltale.engine import Engine
 from telltale.many import listed, scan_into
 from telltale.sampling import SamplePlan
 from telltale.scan import ScanSettings
 root, out, seconds = sys.argv[1:]
 paths = sorted(__import__("pathlib").Path(root).rglob("*.*"))
-scan_into(out, listed(paths), settings=ScanSettings(plan=SamplePlan("fps", 2, seconds=float(seconds))), jobs=2)
+settings = ScanSettings(plan=SamplePlan("fps", 2, seconds=float(seconds)))
+scan_into(out, listed(paths), settings=settings, engine=Engine(jobs=2))
 """
 
 
@@ -156,11 +159,11 @@ def main() -> int:
         items = listed(paths)
 
         def scan(out: Path) -> None:
-            scan_into(out.with_suffix(".scan"), items, settings=ScanSettings(plan=plan), engine="ray", jobs=3)
+            scan_into(out.with_suffix(".scan"), items, settings=ScanSettings(plan=plan), engine=Engine("ray", jobs=3))
 
         def store(out: Path) -> None:
             settings = PrepareSettings(plan=plan, n_threads=1)
-            prepare(root / "data", out.with_suffix(".store"), settings=settings, engine="ray", jobs=3)
+            prepare(root / "data", out.with_suffix(".store"), settings=settings, engine=Engine("ray", jobs=3))
 
         for name, run in (("scan", scan), ("prepare", store)):
             while len(cluster.worker_nodes) < 2:  # Ray starts nodes in the main thread only

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import telltale
@@ -273,15 +274,35 @@ def test_an_output_folder_that_cannot_be_made_is_an_error(calls: Calls, tmp_path
     assert not calls, "the folder is looked at after the work"
 
 
-def test_an_empty_name_of_the_output_folder_is_refused(
-    calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def output_options() -> list[list[str]]:
+    """Every command with each of its options that name a folder to write to."""
+    found: list[list[str]] = []
+    waiting: list[tuple[list[str], Any]] = [([], get_command(app))]
+    while waiting:
+        words, command = waiting.pop()
+        waiting += [([*words, name], inner) for name, inner in getattr(command, "commands", {}).items()]
+        found += [[*words, f"--{one.name}"] for one in command.params if one.name in ("out", "cache", "data")]
+    return sorted(found)
+
+
+@pytest.mark.parametrize("command", output_options(), ids=" ".join)
+def test_no_command_takes_an_empty_name_of_a_folder(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = run("scan", "fake.mp4", "--out", "")
+    code, out, err = run(*command, "")
     assert (code, out) == (2, "")
-    assert "it is empty; name a folder" in err
-    assert not calls
+    assert f"'{command[-1]}': it is empty; name a folder" in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--bucket", "--out-bucket"])
+def test_an_empty_address_of_a_bucket_is_refused(calls: Calls, option: str) -> None:
+    out_dir = ["--out", "results"] if option == "--bucket" else ["a.mp4"]
+    code, out, err = run("scan", *out_dir, option, "")
+    assert (code, out) == (2, "")
+    assert "s3://NAME/FOLDER" in err
+    assert not calls
 
 
 def test_the_output_folder_is_tried_before_the_work_and_left_empty(

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,10 @@ N_CLIPS, N_BEFORE_THE_KILL = 12, 3
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")  # Ray's own
 
 
-@dataclass(frozen=True)
-class Where:
-    engine: Engine
-    address: str | None = None
-
-    def options(self) -> list[str]:
-        address = [] if self.address is None else ["--address", self.address]
-        return ["--engine", self.engine, *address, "--jobs", "2", "--fps", f"{PLAN.value:g}"]
+def options(engine: Engine) -> list[str]:
+    """The same on the command line."""
+    address = [] if engine.address is None else ["--address", engine.address]
+    return ["--engine", engine.name, *address, "--jobs", str(engine.jobs), "--fps", f"{PLAN.value:g}"]
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +50,11 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=[needs_ray, pytest.mark.slow])])
-def where(request: pytest.FixtureRequest) -> Where:
+def engine(request: pytest.FixtureRequest) -> Engine:
     """This machine, or a cluster on it."""
     if request.param == "local":
-        return Where("local")
-    return Where("ray", request.getfixturevalue("cluster"))
+        return Engine(jobs=2)
+    return Engine("ray", jobs=2, address=request.getfixturevalue("cluster"))
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +81,12 @@ def killed(command: Sequence[str], staged: Path) -> dict[Path, bytes]:
     return found
 
 
-def test_a_scan_does_no_finished_clip_again(where: Where, data: Path, tmp_path: Path) -> None:
+def test_a_scan_does_no_finished_clip_again(engine: Engine, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     paths = [str(path) for path in sorted(data.rglob("*.mp4"))]
-    staged = killed(["scan", *paths, "--table", "--out", str(out), *where.options()], out / "staged")
+    staged = killed(["scan", *paths, "--table", "--out", str(out), *options(engine)], out / "staged")
     before = [row for path in staged for row in parquet.read_table(path).to_pylist()]
-    totals = scan_into(
-        out, listed(paths), settings=ScanSettings(plan=PLAN), engine=where.engine, jobs=2, address=where.address
-    )
+    totals = scan_into(out, listed(paths), settings=ScanSettings(plan=PLAN), engine=engine)
     assert (totals.n_total, totals.n_done, totals.n_failed) == (N_CLIPS, N_CLIPS, 1)
     assert totals.n_skipped >= len(before)
     rows = {row["path"]: row for row in parquet.read_table(out / "table").to_pylist()}
@@ -104,11 +97,11 @@ def test_a_scan_does_no_finished_clip_again(where: Where, data: Path, tmp_path: 
 
 
 def test_a_store_in_the_making_does_no_finished_clip_again(
-    where: Where, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, settings = tmp_path / "killed.store", PrepareSettings(plan=PLAN)
     staging = out / "staging"
-    command = ["prepare", str(data), "--out", str(out), *where.options()]
+    command = ["prepare", str(data), "--out", str(out), *options(engine)]
     before = {path: path.stat().st_mtime_ns for path in killed(command, staging)}
     after: dict[Path, int] = {}
     compact = StoreWriter.compact
@@ -119,9 +112,7 @@ def test_a_store_in_the_making_does_no_finished_clip_again(
 
     monkeypatch.setattr(StoreWriter, "compact", noted)
     seen: list[Progress] = []
-    made = prepare(
-        data, out, settings=settings, engine=where.engine, jobs=2, address=where.address, on_progress=seen.append
-    )
+    made = prepare(data, out, settings=settings, engine=engine, on_progress=seen.append)
     assert len(after) == N_CLIPS
     assert {path: after[path] for path in before} == before
     assert seen[-1].n_done == N_CLIPS
@@ -129,5 +120,5 @@ def test_a_store_in_the_making_does_no_finished_clip_again(
     assert made.failures == {"unsupported_container": 1}
     assert open_store(out).videos().num_rows == N_CLIPS
     monkeypatch.undo()
-    quiet = prepare(data, tmp_path / "quiet.store", settings=settings, jobs=2)
+    quiet = prepare(data, tmp_path / "quiet.store", settings=settings, engine=Engine(jobs=2))
     assert [part.sha256 for part in made.parts()] == [part.sha256 for part in quiet.parts()]

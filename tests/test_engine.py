@@ -9,16 +9,20 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine_tasks import Fragile, OneActorRay, Raises, Square
-from telltale.engine import MAX_ATTEMPTS, map_tasks
+from telltale.engine import MAX_ATTEMPTS, Engine, map_tasks
 from telltale.errors import UsageError, WorkerCrashed
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
-ENGINES = ["local", pytest.param("ray", marks=[needs_ray, pytest.mark.slow])]
+ENGINES = [
+    pytest.param(Engine(), id="local"),
+    pytest.param(Engine("ray"), id="ray", marks=[needs_ray, pytest.mark.slow]),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +37,9 @@ def _ray_workers_find_the_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_every_item_is_done_once_and_every_worker_closed(engine: str, jobs: int, tmp_path: Path) -> None:
+def test_every_item_is_done_once_and_every_worker_closed(engine: Engine, jobs: int, tmp_path: Path) -> None:
     task = Square(tmp_path / "log")
-    outcomes = dict(map_tasks(task, range(7), engine=engine, jobs=jobs))  # type: ignore[arg-type]
+    outcomes = dict(map_tasks(task, range(7), engine=replace(engine, jobs=jobs)))
     assert outcomes == {i: i * i for i in range(7)}
     log = (tmp_path / "log").read_text().split()
     assert log.count("open") == log.count("close")
@@ -43,15 +47,15 @@ def test_every_item_is_done_once_and_every_worker_closed(engine: str, jobs: int,
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_error_in_the_task_is_raised_here(engine: str) -> None:
+def test_an_error_in_the_task_is_raised_here(engine: Engine) -> None:
     with pytest.raises(ValueError, match="not liked"):
-        dict(map_tasks(Raises(), range(4), engine=engine))  # type: ignore[arg-type]
+        dict(map_tasks(Raises(), range(4), engine=engine))
 
 
 @needs_ray
 @pytest.mark.slow
 def test_what_kills_its_worker_is_tried_again_then_set_aside(tmp_path: Path) -> None:
-    outcomes = dict(map_tasks(Fragile(tmp_path), range(6), engine="ray", jobs=2))
+    outcomes = dict(map_tasks(Fragile(tmp_path), range(6), engine=Engine("ray", jobs=2)))
     poison = outcomes.pop(3)
     assert isinstance(poison, WorkerCrashed)
     assert str(MAX_ATTEMPTS) in poison.message
@@ -67,7 +71,7 @@ def test_workers_start_beside_each_other() -> None:
             both_are_starting.wait()
             yield abs
 
-    assert dict(map_tasks(Slow(), [-1, -2], jobs=2)) == {0: 1, 1: 2}
+    assert dict(map_tasks(Slow(), [-1, -2], engine=Engine(jobs=2))) == {0: 1, 1: 2}
 
 
 def test_an_error_while_a_worker_starts_is_raised_as_it_is() -> None:
@@ -78,13 +82,13 @@ def test_an_error_while_a_worker_starts_is_raised_as_it_is() -> None:
             yield abs
 
     with pytest.raises(UsageError, match="no such detector"):
-        dict(map_tasks(Unable(), [1, 2, 3], jobs=2))
+        dict(map_tasks(Unable(), [1, 2, 3], engine=Engine(jobs=2)))
 
 
 def test_a_worker_killed_for_its_memory_is_one_that_died(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = OneActorRay(killed_on=2)
     monkeypatch.setitem(sys.modules, "ray", ray)
-    outcomes = dict(map_tasks(Square(Path(os.devnull)), [1, 2, 3], engine="ray"))
+    outcomes = dict(map_tasks(Square(Path(os.devnull)), [1, 2, 3], engine=Engine("ray")))
     poison = outcomes.pop(1)
     assert isinstance(poison, WorkerCrashed)
     assert "ran out of memory" in poison.message
@@ -100,12 +104,12 @@ def test_items_are_not_read_far_ahead(tmp_path: Path) -> None:
             read.append(i)
             yield i
 
-    next(map_tasks(Square(tmp_path / "log"), items(), jobs=2))
+    next(map_tasks(Square(tmp_path / "log"), items(), engine=Engine(jobs=2)))
     assert len(read) <= 8
 
 
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(UsageError, match="local or ray"):
-        map_tasks(Raises(), [1], engine="dask")  # type: ignore[arg-type]
+        Engine("dask")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="at least 1"):
-        map_tasks(Raises(), [1], jobs=0)
+        Engine(jobs=0)

@@ -371,6 +371,7 @@ def test_a_track_goes_through_a_video_encoder_as_one_clip_and_a_picture_alone(
     of_videos = _faces.load([store], split=None, side="all")
     logit, distance = score(scorer, of_videos, change=hevc, name="hevc-3")
     assert np.isfinite(logit).all()
+    assert distance is not None
     assert np.isnan(distance).all()
     assert encoded == [6] * 24
     encoded.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import shutil
 import sys
 import tempfile
@@ -19,8 +20,9 @@ from telltale import _places
 from telltale._files import only_one
 from telltale.cli import app
 from telltale.cli._inputs import MEDIA_SUFFIXES
+from telltale.engine import Engine
 from telltale.errors import MissingExtra, OutputBusy, UsageError, WorkerCrashed
-from telltale.many import SCHEMA, Item, Totals, _set_aside, in_bucket, listed, scan_into
+from telltale.many import SCHEMA, Bucket, Item, Totals, in_bucket, listed, scan_into
 from telltale.sampling import SamplePlan
 from telltale.scan import ScanSettings
 
@@ -102,11 +104,10 @@ def test_two_commands_do_not_write_to_one_folder(tmp_path: Path) -> None:
 def test_a_file_that_kills_its_workers_is_a_row_unless_its_result_was_written(tmp_path: Path) -> None:
     from telltale.many import _ScanTask
 
-    task = _ScanTask(out="", out_is_bucket=False, model="default", model_sha256="0" * 64, settings=ONE_FRAME)
-    place = _places.open_place(tmp_path)
-    assert _set_aside(place, Item("a.mp4", "k"), WorkerCrashed("three workers died on it"), task) == "failed"
+    task = _ScanTask(place=_places.Folder(tmp_path), model="default", model_sha256="0" * 64, settings=ONE_FRAME)
+    assert task.set_aside(Item("a.mp4", "k"), WorkerCrashed("three workers died on it")) == "failed"
     staged = (tmp_path / "staged" / "k.parquet").read_bytes()
-    assert _set_aside(place, Item("a.mp4", "k"), WorkerCrashed("again"), task) == "failed"
+    assert task.set_aside(Item("a.mp4", "k"), WorkerCrashed("again")) == "failed"
     assert (tmp_path / "staged" / "k.parquet").read_bytes() == staged
 
 
@@ -114,6 +115,14 @@ def test_a_file_that_kills_its_workers_is_a_row_unless_its_result_was_written(tm
 def test_only_addresses_of_buckets_are_buckets(url: str) -> None:
     with pytest.raises(UsageError, match="s3://NAME"):
         _places.Bucket(url)
+
+
+def test_a_place_is_the_same_for_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pickled = pickle.dumps(_places.Folder(Path("results")))
+    monkeypatch.chdir(tmp_path.parent)
+    pickle.loads(pickled).write("row", b"here")
+    assert (tmp_path / "results" / "row").read_bytes() == b"here"
 
 
 @pytest.mark.parametrize(("scheme", "package"), _places.SCHEMES.items())
@@ -130,14 +139,14 @@ def test_an_address_goes_to_the_package_of_its_scheme(footage: Footage) -> None:
 
 def test_a_bucket_is_scanned_into_a_bucket(footage: Footage, tmp_path: Path) -> None:
     _files(tmp_path / "in")
-    clips, results = footage.put(tmp_path / "in", "clips"), f"{footage.url}/results"
+    clips, results = footage.put(tmp_path / "in", "clips"), Bucket(f"{footage.url}/results")
     footage.files.pipe_file(f"{footage.root}/clips/notes.txt", b"not a clip")
     with pytest.raises(UsageError, match="no videos"):
         in_bucket(f"{footage.url}/nothing", MEDIA_SUFFIXES)
     items = in_bucket(clips, MEDIA_SUFFIXES)
     assert [item.path.rpartition("/")[2] for item in items] == ["astronaut.mp4", "junk.mp4", "no_face.mp4"]
     gone = Item(f"{clips}/gone.mp4", "gone", in_bucket=True)
-    totals = scan_into(results, [*items, gone], out_is_bucket=True, settings=ONE_FRAME, jobs=2)
+    totals = scan_into(results, [*items, gone], settings=ONE_FRAME, engine=Engine(jobs=2))
     assert (totals.n_done, totals.n_failed) == (4, 2)
     footage.files.invalidate_cache()
     (name,) = footage.files.find(f"{footage.root}/results/table")
@@ -147,7 +156,7 @@ def test_a_bucket_is_scanned_into_a_bucket(footage: Footage, tmp_path: Path) -> 
     assert rows[f"{clips}/no_face.mp4"]["label"] == "no_face"
     assert rows[f"{clips}/gone.mp4"]["error"] == "file_missing"
     assert str(Path(tempfile.gettempdir()) / "telltale-") not in "".join(row["report"] for row in rows.values())
-    again = scan_into(results, items, out_is_bucket=True, settings=ONE_FRAME, jobs=2)
+    again = scan_into(results, items, settings=ONE_FRAME, engine=Engine(jobs=2))
     assert again.n_skipped == 3
 
 
@@ -159,8 +168,8 @@ def test_a_cluster_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.Monke
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves its log files open
         warnings.simplefilter("ignore", FutureWarning)
-        scan_into(tmp_path / "ray", items, settings=ONE_FRAME, engine="ray", jobs=2)
-    scan_into(tmp_path / "local", items, settings=ONE_FRAME, jobs=2)
+        scan_into(tmp_path / "ray", items, settings=ONE_FRAME, engine=Engine("ray", jobs=2))
+    scan_into(tmp_path / "local", items, settings=ONE_FRAME, engine=Engine(jobs=2))
     here, there = (
         {row["key"]: (row["label"], row["p_fake"], row["error"], row["sha256"]) for row in _rows(tmp_path / name)}
         for name in ("local", "ray")

@@ -61,7 +61,7 @@ FIGURES: dict[str, Callable[[str], Figure]] = {
     "score_histogram": lambda name: plots.score_histogram(scored(), thresholds=(0.2, 0.7), title=name),
     "timeline": lambda name: plots.timeline([track(), track(1, None)], thresholds=(0.2, 0.7), title=name),
     "heat_table": lambda name: plots.heat_table(
-        [[0.5, np.nan]], rows=[name], columns=["a", name], quantity="AUC", note="n = 8"
+        plots.Cells([[0.5, np.nan]], rows=[name], columns=["a", name]), quantity="AUC", note="n = 8"
     ),
     "search_results": lambda name: plots.search_results([SearchPoint({name: i}, (0.5, 0.6 + i)) for i in range(30)]),
     "distribution": lambda name: plots.distribution({"real": [1, 2, 3], name: [2.0, 8]}, quantity="size", unit="px"),
@@ -78,7 +78,7 @@ def texts(figure: Figure) -> str:
 
 
 def test_there_is_a_figure_here_for_every_public_one() -> None:
-    not_figures = {"Class", "Scored", "SearchPoint", "Tile", "save", "to_png"}
+    not_figures = {"Cells", "Class", "Scored", "SearchPoint", "Tile", "save", "to_png"}
     assert set(FIGURES) == set(plots.__all__) - not_figures
 
 
@@ -154,7 +154,7 @@ def test_a_reliability_interval_stays_between_0_and_1() -> None:
         (lambda: plots.before_after([picture()], []), "got 1 and 0"),
         (lambda: plots.learning_curves({}), "at least one series"),
         (lambda: plots.timeline([]), "at least one person"),
-        (lambda: plots.heat_table([[1]], rows=["a", "b"], columns=["c"], quantity="AUC"), r"\(2, 1\), got \(1, 1\)"),
+        (lambda: plots.Cells([[1]], rows=["a", "b"], columns=["c"]), r"\(2, 1\), got \(1, 1\)"),
         (lambda: plots.search_results([]), "at least one setting"),
         (lambda: plots.distribution({"real": [np.nan]}, quantity="size", unit="px"), "at least one number"),
         (lambda: plots.distribution({"real": [0, 1]}, quantity="s", unit="px", logarithmic=True), "above 0"),

@@ -16,15 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import make_datasets
 import make_videos
 from telltale import datasets
 from telltale._files import only_one
+from telltale.cli import app
 from telltale.crops import CropSpec
+from telltale.engine import Engine
 from telltale.errors import DataError, OutputBusy, UsageError, WorkerNotStarted
 from telltale.prepare import PrepareSettings, Progress, originals_of, prepare
 from telltale.sampling import SamplePlan
+from telltale.split import Draw
 from telltale.store import Manifest, kept_settings, open_store
 from telltale.types import RgbImage
 
@@ -94,7 +98,7 @@ def test_a_pipe_is_a_failure_by_name_and_holds_nothing_up(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_another_run_gives_the_same_bytes(data: Path, manifest: Manifest, tmp_path: Path, jobs: int) -> None:
-    again = prepare(data, tmp_path / "again.store", settings=SETTINGS, jobs=jobs)
+    again = prepare(data, tmp_path / "again.store", settings=SETTINGS, engine=Engine(jobs=jobs))
     assert hashes(again) == hashes(manifest)
 
 
@@ -102,7 +106,7 @@ def test_another_run_gives_the_same_bytes(data: Path, manifest: Manifest, tmp_pa
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 def test_a_ray_cluster_gives_the_same_bytes(data: Path, manifest: Manifest, tmp_path: Path) -> None:
-    again = prepare(data, tmp_path / "ray.store", settings=SETTINGS, engine="ray", jobs=2)
+    again = prepare(data, tmp_path / "ray.store", settings=SETTINGS, engine=Engine("ray", jobs=2))
     assert hashes(again) == hashes(manifest)
 
 
@@ -139,7 +143,7 @@ def test_a_changed_video_is_done_again(data: Path, tmp_path: Path) -> None:
 
 
 def test_other_settings_are_another_store(data: Path, tmp_path: Path) -> None:
-    prepare(data, tmp_path / "s.store", settings=SETTINGS, limit=1)
+    prepare(data, tmp_path / "s.store", settings=SETTINGS, draw=Draw(1))
     with pytest.raises(UsageError, match="crop"):
         prepare(data, tmp_path / "s.store", settings=PrepareSettings(plan=SETTINGS.plan, crop=CropSpec(size_px=32)))
 
@@ -151,14 +155,15 @@ def test_two_runs_do_not_write_one_store(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_balanced_draw_takes_halves(data: Path, tmp_path: Path) -> None:
-    drawn = prepare(data, tmp_path / "s.store", settings=SETTINGS, limit=4, balance=True, seed=3)
+    drawn = prepare(data, tmp_path / "s.store", settings=SETTINGS, draw=Draw(4, balance=True, seed=3))
     assert sum(count.n_videos for count in drawn.counts if count.label) == 2
     assert sum(count.n_videos for count in drawn.counts) == 4
 
 
 def test_a_balanced_draw_needs_a_number(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="give --limit too"):
-        prepare(data, tmp_path / "s.store", settings=SETTINGS, balance=True)
+    result = CliRunner().invoke(app, ["prepare", str(data), "--out", str(tmp_path / "s.store"), "--balance"])
+    assert result.exit_code == 2
+    assert "give --limit too" in result.stderr
 
 
 def test_fakes_can_be_cut_where_their_original_is(tmp_path: Path) -> None:
@@ -168,7 +173,7 @@ def test_fakes_can_be_cut_where_their_original_is(tmp_path: Path) -> None:
     # Nobody is in the fake, so every box in it must come from the original.
     make_videos.empty_clip(tmp_path / "data" / "fake" / "0000_fake.mp4", seconds=1)
     settings = PrepareSettings(plan=SamplePlan("fps", 4), crop=CropSpec(size_px=64), boxes_from_original=True)
-    prepare(tmp_path / "data", tmp_path / "s.store", settings=settings, format="uadfv")
+    prepare(datasets.read(tmp_path / "data", format="uadfv"), tmp_path / "s.store", settings=settings)
     rows = open_store(tmp_path / "s.store").table(["label", "box_xyxy", "pts_s"]).to_pylist()
     boxes = {label: [row["box_xyxy"] for row in rows if row["label"] == label] for label in (0, 1)}
     assert len(boxes[1]) == 4

@@ -23,6 +23,7 @@ from telltale import datasets
 from telltale._places import Bucket
 from telltale.cli import app
 from telltale.crops import CropSpec
+from telltale.engine import Engine
 from telltale.prepare import PrepareSettings, Progress, prepare
 from telltale.sampling import SamplePlan
 from telltale.store import Manifest, open_store
@@ -79,7 +80,7 @@ def test_the_faces_are_those_of_the_folder_that_was_copied_there(
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
     url = footage.put(data, "mine")
-    made = prepare(datasets.read_bucket(url), tmp_path / "s.store", settings=SETTINGS, jobs=2)
+    made = prepare(datasets.read_bucket(url), tmp_path / "s.store", settings=SETTINGS, engine=Engine(jobs=2))
     assert faces(made) == faces(manifest)
     assert made.failures == manifest.failures == {"file_empty": 1, "unsupported_container": 1}
     assert sorted(fetches) == sorted(f"{url}/{path.relative_to(data).as_posix()}" for path in data.rglob("*.mp4"))
@@ -181,7 +182,7 @@ def test_a_ray_cluster_fetches_for_itself(
 ) -> None:
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     dataset = datasets.read_bucket(footage.put(data, "mine"))
-    made = prepare(dataset, tmp_path / "s.store", settings=SETTINGS, engine="ray", jobs=2)
+    made = prepare(dataset, tmp_path / "s.store", settings=SETTINGS, engine=Engine("ray", jobs=2))
     assert faces(made) == faces(manifest)
 
 

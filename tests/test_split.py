@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telltale.errors import LeakFound, UsageError
-from telltale.split import SIDES, By, Split, check_leaks, draw, find_leaks, k_fold, make_split, parse_ratio, persons
+from telltale.split import SIDES, By, Draw, Split, check_leaks, find_leaks, k_fold, make_split, parse_ratio, persons
 from telltale.types import Side, VideoRecord
 
 
@@ -231,16 +231,16 @@ def test_a_senseless_way_is_refused(by: By) -> None:
 
 def test_a_limit_draws_evenly_and_in_halves_where_asked() -> None:
     records = pairs(50)
-    drawn = draw(records, limit=21, seed=1)
+    drawn = Draw(21, seed=1).of(records)
     assert len(drawn) == 21
     assert [records.index(r) for r in drawn if isinstance(r, VideoRecord)] == sorted(map(records.index, drawn))  # type: ignore[arg-type]
-    assert drawn == [r for r in records if r in draw(records[::-1], limit=21, seed=1)]
-    halves = draw(records, limit=20, balance=True, seed=1)
+    assert drawn == [r for r in records if r in Draw(21, seed=1).of(records[::-1])]
+    halves = Draw(20, balance=True, seed=1).of(records)
     assert [sum(r.label == label for r in halves) for label in (0, 1)] == [10, 10]
-    assert len(draw(records, limit=1000, balance=True)) == 100
-    assert draw(records, limit=1000) == records
+    assert len(Draw(1000, balance=True).of(records)) == 100
+    assert Draw(1000).of(records) == records
     with pytest.raises(UsageError, match="--limit"):
-        draw(records, limit=0)
+        Draw(0)
 
 
 def test_leaks_are_found_across_stores() -> None:

@@ -2,7 +2,7 @@
 
 A place is named by its own option, never guessed from an input: a file may be called `s3:`.
 
-    place = open_place("s3://footage/results")
+    place = Bucket("s3://footage/results")
     place.write("parts/ab12.parquet", data)     # all of it or nothing
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from telltale._files import write_files
+from telltale._files import only_one, write_files
 from telltale._text import visible
 from telltale.errors import FileMissing, FileUnreadable, OutputError, UsageError, require
 
@@ -36,7 +36,7 @@ class Found:
 
 
 class Place(Protocol):
-    """A flat store of named files."""
+    """A flat store of named files. Pickled, it is found again from any machine; a copy of it shares nothing open."""
 
     def names(self, folder: str) -> list[str]:
         """Names under `folder`, sorted."""
@@ -52,15 +52,17 @@ class Place(Protocol):
 
     def remove(self, names: list[str]) -> None: ...
 
-
-def open_place(where: str | os.PathLike[str], *, is_bucket: bool = False) -> Place:
-    """A folder, or with `is_bucket` the bucket at an address such as `s3://name/results`."""
-    return Bucket(os.fspath(where)) if is_bucket else Folder(Path(where))
+    def held(self) -> AbstractContextManager[None]:
+        """Keep others from writing there, where that can be had. Raises `OutputBusy` where one is writing."""
+        ...
 
 
 class Folder:
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def __reduce__(self) -> tuple[type[Folder], tuple[Path]]:
+        return Folder, (self._path.absolute(),)
 
     def names(self, folder: str) -> list[str]:
         try:
@@ -81,6 +83,9 @@ class Folder:
         for name in names:
             (self._path / name).unlink(missing_ok=True)
 
+    def held(self) -> AbstractContextManager[None]:
+        return only_one(self._path)
+
 
 class Bucket:
     """Objects under an address. Keys and endpoint are those of s3fs or gcsfs: the usual environment variables."""
@@ -93,6 +98,12 @@ class Bucket:
         require(SCHEMES[scheme], "bucket")
         self._scheme, self._root = scheme, rest
         self._fs: Any = require("fsspec", "bucket").filesystem(scheme)
+
+    def __reduce__(self) -> tuple[type[Bucket], tuple[str]]:
+        return Bucket, (self.url,)
+
+    def __str__(self) -> str:
+        return self.url
 
     def find(self, suffixes: frozenset[str] | None = None) -> Iterator[Found]:
         """Every object below, in the order of their names; or only those that hold something and whose name ends in one
@@ -145,6 +156,9 @@ class Bucket:
         for start in range(0, len(names), 1000):
             self._fs.rm([f"{self._root}/{name}" for name in names[start : start + 1000]])
 
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()  # a bucket knows no locks
+
 
 @contextmanager
 def fetched(url: str, to: Path) -> Iterator[Path]:
@@ -160,4 +174,4 @@ def _said(error: Exception) -> str:
     return visible(f"{type(error).__name__}: {error}")[:200]
 
 
-__all__ = ["SCHEMES", "Bucket", "Folder", "Found", "Place", "fetched", "open_place"]
+__all__ = ["SCHEMES", "Bucket", "Folder", "Found", "Place", "fetched"]

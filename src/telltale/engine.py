@@ -4,7 +4,7 @@
         def start(self):
             return contextlib.nullcontext(len)          # made once a worker, used for item after item
 
-    for index, outcome in map_tasks(Lengths(), ["a", "bcd"], jobs=2):
+    for index, outcome in map_tasks(Lengths(), ["a", "bcd"], engine=Engine(jobs=2)):
         ...
 
 Outcomes come as they are ready, each item exactly once. A worker that dies takes its item down with it: the item is
@@ -17,12 +17,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from telltale.errors import UsageError, WorkerCrashed, require
 
-Engine = Literal["local", "ray"]
 MAX_ATTEMPTS = 3
 MAX_FAILED_STARTS = 20
 _LATE_START_S = 5.0
@@ -34,6 +34,27 @@ In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where the work is done, and on how many items at a time. Raises `UsageError` where there is no such place."""
+
+    name: Literal["local", "ray"] = "local"
+    """`local`: threads here; the work itself is in worker processes (`sandbox`). `ray`: actors on a Ray cluster."""
+    jobs: int = 1
+    address: str | None = None
+    """Of the Ray cluster; None: one is started here."""
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise UsageError(f"jobs must be at least 1, got {self.jobs}")
+        if self.name not in ("local", "ray"):
+            raise UsageError(f"engine must be local or ray, got {self.name!r}")
+
+
+LOCAL = Engine()
+"""One item at a time, on this machine."""
+
+
 class Task(Protocol[In_contra, Out_co]):
     """What is done to each item. Pickled to other machines, so it holds settings only; `start` opens the rest there."""
 
@@ -43,25 +64,13 @@ class Task(Protocol[In_contra, Out_co]):
 
 
 def map_tasks(
-    task: Task[In, Out],
-    items: Iterable[In],
-    *,
-    engine: Engine = "local",
-    jobs: int = 1,
-    address: str | None = None,
+    task: Task[In, Out], items: Iterable[In], *, engine: Engine = LOCAL
 ) -> Iterator[tuple[int, Out | WorkerCrashed]]:
     """(position of the item, its outcome), as they are ready. `items` is read no further ahead than needed.
 
-    `local` runs `jobs` threads: the work itself is in worker processes (`sandbox`). `ray` runs `jobs` actors on the
-    cluster at `address`, or on one started here. An exception that `task` raises is raised here.
+    An exception that `task` raises is raised here.
     """
-    if jobs < 1:
-        raise UsageError(f"jobs must be at least 1, got {jobs}")
-    if engine == "local":
-        return _local(task, items, jobs)
-    if engine == "ray":
-        return _ray(task, items, jobs, address)
-    raise UsageError(f"engine must be local or ray, got {engine!r}")
+    return _local(task, items, engine.jobs) if engine.name == "local" else _ray(task, items, engine)
 
 
 def _local(task: Task[In, Out], items: Iterable[In], jobs: int) -> Iterator[tuple[int, Out]]:
@@ -93,17 +102,15 @@ def _local(task: Task[In, Out], items: Iterable[In], jobs: int) -> Iterator[tupl
                 yield index, future.result()
 
 
-def _ray(
-    task: Task[In, Out], items: Iterable[In], jobs: int, address: str | None
-) -> Iterator[tuple[int, Out | WorkerCrashed]]:
+def _ray(task: Task[In, Out], items: Iterable[In], engine: Engine) -> Iterator[tuple[int, Out | WorkerCrashed]]:
     ray = require("ray", "ray")
     with ExitStack() as stack:
         if not ray.is_initialized():
             # A cluster of its own takes the processors it needs; one that was there is left as it is.
-            own = {} if address else {"num_cpus": jobs, "include_dashboard": False}
-            ray.init(address=address, logging_level="ERROR", log_to_driver=False, **own)
+            own = {} if engine.address else {"num_cpus": engine.jobs, "include_dashboard": False}
+            ray.init(address=engine.address, logging_level="ERROR", log_to_driver=False, **own)
             stack.callback(ray.shutdown)
-        yield from _Actors(ray, task, jobs).outcomes(items)
+        yield from _Actors(ray, task, engine.jobs).outcomes(items)
 
 
 class _Actors(Generic[In, Out]):
@@ -223,4 +230,4 @@ class _Runner:
         self._stack.close()
 
 
-__all__ = ["MAX_ATTEMPTS", "Engine", "Task", "map_tasks"]
+__all__ = ["LOCAL", "MAX_ATTEMPTS", "Engine", "Task", "map_tasks"]

@@ -1,6 +1,6 @@
 """Thousands of files, on this machine or on a cluster, into one table that can be killed and gone on with.
 
-    done = scan_into("results", listed(paths), engine="ray", address="auto", jobs=64)
+    done = scan_into("results", listed(paths), engine=Engine("ray", jobs=64, address="auto"))
     pyarrow.parquet.read_table("results/table")     # one row a file: label, p_fake, code, the whole report as JSON
 
 Each file ends as one small Parquet file, named after what was scanned and written whole by whoever scanned it. So a
@@ -15,7 +15,8 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,12 +25,11 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from telltale._files import only_one
-from telltale._places import Bucket, Found, Place, fetched, open_place
+from telltale._places import Bucket, Folder, Found, Place, fetched
 from telltale._text import printable
 from telltale._versions import versions
 from telltale.bundle import load_bundle
-from telltale.engine import Engine, map_tasks
+from telltale.engine import LOCAL, Engine, map_tasks
 from telltale.errors import BundleInvalid, TelltaleError, UsageError, WorkerCrashed
 from telltale.report import summarise, to_json
 from telltale.scan import Scanner, ScanSettings, load_scorer
@@ -109,61 +109,46 @@ def _key(name: str, version: str) -> str:
 
 
 def scan_into(
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | Bucket,
     items: Sequence[Item],
     *,
-    out_is_bucket: bool = False,
     model: str | Path = "default",
     settings: ScanSettings | None = None,
-    engine: Engine = "local",
-    jobs: int = 1,
-    address: str | None = None,
+    engine: Engine = LOCAL,
     retry_failed: bool = False,
     on_progress: Callable[[Totals], None] | None = None,
 ) -> Totals:
     """Scan `items` into the table at `out`, or go on doing it.
 
-    `out` is a folder that all machines see, or with `out_is_bucket` an address. `jobs` files are scanned at a time,
-    here or on the Ray cluster at `address`. A model that is a folder must lie on all machines under the same name.
+    `out` is a folder that all machines of `engine` see, or a `Bucket`. A model that is a folder must lie on all
+    machines under the same name.
     Raises `UsageError` where `out` holds another run, `OutputBusy` where one is writing there now, `ModelError`,
     `OutputError`; never for one file.
     """
-    place, settings = open_place(out, is_bucket=out_is_bucket), settings or ScanSettings()
-    if jobs > 1 or engine == "ray":
+    settings = settings or ScanSettings()
+    if engine.jobs > 1 or engine.name == "ray":
         settings = replace(settings, n_threads=1)
     bundle = load_bundle(model)
     is_shipped = not Path(model).is_dir()
     task = _ScanTask(
-        out=os.fspath(out) if out_is_bucket else str(Path(out).absolute()),
-        out_is_bucket=out_is_bucket,
+        place=out if isinstance(out, Bucket) else Folder(Path(out)),
         model=str(model) if is_shipped else str(Path(model).absolute()),
         model_sha256=bundle.sha256,
         settings=settings,
     )
-    with nullcontext() if out_is_bucket else only_one(Path(out)):
-        _claim(place, settings, bundle.sha256)
-        return _scan_into(
-            place,
-            list(dict.fromkeys(items)),
-            task,
-            engine,
-            jobs,
-            address,
-            retry_failed,
-            on_progress or (lambda _: None),
-        )
+    with task.place.held():
+        _claim(task.place, settings, bundle.sha256)
+        return _work(task, list(dict.fromkeys(items)), engine, retry_failed, on_progress or (lambda _: None))
 
 
-def _scan_into(
-    place: Place,
-    items: Sequence[Item],
+def _work(
     task: _ScanTask,
+    items: Sequence[Item],
     engine: Engine,
-    jobs: int,
-    address: str | None,
     retry_failed: bool,
     on_progress: Callable[[Totals], None],
 ) -> Totals:
+    place = task.place
     _compact(place)
     before = _finished(place)
     todo = [item for item in items if item.key not in before or (retry_failed and before[item.key] == "failed")]
@@ -177,8 +162,8 @@ def _scan_into(
         n_fake=labels.count("fake"),
     )
     on_progress(totals)
-    for index, outcome in map_tasks(task, todo, engine=engine, jobs=jobs, address=address):
-        label = _set_aside(place, todo[index], outcome, task) if isinstance(outcome, WorkerCrashed) else outcome
+    for index, outcome in map_tasks(task, todo, engine=engine):
+        label = task.set_aside(todo[index], outcome) if isinstance(outcome, WorkerCrashed) else outcome
         totals = replace(
             totals,
             n_done=totals.n_done + 1,
@@ -209,15 +194,14 @@ def _claim(place: Place, settings: ScanSettings, model_sha256: str) -> None:
 class _ScanTask:
     """What each worker of the engine is given; see `engine.Task`."""
 
-    out: str
-    out_is_bucket: bool
+    place: Place
     model: str | Path
     model_sha256: str
     settings: ScanSettings
 
     @contextmanager
     def start(self) -> Iterator[Callable[[Item], str]]:
-        place = open_place(self.out, is_bucket=self.out_is_bucket)
+        place = copy(self.place)
         scorer = load_scorer(self.model, self.settings)
         if scorer.bundle.sha256 != self.model_sha256:
             raise BundleInvalid(f"model {self.model} is another one on this machine; copy the same to all of them")
@@ -237,12 +221,21 @@ class _ScanTask:
             with fetched(item.path, path):
                 report = scanner.scan(path)
         except TelltaleError as error:
-            return self.failed(item, error)
+            return self._failed(item, error)
         shown = printable(item.path)
         said = json.loads(to_json(report).replace(json.dumps(str(path))[1:-1], json.dumps(shown)[1:-1]))
         return Report.model_validate(said)
 
-    def failed(self, item: Item, error: TelltaleError) -> Report:
+    def set_aside(self, item: Item, error: WorkerCrashed) -> str:
+        """The label of a file that no worker survived, unless the last one had it written before it died."""
+        staged = self.place.read(_staged(item))
+        if staged is None:
+            self.place.write(_staged(item), _row(item, self._failed(item, error)))
+            return "failed"
+        label: str = parquet.read_table(io.BytesIO(staged), columns=["label"])["label"][0].as_py()
+        return label
+
+    def _failed(self, item: Item, error: TelltaleError) -> Report:
         message = printable(error.message)
         return Report(
             input=InputInfo(path=printable(item.path), sha256="", size_bytes=0),
@@ -251,16 +244,6 @@ class _ScanTask:
             model=ModelInfo(name=Path(self.model).name, sha256=self.model_sha256),
             versions=versions(),
         )
-
-
-def _set_aside(place: Place, item: Item, error: WorkerCrashed, task: _ScanTask) -> str:
-    """The result of a file that no worker survived, unless the last one had it written before it died."""
-    staged = place.read(_staged(item))
-    if staged is None:
-        place.write(_staged(item), _row(item, task.failed(item, error)))
-        return "failed"
-    label: str = parquet.read_table(io.BytesIO(staged), columns=["label"])["label"][0].as_py()
-    return label
 
 
 def _staged(item: Item) -> str:
@@ -332,4 +315,4 @@ def _write_table(place: Place, table: pa.Table) -> str:
     return name
 
 
-__all__ = ["SCHEMA", "Item", "Totals", "in_bucket", "listed", "scan_into"]
+__all__ = ["SCHEMA", "Bucket", "Item", "Totals", "in_bucket", "listed", "scan_into"]

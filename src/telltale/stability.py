@@ -103,12 +103,11 @@ def measure_stability(
     treatments: Sequence[Treatment] | None = None,
     deadline_s: float | None = None,
     stop: threading.Event | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> Stability | None:
     """Treat `path`, of which `report` is a scan, and let `judge` scan every result.
 
-    None where there was no verdict to be moved. `deadline_s` is for one treatment; `on_progress` gets how many of how
-    many are done. A treatment that fails is a row that says so. Raises `Stopped`.
+    None where there was no verdict to be moved. `deadline_s` is for one treatment. One that fails is a row that says
+    so. Raises `Stopped`.
     """
     if report.verdict.p_fake is None or report.video is None:
         return None
@@ -116,7 +115,6 @@ def measure_stability(
     stretch = None if is_still else _stretch(report)
     chosen = _fitting(treatments or (PICTURE_TREATMENTS if is_still else CLIP_TREATMENTS), report)
     allowed_s = deadline_s or _SLOWER * default_deadline_s(report.video.duration_s)
-    rows: list[StabilityRow] = []
     with (
         tempfile.TemporaryDirectory(prefix="telltale-") as folder,
         Worker(WorkerLimits(MEMORY_BYTES, Powers(may_write=(folder,)))) as worker,
@@ -125,10 +123,7 @@ def measure_stability(
         baseline = _as_it_came(report)
         if stretch is not None:
             baseline = treater.treat(os.fspath(path), _COPY, stretch)
-        for n_done, treatment in enumerate(chosen, start=1):
-            rows.append(treater.treat(os.fspath(path), treatment, stretch))
-            if on_progress is not None:
-                on_progress(n_done, len(chosen))
+        rows = [treater.treat(os.fspath(path), treatment, stretch) for treatment in chosen]
     return _concluded(baseline, rows, stretch)
 
 

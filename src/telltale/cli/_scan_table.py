@@ -14,56 +14,56 @@ from telltale.cli._errors import EXIT_INPUT_FAILED, say
 
 if TYPE_CHECKING:
     from telltale.engine import Engine
-    from telltale.many import Totals
+    from telltale.many import Bucket, Item, Totals
     from telltale.scan import ScanSettings
 
 
-def scan_table(
-    inputs: Sequence[str],
-    *,
-    bucket: str | None,
-    out: Path | None,
-    out_bucket: str | None,
-    model: str,
-    settings: ScanSettings,
-    engine: Engine,
-    jobs: int,
-    address: str | None,
-    retry_failed: bool,
-    for_one_file: Sequence[str],
-) -> None:
-    """Scan into the table at `out` or `out_bucket`; exit code 3 where a file failed."""
+def from_and_to(
+    inputs: Sequence[str], *, bucket: str | None, out: Path | None, out_bucket: str | None
+) -> tuple[list[Item], Path | Bucket]:
+    """What is scanned, and where the table goes. `UsageError` where one of the two is said twice, or not at all."""
     from telltale.cli._inputs import MEDIA_SUFFIXES, expand
     from telltale.errors import UsageError
-    from telltale.many import in_bucket, listed, scan_into
+    from telltale.many import Bucket, in_bucket, listed
 
-    if for_one_file:
-        raise UsageError(
-            f"{', '.join(for_one_file)}: not with a table of results; scan those files by themselves after"
-        )
-    if (out is None) == (out_bucket is None):
+    if out is not None and out_bucket is None:
+        place: Path | Bucket = out
+    elif out_bucket is not None and out is None:
+        place = Bucket(out_bucket)
+    else:
         raise UsageError(
             "a table of results needs a place: --out DIR, a folder that all machines see, or --out-bucket URL"
         )
     if bucket is not None and inputs:
         raise UsageError("give inputs or --bucket, not both")
-    items = listed(expand(inputs)) if bucket is None else in_bucket(bucket, MEDIA_SUFFIXES)
+    return listed(expand(inputs)) if bucket is None else in_bucket(bucket, MEDIA_SUFFIXES), place
+
+
+def scan_table(
+    items: Sequence[Item],
+    place: Path | Bucket,
+    *,
+    model: str,
+    settings: ScanSettings,
+    engine: Engine,
+    retry_failed: bool,
+) -> None:
+    """Scan into the table at `place`; exit code 3 where a file failed."""
+    from telltale.many import scan_into
+
     with _progress() as on_progress:
         totals = scan_into(
-            out or out_bucket or "",
+            place,
             items,
-            out_is_bucket=out is None,
             model=model,
             settings=replace(settings, pictures=False, provenance=False),
             engine=engine,
-            jobs=jobs,
-            address=address,
             retry_failed=retry_failed,
             on_progress=on_progress,
         )
     before = f", {totals.n_skipped:,} of them before" if totals.n_skipped else ""
     say(f"{totals.n_done:,} files done{before}; {totals.n_fake:,} called fake, {totals.n_failed:,} failed")
-    say(f"Table: {out_bucket or out}/table")
+    say(f"Table: {place}/table")
     if totals.n_failed:
         raise typer.Exit(EXIT_INPUT_FAILED)
 
@@ -84,4 +84,4 @@ def _progress() -> Iterator[Callable[[Totals], None] | None]:
         yield told
 
 
-__all__ = ["scan_table"]
+__all__ = ["from_and_to", "scan_table"]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from telltale.cli._choices import choose, folder
 from telltale.cli._errors import say, told
 from telltale.cli.evaluate import AllowLeaks, Seed, Split, Threads
 
@@ -20,7 +21,9 @@ def compare(
     perturb: Annotated[
         str | None, typer.Option(metavar="SUITE", help="Also on degraded faces; as `evaluate --perturb`.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write JSON, CSV and pictures.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", parser=folder, help="Write JSON, CSV and pictures.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
     allow_leaks: AllowLeaks = False,
     resamples: Annotated[int, typer.Option(metavar="N", min=1, help="Bootstrap resamples of groups.")] = 1000,
@@ -28,7 +31,6 @@ def compare(
     threads: Threads = 2,
 ) -> None:
     """Judge models on the same faces, and say which differences are more than chance."""
-    from telltale.cli._choices import choose
     from telltale.cli._figures import print_comparison
     from telltale.cli._share import share_progress
     from telltale.evaluate import EvaluateSettings

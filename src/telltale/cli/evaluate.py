@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from telltale.cli._choices import choose, folder
 from telltale.cli._errors import say, told
 
 Split = Annotated[
@@ -44,7 +45,9 @@ def evaluate(
     balanced: Annotated[
         bool, typer.Option("--balanced", help="As many real videos as fake ones: the larger class is thinned evenly.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write JSON, CSV and pictures.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", parser=folder, help="Write JSON, CSV and pictures.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
     allow_leaks: AllowLeaks = False,
     resamples: Resamples = 1000,
@@ -52,7 +55,6 @@ def evaluate(
     threads: Threads = 2,
 ) -> None:
     """Judge a model on labelled faces it was not trained on: figures with intervals, by face, video and method."""
-    from telltale.cli._choices import choose
     from telltale.cli._figures import print_evaluation
     from telltale.cli._share import share_progress
     from telltale.evaluate import EvaluateSettings

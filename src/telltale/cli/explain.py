@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from telltale.cli._choices import choose, folder
 from telltale.cli._errors import say, told
 
 
@@ -27,7 +28,9 @@ def _methods() -> str:
 def explain(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle's folder or a shipped model.")],
     input: Annotated[str, typer.Argument(metavar="IMAGE|VIDEO", help="One picture or video.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="For pictures, heat maps and explanations.json.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", parser=folder, help="For pictures, heat maps and explanations.json.")
+    ],
     method: Annotated[
         str,
         typer.Option(
@@ -44,7 +47,6 @@ def explain(
 ) -> None:
     """Show which parts of the faces in a picture or video spoke for a forgery, and which against."""
     from telltale._text import plural, visible
-    from telltale.cli._choices import choose
     from telltale.explain import explain as explain_file
 
     settings = dict(_setting(text) for text in set_ or ())

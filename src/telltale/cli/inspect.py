@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from telltale.cli._choices import folder
 from telltale.cli._errors import say, told
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 def inspect(
     source: Annotated[Path, typer.Argument(metavar="SOURCE|STORE", help="A data set's folder, or a store.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Also look at pictures: write inspect.html, .json, PNGs, GIFs.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", parser=folder, help="Also look at pictures: write inspect.html, .json, PNGs, GIFs."
+        ),
     ] = None,
     format: Annotated[
         str, typer.Option(metavar="NAME", help="The data set's layout; auto looks for marker files.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from telltale.cli._choices import folder
 from telltale.cli._errors import say, told
 
 app = typer.Typer(help="The models: list, show, verify, import.", no_args_is_help=True)
@@ -64,7 +65,8 @@ def import_model(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A graph exported by Keras, PyTorch or others.")],
     card: Annotated[Path, typer.Option(metavar="CARD.json", help="What it wants and what it is (docs/train.md).")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The new model's folder.", show_default="MODEL, without .onnx")
+        Path | None,
+        typer.Option(metavar="DIR", parser=folder, help="The new model's folder.", show_default="MODEL, without .onnx"),
     ] = None,
 ) -> None:
     """Make a model trained elsewhere one that scan takes: try it, and adapt what goes in and comes out."""

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from telltale.cli import _sampling as sampling
+from telltale.cli._choices import choose, folder
 from telltale.cli._errors import say, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from telltale.crops import CropSpec
+    from telltale.datasets import Dataset
     from telltale.prepare import Progress
     from telltale.store import Manifest
 
 
 @told
 def prepare(
-    out: Annotated[Path, typer.Option(metavar="STORE", help="Where the store is made; run again to go on.")],
+    out: Annotated[
+        Path, typer.Option(metavar="STORE", parser=folder, help="Where the store is made; run again to go on.")
+    ],
     source: Annotated[
         Path | None, typer.Argument(metavar="SOURCE", help="The data set's folder, or a CSV with path,label.")
     ] = None,
@@ -77,68 +83,67 @@ def prepare(
     address: Annotated[str | None, typer.Option(metavar="A", help="Of the Ray cluster.")] = None,
 ) -> None:
     """Turn a data set into a store of faces. Killed and run again, it goes on where it was."""
-    from telltale import datasets
-    from telltale.cli._choices import choose
-    from telltale.crops import CropSpec
+    from telltale.engine import Engine
     from telltale.errors import UsageError
     from telltale.faces import DetectorConfig
     from telltale.prepare import PrepareSettings
     from telltale.prepare import prepare as make
     from telltale.sampling import SamplePlan
+    from telltale.split import Draw
 
-    plan = sampling.plan(
-        SamplePlan(),
-        fps=fps,
-        every=every,
-        frames=frames,
-        first=first,
-        all_frames=all_frames,
-        max_frames=max_frames,
-        seconds=seconds,
-        max_side=max_side,
-    )
-    kind: Literal["face", "centre_square"] = choose("--crop", crop, "face", "centre_square")
-    default_margin = CropSpec().margin_frac
+    if balance and limit is None:
+        raise UsageError("--balance halves what --limit draws: give --limit too")
+    asked = sampling.Sampling(
+        fps=fps, every=every, frames=frames, first=first, all_frames=all_frames,
+        max_frames=max_frames, seconds=seconds, max_side=max_side,
+    )  # fmt: skip
     settings = PrepareSettings(
-        plan=plan,
+        plan=asked.plan(SamplePlan()),
         detector=detector,
         detector_config=DetectorConfig(
             min_face_px=min_face,
             min_confidence=min_confidence,
             model_path=None if detector_model is None else str(detector_model),
         ),
-        crop=CropSpec(
-            kind=kind, size_px=size, margin_frac=default_margin if margin is None or not detect else margin, align=align
-        ),
+        crop=_crop(crop, size_px=size, margin_frac=margin if detect else None, align=align),
         faces=choose("--faces", faces, "all", "largest"),
         detect=detect,
         margin_frac=None if detect else margin,
         boxes_from_original=boxes_from_original,
         deadline_s=deadline,
     )
-    meanings = datasets.parse_labels(labels)
-    if source is not None and bucket is None:
-        dataset = datasets.read(source, format=format, labels=meanings)
-    elif bucket is not None and source is None:
-        dataset = datasets.read_bucket(bucket, format=format, labels=meanings)
-    else:
-        raise UsageError("give the data set's folder or --bucket, one of them")
+    dataset = _read(source, bucket, format=format, labels=labels)
     say(f"{dataset!r}")
     with _progress() as on_progress:
         manifest = make(
             dataset,
             out,
             settings=settings,
-            limit=limit,
-            balance=balance,
-            seed=seed,
-            engine=choose("--engine", engine, "local", "ray"),
-            jobs=jobs,
-            address=address,
+            draw=None if limit is None else Draw(limit, balance=balance, seed=seed),
+            engine=Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address),
             retry_failed=retry_failed,
             on_progress=on_progress,
         )
     _conclude(manifest, out)
+
+
+def _crop(kind: str, *, size_px: int, margin_frac: float | None, align: bool) -> CropSpec:
+    from telltale.crops import CropSpec
+
+    spec = CropSpec(kind=choose("--crop", kind, "face", "centre_square"), size_px=size_px, align=align)
+    return spec if margin_frac is None else replace(spec, margin_frac=margin_frac)
+
+
+def _read(source: Path | None, bucket: str | None, *, format: str, labels: str) -> Dataset:
+    from telltale import datasets
+    from telltale.errors import UsageError
+
+    meanings = datasets.parse_labels(labels)
+    if source is not None and bucket is None:
+        return datasets.read(source, format=format, labels=meanings)
+    if bucket is not None and source is None:
+        return datasets.read_bucket(bucket, format=format, labels=meanings)
+    raise UsageError("give the data set's folder or --bucket, one of them")
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,6 @@ from telltale.cli._errors import EXIT_INPUT_FAILED, say, told
 
 if TYPE_CHECKING:
     from telltale._report_index import Summary
-    from telltale.engine import Engine
     from telltale.scan import ScanSettings
     from telltale.types import Report
 
@@ -94,30 +94,22 @@ def scan(
 
     if engine == "local":
         start_early("extract")  # it imports what it needs while the rest is imported here
-    from telltale._files import check_writable
     from telltale.bundle import load_bundle
     from telltale.cli._inputs import expand
+    from telltale.engine import Engine
     from telltale.errors import UsageError
     from telltale.scan import ScanSettings
 
-    plan = sampling.plan(
-        load_bundle(model).card.sample,
-        fps=fps,
-        every=every,
-        frames=frames,
-        first=first,
-        all_frames=all_frames,
-        max_frames=max_frames,
-        seconds=seconds,
-        max_side=max_side,
-    )
-    _above_zero("--deadline", deadline)
+    asked = sampling.Sampling(
+        fps=fps, every=every, frames=frames, first=first, all_frames=all_frames,
+        max_frames=max_frames, seconds=seconds, max_side=max_side,
+    )  # fmt: skip
     settings = ScanSettings(
-        plan=plan,
+        plan=asked.plan(load_bundle(model).card.sample),
         detector=detector,
         detector_model=None if detector_model is None else str(detector_model),
         min_face_px=min_face,
-        deadline_s=deadline,
+        deadline_s=_above_zero("--deadline", deadline),
         pictures=out is not None,
         explain=_with_out("--explain", explain, out) is not None,
         stability=stability,
@@ -125,48 +117,32 @@ def scan(
         annotate_into=_with_out("--annotate", annotate, out),
         device=choose("--device", device, "cpu", "cuda", "auto"),
     )
-    ray_or_local: Engine = choose("--engine", engine, "local", "ray")
-    if table or bucket or out_bucket or ray_or_local == "ray":
-        from telltale.cli._scan_table import scan_table
+    where = Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address)
+    if table or bucket is not None or out_bucket is not None or where.name == "ray":
+        from telltale.cli._scan_table import from_and_to, scan_table
 
-        scan_table(
-            inputs or [],
-            bucket=bucket,
-            out=out,
-            out_bucket=out_bucket,
-            model=model,
-            settings=settings,
-            engine=ray_or_local,
-            jobs=jobs,
-            address=address,
-            retry_failed=retry_failed,
-            for_one_file=[name for name, on in _for_one_file(json, explain, annotate, stability, embed_video) if on],
-        )
+        _not_with_table(
+            {"--json": json, "--explain": explain, "--annotate": annotate, "--stability": stability,
+             "--embed-video": embed_video}
+        )  # fmt: skip
+        items, place = from_and_to(inputs or [], bucket=bucket, out=out, out_bucket=out_bucket)
+        scan_table(items, place, model=model, settings=settings, engine=where, retry_failed=retry_failed)
         return
     if retry_failed or address is not None:
         raise UsageError("--retry-failed needs --table, and --address needs --engine ray")
     paths = expand(inputs or [])
-    embed_video = _with_out("--embed-video", embed_video, out) is not None
-    if out is not None:
-        check_writable(out)
-    summaries = _scan_all(
-        paths, model=model, settings=settings, jobs=jobs, out=out, prints_json=json, embed_video=embed_video
-    )
-    _conclude(summaries, out=out, prints_json=json)
+    reports = _Reports(out, prints_json=json, embed_video=_with_out("--embed-video", embed_video, out) is not None)
+    summaries = _scan_all(paths, model=model, settings=settings, jobs=jobs, reports=reports)
     if any(summary.label == "failed" for summary in summaries):
         raise typer.Exit(EXIT_INPUT_FAILED)
 
 
-def _for_one_file(
-    json: bool, explain: bool, annotate: bool, stability: bool, embed_video: bool
-) -> list[tuple[str, bool]]:
-    return [
-        ("--json", json),
-        ("--explain", explain),
-        ("--annotate", annotate),
-        ("--stability", stability),
-        ("--embed-video", embed_video),
-    ]
+def _not_with_table(given: Mapping[str, bool]) -> None:
+    from telltale.errors import UsageError
+
+    names = ", ".join(name for name, is_on in given.items() if is_on)
+    if names:
+        raise UsageError(f"{names}: not with a table of results; scan those files by themselves after")
 
 
 def _with_out(option: str, wanted: bool, out: Path | None) -> Path | None:
@@ -178,28 +154,58 @@ def _with_out(option: str, wanted: bool, out: Path | None) -> Path | None:
     return out if wanted else None
 
 
-def _above_zero(option: str, value: float | None) -> None:
+def _above_zero(option: str, value: float | None) -> float | None:
     from telltale.errors import UsageError
 
     if value is not None and not 0 < value < float("inf"):
         raise UsageError(f"{option} must be a number above 0, got {value}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Reports:
+    """Where reports go: pages and an index into `out`, JSON to standard output or else a table to the terminal."""
+
+    out: Path | None
+    prints_json: bool
+    embed_video: bool
+
+    def check_place(self) -> None:
+        """Before any work. Raises `OutputError`."""
+        from telltale._files import check_writable
+
+        if self.out is not None:
+            check_writable(self.out)
+
+    def take(self, report: Report) -> None:
+        from telltale.report import to_json, write_report
+
+        if self.prints_json:
+            typer.echo(to_json(report))
+        if self.out is not None:
+            write_report(report, self.out, embed_video=self.embed_video)
+
+    def conclude(self, summaries: Sequence[Summary]) -> None:
+        from rich.console import Console
+
+        from telltale.cli._table import print_table
+        from telltale.report import write_summaries
+
+        if not self.prints_json:
+            print_table(summaries, Console())
+        if self.out is not None:
+            say(f"Reports: {write_summaries(summaries, self.out)}")
 
 
 def _scan_all(
-    paths: Sequence[str],
-    *,
-    model: str,
-    settings: ScanSettings,
-    jobs: int,
-    out: Path | None,
-    prints_json: bool,
-    embed_video: bool,
+    paths: Sequence[str], *, model: str, settings: ScanSettings, jobs: int, reports: _Reports
 ) -> list[Summary]:
     """Scan, print and write each report as it comes; what is kept is a line for each."""
     from telltale import scan_many
     from telltale.cli._progress import scan_progress
-    from telltale.report import summarise, to_json, write_report
+    from telltale.report import summarise
 
+    reports.check_place()
     summaries: list[Summary] = []
     with scan_progress(len(paths), n_jobs=jobs) as progress:
 
@@ -209,34 +215,18 @@ def _scan_all(
                 yield path
 
         try:
-            reports: Iterator[Report] = scan_many(
+            for report in scan_many(
                 started(), model=model, settings=settings, jobs=jobs, on_progress=progress.on_frames
-            )
-            for report in reports:
-                if prints_json:
-                    typer.echo(to_json(report))
-                if out is not None:
-                    write_report(report, out, embed_video=embed_video)
+            ):
+                reports.take(report)
                 summaries.append(summarise(report))
                 progress.finish_file()
         except KeyboardInterrupt:
             if summaries:
-                _conclude(summaries, out=out, prints_json=prints_json)
+                reports.conclude(summaries)
             raise
+    reports.conclude(summaries)
     return summaries
-
-
-def _conclude(summaries: Sequence[Summary], *, out: Path | None, prints_json: bool) -> None:
-    from rich.console import Console
-
-    from telltale.cli._table import print_table
-    from telltale.report import write_summaries
-
-    if not prints_json:
-        print_table(summaries, Console())
-    if out is not None:
-        index = write_summaries(summaries, out)
-        say(f"Reports: {index}")
 
 
 __all__ = ["scan"]

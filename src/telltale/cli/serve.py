@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from telltale.cli._choices import folder
 from telltale.cli._errors import say, told
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -16,9 +17,9 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Where uploads, results and the queue are kept.")] = Path(
-        "telltale-data"
-    ),
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", parser=folder, help="Where uploads, results and the queue are kept.")
+    ] = Path("telltale-data"),
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME|DIR", help="A model to offer; may be repeated.", show_default="default"),

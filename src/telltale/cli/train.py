@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from telltale.cli._choices import folder
 from telltale.cli._errors import say, told
 
 _NEEDED = (
@@ -23,7 +24,9 @@ def train(
             help="Stores of faces, folders of face crops with their labels, or tables of faces.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints go here, and the model into DIR/bundle.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", parser=folder, help="Checkpoints go here, and the model into DIR/bundle.")
+    ],
     recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="The training protocol.")] = "mobilenetv2",
     set_: Annotated[
         list[str] | None,
@@ -60,7 +63,12 @@ def train(
     ] = 1,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Features of frozen backbones, for other runs too.", show_default="in --out"),
+        typer.Option(
+            metavar="DIR",
+            parser=folder,
+            help="Features of frozen backbones, for other runs too.",
+            show_default="in --out",
+        ),
     ] = None,
 ) -> None:
     """Train a model on labelled faces. The figures that count are of people it never saw."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from telltale.cli._choices import folder
 from telltale.cli._errors import say, told
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 def tune(
     stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="What to learn from, as for train.")],
     recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="The training protocol.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Table, picture, and the refitted model in DIR/best.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", parser=folder, help="Table, picture, and the refitted model in DIR/best.")
+    ],
     grid: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=A,B,...", help="Values to try, instead of the recipe's grid. Repeatable."),

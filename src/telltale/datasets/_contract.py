@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from telltale._text import printable
 from telltale.errors import UnknownLabel
-from telltale.types import FaceRecord, Side, VideoRecord
+from telltale.types import FaceRecord, VideoRecord
 
 Record = VideoRecord | FaceRecord
 ProblemKind = Literal["missing", "unlabelled", "duplicate", "unknown"]
@@ -53,36 +53,6 @@ class Found:
 
     records: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-
-    def video(
-        self,
-        root: Path,
-        name: str,
-        *,
-        dataset: str,
-        label: int,
-        group_id: str,
-        video_id: str | None = None,
-        method: str | None = None,
-        person_id: str | None = None,
-        official_split: Side | None = None,
-        original_id: str | None = None,
-    ) -> None:
-        """Add the video at `root/name`; its id is `name` without the suffix where none is given."""
-        self.records.append(
-            VideoRecord(
-                dataset=dataset,
-                video_id=video_id or name.rpartition(".")[0] or name,
-                path=str(root / name),
-                name=name,
-                label=label,
-                method=method,
-                group_id=group_id,
-                person_id=person_id,
-                official_split=official_split,
-                original_id=original_id,
-            )
-        )
 
     def problem(self, kind: ProblemKind, path: str, detail: str = "") -> None:
         """Add one; bytes of a name that are no text become \\xNN."""

@@ -31,6 +31,10 @@ def stem(name: str) -> str:
     return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
+def without_suffix(name: str) -> str:
+    return name.rpartition(".")[0] or name
+
+
 def is_video(name: str) -> bool:
     return suffix(name) in VIDEO_SUFFIXES
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from telltale.datasets._contract import Found, Options
 from telltale.datasets._files import folders, is_video, plain, read_lines, slashes, stem, walk
 from telltale.errors import DataError
-from telltale.types import Side
+from telltale.types import Side, VideoRecord
 
 LIST = "List_of_testing_videos.txt"
 _FOLDERS = {"celeb-real": ("Celeb-real", 0), "youtube-real": ("YouTube-real", 0), "celeb-synthesis": ("", 1)}
@@ -84,17 +84,19 @@ def read(root: Path, options: Options) -> Found:
         (fakes if label else originals)[who[0]] = name
         inside = [part for part in name.split("/")[1:-1] if part.casefold() != "videos"]
         top = "Celeb-synthesis" if label else _FOLDERS[folder][0]
-        found.video(
-            root,
-            name,
-            dataset="celebdf",
-            video_id="/".join([top, *inside, stem(name)]),
-            label=label,
-            method=("/".join(inside) or "Celeb-synthesis") if label else None,
-            group_id=who[0],
-            person_id=who[1],
-            official_split=_side(tested, plain(name)),
-            original_id=who[0],
+        found.records.append(
+            VideoRecord(
+                dataset="celebdf",
+                video_id="/".join([top, *inside, stem(name)]),
+                path=str(root / name),
+                name=name,
+                label=label,
+                method=("/".join(inside) or "Celeb-synthesis") if label else None,
+                group_id=who[0],
+                person_id=who[1],
+                official_split=_side(tested, plain(name)),
+                original_id=who[0],
+            )
         )
     for key in sorted(tested.keys() - seen):
         found.problem("missing", tested[key][0], f"in {LIST}, but not there")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from telltale.datasets._contract import Found, Options
 from telltale.datasets._files import folders, is_video, plain, read_lines, slashes, stem, walk
-from telltale.types import Side
+from telltale.types import Side, VideoRecord
 
 _FAKE = re.compile(r"(\d{3,4})_(\w+)")
 _SIDES: tuple[Side, ...] = ("train", "val", "test")
@@ -51,17 +51,19 @@ def read(root: Path, options: Options) -> Found:
             continue
         variant = name.split("/")[1]
         held.setdefault(variant, set()).add(stem(name))
-        found.video(
-            root,
-            name,
-            dataset="deeperforensics",
-            video_id=f"{variant}/{stem(name)}",
-            label=1,
-            method=variant,
-            group_id=f"ffpp:{match[1]}",
-            person_id=f"ffpp:{match[1]}+{match[2]}",
-            official_split=official.get(stem(name)),
-            original_id=f"ffpp:{match[1]}",
+        found.records.append(
+            VideoRecord(
+                dataset="deeperforensics",
+                video_id=f"{variant}/{stem(name)}",
+                path=str(root / name),
+                name=name,
+                label=1,
+                method=variant,
+                group_id=f"ffpp:{match[1]}",
+                person_id=f"ffpp:{match[1]}+{match[2]}",
+                official_split=official.get(stem(name)),
+                original_id=f"ffpp:{match[1]}",
+            )
         )
     if n_sources:
         found.problem(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from telltale.datasets._contract import Found, Options
 from telltale.datasets._files import folders, is_video, stem, walk
+from telltale.types import VideoRecord
 
 PLACES = {"actors": 0, "deepfakedetection": 1}
 _ORIGINAL = re.compile(r"(\d+)__(.+)")
@@ -38,16 +39,18 @@ def add(found: Found, root: Path, name: str, *, compression: str) -> None:
         return
     target, scene = match[1], match[3] if label else match[2]
     group = f"dfd:{target}__{scene}"
-    found.video(
-        root,
-        name,
-        dataset="dfd",
-        video_id=f"{'DeepFakeDetection' if label else 'actors'}/{compression}/{stem(name)}",
-        label=label,
-        method="DeepFakeDetection" if label else None,
-        group_id=group,
-        person_id=f"dfd:{target}+{match[2]}" if label else f"dfd:{target}",
-        original_id=group,
+    found.records.append(
+        VideoRecord(
+            dataset="dfd",
+            video_id=f"{'DeepFakeDetection' if label else 'actors'}/{compression}/{stem(name)}",
+            path=str(root / name),
+            name=name,
+            label=label,
+            method="DeepFakeDetection" if label else None,
+            group_id=group,
+            person_id=f"dfd:{target}+{match[2]}" if label else f"dfd:{target}",
+            original_id=group,
+        )
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from telltale.datasets._contract import Found, Options
 from telltale.datasets._files import folders, is_video, read_json, read_lines, slashes, stem, walk
 from telltale.errors import DataError
-from telltale.types import Side
+from telltale.types import Side, VideoRecord
 
 _PART = re.compile(r"dfdc_train_part_0*(\d+)", re.IGNORECASE)
 _SIDES: dict[str, Side] = {"train": "train", "validation": "val", "val": "val", "test": "test"}
@@ -83,16 +83,18 @@ def _read_part(found: Found, root: Path, folder: str, there: dict[str, str], opt
             original = entry.get("original")
             label = options.label(entry["label"], where=f"{key} in {path}")
             group = f"dfdc:{stem(slashes(str(original))) if original else stem(name)}"
-            found.video(
-                root,
-                name,
-                dataset="dfdc",
-                video_id=f"{part}/{stem(name)}",
-                label=label,
-                group_id=group,
-                person_id=f"dfdc:{part}",
-                official_split=_SIDES.get(str(entry.get("split", "")).casefold()),
-                original_id=group if original or not label else None,
+            found.records.append(
+                VideoRecord(
+                    dataset="dfdc",
+                    video_id=f"{part}/{stem(name)}",
+                    path=str(root / name),
+                    name=name,
+                    label=label,
+                    group_id=group,
+                    person_id=f"dfdc:{part}",
+                    official_split=_SIDES.get(str(entry.get("split", "")).casefold()),
+                    original_id=group if original or not label else None,
+                )
             )
     for name in there.values():
         found.problem("unlabelled", name, "not in metadata.json")
@@ -118,13 +120,15 @@ def _read_test(found: Found, root: Path, under: str, videos: dict[str, dict[str,
         if not (row["label"] or "").strip():
             found.problem("unlabelled", name, "labels.csv gives it no label")
             continue
-        found.video(
-            root,
-            name,
-            dataset="dfdc",
-            video_id=f"test/{stem(name)}",
-            label=options.label(row["label"], where=f"{base} in {path}", known=_NUMBERS),
-            group_id=f"dfdc:{stem(name)}",
-            official_split="test",
+        found.records.append(
+            VideoRecord(
+                dataset="dfdc",
+                video_id=f"test/{stem(name)}",
+                path=str(root / name),
+                name=name,
+                label=options.label(row["label"], where=f"{base} in {path}", known=_NUMBERS),
+                group_id=f"dfdc:{stem(name)}",
+                official_split="test",
+            )
         )
     return used

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from telltale.datasets._contract import Found, Options
-from telltale.datasets._files import is_video, plain, read_json, slashes, stem, walk
+from telltale.datasets._files import is_video, plain, read_json, slashes, stem, walk, without_suffix
 from telltale.errors import DataError
-from telltale.types import Side
+from telltale.types import Side, VideoRecord
 
 _SIDES: dict[str, Side] = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 _NAME = re.compile(r"(\d+)_(\d+_\w+)")
@@ -67,16 +67,19 @@ def read(root: Path, options: Options) -> Found:
             continue
         label = options.label(entry["label"], where=f"{key} in {path}")
         target, people = _people(name, entry)
-        found.video(
-            root,
-            name,
-            dataset="dfdcp",
-            label=label,
-            method=name.split("/")[0] if label else None,
-            group_id=f"dfdcp:{target}",
-            person_id=f"dfdcp:{people if label else target}",
-            official_split=_SIDES.get(str(entry.get("set", "")).casefold()),
-            original_id=_original(name, label),
+        found.records.append(
+            VideoRecord(
+                dataset="dfdcp",
+                video_id=without_suffix(name),
+                path=str(root / name),
+                name=name,
+                label=label,
+                method=name.split("/")[0] if label else None,
+                group_id=f"dfdcp:{target}",
+                person_id=f"dfdcp:{people if label else target}",
+                official_split=_SIDES.get(str(entry.get("set", "")).casefold()),
+                original_id=_original(name, label),
+            )
         )
     for name in there.values():
         found.problem("unlabelled", name, "not in dataset.json")

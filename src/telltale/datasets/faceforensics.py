@@ -20,7 +20,7 @@ from telltale.datasets import dfd
 from telltale.datasets._contract import Found, Options
 from telltale.datasets._files import folders, is_video, read_json, stem, walk
 from telltale.errors import DataError
-from telltale.types import Side
+from telltale.types import Side, VideoRecord
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 COMPRESSIONS = frozenset({"raw", "c0", "c23", "c40"})
@@ -90,17 +90,19 @@ def read(root: Path, options: Options) -> Found:
     for name, source, compression, video in videos:
         ids = video.split("_")
         sides = {side_of.get(member) for member in ids}
-        found.video(
-            root,
-            name,
-            dataset="faceforensics",
-            video_id=f"{source}/{compression}/{video}",
-            label=int(len(ids) == 2),
-            method=source if len(ids) == 2 else None,
-            group_id="ffpp:" + "+".join(members[ids[0]]),
-            person_id="ffpp:" + "+".join(ids),
-            official_split=sides.pop() if len(sides) == 1 else None,
-            original_id=f"ffpp:{ids[0]}",
+        found.records.append(
+            VideoRecord(
+                dataset="faceforensics",
+                video_id=f"{source}/{compression}/{video}",
+                path=str(root / name),
+                name=name,
+                label=int(len(ids) == 2),
+                method=source if len(ids) == 2 else None,
+                group_id="ffpp:" + "+".join(members[ids[0]]),
+                person_id="ffpp:" + "+".join(ids),
+                official_split=sides.pop() if len(sides) == 1 else None,
+                original_id=f"ffpp:{ids[0]}",
+            )
         )
     _report_missing(found, videos, pairs)
     return found

@@ -12,8 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from telltale.datasets._contract import Found, Options
-from telltale.datasets._files import folders, is_video, plain, stem, walk
-from telltale.types import Side
+from telltale.datasets._files import folders, is_video, plain, stem, walk, without_suffix
+from telltale.types import Side, VideoRecord
 
 _LABELS = {"source": 0, "target": 1}
 _SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
@@ -38,15 +38,18 @@ def read(root: Path, options: Options) -> Found:
         label = _LABELS[parts[0]]
         group = f"ffiw:{parts[1]}/{stem(name)}"
         held[label][group] = name
-        found.video(
-            root,
-            name,
-            dataset="ffiw",
-            label=label,
-            method="FFIW" if label else None,
-            group_id=group,
-            official_split=_SIDES[parts[1]],
-            original_id=group,
+        found.records.append(
+            VideoRecord(
+                dataset="ffiw",
+                video_id=without_suffix(name),
+                path=str(root / name),
+                name=name,
+                label=label,
+                method="FFIW" if label else None,
+                group_id=group,
+                official_split=_SIDES[parts[1]],
+                original_id=group,
+            )
         )
     for group in sorted(held[1].keys() - held[0].keys()):
         found.problem("missing", f"source/{group.removeprefix('ffiw:')}.mp4", f"original of {held[1][group]}")

@@ -10,13 +10,13 @@ go together, unless `groups` finds another in the path; method = the first folde
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from telltale.datasets._contract import Found, Options, Record
 from telltale.datasets._files import folders, is_media, is_video, stem, walk
 from telltale.errors import UsageError
-from telltale.types import FaceRecord, Side
+from telltale.types import FaceRecord, Side, VideoRecord
 
 SIDES: dict[str, Side] = {
     "train": "train",
@@ -50,45 +50,12 @@ def group_of(name: str, options: Options, namespace: str) -> str:
     return f"{namespace}:{match[1] if match.re.groups else match[0]}"
 
 
-def add(
-    found: Found,
-    root: Path,
-    name: str,
-    *,
-    dataset: str,
-    label: int,
-    group_id: str,
-    method: str | None = None,
-    person_id: str | None = None,
-    official_split: Side | None = None,
-) -> None:
-    """The video or picture `name`. Its id keeps the suffix: `a.mp4` and `a.avi` are two."""
-    if is_media(name) and not is_video(name):
-        found.records.append(
-            FaceRecord(
-                dataset=dataset,
-                image_id=name,
-                path=str(root / name),
-                name=name,
-                label=label,
-                method=method,
-                group_id=group_id,
-                person_id=person_id,
-                official_split=official_split,
-            )
-        )
-        return
-    found.video(
-        root,
-        name,
-        dataset=dataset,
-        video_id=name,
-        label=label,
-        method=method,
-        group_id=group_id,
-        person_id=person_id,
-        official_split=official_split,
-    )
+def by_kind(record: VideoRecord) -> Record:
+    """`record`, or the same of a picture where its name is one's."""
+    if not is_media(record.name) or is_video(record.name):
+        return record
+    said = {field.name: getattr(record, field.name) for field in fields(record)}
+    return FaceRecord(image_id=said.pop("video_id"), **said)
 
 
 def say_originals(found: Found) -> None:
@@ -122,15 +89,16 @@ def read(root: Path, options: Options) -> Found:
             found.problem("unlabelled", name, "it lies in no folder that is named after a label")
         else:
             label = options.label(above[0], where=name)
-            add(
-                found,
-                root,
-                name,
+            record = VideoRecord(
                 dataset=dataset,
+                video_id=name,  # with its suffix: `a.mp4` and `a.avi` are two
+                path=str(root / name),
+                name=name,
                 label=label,
                 group_id=group_of(name, options, dataset),
                 method=above[1] if label and len(above) > 1 else None,
                 official_split=side,
             )
+            found.records.append(by_kind(record))
     say_originals(found)
     return found

@@ -22,6 +22,7 @@ from telltale.datasets import folder
 from telltale.datasets._contract import Found, Options
 from telltale.datasets._files import slashes
 from telltale.errors import DataError
+from telltale.types import VideoRecord
 
 NAMES = ("manifest.csv", "manifest.jsonl", "manifest.parquet")
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
@@ -103,17 +104,18 @@ def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
         side = _text(row, "split")
         if side is not None and side.casefold() not in folder.SIDES:
             raise DataError(f"{where}: split must be train, val or test, got {side!r}")
-        folder.add(
-            found,
-            root,
-            name,
+        record = VideoRecord(
             dataset=dataset,
+            video_id=name,
+            path=str(root / name),
+            name=name,
             label=label,
             group_id=_text(row, "group_id") or folder.group_of(name, options, dataset),
             method=_text(row, "method"),
             person_id=_text(row, "person_id"),
             official_split=folder.SIDES[side.casefold()] if side else None,
         )
+        found.records.append(folder.by_kind(record))
     folder.say_originals(found)
     return found
 

@@ -11,7 +11,8 @@ import re
 from pathlib import Path
 
 from telltale.datasets._contract import Found, Options
-from telltale.datasets._files import folders, is_video, plain, stem, walk
+from telltale.datasets._files import folders, is_video, plain, stem, walk, without_suffix
+from telltale.types import VideoRecord
 
 _FAKE = re.compile(r"(.+)_fake", re.IGNORECASE)
 
@@ -50,14 +51,17 @@ def read(root: Path, options: Options) -> Found:
         else:
             originals.add(original)
         group = f"uadfv:{original}"
-        found.video(
-            root,
-            name,
-            dataset="uadfv",
-            label=label,
-            method="FakeApp" if label else None,
-            group_id=group,
-            original_id=group,
+        found.records.append(
+            VideoRecord(
+                dataset="uadfv",
+                video_id=without_suffix(name),
+                path=str(root / name),
+                name=name,
+                label=label,
+                method="FakeApp" if label else None,
+                group_id=group,
+                original_id=group,
+            )
         )
     for original in sorted(fakes.keys() - originals):
         found.problem("missing", f"real/{original}.mp4", f"original of {fakes[original]}")

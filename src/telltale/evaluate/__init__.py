@@ -27,11 +27,11 @@ from telltale.evaluate._faces import Faces
 from telltale.evaluate._measure import Evaluation, Measures, MethodMeasures, Perturbed
 from telltale.evaluate._perturb import suite, suite_names
 from telltale.evaluate._robustness import clean_bar, gather
-from telltale.evaluate._score import Change, score
+from telltale.evaluate._score import Change, FaceScores, score
 from telltale.evaluate._summary import EvaluateSettings, Scored, perturbation, summarise
 from telltale.runtime import Scorer
 from telltale.store import Store, open_store
-from telltale.types import Float64Array, ModelInfo
+from telltale.types import ModelInfo
 
 if TYPE_CHECKING:
     from telltale.evaluate.comparison import Comparison
@@ -115,7 +115,7 @@ def score_model(
     changes = suite(settings.perturb) if settings.perturb else {}
     n_passes = 1 + len(changes)
 
-    def run(number: int, name: str, change: Change | None) -> tuple[Float64Array, Float64Array]:
+    def run(number: int, name: str, change: Change | None) -> FaceScores:
         def on_face(n: int) -> None:
             if on_progress is not None:
                 on_progress((number + n / len(faces)) / n_passes, name)
@@ -135,7 +135,7 @@ def score_model(
     )
     bar = clean_bar(faces.label[scored.first], scored.p_video)
     perturbed = [
-        perturbation(name, faces, *run(number, name, change), card, settings, bar=bar)
+        perturbation(name, faces, run(number, name, change), card, settings, bar=bar)
         for number, (name, change) in enumerate(changes.items(), start=1)
     ]
     said_more = {

@@ -56,9 +56,11 @@ def _table(comparison: Comparison) -> Figure:
         for said in comparison.evaluations
     ]
     return plots.heat_table(
-        values,
-        rows=comparison.names,
-        columns=[name.replace("_", " ") for name in _SHOWN],
+        plots.Cells(
+            values,
+            rows=comparison.names,
+            columns=[name.replace("_", " ") for name in _SHOWN],
+        ),
         quantity="videos",
         limits=(0.0, 1.0),
         title="Models side by side",
@@ -67,9 +69,11 @@ def _table(comparison: Comparison) -> Figure:
 
 def _difference_table(grid: RobustnessDifference) -> Figure:
     return plots.heat_table(
-        [[np.nan if value is None else value for value in row] for row in grid.auc],
-        rows=[kind.replace("_", " ") for kind in grid.kinds],
-        columns=list(map(str, grid.levels)),
+        plots.Cells(
+            [[np.nan if value is None else value for value in row] for row in grid.auc],
+            rows=[kind.replace("_", " ") for kind in grid.kinds],
+            columns=list(map(str, grid.levels)),
+        ),
         quantity="difference of AUC",
         limits=(-0.2, 0.2),
         number="+.2f",

@@ -80,9 +80,11 @@ def pictures(scored: Scored) -> dict[str, bytes]:
 def robustness_table(found: Robustness, name: str) -> Figure:
     """AUC of every cell, with the kinds' means."""
     return plots.heat_table(
-        [[*_cells(row), mean] for row, mean in zip(found.auc, found.kind_means.values(), strict=True)],
-        rows=[kind.replace("_", " ") for kind in found.kinds],
-        columns=[*map(str, found.levels), "mean"],
+        plots.Cells(
+            [[*_cells(row), mean] for row, mean in zip(found.auc, found.kind_means.values(), strict=True)],
+            rows=[kind.replace("_", " ") for kind in found.kinds],
+            columns=[*map(str, found.levels), "mean"],
+        ),
         quantity="AUC",
         limits=(0.5, 1.0),
         title="Degraded, by kind and level",
@@ -93,9 +95,11 @@ def robustness_table(found: Robustness, name: str) -> Figure:
 def false_alarm_table(found: Robustness, name: str) -> Figure:
     """Share of reals above the score that 5 % of them exceed undegraded."""
     return plots.heat_table(
-        [_cells(row) for row in found.fpr],
-        rows=[kind.replace("_", " ") for kind in found.kinds],
-        columns=list(map(str, found.levels)),
+        plots.Cells(
+            [_cells(row) for row in found.fpr],
+            rows=[kind.replace("_", " ") for kind in found.kinds],
+            columns=list(map(str, found.levels)),
+        ),
         quantity="share of reals above the clean 5 % bar",
         limits=(0.0, 0.5),
         title="False alarms, by kind and level",
@@ -164,9 +168,11 @@ def _methods_table(scored: Scored) -> Figure:
     methods = scored.evaluation.methods
     values = [[np.nan if value is None else value for value in (m.auc, m.found)] for m in methods]
     return plots.heat_table(
-        values,
-        rows=[f"{m.dataset} {m.method} (n = {m.n_fake})" for m in methods],
-        columns=["AUC", "found"],
+        plots.Cells(
+            values,
+            rows=[f"{m.dataset} {m.method} (n = {m.n_fake})" for m in methods],
+            columns=["AUC", "found"],
+        ),
         quantity="videos",
         limits=(0.5, 1.0),
         title="Methods",
@@ -177,9 +183,11 @@ def _perturbed_table(scored: Scored) -> Figure:
     said = scored.evaluation
     rows = [("as they are", said.frame, said.video), *((p.name, p.frame, p.video) for p in said.perturbed)]
     return plots.heat_table(
-        [[np.nan if m.auc is None else m.auc for m in (frame, video)] for _, frame, video in rows],
-        rows=[name for name, _, _ in rows],
-        columns=["faces", "videos"],
+        plots.Cells(
+            [[np.nan if m.auc is None else m.auc for m in (frame, video)] for _, frame, video in rows],
+            rows=[name for name, _, _ in rows],
+            columns=["faces", "videos"],
+        ),
         quantity="AUC",
         limits=(0.5, 1.0),
         title="Degraded faces",

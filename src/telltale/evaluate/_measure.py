@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -141,30 +141,34 @@ def _intervals(
     return {name: bounds for name, bounds in found.items() if np.isfinite(bounds).all()}
 
 
-def by_method(
-    dataset: npt.NDArray[np.str_],
-    method: npt.NDArray[np.str_],
-    label: npt.NDArray[np.int64],
-    p_fake: npt.NDArray[np.float64],
-    verdict: Sequence[str],
-    cluster: npt.NDArray[np.int64],
-    *,
-    seed: int,
-    repeats: int,
-) -> tuple[MethodMeasures, ...]:
-    """Each method of each data set, sorted; `unknown` where none is named. NaN in `p_fake`: abstained."""
-    said, known = np.array(verdict, np.str_), np.isfinite(p_fake)
+@dataclass(frozen=True)
+class VideoColumns:
+    """What was said of each of n videos, and what is true of it."""
+
+    dataset: npt.NDArray[np.str_]
+    """(n,), as all of them."""
+    method: npt.NDArray[np.str_]
+    """How the fake was made; empty where unknown, and of reals."""
+    label: npt.NDArray[np.int64]
+    p_fake: npt.NDArray[np.float64]
+    """NaN: abstained."""
+    verdict: npt.NDArray[np.str_]
+    cluster: npt.NDArray[np.int64]
+    """Of the same number: not independent."""
+
+
+def by_method(videos: VideoColumns, *, seed: int, repeats: int) -> tuple[MethodMeasures, ...]:
+    """Each method of each data set, sorted; `unknown` where none is named."""
+    label, p_fake, known = videos.label, videos.p_fake, np.isfinite(videos.p_fake)
+    ways = zip(videos.dataset.tolist(), videos.method.tolist(), label.tolist(), strict=True)
     found = []
-    for name, way in sorted(
-        {(d, m) for d, m, y in zip(dataset.tolist(), method.tolist(), label.tolist(), strict=True) if y}
-    ):
-        fakes = (dataset == name) & (label == 1) & (method == way)
-        reals = (dataset == name) & (label == 0)
+    for name, way in sorted({(dataset, method) for dataset, method, is_fake in ways if is_fake}):
+        fakes = (videos.dataset == name) & (label == 1) & (videos.method == way)
+        reals = (videos.dataset == name) & (label == 0)
         rows = (fakes | reals) & known
         both = len(np.unique(label[rows])) == 2
-        ci = (
-            _intervals(label[rows], p_fake[rows], cluster[rows], seed=seed, repeats=repeats) if both and repeats else {}
-        )
+        of_rows = (label[rows], p_fake[rows], videos.cluster[rows])
+        ci = _intervals(*of_rows, seed=seed, repeats=repeats) if both and repeats else {}
         judged = fakes & known
         found.append(
             MethodMeasures(
@@ -175,7 +179,7 @@ def by_method(
                 auc=metrics.auc(label[rows], p_fake[rows]) if both else None,
                 auc_ci95=ci.get("auc"),
                 found=float((p_fake[judged] >= 0.5).mean()) if judged.any() else None,
-                called=counts(said[fakes]),
+                called=counts(videos.verdict[fakes]),
             )
         )
     return tuple(found)
@@ -192,4 +196,4 @@ def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-__all__ = ["Evaluation", "Measures", "MethodMeasures", "Perturbed", "by_method", "counts", "measure"]
+__all__ = ["Evaluation", "Measures", "MethodMeasures", "Perturbed", "VideoColumns", "by_method", "counts", "measure"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,15 @@ same, degraded."""
 
 _AHEAD = 4 * BATCH_SIZE
 """Faces read before they are scored, and the longest clip that a `Change` is given."""
+
+
+class FaceScores(NamedTuple):
+    """What a model said of each face."""
+
+    logit: Float64Array
+    """(n,), NaN where it said nothing."""
+    distance: Float64Array | None = None
+    """(n,), see `gate`; NaN everywhere where the card has no gate, None where none was looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +52,8 @@ def score(
     change: Change | None = None,
     name: str = "",
     on_face: Callable[[int], None] | None = None,
-) -> tuple[Float64Array, Float64Array]:
-    """Logits and distances (`gate`), (n,) each, NaN for a face on which no clip of a sequence model is centred; all
-    distances are NaN where the card has no gate.
+) -> FaceScores:
+    """Logits and distances, NaN for a face on which no clip of a sequence model is centred.
 
     `change`, called `name`, degrades the crops of each track before the model sees them, at random as the video's name
     says.
@@ -69,7 +78,7 @@ def score(
             on_face(n_read)
     if waiting:
         run(len(waiting))
-    return found, far
+    return FaceScores(found, far)
 
 
 def _clips(
@@ -128,14 +137,12 @@ def _rng(faces: Faces, index: int, name: str) -> np.random.Generator:
     return rng_of(video, kind, int(level)) if level.isdecimal() else rng_of(video, name, 0)
 
 
-def judge(
-    faces: Faces, logit: Float64Array, card: ModelCard, distance: Float64Array | None = None
-) -> list[JudgedVideo]:
+def judge(faces: Faces, scores: FaceScores, card: ModelCard) -> list[JudgedVideo]:
     """Every video decided as `scan` decides it, in the order of the faces."""
-    p_face = calibrate(logit, card.calibration)
+    p_face = calibrate(scores.logit, card.calibration)
     starts = np.flatnonzero(np.diff(faces.video, prepend=-1))
     return [
-        _decide(faces, p_face, range(int(start), int(end)), card, distance)
+        _decide(faces, p_face, range(int(start), int(end)), card, scores.distance)
         for start, end in zip(starts, [*starts[1:], len(faces)], strict=True)
     ]
 
@@ -178,4 +185,4 @@ def _face(faces: Faces, index: int) -> Face:
     )
 
 
-__all__ = ["Change", "JudgedVideo", "judge", "score"]
+__all__ = ["Change", "FaceScores", "JudgedVideo", "judge", "score"]

@@ -13,10 +13,19 @@ from telltale.aggregate import calibrate
 from telltale.bundle import ModelCard
 from telltale.errors import UsageError
 from telltale.evaluate._faces import SIDE_NAMES, Faces, SideName
-from telltale.evaluate._measure import Evaluation, Measures, MethodMeasures, Perturbed, by_method, counts, measure
+from telltale.evaluate._measure import (
+    Evaluation,
+    Measures,
+    MethodMeasures,
+    Perturbed,
+    VideoColumns,
+    by_method,
+    counts,
+    measure,
+)
 from telltale.evaluate._perturb import kind_and_level
 from telltale.evaluate._robustness import share_above
-from telltale.evaluate._score import JudgedVideo, judge
+from telltale.evaluate._score import FaceScores, JudgedVideo, judge
 from telltale.evaluate._selective import risk_coverage
 from telltale.split import group_pieces
 from telltale.store import Store
@@ -84,7 +93,7 @@ def summarise(
     distance: Float64Array | None = None,
 ) -> Scored:
     """Everything that follows from the logits (n,) of `faces`, NaN where nothing was said. `leaked` are groups."""
-    videos = judge(faces, logit, card, distance)
+    videos = judge(faces, FaceScores(logit, distance), card)
     p_face = calibrate(logit, card.calibration)
     frame, video = _both(faces, p_face, videos, settings)
     evaluation = Evaluation(
@@ -111,19 +120,18 @@ def summarise(
 def perturbation(
     name: str,
     faces: Faces,
-    logit: Float64Array,
-    distance: Float64Array,
+    scores: FaceScores,
     card: ModelCard,
     settings: EvaluateSettings,
     *,
     bar: float | None = None,
 ) -> Perturbed:
     """The figures of the same faces after a change. `bar` is the score that few reals reach undegraded."""
-    videos = judge(faces, logit, card, distance)
+    videos = judge(faces, scores, card)
     kind, level = kind_and_level(name)
     if kind:
         settings = replace(settings, repeats=0)  # a grid of a hundred cells has no intervals
-    frame, video = _both(faces, calibrate(logit, card.calibration), videos, settings)
+    frame, video = _both(faces, calibrate(scores.logit, card.calibration), videos, settings)
     label = faces.label[[one.first for one in videos]]
     reals = [one.label for one, fake in zip(videos, label, strict=True) if not fake]
     return Perturbed(
@@ -170,16 +178,15 @@ def _verdicts(faces: Faces, videos: Sequence[JudgedVideo]) -> dict[str, dict[str
 
 def _methods(faces: Faces, videos: Sequence[JudgedVideo], settings: EvaluateSettings) -> tuple[MethodMeasures, ...]:
     at = np.array([video.first for video in videos], np.int64)
-    return by_method(
-        faces.columns["dataset"][at],
-        faces.columns["method"][at],
-        faces.label[at],
-        np.array([np.nan if video.p_fake is None else video.p_fake for video in videos]),
-        [video.label for video in videos],
-        faces.cluster[at],
-        seed=settings.seed,
-        repeats=settings.repeats,
+    columns = VideoColumns(
+        dataset=faces.columns["dataset"][at],
+        method=faces.columns["method"][at],
+        label=faces.label[at],
+        p_fake=p_of(videos),
+        verdict=np.array([video.label for video in videos], np.str_),
+        cluster=faces.cluster[at],
     )
+    return by_method(columns, seed=settings.seed, repeats=settings.repeats)
 
 
 def _without_faces(stores: Sequence[Store]) -> dict[str, int]:

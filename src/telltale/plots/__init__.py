@@ -17,9 +17,10 @@ from telltale.plots.curves import Scored, learning_curves, precision_recall, rel
 from telltale.plots.pictures import Tile, before_after, picture_grid
 from telltale.plots.scores import confusion, score_histogram, timeline
 from telltale.plots.spread import distribution
-from telltale.plots.tables import SearchPoint, heat_table, search_results
+from telltale.plots.tables import Cells, SearchPoint, heat_table, search_results
 
 __all__ = [
+    "Cells",
     "Class",
     "Scored",
     "SearchPoint",

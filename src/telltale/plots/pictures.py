@@ -52,7 +52,8 @@ def picture_grid(
         raise ValueError("tiles must hold at least one picture, got none")
     aspect = statistics.median(tile.rgb.shape[0] / tile.rgb.shape[1] for tile in tiles)
     lines = 0.5 * any(tile.caption or tile.label for tile in tiles) + 0.5 * any(tile.note for tile in tiles)
-    return _grids([("", tiles)], n_columns, tile_in, aspect, lines * _CAPTION_IN, title, note)
+    sizes = _Sizes(n_columns, tile_in, aspect, caption_in=lines * _CAPTION_IN)
+    return _grids([("", tiles)], sizes, title, note)
 
 
 @_style.drawn
@@ -63,16 +64,28 @@ def before_after(
     if len(before) != len(after) or not before:
         raise ValueError(f"before and after must be equally many, got {len(before)} and {len(after)}")
     sets = [("before", [Tile(rgb) for rgb in before]), ("after", [Tile(rgb) for rgb in after])]
-    return _grids(sets, n_columns, 0.9, 1.0, 0.0, title, note)
+    return _grids(sets, _Sizes(n_columns, tile_in=0.9), title, note)
 
 
-def _grids(
-    sets: Sequence[tuple[str, Sequence[Tile]]], n_columns: int, tile_in: float, aspect: float, caption_in: float,
-    title: str, note: str,
-) -> Figure:  # fmt: skip
-    n_columns = min(n_columns, max(len(tiles) for _, tiles in sets))
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """How large a grid is drawn."""
+
+    n_columns: int
+    """At most."""
+    tile_in: float
+    """A picture's width."""
+    aspect: float = 1.0
+    """Its height over its width."""
+    caption_in: float = 0.0
+    """Room below it."""
+
+
+def _grids(sets: Sequence[tuple[str, Sequence[Tile]]], sizes: _Sizes, title: str, note: str) -> Figure:
+    tile_in, height_in = sizes.tile_in, sizes.tile_in * sizes.aspect
+    n_columns = min(sizes.n_columns, max(len(tiles) for _, tiles in sets))
     n_rows = max(math.ceil(len(tiles) / n_columns) for _, tiles in sets)
-    step_x, step_y = tile_in + _GAP_IN, tile_in * aspect + caption_in + _GAP_IN
+    step_x, step_y = tile_in + _GAP_IN, height_in + sizes.caption_in + _GAP_IN
     set_in = n_columns * step_x - _GAP_IN
     between_in, edge_in = 0.35, 0.12
     top_in = (0.26 if title or note else 0.0) + (0.24 if any(name for name, _ in sets) else 0.0)
@@ -90,7 +103,7 @@ def _grids(
         axes.text(left, edge_in + top_in - 0.06, name, va="bottom", fontsize=8.5, color=SOFT)
         for j, tile in enumerate(tiles):
             row, column = divmod(j, n_columns)
-            _tile(axes, tile, left + column * step_x, edge_in + top_in + row * step_y, tile_in, tile_in * aspect)
+            _tile(axes, tile, left + column * step_x, edge_in + top_in + row * step_y, tile_in, height_in)
     return figure
 
 

@@ -13,36 +13,48 @@ from telltale.plots import _style
 from telltale.plots._style import DARK_FROM, GREEN, INK, SOFT, shown
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MAX_POINTS = 25
 
 
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A table of figures with the names of its rows and columns."""
+
+    values: npt.ArrayLike
+    """(rows, columns), NaN where there is none."""
+    rows: Sequence[str]
+    columns: Sequence[str]
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.values)
+        if shape != (len(self.rows), len(self.columns)) or 0 in shape:
+            raise ValueError(f"values must be ({len(self.rows)}, {len(self.columns)}), got {shape}")
+
+
 @_style.drawn
 def heat_table(
-    values: npt.ArrayLike,
+    cells: Cells,
     *,
-    rows: Sequence[str],
-    columns: Sequence[str],
     quantity: str,
     limits: tuple[float, float] | None = None,
     number: str = ".2f",
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """A table whose cells are shaded by their value: `values` (rows, columns), NaN where there is none.
+    """A table whose cells are shaded by their value.
 
     `limits` are the values of the lightest and the darkest shade; `number` is how values are written.
     """
-    cells = np.asarray(values, np.float64)
-    if cells.shape != (len(rows), len(columns)) or not cells.size:
-        raise ValueError(f"values must be ({len(rows)}, {len(columns)}), got {cells.shape}")
-    known = cells[np.isfinite(cells)]
+    values = np.asarray(cells.values, np.float64)
+    known = values[np.isfinite(values)]
     low, high = limits or ((float(known.min()), float(known.max())) if known.size else (0.0, 1.0))
-    share = np.clip((cells - low) / ((high - low) or 1.0), 0, 1)
-    turned = max(len(name) for name in columns) > 9
-    height_in = 0.95 + 0.29 * len(rows) + 0.8 * turned
-    figure = _style.new_figure(height_in, max(3.6, 1.7 + 0.62 * len(columns)))
+    share = np.clip((values - low) / ((high - low) or 1.0), 0, 1)
+    turned = max(len(name) for name in cells.columns) > 9
+    height_in = 0.95 + 0.29 * len(cells.rows) + 0.8 * turned
+    figure = _style.new_figure(height_in, max(3.6, 1.7 + 0.62 * len(cells.columns)))
     axes = figure.subplots()
     _style.head(axes, title or quantity, note)
     axes.pcolormesh(
@@ -53,23 +65,27 @@ def heat_table(
         edgecolors="white",
         linewidth=1.5,
     )
-    for (row, column), value in np.ndenumerate(cells):
+    for (row, column), value in np.ndenumerate(values):
         dark = share[row, column] > DARK_FROM
         text, colour = (format(value, number), "white" if dark else INK) if np.isfinite(value) else ("–", SOFT)
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8.5, color=colour)
-    axes.set_xticks(np.arange(len(columns)) + 0.5, [shown(name, 22) for name in columns])
-    axes.tick_params(axis="x", rotation=35 if turned else 0)
-    if turned:
-        for tick in axes.get_xticklabels():
-            tick.set(ha="right", rotation_mode="anchor")
-    axes.set_yticks(np.arange(len(rows)) + 0.5, [shown(name) for name in rows])
-    axes.invert_yaxis()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    _name_cells(axes, cells, turned=turned)
     figure.supxlabel(
         f"{quantity}: {low:{number}} light, {high:{number}} dark", fontsize=8, color=SOFT, x=0.99, ha="right"
     )
     return figure
+
+
+def _name_cells(axes: Axes, cells: Cells, *, turned: bool) -> None:
+    axes.set_xticks(np.arange(len(cells.columns)) + 0.5, [shown(name, 22) for name in cells.columns])
+    axes.tick_params(axis="x", rotation=35 if turned else 0)
+    if turned:
+        for tick in axes.get_xticklabels():
+            tick.set(ha="right", rotation_mode="anchor")
+    axes.set_yticks(np.arange(len(cells.rows)) + 0.5, [shown(name) for name in cells.rows])
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
 
 
 @dataclass(frozen=True, slots=True)

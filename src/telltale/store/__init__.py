@@ -33,18 +33,9 @@ from __future__ import annotations
 
 from telltale.store._export import export
 from telltale.store._format import COLUMNS, SCHEMA, ClassCount, FailedVideo, Manifest, Part
+from telltale.store._outcome import Outcome, StoredFace, as_given, content_sha256, encode_crop
 from telltale.store._read import Store, open_store
-from telltale.store._stage import (
-    Outcome,
-    StoredFace,
-    StoreWriter,
-    Task,
-    as_given,
-    content_sha256,
-    encode_crop,
-    kept_settings,
-    tasks,
-)
+from telltale.store._stage import StoreWriter, Task, kept_settings, tasks
 
 __all__ = [
     "COLUMNS",

@@ -42,7 +42,8 @@ from telltale.store._format import (
     footer_sha256,
     read_parquet,
 )
-from telltale.store._stage import StoreWriter, Task, read_videos, task_metadata
+from telltale.store._rows import read_videos, task_metadata
+from telltale.store._stage import StoreWriter, Task
 
 _PART_FILES = ".telltale-*.part"
 _CARD = """---

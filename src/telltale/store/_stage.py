@@ -15,72 +15,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
 from telltale._files import write_files
-from telltale._source import fingerprint
 from telltale.datasets import Problem, Record
-from telltale.errors import InputError, StoreInvalid, TelltaleError, UsageError
+from telltale.errors import StoreInvalid, TelltaleError, UsageError
 from telltale.store._format import (
     MANIFEST,
-    SCHEMA,
     STAGING,
-    VIDEOS_SCHEMA,
     WRITE_OPTIONS,
     Manifest,
     canonical_json,
     read_parquet,
     settings_sha256,
 )
-from telltale.store._whole_picture import expect_whole_picture
-from telltale.types import ErrorInfo, Face, FaceRecord, RgbImage
+from telltale.store._outcome import Outcome, as_given, content_sha256
+from telltale.store._rows import read_videos, staged_table
+from telltale.types import ErrorInfo, FaceRecord
 
 PICTURES_PER_TASK = 256
 _SETTINGS = "settings.json"
 _WITNESSES = 16
 """Files by which a set is known again."""
-_TASK_KEY = b"telltale.task"
 
 Task = tuple[Record, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFace:
-    """One row to be: an encoded picture and where it was cut from; `face=None` for a crop that came as it is."""
-
-    image: bytes
-    """JPEG or PNG."""
-    face: Face | None = None
-    track_id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one record: its faces, or why there are none."""
-
-    record: Record
-    sha256: str
-    """Of the record's file or picture; empty where it could not be read."""
-    faces: Sequence[StoredFace] = ()
-    n_frames_sampled: int = 0
-    n_frames_with_face: int = 0
-    failure: ErrorInfo | None = None
-
-
-def encode_crop(rgb: RgbImage, *, format: str = "jpeg", quality: int = 95) -> bytes:
-    """A crop, uint8 (H, W, 3), as JPEG without chroma subsampling, or as PNG; the same bytes for the same pixels."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    if format == "jpeg":
-        Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=0)
-    elif format == "png":
-        Image.fromarray(rgb).save(buffer, "PNG", compress_level=3)
-    else:
-        raise UsageError(f"crops are stored as jpeg or png, not {format!r}")
-    return buffer.getvalue()
 
 
 def tasks(records: Iterable[Record]) -> Iterator[Task]:
@@ -99,18 +58,6 @@ def tasks(records: Iterable[Record]) -> Iterator[Task]:
             batch = []
     if batch:
         yield tuple(batch)
-
-
-def content_sha256(record: Record) -> str:
-    """SHA-256 of the record's bytes, in hex; empty where they cannot be read, or lie in a bucket."""
-    if record.version is not None:
-        return ""
-    try:
-        if isinstance(record, FaceRecord):
-            return hashlib.sha256(record.read_bytes()).hexdigest()
-        return fingerprint(record.path)[0]
-    except InputError:
-        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +184,7 @@ class StoreWriter:
     def stage(self, outcomes: Sequence[Outcome]) -> None:
         """Keep what became of one task's records, in their order. Raises `OutputError`, with nothing half-written."""
         name = self.task_name([outcome.record for outcome in outcomes])
-        videos = [_video_row(name, outcome) for outcome in outcomes]
-        table = _rows(outcomes).replace_schema_metadata(
-            {**(SCHEMA.metadata or {}), _TASK_KEY: canonical_json(videos).encode()}
-        )
-        self.stage_table(name, table)
+        self.stage_table(name, staged_table(name, outcomes))
 
     def stage_table(self, name: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
@@ -271,99 +214,4 @@ class StoreWriter:
         return self.manifest
 
 
-def as_given(record: Record) -> Outcome:
-    """A picture as it is. One that cannot be read is a named failure; a video is a `UsageError`."""
-    if not isinstance(record, FaceRecord):
-        raise UsageError(f"{record.name} is a video: only pictures can be stored as they are")
-    try:
-        data = record.read_bytes()
-        expect_whole_picture(record.name, data)
-    except InputError as error:
-        return Outcome(record, content_sha256(record), failure=ErrorInfo(code=error.code, message=error.message))
-    return Outcome(record, hashlib.sha256(data).hexdigest(), [StoredFace(data)])
-
-
-def _video_row(task: str, outcome: Outcome) -> dict[str, Any]:
-    record, failure = outcome.record, outcome.failure
-    return {
-        "task": task,
-        "dataset": record.dataset,
-        "video_id": record.video_id,
-        "path": record.name,
-        "label": record.label,
-        "method": record.method,
-        "group_id": record.group_id,
-        "person_id": record.person_id,
-        "official_split": record.official_split,
-        "sha256": outcome.sha256,
-        "n_frames_sampled": outcome.n_frames_sampled,
-        "n_frames_with_face": outcome.n_frames_with_face,
-        "n_faces": len(outcome.faces),
-        "code": failure.code if failure else None,
-        "message": failure.message if failure else None,
-    }
-
-
-def _rows(outcomes: Sequence[Outcome]) -> pa.Table:
-    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
-    for outcome in outcomes:
-        record = outcome.record
-        for stored in outcome.faces:
-            face = stored.face
-            values = (
-                record.dataset,
-                record.video_id,
-                record.name,
-                record.label,
-                record.method,
-                record.group_id,
-                record.person_id,
-                record.official_split,
-                stored.track_id,
-                face.frame_index if face else 0,
-                face.pts_s if face else 0.0,
-                face.box_xyxy.astype(np.float32).tolist() if face else None,
-                face.points.astype(np.float32).tolist() if face and face.points is not None else None,
-                face.confidence if face else None,
-                face.source if face else None,
-                {"bytes": stored.image, "path": _picture_name(record, stored)},
-            )
-            for name, value in zip(SCHEMA.names, values, strict=True):
-                columns[name].append(value)
-    return pa.table(columns, schema=SCHEMA)
-
-
-def _picture_name(record: Record, stored: StoredFace) -> str:
-    if stored.face is None:
-        return record.name
-    suffix = "png" if stored.image.startswith(b"\x89PNG") else "jpg"
-    return f"{record.video_id}/{stored.track_id:03d}_{stored.face.frame_index:06d}.{suffix}"
-
-
-def read_videos(schema: pa.Schema) -> list[dict[str, Any]]:
-    """The rows of the table of videos that a staged file carries."""
-    try:
-        rows = json.loads((schema.metadata or {})[_TASK_KEY])
-    except (KeyError, ValueError) as error:
-        raise StoreInvalid("a staged file does not say what it is: delete it") from error
-    return [{name: row[name] for name in VIDEOS_SCHEMA.names} for row in rows]
-
-
-def task_metadata(videos: Sequence[Mapping[str, Any]]) -> dict[bytes, bytes]:
-    """What `read_videos` reads."""
-    return {**(SCHEMA.metadata or {}), _TASK_KEY: canonical_json(list(videos)).encode()}
-
-
-__all__ = [
-    "Outcome",
-    "StoreWriter",
-    "StoredFace",
-    "Task",
-    "as_given",
-    "content_sha256",
-    "encode_crop",
-    "kept_settings",
-    "read_videos",
-    "task_metadata",
-    "tasks",
-]
+__all__ = ["StoreWriter", "Task", "kept_settings", "tasks"]

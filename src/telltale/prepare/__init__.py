@@ -1,0 +1,94 @@
+"""A data set to a face store, in one command that can be killed and run again.
+
+    manifest = prepare("/data/FaceForensics++", "faces.store", settings=PrepareSettings(plan=SamplePlan("every", 30)))
+
+One task a video (or a batch of pictures): read, detect, link and crop in the worker process, exactly as `scan` does,
+then one staged file. A bad video is a failure by name in the manifest, never the end of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from telltale import datasets
+from telltale._files import only_one
+from telltale.datasets import Dataset
+from telltale.engine import LOCAL, Engine, map_tasks
+from telltale.errors import DataError, WorkerCrashed
+from telltale.prepare._as_given import crop_as_given
+from telltale.prepare._originals import originals_of
+from telltale.prepare._progress import Progress, Rate
+from telltale.prepare._settings import PrepareSettings
+from telltale.prepare._task import PrepareTask, set_aside
+from telltale.split import Draw
+from telltale.store import Manifest, StoreWriter, Task, tasks
+
+
+def prepare(
+    source: str | Path | Dataset,
+    out: str | Path,
+    *,
+    settings: PrepareSettings | None = None,
+    draw: Draw | None = None,
+    engine: Engine = LOCAL,
+    retry_failed: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Manifest:
+    """Make the store at `out` from the data set at `source`, or go on making it.
+
+    `source` is a folder or list that `datasets.read` recognises, or what it or `datasets.read_bucket` gave; files in a
+    bucket are fetched one at a time for each job, and removed. `draw` takes some of its videos. A cluster's machines
+    share the file system. The bytes of the store do not depend on `engine` or on how often the run was killed. Raises
+    `DataError`, `UsageError`, `OutputError`, `OutputBusy` where another run writes there now; never for one video.
+    """
+    dataset = source if isinstance(source, Dataset) else datasets.read(source)
+    records = dataset.records if draw is None else draw.of(dataset.records)
+    if not records:
+        raise DataError(f"{dataset.root}: no usable video or picture was found; see the table of problems")
+    settings = settings or PrepareSettings()
+    if engine.jobs > 1:
+        settings = replace(settings, n_threads=1)
+    identity = settings.identity()
+    with only_one(Path(out)):
+        if not settings.detect:
+            identity["crop"] = asdict(crop_as_given(Path(out), records, settings))
+        writer = StoreWriter(out, settings=identity)
+        if not settings.detect:
+            writer.keep_settings(records)
+        job = PrepareTask(
+            out=str(Path(out).absolute()),
+            identity=identity,
+            settings=settings,
+            originals=originals_of(dataset.records) if settings.boxes_from_original else {},
+            retry_failed=retry_failed,
+        )
+        _work(job, list(tasks(records)), writer, engine=engine, on_progress=on_progress)
+        return writer.compact(records, problems=dataset.problems)
+
+
+def _work(
+    job: PrepareTask,
+    todo: Sequence[Task],
+    writer: StoreWriter,
+    *,
+    engine: Engine,
+    on_progress: Callable[[Progress], None] | None,
+) -> None:
+    """Stage every task that is not staged yet."""
+    progress = Progress(n_total=sum(map(len, todo)))
+    for index, outcome in map_tasks(job, todo, engine=engine):
+        done = set_aside(writer, todo[index], outcome) if isinstance(outcome, WorkerCrashed) else outcome
+        progress = replace(
+            progress,
+            n_done=progress.n_done + done.n_records,
+            n_skipped=progress.n_skipped + done.n_records * done.was_done,
+            n_failed=progress.n_failed + done.n_failed,
+            n_faces=progress.n_faces + done.n_faces,
+        )
+        if on_progress is not None:
+            on_progress(progress)
+
+
+__all__ = ["PrepareSettings", "Progress", "Rate", "originals_of", "prepare"]

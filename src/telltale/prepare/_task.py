@@ -1,0 +1,171 @@
+"""One video, or a batch of pictures, to a staged file: what each worker of the engine does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from telltale._request import ExtractRequest, default_deadline_s, face_from_json
+from telltale._text import visible
+from telltale.datasets import Record
+from telltale.datasets._bucket import fetched_to, opened
+from telltale.errors import InputError, TelltaleError, WorkerCrashed, WorkerNotStarted
+from telltale.faces import files_read
+from telltale.prepare._settings import PrepareSettings
+from telltale.sandbox import Powers, Worker, WorkerLimits
+from telltale.store import Outcome, StoredFace, StoreWriter, Task, as_given, content_sha256, encode_crop
+from telltale.types import ErrorInfo, Face, FaceRecord
+
+_ORIGINAL = "original"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    n_records: int
+    n_failed: int = 0
+    n_faces: int = 0
+    was_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareTask:
+    """What each worker of the engine is given; see `engine.Task`."""
+
+    out: str
+    identity: dict[str, Any]
+    settings: PrepareSettings
+    originals: dict[str, Record] = field(default_factory=dict)
+    """Id of a fake -> its original."""
+    retry_failed: bool = False
+
+    @contextmanager
+    def start(self) -> Iterator[Callable[[Task], Done]]:
+        writer = StoreWriter(self.out, settings=self.identity)
+        powers = Powers(may_read=files_read(self.settings.detector, config=self.settings.detector_config))
+        with (
+            Worker(WorkerLimits(powers=powers)) as worker,
+            TemporaryDirectory(prefix="telltale-") as scratch,
+        ):
+            yield lambda task: self._do(task, writer, worker, Path(scratch))
+
+    def _do(self, task: Task, writer: StoreWriter, worker: Worker, scratch: Path) -> Done:
+        if writer.done(task, retry_failed=self.retry_failed):
+            return Done(len(task), was_done=True)
+        outcomes = [self._outcome(record, worker, scratch) for record in task]
+        writer.stage(outcomes)
+        return Done(
+            len(task),
+            n_failed=sum(outcome.failure is not None for outcome in outcomes),
+            n_faces=sum(len(outcome.faces) for outcome in outcomes),
+        )
+
+    def _outcome(self, record: Record, worker: Worker, scratch: Path) -> Outcome:
+        try:
+            with opened(record, scratch) as here:
+                outcome = self._look(here, record, worker, scratch) if self.settings.detect else as_given(here)
+        except InputError as error:
+            return Outcome(record, "", failure=ErrorInfo(code=error.code, message=error.message))
+        if outcome.failure is None or record.version is None:
+            return replace(outcome, record=record)
+        # What is said of the copies is meant of the objects.
+        message = outcome.failure.message.replace(visible(here.path), visible(record.path))
+        original = self.originals.get(record.video_id)
+        if original is not None:
+            message = message.replace(visible(str(fetched_to(scratch / _ORIGINAL))), visible(original.path))
+        return replace(outcome, record=record, failure=ErrorInfo(code=outcome.failure.code, message=message))
+
+    def _look(self, here: Record, record: Record, worker: Worker, scratch: Path) -> Outcome:
+        sha256 = content_sha256(here)
+        try:
+            with self._original(record, scratch) as original:
+                found = self._extract(as_file(here, scratch), original, worker)
+        except WorkerNotStarted:
+            raise
+        except TelltaleError as error:
+            return Outcome(here, sha256, failure=ErrorInfo(code=error.code, message=error.message))
+        if self.settings.faces == "largest":
+            found.keep_largest()
+        return Outcome(
+            here,
+            sha256,
+            faces=[
+                StoredFace(encode_crop(crop, format=self.settings.image_format), face, track_id)
+                for track_id, face, crop in sorted(found.faces, key=lambda row: (row[1].frame_index, row[0]))
+            ],
+            n_frames_sampled=found.n_frames,
+            n_frames_with_face=len({face.frame_index for _, face, _ in found.faces if face.source == "detected"}),
+        )
+
+    @contextmanager
+    def _original(self, record: Record, scratch: Path) -> Iterator[str | None]:
+        """A path to where the faces of `record` are looked for instead, if anywhere."""
+        original = self.originals.get(record.video_id)
+        if original is None:
+            yield None
+            return
+        folder = scratch / _ORIGINAL
+        folder.mkdir(exist_ok=True)
+        with opened(original, folder) as here:
+            yield as_file(here, folder)
+
+    def _extract(self, path: str, original: str | None, worker: Worker) -> _Found:
+        settings = self.settings
+        request = ExtractRequest(
+            path=path,
+            plan=settings.plan,
+            detector=settings.detector,
+            detector_config=settings.detector_config,
+            crop=settings.crop,
+            boxes_from=original,
+            deadline_s=settings.deadline_s,
+            n_decode_threads=1 if settings.n_threads == 1 else None,
+        )
+        found = _Found()
+        for message in worker.run(
+            "extract", request.to_json(), deadline_s=request.deadline_s or default_deadline_s(None)
+        ):
+            if message.kind == "info" and request.deadline_s is None:
+                # With borrowed boxes two videos are read.
+                worker.extend(default_deadline_s(message.data["duration_s"]) * (2 if request.boxes_from else 1))
+            elif message.kind == "faces":
+                found.n_frames += 1
+                for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
+                    found.faces.append((row["track_id"], face_from_json(row), crop))
+        return found
+
+
+@dataclass(slots=True)
+class _Found:
+    faces: list[tuple[int, Face, Any]] = field(default_factory=list)
+    n_frames: int = 0
+
+    def keep_largest(self) -> None:
+        """Only the track that covers most: the sum of its faces' areas, so that one close passer-by does not win."""
+        area: dict[int, float] = {}
+        for track_id, face, _ in self.faces:
+            area[track_id] = area.get(track_id, 0.0) + face.width_px * face.height_px
+        if area:
+            largest = max(sorted(area), key=area.__getitem__)
+            self.faces = [row for row in self.faces if row[0] == largest]
+
+
+def as_file(record: Record, scratch: Path) -> str:
+    """A path the worker can open: a picture inside a zip file is unpacked first."""
+    if not isinstance(record, FaceRecord) or record.member is None:
+        return record.path
+    path = scratch / "picture"
+    path.write_bytes(record.read_bytes())
+    return str(path)
+
+
+def set_aside(writer: StoreWriter, task: Task, error: WorkerCrashed) -> Done:
+    failure = ErrorInfo(code=error.code, message=error.message)
+    writer.stage([Outcome(record, content_sha256(record), failure=failure) for record in task])
+    return Done(len(task), n_failed=len(task))
+
+
+__all__ = ["Done", "PrepareTask", "as_file", "set_aside"]

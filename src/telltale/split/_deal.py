@@ -1,0 +1,120 @@
+"""Deals records out to sides in the shares asked for: stratified, cutting no group and, where it can be had, no circle
+of persons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from telltale._components import Components
+from telltale.errors import UsageError
+from telltale.split._groups import Record, group_pieces, persons
+
+TOLERANCE_FRAC = 0.05
+"""Persons are kept together while every side is within this of the share asked for."""
+
+
+def _units(records: Sequence[Record], *, with_persons: bool) -> list[str]:
+    """The name of what each record must stay together with."""
+    joined = Components()
+    for record in records:
+        tied = [f"group {piece}" for piece in group_pieces(record.group_id)]
+        if with_persons:
+            tied += [f"person {person}" for person in persons(record)]
+        joined.join(tied)
+    return [joined.find(f"group {group_pieces(record.group_id)[0]}") for record in records]
+
+
+def _strata(records: Sequence[Record]) -> npt.NDArray[np.int64]:
+    keys = [(record.label, record.dataset, record.method or "") for record in records]
+    index = {key: position for position, key in enumerate(sorted(set(keys)))}
+    return np.array([index[key] for key in keys], np.int64)
+
+
+def _deal(
+    units: Sequence[str],
+    strata: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    shares: npt.NDArray[np.float64],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    """A side for every record, none cutting a unit.
+
+    Big units first, each to the side that is then nearest to its share of every stratum (chi-square distance);
+    equal ones in a drawn order. Depends on the set of records, not on their order.
+    """
+    names, unit_of = np.unique(np.array(units, dtype=object).astype(str), return_inverse=True)
+    n_strata = int(strata.max()) + 1
+    counts = np.zeros((len(names), n_strata))
+    np.add.at(counts, (unit_of, strata), 1)
+    totals = counts.sum(axis=0)
+    want = shares[:, None] * totals
+    have = np.zeros_like(want)
+    weight = 1 / (shares[:, None] * totals)
+    drawn = rng.permutation(len(names))
+    order = drawn[np.argsort(-counts.sum(axis=1)[drawn], kind="stable")]
+    side_of = np.empty(len(names), np.int64)
+    for unit in order:
+        n = counts[unit]
+        cost = (weight * n * (2 * (have - want) + n)).sum(axis=1)
+        side_of[unit] = int(np.argmin(np.round(cost, 9)))
+        have[side_of[unit]] += n
+    by_label = np.zeros((len(names), 2), np.int64)
+    np.add.at(by_label, (unit_of, labels), 1)
+    _fill(side_of, by_label, len(shares))
+    return side_of[unit_of]
+
+
+def _fill(side_of: npt.NDArray[np.int64], by_label: npt.NDArray[np.int64], n_sides: int) -> None:
+    """Give a side that has none of a label the smallest unit with that label whose side keeps others like it."""
+    has = by_label > 0
+    for side in range(n_sides):
+        for label in (0, 1):
+            held = np.stack([np.bincount(side_of[has[:, k]], minlength=n_sides) for k in (0, 1)], axis=1)
+            if held[side, label]:
+                continue
+            spare = has[:, label] & ~np.any(has & (held[side_of] < 2), axis=1)
+            if spare.any():
+                candidates = np.flatnonzero(spare)
+                side_of[candidates[np.argmin(by_label[candidates].sum(axis=1))]] = side
+
+
+def _off_by(dealt: npt.NDArray[np.int64], shares: npt.NDArray[np.float64]) -> float:
+    got = np.bincount(dealt, minlength=len(shares)) / len(dealt)
+    return float(np.abs(got - shares).max())
+
+
+def by_group(
+    records: Sequence[Record], shares: npt.NDArray[np.float64], seed: int
+) -> tuple[npt.NDArray[np.int64], Literal["group", "person"]]:
+    """A side's number for each of `records` (n,), cutting no group and, where that can be had, no circle of persons,
+    and which of the two it is. Raises `UsageError` where there are fewer groups than sides."""
+    strata = _strata(records)
+    labels = np.array([record.label for record in records], np.int64)
+    groups = _units(records, with_persons=False)
+    if len(set(groups)) < len(shares):
+        raise UsageError(
+            f"{len(records)} videos are only {len(set(groups))} group(s), too few for {len(shares)} sides: ask for "
+            "fewer sides with --ratio, or add videos with other originals"
+        )
+    dealt = _deal(groups, strata, labels, shares, np.random.default_rng([seed, 0]))
+    if any(record.person_id for record in records):
+        circles = _units(records, with_persons=True)
+        if len(set(circles)) >= len(shares):
+            kept = _deal(circles, strata, labels, shares, np.random.default_rng([seed, 0]))
+            if _off_by(kept, shares) <= max(TOLERANCE_FRAC, _off_by(dealt, shares)):
+                return kept, "person"
+    return dealt, "group"
+
+
+def one_by_one(records: Sequence[Record], shares: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
+    """A side's number for each of `records` (n,), whatever its group."""
+    labels = np.array([record.label for record in records], np.int64)
+    units = [f"{position:09d}" for position in range(len(records))]
+    return _deal(units, _strata(records), labels, shares, np.random.default_rng([seed, 0]))
+
+
+__all__ = ["by_group", "one_by_one"]

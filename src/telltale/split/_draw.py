@@ -1,0 +1,53 @@
+"""Some of many records, drawn evenly: so many of a data set, or so many of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from telltale.errors import UsageError
+from telltale.split._groups import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """So many records, drawn evenly. Raises `UsageError` where that is none."""
+
+    limit: int
+    """How many; all, where there are no more."""
+    balance: bool = False
+    """Half real and half fake. Where there are fewer of one label, as many of the other."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise UsageError(f"--limit wants 1 or more, got {self.limit}")
+
+    def of(self, records: Iterable[Record]) -> list[Record]:
+        """Those of `records` that are drawn, in the order they came."""
+        found = list(records)
+        rng = np.random.default_rng([self.seed, 2])
+        order = sorted(range(len(found)), key=lambda i: (found[i].dataset, found[i].video_id))
+        drawn = [order[i] for i in rng.permutation(len(order))]
+        if self.balance:
+            by_label = [[i for i in drawn if found[i].label == label] for label in (0, 1)]
+            n = min(self.limit // 2, *map(len, by_label))
+            drawn = [i for half in by_label for i in half[:n]]
+        return [found[i] for i in sorted(drawn[: self.limit])]
+
+
+def sample(records: Sequence[Record], per_class: int, seed: int) -> list[Record]:
+    """`per_class` reals and as many fakes, drawn evenly."""
+    rng = np.random.default_rng([seed, 1])
+    chosen: list[Record] = []
+    for label, word in ((0, "real"), (1, "fake")):
+        pool = [record for record in records if record.label == label]
+        if len(pool) < per_class:
+            raise UsageError(f"--per-class {per_class}: there are only {len(pool)} {word}: ask for fewer")
+        chosen += [pool[i] for i in np.sort(rng.choice(len(pool), per_class, replace=False))]
+    return chosen
+
+
+__all__ = ["Draw", "sample"]
