@@ -28,6 +28,8 @@ from telltale.types import Clip, Written
 
 _MAX_BYTES = 2**31 - 1
 _SAMPLE = 3
+_PREFIX = "telltale/"
+"""Of the names of what is put around a graph."""
 
 
 class GraphInput(Written):
@@ -177,13 +179,35 @@ def _rename(graph: Any, new: dict[str, str]) -> None:
                 names[:] = [new.get(name, name) for name in names]
 
 
+class _Chain:
+    """Nodes of ours in `graph`, each of which takes what the one before gave."""
+
+    def __init__(self, onnx: Any, graph: Any, at: str) -> None:
+        self.at = at
+        """The value that the next one takes."""
+        self.nodes: list[Any] = []
+        self._onnx = onnx
+        self._graph = graph
+
+    def constant(self, name: str, values: Any, kind: Any = np.float32) -> str:
+        self._graph.initializer.append(self._onnx.numpy_helper.from_array(np.array(values, kind), _PREFIX + name))
+        return _PREFIX + name
+
+    def node(self, op: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        """One beside the chain."""
+        self.nodes.append(self._onnx.helper.make_node(op, inputs, [name], **attributes))
+        return name
+
+    def then(self, op: str, *more: str, name: str, **attributes: Any) -> None:
+        """The next one: it takes `more` beside what it is given."""
+        self.at = self.node(op, [self.at, *more], name, **attributes)
+
+
 def _wrapped(onnx: Any, model: Any, card: ImportCard, path: Path) -> Any:
     """The same graph between uint8 clips and a logit each."""
-    prefix = "telltale/"
     names = _value_names(model.graph)
-    ours = {name for name in names if name in ("clips", "logit") or name.startswith(prefix)}
+    ours = {name for name in names if name in ("clips", "logit") or name.startswith(_PREFIX)}
     _rename(model.graph, {name: _unused(f"graph/{name}", names) for name in ours})
-    helper, numpy_helper, said, size_px = onnx.helper, onnx.numpy_helper, card.input, card.size_px
     known = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in known]
     if len(inputs) != 1 or len(model.graph.output) != 1:
@@ -196,77 +220,63 @@ def _wrapped(onnx: Any, model: Any, card: ImportCard, path: Path) -> Any:
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     if opset < 13:
         raise BundleInvalid(f"{path} is of ONNX opset {opset}; export it at 13 or newer")
-
-    def constant(name: str, values: Any, kind: Any = np.float32) -> str:
-        model.graph.initializer.append(numpy_helper.from_array(np.array(values, kind), prefix + name))
-        return prefix + name
-
-    sequence = "T" in said.layout
-    shape = [0, card.n_frames, size_px, size_px, 3] if sequence else [-1, size_px, size_px, 3]
-    order = {"NHWC": None, "NTHWC": None, "NCHW": [0, 3, 1, 2], "NTCHW": [0, 1, 4, 2, 3]}[said.layout]
-    into = [
-        helper.make_node("Reshape", ["clips", constant("shape", shape, np.int64)], [prefix + "pictures"]),
-        helper.make_node("Cast", [prefix + "pictures"], [prefix + "float"], to=onnx.TensorProto.FLOAT),
-    ]
-    at = prefix + "float"
-    if said.channels == "BGR":
-        into.append(
-            helper.make_node("Gather", [at, constant("bgr", [2, 1, 0], np.int64)], [prefix + "swapped"], axis=-1)
-        )
-        at = prefix + "swapped"
-    std = np.array(said.std, np.float64)
-    gain, offset = constant("gain", said.scale / std), constant("offset", -np.array(said.mean) / std)
-    into += [
-        helper.make_node("Mul", [at, gain], [prefix + "scaled"]),
-        helper.make_node("Add", [prefix + "scaled", offset], [prefix + "normalised"]),
-    ]
-    at = prefix + "normalised"
-    if order is not None:
-        into.append(helper.make_node("Transpose", [at], [prefix + "turned"], perm=order))
-        at = prefix + "turned"
-    into.append(helper.make_node("Cast", [at], [taken.name], to=taken.type.tensor_type.elem_type))
-    out_of = _answer_nodes(helper, onnx, given, said, constant, prefix, path)
-    nodes = [*into, *model.graph.node, *out_of]
+    into = _Chain(onnx, model.graph, "clips")
+    _prepare_pixels(into, card, onnx.TensorProto.FLOAT)
+    into.then("Cast", name=taken.name, to=taken.type.tensor_type.elem_type)
+    out_of = _Chain(onnx, model.graph, given.name)
+    _answer(out_of, card.input, _width(given, path), onnx.TensorProto.FLOAT)
+    nodes = [*into.nodes, *model.graph.node, *out_of.nodes]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.input.remove(taken)
-    clips = ["n", card.n_frames, size_px, size_px, 3]
-    model.graph.input.insert(0, helper.make_tensor_value_info("clips", onnx.TensorProto.UINT8, clips))
+    clips = ["n", card.n_frames, card.size_px, card.size_px, 3]
+    model.graph.input.insert(0, onnx.helper.make_tensor_value_info("clips", onnx.TensorProto.UINT8, clips))
     del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info("logit", onnx.TensorProto.FLOAT, ["n"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("logit", onnx.TensorProto.FLOAT, ["n"]))
     return model
 
 
-def _answer_nodes(
-    helper: Any, onnx: Any, given: Any, said: GraphInput, constant: Any, prefix: str, path: Path
-) -> list[Any]:
-    """From the graph's own output to `logit`: log-odds of fake."""
+def _prepare_pixels(into: _Chain, card: ImportCard, float_type: int) -> None:
+    """From clips to pictures scaled, normalised and laid out as the graph wants them."""
+    said, size_px = card.input, card.size_px
+    shape = [0, card.n_frames, size_px, size_px, 3] if "T" in said.layout else [-1, size_px, size_px, 3]
+    into.then("Reshape", into.constant("shape", shape, np.int64), name=_PREFIX + "pictures")
+    into.then("Cast", name=_PREFIX + "float", to=float_type)
+    if said.channels == "BGR":
+        into.then("Gather", into.constant("bgr", [2, 1, 0], np.int64), name=_PREFIX + "swapped", axis=-1)
+    std = np.array(said.std, np.float64)
+    gain, offset = into.constant("gain", said.scale / std), into.constant("offset", -np.array(said.mean) / std)
+    into.then("Mul", gain, name=_PREFIX + "scaled")
+    into.then("Add", offset, name=_PREFIX + "normalised")
+    order = {"NHWC": None, "NTHWC": None, "NCHW": [0, 3, 1, 2], "NTCHW": [0, 1, 4, 2, 3]}[said.layout]
+    if order is not None:
+        into.then("Transpose", name=_PREFIX + "turned", perm=order)
+
+
+def _width(given: Any, path: Path) -> int:
+    """How many numbers a clip the graph gives: 1 or 2."""
     dims = _dims(given)
     width = dims[-1] if len(dims) > 1 else 1
     if len(dims) not in (1, 2) or width not in (1, 2):
         raise BundleInvalid(f"{path} gives {given.name} of shape {dims}; expected one or two numbers a clip")
-    nodes = [helper.make_node("Cast", [given.name], [prefix + "answer"], to=onnx.TensorProto.FLOAT)]
-    at = prefix + "answer"
+    return int(width)
+
+
+def _answer(out_of: _Chain, said: GraphInput, width: int, float_type: int) -> None:
+    """From the graph's own output to `logit`: log-odds of fake."""
+    out_of.then("Cast", name=_PREFIX + "answer", to=float_type)
     if said.answers == "probability":
-        low, high = constant("low", 1e-7), constant("high", 1 - 1e-7)
-        nodes.append(helper.make_node("Clip", [at, low, high], [prefix + "p"]))
-        at = prefix + "p"
+        low, high = out_of.constant("low", 1e-7), out_of.constant("high", 1 - 1e-7)
+        out_of.then("Clip", low, high, name=_PREFIX + "p")
         if width == 1:
-            nodes += [
-                helper.make_node("Sub", [constant("one", 1.0), at], [prefix + "other"]),
-                helper.make_node("Div", [at, prefix + "other"], [prefix + "odds"]),
-            ]
-            at = prefix + "odds"
-        nodes.append(helper.make_node("Log", [at], [prefix + "log"]))
-        at = prefix + "log"
+            other = out_of.node("Sub", [out_of.constant("one", 1.0), out_of.at], _PREFIX + "other")
+            out_of.then("Div", other, name=_PREFIX + "odds")
+        out_of.then("Log", name=_PREFIX + "log")
     sign = 1.0 if said.fake_index == 1 else -1.0
-    weight = constant("sign", [[sign]] if width == 1 else [[-sign], [sign]])
-    nodes += [
-        helper.make_node("Reshape", [at, constant("rows", [-1, width], np.int64)], [prefix + "rows_of"]),
-        helper.make_node("MatMul", [prefix + "rows_of", weight], [prefix + "column"]),
-        helper.make_node("Reshape", [prefix + "column", constant("flat", [-1], np.int64)], ["logit"]),
-    ]
-    return nodes
+    weight = out_of.constant("sign", [[sign]] if width == 1 else [[-sign], [sign]])
+    out_of.then("Reshape", out_of.constant("rows", [-1, width], np.int64), name=_PREFIX + "rows_of")
+    out_of.then("MatMul", weight, name=_PREFIX + "column")
+    out_of.then("Reshape", out_of.constant("flat", [-1], np.int64), name="logit")
 
 
 def _dims(value: Any) -> list[int | str]:
