@@ -262,7 +262,8 @@ class TestDamage:
         frames, reader = read(make_videos.damaged(whole, tmp_path / "clip.mp4", every=9999, start=0.2))
         assert 0 < len(frames) < len(expected)
         assert len(frames) + reader.n_lost == len(expected)
-        assert reader.codes == [Code.FRAMES_LOST]
+        # x264 does not write the same bytes every time, so a turned one may also hit what a time is read from.
+        assert reader.codes in ([Code.FRAMES_LOST], [Code.FRAMES_LOST, Code.TIMESTAMPS_REPAIRED])
         assert reader.warnings[0].startswith(f"{reader.n_lost} frames that are damaged")
         for frame in frames:
             assert (frame.rgb == expected[frame.index].rgb).all()
