@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PIP := -m pip --disable-pip-version-check install --quiet
 PACKAGE := pyproject.toml
+JOBS ?= 2
 
 # What must hold without torch: reading, finding, scoring, reporting, and the command line.
 INFERENCE_TESTS := tests/test_base_install.py tests/test_aggregate.py tests/test_cli.py tests/test_cli_models.py tests/test_imports.py tests/test_report.py
@@ -28,8 +29,8 @@ lint: .venv/.ready  ## ruff
 types: .venv/.ready  ## mypy --strict
 	.venv/bin/mypy
 
-tests: .venv/.ready .venv-base/.ready  ## pytest, all but the tests that drive a browser
-	.venv/bin/python -m pytest $(addprefix --ignore=,$(BROWSER_TESTS))
+tests: .venv/.ready .venv-base/.ready  ## pytest on two cores (JOBS=N: on N), all but the tests that drive a browser
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(addprefix --ignore=,$(BROWSER_TESTS))
 
 browser: .venv/.ready  ## the served page and the report in a real Chromium, where one is installed
 	.venv/bin/python -m pytest $(BROWSER_TESTS)
