@@ -84,6 +84,13 @@ def test_each_epoch_leaves_a_row_of_figures(run: Path) -> None:
     assert {"val_auc", "loss", "lr", "images_per_s", "made_blend_auc", "made_jpeg30_auc"} <= set(rows[0])
 
 
+def test_what_learning_asks_of_the_processor_ends_with_it(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    _train(tmp_path / "run")
+    assert torch.get_num_threads() == threads
+    assert np.multiply(np.full(9, 1e-42, np.float32), np.float32(1)).all()
+
+
 def test_two_runs_give_the_same_weights(run: Path, tmp_path: Path) -> None:
     other = _train(tmp_path / "again")
     ours, theirs = (_averaged(path / "stage-0" / "last.ckpt") for path in (run, other))

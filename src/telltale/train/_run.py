@@ -84,24 +84,23 @@ def fit(table: FaceTable, recipe: Recipe, *, out: Path, settings: TrainSettings,
     """
     check_beginnings(recipe)
     check_free(out, resume=settings.resume or rank > 0)
-    torch.set_num_threads(max(1, settings.n_threads_here() // settings.devices))
-    torch.set_flush_denormal(True)  # Adam's moments of dead weights decay into denormals: 30 % of a step, measured
-    L.seed_everything(recipe.seed, workers=True, verbose=False)
-    learned = table.on("train")
-    recipe = with_steps(recipe, cut_clips(learned, recipe.n_frames).heads(learned))
-    shard = Shard(rank, settings.n_processes)
-    run = _Run(learned, table.on("val"), recipe, out, settings, shard, teacher_of(recipe))
-    net = start(learned, recipe, settings.begin(recipe))
-    for number in range(len(recipe.stages)):
-        done = out / f"stage-{number}" / "done"
-        if done.exists():
+    with _computing(max(1, settings.n_threads_here() // settings.devices)):
+        L.seed_everything(recipe.seed, workers=True, verbose=False)
+        learned = table.on("train")
+        recipe = with_steps(recipe, cut_clips(learned, recipe.n_frames).heads(learned))
+        shard = Shard(rank, settings.n_processes)
+        run = _Run(learned, table.on("val"), recipe, out, settings, shard, teacher_of(recipe))
+        net = start(learned, recipe, settings.begin(recipe))
+        for number in range(len(recipe.stages)):
+            done = out / f"stage-{number}" / "done"
+            if done.exists():
+                net = load_stage(net, out, recipe, number)
+                continue
+            usage = _fit_stage(run, net, number)
             net = load_stage(net, out, recipe, number)
-            continue
-        usage = _fit_stage(run, net, number)
-        net = load_stage(net, out, recipe, number)
-        used = _used(usage)
-        if rank == 0:
-            done.write_text(json.dumps(used), encoding="utf-8")
+            used = _used(usage)
+            if rank == 0:
+                done.write_text(json.dumps(used), encoding="utf-8")
     return net
 
 
@@ -197,6 +196,20 @@ def load_stage(net: nn.Module, run: Path, recipe: Recipe, number: int, *, checkp
     earlier = recipe.stages[number].begin_stage
     average(ended, load_stage(net, run, recipe, number - 1 if earlier is None else earlier), 1 - share)
     return ended
+
+
+@contextmanager
+def _computing(n_threads: int) -> Iterator[None]:
+    """Threads of arithmetic, and no denormal numbers, into which Adam's moments of dead weights decay (30 % of a step,
+    measured); then as the caller had it, whose numbers they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
 
 
 @contextmanager
