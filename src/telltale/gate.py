@@ -65,7 +65,8 @@ class Gate(Written):
     def distance(self, pooled: npt.ArrayLike) -> Float64Array:
         """(n, C) mean feature maps -> (n,), squared and divided by C: about 1 for the faces it was fitted to."""
         off = np.asarray(pooled, np.float64) - _decoded(self.mean)
-        along = off @ _decoded(self.directions).reshape(len(self.variance), -1).T
+        directions = _decoded(self.directions).reshape(len(self.variance), -1)
+        along = np.einsum("nc,dc->nd", off, directions)  # BLAS threads spin on for milliseconds after a product so small
         across = np.maximum((off**2).sum(axis=1) - (along**2).sum(axis=1), 0.0)
         return np.asarray(((along**2 / self.variance).sum(axis=1) + across / self.rest) / self.n_features)
 
