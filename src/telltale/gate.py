@@ -66,7 +66,7 @@ class Gate(Written):
         """(n, C) mean feature maps -> (n,), squared and divided by C: about 1 for the faces it was fitted to."""
         off = np.asarray(pooled, np.float64) - _decoded(self.mean)
         directions = _decoded(self.directions).reshape(len(self.variance), -1)
-        along = np.einsum("nc,dc->nd", off, directions)  # BLAS threads spin on for milliseconds after a product so small
+        along = np.einsum("nc,dc->nd", off, directions)  # after a product so small BLAS threads spin on
         across = np.maximum((off**2).sum(axis=1) - (along**2).sum(axis=1), 0.0)
         return np.asarray(((along**2 / self.variance).sum(axis=1) + across / self.rest) / self.n_features)
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Device = Literal["cpu", "cuda", "auto"]
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 BATCH_SIZE = 4
-"""Clips run together; 8 take a tenth longer a clip, 16 a fifth, and more memory. Fixed: another size may change the last
-bits of a logit."""
+"""Clips run together; 8 take a tenth longer a clip, 16 a fifth, and more memory. Fixed: another size may change the
+last bits of a logit."""
 
 
 class Scorer:
