@@ -46,7 +46,10 @@ def check_writable(folder: Path) -> None:
     """Make `folder` and see, before any work, that files can be written there. Raises `OutputError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _stage(folder, bytes(4096)).unlink()
+        with tempfile.TemporaryFile(dir=folder) as file:  # on Linux without a name: killed here, it leaves nothing
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise _not_written(folder, error) from error
 
