@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from telltale.faces import DetectorConfig
 from telltale.faces._picture import Shrunk, shrink
+from telltale.faces._pyramid import levels_of
 from telltale.types import Face, Float32Array, Frame, RgbImage
 
 PYRAMID_FACTOR = 0.709
@@ -66,17 +67,14 @@ class Mtcnn:
 
     def _propose(self, picture: Shrunk) -> Boxes:
         """P-Net over the pyramid: square boxes that may hold a face."""
-        pixels = picture.rgb.astype(np.float32)  # averages must not be rounded: that moves boxes by 3 %
-        found = [self._propose_at(pixels, scale) for scale in _scales(picture)]
+        height, width = picture.rgb.shape[:2]
+        scales = list(_scales(picture))
+        levels = levels_of(picture.rgb, [(int(width * scale), int(height * scale)) for scale in scales])
+        found = [self._propose_in(level, scale) for level, scale in zip(levels, scales, strict=True)]
         boxes = np.concatenate([np.empty((0, 5), np.float32), *found])
         return _squared(_suppressed(boxes, 0.7))
 
-    def _propose_at(self, pixels: Float32Array, scale: float) -> Boxes:
-        import cv2
-
-        height, width = pixels.shape[:2]
-        size = (int(width * scale), int(height * scale))
-        level = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    def _propose_in(self, level: Float32Array, scale: float) -> Boxes:
         (maps,) = self._pnet.run(None, {"pixels": level[None]})
         logits, offsets = maps[0, 0], maps[0, 1:]
         rows, columns = np.nonzero(logits > _logit(PNET_LEAST))
