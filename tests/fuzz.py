@@ -84,7 +84,7 @@ MUTATIONS: tuple[Mutation, ...] = (truncated, flipped, spliced, crossed, duplica
 _CODECS = {
     "mp4": "libx264", "mov": "mjpeg", "mkv": "libx264", "webm": "libvpx", "avi": "mpeg4", "ts": "libx264", "flv": "flv",
     "mpg": "mpeg2video", "asf": "msmpeg4", "ogv": "libtheora", "mxf": "mpeg2video", "h264": "libx264", "m4v": "mpeg4",
-    "nut": "ffv1", "ivf": "libvpx-vp9", "3gp": "h263", "hevc": "libx265",
+    "nut": "ffv1", "ivf": "libvpx-vp9", "3gp": "h263", "hevc": "libx265", "mjpeg": "mjpeg",
 }  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def make_originals(folder: Path) -> Path:
     fragmented = {"movflags": "frag_keyframe+empty_moov"}
     make_videos.face_clip(folder / "fragmented.mp4", seconds=0.16, size=(64, 48), container_options=fragmented)
     make_videos.audio_only(folder / "cover.m4a", seconds=0.1, cover=True)
-    for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
+    for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"):
         make_videos.write_picture(folder / f"small.{format}", make_videos.shrunk(32), format=format)
     make_videos.animated_gif(folder / "animated.gif", n=3, size=(32, 32))
     return folder

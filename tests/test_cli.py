@@ -191,11 +191,11 @@ def test_other_options_become_settings(calls: Calls, tmp_path: Path) -> None:
 
 
 def test_folders_are_opened_recursively_and_in_order(tmp_path: Path) -> None:
-    for name in ("b.mp4", "a/z.MOV", "a/notes.txt", "a/b/c.jpg", "a/.hidden", "c.webm"):
+    for name in ("b.mp4", "a/z.MOV", "a/notes.txt", "a/b/c.jpg", "a/.hidden", "c.webm", "d.avif"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     found = [os.path.relpath(path, tmp_path) for path in expand([str(tmp_path), "x.txt"])]
-    assert found[:-1] == ["b.mp4", "c.webm", "a/z.MOV", "a/b/c.jpg"]
+    assert found[:-1] == ["b.mp4", "c.webm", "d.avif", "a/z.MOV", "a/b/c.jpg"]
     assert expand([str(tmp_path), "x.txt"])[-1] == "x.txt"
 
 

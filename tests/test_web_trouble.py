@@ -126,6 +126,24 @@ def test_an_upload_that_finds_no_room_in_the_database_is_told_so_and_leaves_noth
     store._db.execute("PRAGMA max_page_count = 1000000")
 
 
+def test_a_scan_that_cannot_be_deleted_on_a_full_disk_is_kept_whole(
+    server: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with server.client() as client:
+        scan = client.wait(client.submit(portrait).id, wait_s=60)
+        with monkeypatch.context() as patch:
+            patch.setattr(server.service.store, "delete", full)
+            with pytest.raises(ApiError, match="no_space"):
+                client.delete(scan.id)
+        assert client.get(scan.id) == scan
+        client.delete(scan.id)
+
+
 def test_what_was_made_for_a_scan_goes_with_it(server: Running, portrait: Path) -> None:
     with server.client() as client:
         kept = client.wait(client.submit(portrait, name="kept.png").id, wait_s=60)

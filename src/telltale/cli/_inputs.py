@@ -11,18 +11,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from telltale._suffixes import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from telltale._text import visible
 from telltale.cli._errors import say
 from telltale.errors import FileUnreadable, UsageError
 
-MEDIA_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("3g2", "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mjpeg", "mjpg", "mkv", "mov", "mp4", "mpe", "mpeg"),
-        *("mpg", "mts", "mxf", "ogv", "qt", "ts", "vob", "webm", "wmv"),
-        *("bmp", "gif", "jpeg", "jpg", "png", "webp"),
-    )
-)
+MEDIA_SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES
 """What a folder is searched for. A file that is named itself is scanned under any name."""
 
 

@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from telltale._source import fingerprint
+from telltale._suffixes import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from telltale.datasets._contract import Found, Record
 from telltale.errors import CorruptFile, DataError, FileUnreadable, InputError
 from telltale.types import FaceRecord, ZipMember
-
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".mts", ".ogv"}
-)
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 
 
 def suffix(name: str) -> str:
@@ -182,8 +178,6 @@ def same_bytes(records: Sequence[Record]) -> Iterable[list[Record]]:
 
 
 __all__ = [
-    "PICTURE_SUFFIXES",
-    "VIDEO_SUFFIXES",
     "folders",
     "is_media",
     "is_video",

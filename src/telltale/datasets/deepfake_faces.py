@@ -14,8 +14,9 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
+from telltale._suffixes import PICTURE_SUFFIXES
 from telltale.datasets._contract import Found, Options
-from telltale.datasets._files import PICTURE_SUFFIXES, slashes, stem, suffix, walk, zip_members
+from telltale.datasets._files import slashes, stem, suffix, walk, zip_members
 from telltale.errors import DataError
 from telltale.types import FaceRecord, ZipMember
 

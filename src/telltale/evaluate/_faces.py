@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from telltale._components import Components
 from telltale._group_hashes import known_groups
+from telltale._suffixes import PICTURE_SUFFIXES
 from telltale.bundle import ModelCard
 from telltale.crops import CropSpec, centre_square
 from telltale.errors import DataError, StoreInvalid, UsageError
@@ -25,7 +26,6 @@ Sides = SideName | Literal["train+val"]
 """What `load` takes: `train+val` is what a search may see."""
 StrArray = npt.NDArray[np.str_]
 
-_PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"))
 _COLUMNS = (
     "dataset", "video_id", "path", "label", "method", "group_id", "track_id", "frame_index", "pts_s", "box_xyxy",
     "confidence", "source",
@@ -100,7 +100,7 @@ class Faces:
             return True
         suffix = PurePosixPath(str(self.columns["path"][rows[0]])).suffix.lower()
         frames = self.columns["frame_index"][rows.start : rows.stop]
-        return suffix in _PICTURE_SUFFIXES and bool((frames == frames[0]).all())  # a GIF may be a film
+        return suffix in PICTURE_SUFFIXES and bool((frames == frames[0]).all())  # a GIF may be a film
 
 
 def crop_spec(store: Store) -> CropSpec:

@@ -7,6 +7,7 @@ telltale.web.server.serve(app, ...)          # adds the deadlines that only a co
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,7 +19,7 @@ from starlette.types import Scope
 from telltale import __version__
 from telltale.web.guard import Guard
 from telltale.web.openapi import describe
-from telltale.web.problems import on_bug, on_http_error, on_invalid
+from telltale.web.problems import on_bug, on_database_error, on_http_error, on_invalid
 from telltale.web.receipt import BoundedReceipt
 from telltale.web.routes import add_routes
 from telltale.web.routes.uploads import UPLOAD_PATH
@@ -51,7 +52,12 @@ def create_app(settings: ServeSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        exception_handlers={HTTPException: on_http_error, RequestValidationError: on_invalid, Exception: on_bug},
+        exception_handlers={
+            HTTPException: on_http_error,
+            RequestValidationError: on_invalid,
+            sqlite3.OperationalError: on_database_error,
+            Exception: on_bug,
+        },
     )
     app.state.service = service
     add_routes(app, require_key=settings.require_key)

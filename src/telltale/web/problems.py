@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sqlite3
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -119,6 +120,13 @@ async def on_invalid(_: Request, error: Exception) -> Response:
     return problem_response(invalid(error.errors()))
 
 
+async def on_database_error(_: Request, error: Exception) -> Response:
+    """A full disk, where a route had something to write down."""
+    if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+        raise error
+    return problem_response(problem("no_space", "there is no room left to write anything down; try later"))
+
+
 async def on_bug(_: Request, error: Exception) -> Response:
     """What no one foresaw; the log has the rest."""
     return problem_response(problem("internal", f"{type(error).__name__}; the server's log says more"))
@@ -151,4 +159,14 @@ def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
-__all__ = ["PROBLEMS", "ProblemError", "documented", "invalid", "on_bug", "on_http_error", "on_invalid", "problem"]
+__all__ = [
+    "PROBLEMS",
+    "ProblemError",
+    "documented",
+    "invalid",
+    "on_bug",
+    "on_database_error",
+    "on_http_error",
+    "on_invalid",
+    "problem",
+]

@@ -99,7 +99,7 @@ async def _joined(head: bytes, file: AsyncFile[bytes] | None, tail: bytes) -> As
     summary="Cancel a scan that waits or runs; delete one that has ended",
     response_model=ScanEntry,
     responses=_GONE
-    | documented("foreign_origin")
+    | documented("foreign_origin", "no_space")
     | {200: {"description": "Cancelled."}, 204: {"description": "Deleted, with its upload and report."}},
 )
 async def delete_scan(service: Serving, row: Found, caller: Asked) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
@@ -46,10 +45,6 @@ async def create_scan(request: Request, response: Response, service: Serving, ca
         raise _queue_full(service) from None
     except ClientBusy:
         raise _client_busy(service) from None
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
-            raise
-        raise _no_space() from error
     finally:
         upload.path.unlink(missing_ok=True)
     response.headers["Location"] = f"{UPLOAD_PATH}/{row.id}"
