@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from telltale import models
 from telltale.errors import BundleInvalid, UnknownName, UsageError
 from telltale.models import Weights
 from telltale.models._mobilenet import ConvNorm, MobileNetV2, load_folded, unfold
+from telltale.models.transfer import Transfer, joined
 
 WEIGHTS = "weights/mobilenet_v2_imagenet.npz"
 
@@ -114,6 +116,39 @@ def test_a_detector_takes_bytes_and_gives_logit_and_features(backbone: str) -> N
     assert features.shape[0] == 2
     assert features.ndim == 4
     assert len(net.parts()) >= 2  # type: ignore[operator]
+
+
+def test_joined_networks_say_the_mean_of_what_they_say_alone() -> None:
+    nets = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        net = cast(
+            Transfer, models.create("transfer", weights=Weights("none"), options={"backbone": "mobilenetv2_035"})
+        )
+        nn.init.normal_(cast(nn.Linear, net.head).weight)
+        nets.append(net.eval())
+    clips = torch.randint(0, 256, (3, 1, 64, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        (first, maps), (second, _), (both, joined_maps) = (
+            nets[0](clips),
+            nets[1](clips),
+            joined(nets, (3, 1)).eval()(clips),
+        )
+    assert (first - second).abs().min() > 1e-2
+    torch.testing.assert_close(both, 0.75 * first + 0.25 * second, atol=1e-4, rtol=0)
+    assert joined_maps.shape == (3, 2 * maps.shape[1], *maps.shape[2:])
+
+
+def test_only_networks_that_end_alike_join() -> None:
+    options: list[dict[str, Any]] = [{}, {"hidden": 4}, {"mean": (0.4, 0.4, 0.4)}]
+    plain, hidden, shifted = (
+        cast(Transfer, models.create("transfer", weights=Weights("none"), options=one)) for one in options
+    )
+    for other in (hidden, shifted):
+        with pytest.raises(UsageError, match="one linear layer, with one mean and std"):
+            joined((plain, other), (1, 1))
+    with pytest.raises(UsageError, match="trunks must be 1 or more"):
+        models.create("transfer", weights=Weights("none"), options={"trunks": 0})
 
 
 def test_an_unknown_backbone_is_a_usage_error() -> None:

@@ -14,9 +14,10 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is(name: str) -> None:
     assert load_recipe(name).description
 
 
-def test_an_override_reaches_into_stages_and_mix() -> None:
-    recipe = load_recipe("default", overrides=["stages.1.lr=1e-4", "mix.dfdc.blend=5", "ema_decay=0"])
-    assert recipe.stages[1].lr == pytest.approx(1e-4)
+def test_an_override_reaches_into_members_stages_and_mix() -> None:
+    overrides = ["members.0.recipe.stages.1.lr=1e-4", "mix.dfdc.blend=5", "ema_decay=0"]
+    recipe = load_recipe("default", overrides=overrides)
+    assert recipe.members[0].recipe.stages[1].lr == pytest.approx(1e-4)
     assert recipe.mix["dfdc"].blend == 5
     assert recipe.ema_decay == 0
 

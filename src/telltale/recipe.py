@@ -147,6 +147,9 @@ class Recipe(_Part):
     augment: bool = True
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = (Stage(),)
+    members: tuple[Member, ...] = ()
+    """Instead of stages: models that are trained one after the other, each by its own recipe, and joined as one whose
+    logit is the mean of theirs. Validation and card are this recipe's."""
     label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
     fake_smoothing: float | None = None
     """Of the fakes that came as such, where their labels are less sure; None = the same."""
@@ -212,6 +215,17 @@ class Recipe(_Part):
 
     def mix_for(self, source: str) -> SourceMix:
         return self.mix.get(source, self.mix.get("*", SourceMix()))
+
+
+class Member(_Part):
+    """A model of an ensemble."""
+
+    recipe: Recipe
+    share: float = Field(default=1.0, gt=0)
+    """Of the ensemble's logit; shares are brought to 1."""
+
+
+Recipe.model_rebuild()
 
 
 def names() -> list[str]:

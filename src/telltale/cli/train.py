@@ -107,7 +107,8 @@ def train(
     bundle = fit(faces, recipe=chosen, out=out, settings=settings)
     print_card(bundle)
     took = ", ".join(f"{name} {value:,}" for name, value in bundle.card.resources.items())
-    say(f"Curves: {out / 'learning_curves.png'}; ROC and confusion: {out / 'val'} ({took})")
+    curves = out / "member-N" if chosen.members else out
+    say(f"Curves: {curves / 'learning_curves.png'}; ROC and confusion: {out / 'val'} ({took})")
     say(f"Model: {bundle.path}")
 
 

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from telltale._text import short
 from telltale.bundle import CARD_NAME, MODEL_NAME, WEIGHTS_NAME, load_bundle, shipped_names
 from telltale.errors import BundleInvalid, UnknownName, UsageError, WeightsMissing, require
 
@@ -94,8 +95,9 @@ def _from_bundle(net: nn.Module, given: str) -> nn.Module:
         if take is not None and take(bundle.path / MODEL_NAME):
             return net
         own: Any = bundle.card.recipe.get("model") or {}
-        backbone = (own.get("options") or {}).get("backbone")
-        hint = f"take the network it has (--set model.options.backbone={backbone}), " if backbone else ""
+        options = {name: value for name, value in (own.get("options") or {}).items() if name in ("backbone", "trunks")}
+        settings = " ".join(f"--set model.options.{name}={value}" for name, value in options.items())
+        hint = f"take the network it has ({settings}), " if settings else ""
         raise WeightsMissing(
             f"bundle {bundle.card.name} holds no {WEIGHTS_NAME}, only its graph: {hint}begin from a bundle that has "
             f"them (those that `telltale train` makes do), or learn from it with --set teacher.bundle={given}"
@@ -104,9 +106,10 @@ def _from_bundle(net: nn.Module, given: str) -> nn.Module:
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
+        said = short(str(error).splitlines()[-1].strip())  # torch names every key that does not fit, thousands
         raise BundleInvalid(
-            f"the weights of {bundle.path} do not fit this recipe's model: {str(error).splitlines()[-1].strip()}; take "
-            f"the model of its card: {bundle.card.recipe.get('model', 'not stated')}"
+            f"the weights of {bundle.path} do not fit this recipe's model ({said}); take the model of its "
+            f"card: {bundle.card.recipe.get('model', 'not stated')}"
         ) from error
     return net
 

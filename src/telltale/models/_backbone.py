@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,6 +26,17 @@ class Backbone:
     num_features: int
     mean: Triple
     std: Triple
+
+
+class Trunks(nn.Module):
+    """Networks that look at the same picture; their feature maps, (N, C, h, w) each, one after the other in C."""
+
+    def __init__(self, trunks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.trunks = nn.ModuleList(trunks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([trunk(x) for trunk in self.trunks], dim=1)
 
 
 class Normalise(nn.Module):
@@ -110,8 +122,17 @@ def _load_file(net: nn.Module, path: str) -> None:
         raise BundleInvalid(f"{path} does not fit: it lacks {', '.join(missing[:3])}")
 
 
+def trunks_of(net: nn.Module) -> list[nn.Module]:
+    """The networks that `net` consists of: itself, where it is one."""
+    return list(net.trunks) if isinstance(net, Trunks) else [net]
+
+
 def parts_of(net: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
-    """Name -> part, from input to output: the network's children, its long rows of blocks one by one."""
+    """Name -> part, from input to output: the network's children, its long rows of blocks one by one; of trunks, what
+    has the same name together."""
+    if isinstance(net, Trunks):
+        each = [parts_of(trunk, prefix) for trunk in net.trunks]
+        return {name: nn.ModuleList([parts[name] for parts in each]) for name in each[0]}
     found: dict[str, nn.Module] = {}
     for name, child in net.named_children():
         if name in _UNROLLED and isinstance(child, nn.Sequential):
@@ -121,4 +142,4 @@ def parts_of(net: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     return found
 
 
-__all__ = ["Backbone", "Normalise", "Triple", "load_backbone", "parts_of", "timm_network"]
+__all__ = ["Backbone", "Normalise", "Triple", "Trunks", "load_backbone", "parts_of", "timm_network", "trunks_of"]

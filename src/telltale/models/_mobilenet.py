@@ -124,16 +124,18 @@ def load_folded(net: MobileNetV2, path: str | Path) -> None:
     put_folded(net, list(zip(weights, biases, strict=False)), path)
 
 
-def load_graph(net: MobileNetV2, graph: Graph) -> bool:
-    """The same from a graph that was exported from this network, its convolutions in the graph's order; False where it
-    has others. Raises BundleInvalid where their shapes are others.
+def load_graph(nets: Sequence[MobileNetV2], graph: Graph) -> bool:
+    """The same from a graph that was exported from these networks, one after the other, its convolutions in the graph's
+    order; False where it has others. Raises BundleInvalid where their shapes are others.
     """
     convolutions = [node.inputs[1:] for node in graph.nodes if node.op == "Conv"]
     pairs = [(graph.tensor(inputs[0]), graph.tensor(inputs[-1])) for inputs in convolutions if len(inputs) == 2]
     known = [(np.array(weight), np.array(bias)) for weight, bias in pairs if weight is not None and bias is not None]
-    if len(known) != len(net.layers()):
+    n_layers = len(nets[0].layers())
+    if len(known) != n_layers * len(nets):
         return False
-    put_folded(net, known, "the bundle's graph")
+    for number, net in enumerate(nets):
+        put_folded(net, known[number * n_layers : (number + 1) * n_layers], "the bundle's graph")
     return True
 
 

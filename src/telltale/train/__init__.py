@@ -31,6 +31,7 @@ from telltale.train import _run
 from telltale.train._faces import FaceTable, common_crop, common_detector, common_plan, concat, read_faces
 from telltale.train._finish import finish
 from telltale.train._job import Job, finish_job, fit_job
+from telltale.train._join import join
 from telltale.train._origin import origin_of
 from telltale.train._parents import check_parents, parents_of
 from telltale.train._settings import TrainSettings
@@ -61,6 +62,8 @@ def train(
     chosen = _recipe(recipe, overrides)
     if chosen.model.name == "pixels":
         return _train_pixels(faces, chosen, out=Path(out), settings=settings)
+    if chosen.members:
+        return _train_members(opened(faces), chosen, out=Path(out), settings=settings)
     job = _job(opened(faces), chosen, Path(out), settings)
     if settings.n_processes == 1:
         return finish_job(job, fit_job(job))
@@ -78,6 +81,18 @@ def _job(faces: Sequence[Given], recipe: Recipe, out: Path, settings: TrainSetti
         leaks += (f"{plural(len(torn), 'group')} had faces on more than one side of the split: its figures flatter.",)
     card = recipe.card.model_copy(update={"limits": (*recipe.card.limits, *leaks)})
     return Job(table, recipe.model_copy(update={"card": card}), out, settings, _detector(faces))
+
+
+def _train_members(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings: TrainSettings) -> Bundle:
+    if settings.nodes > 1:
+        raise UsageError("a recipe with members is trained on one machine: train the members' recipes on several")
+    table = load_all(faces, split=settings.split, allow_leaks=settings.allow_leaks)
+    bundles = [
+        train(faces, recipe=member.recipe, out=out / f"member-{number}", settings=settings)
+        for number, member in enumerate(recipe.members)
+    ]
+    shares = [member.share for member in recipe.members]
+    return join(bundles, table, framed(recipe, faces), shares=shares, out=out / "bundle", pictures=out)
 
 
 def _train_pixels(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings: TrainSettings) -> Bundle:
@@ -113,6 +128,8 @@ def export_checkpoint(
     """
     faces = opened(faces)
     path, chosen = Path(checkpoint), framed(_recipe(recipe, overrides), faces)
+    if chosen.members:
+        raise UsageError("a recipe with members has no checkpoints: give the recipe of the member, and one of its own")
     stage = path.parent.name.removeprefix("stage-")
     if not path.is_file() or not stage.isdigit() or int(stage) >= len(chosen.stages):
         raise UsageError(f"no checkpoint {path}; a run leaves stage-N/best.ckpt and stage-N/last.ckpt")
@@ -228,6 +245,7 @@ __all__ = [
     "check_sizes",
     "export_checkpoint",
     "framed",
+    "join",
     "load_all",
     "opened",
     "read_faces",

@@ -50,19 +50,24 @@ def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
 
 
 def _resources(run: Path) -> dict[str, float]:
-    """Over the stages of a run: wall_s and cpu_s summed, the largest peak_memory_mb, mean_memory_mb over time."""
-    stages: list[dict[str, float]] = [
-        json.loads(text) for done in sorted(run.glob("stage-*/done")) if (text := done.read_text(encoding="utf-8"))
-    ]
-    if not stages:
+    """Over the stages of a run."""
+    return added_up(
+        [json.loads(text) for done in sorted(run.glob("stage-*/done")) if (text := done.read_text(encoding="utf-8"))]
+    )
+
+
+def added_up(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What runs took one after the other: wall_s and cpu_s summed, the largest peak_memory_mb, mean_memory_mb over
+    time. Empty where that is not known of all."""
+    if not runs or not all(runs):
         return {}
-    total = {name: round(sum(stage[name] for stage in stages), 2) for name in ("wall_s", "cpu_s")}
-    if all("peak_memory_mb" in stage for stage in stages):
-        total["peak_memory_mb"] = max(stage["peak_memory_mb"] for stage in stages)
-    if all("mean_memory_mb" in stage for stage in stages):
-        held = sum(stage["mean_memory_mb"] * stage["wall_s"] for stage in stages)
+    total = {name: round(sum(run[name] for run in runs), 2) for name in ("wall_s", "cpu_s")}
+    if all("peak_memory_mb" in run for run in runs):
+        total["peak_memory_mb"] = max(run["peak_memory_mb"] for run in runs)
+    if all("mean_memory_mb" in run for run in runs):
+        held = sum(run["mean_memory_mb"] * run["wall_s"] for run in runs)
         total["mean_memory_mb"] = round(held / max(total["wall_s"], 1e-9), 1)
     return total
 
 
-__all__ = ["Origin", "origin_of"]
+__all__ = ["Origin", "added_up", "origin_of"]

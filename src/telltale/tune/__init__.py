@@ -101,6 +101,8 @@ def tune(
     settings = settings or TuneSettings()
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen = override(chosen, overrides) if overrides else chosen
+    if chosen.members:
+        raise UsageError("a recipe with members has no settings of its own to try: tune the recipe of a member")
     tried = list(_tried(grid or chosen.grid, n_random=settings.n_random, seed=settings.seed))
     recipes = [override(chosen, [f"{key}={json.dumps(value)}" for key, value in one.items()]) for one in tried]
     folder = Path(out)
