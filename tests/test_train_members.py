@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import make_faces
 import make_runs
 from telltale import models
 from telltale.bundle import WEIGHTS_NAME, Bundle, load_bundle, write_card
-from telltale.errors import UsageError
+from telltale.errors import LeakFound, UsageError
 from telltale.export import onnx_outputs
 from telltale.models import Weights
 from telltale.recipe import Recipe
@@ -119,6 +120,25 @@ def test_members_that_look_at_faces_in_different_ways_do_not_join(run: Path, tmp
         join([baseline, baseline], load_all([faces]), other, shares=(1, 1), out=tmp_path / "joined")
     with pytest.raises(UsageError, match="shares above 0"):
         join(members_of(run), load_all([faces]), other, shares=(1, 0), out=tmp_path / "joined")
+
+
+def test_members_that_would_not_join_are_refused_before_they_are_trained(recipe: Recipe, tmp_path: Path) -> None:
+    for name, more, said in (("baseline-cnn", (), "not baseline_cnn"), ("mobilenetv2", ("stages.0.size_px=64",), "64")):
+        other = recipe.members[1].model_copy(update={"recipe": make_runs.tiny(name, *more)})
+        wrong = recipe.model_copy(update={"members": (recipe.members[0], other)})
+        with pytest.raises(UsageError, match=said):
+            train([make_faces.table(n=32)], recipe=wrong, out=tmp_path / "run", settings=make_runs.ALONE)
+        assert not (tmp_path / "run").exists()
+
+
+def test_leaks_that_are_accepted_are_counted_on_its_card(recipe: Recipe, run: Path, tmp_path: Path) -> None:
+    table = make_faces.table(n=32)
+    torn = replace(table, side=np.where(table.side == "val", "train", np.where(table.side == "train", "val", "test")))
+    options: dict[str, Any] = {"shares": SHARES, "out": tmp_path / "joined"}
+    with pytest.raises(LeakFound):
+        join(members_of(run), torn, recipe, **options)
+    bundle = join(members_of(run), torn, recipe, allow_leaks=True, **options)
+    assert any("its figures flatter" in limit for limit in bundle.card.limits)
 
 
 def test_what_needs_stages_refuses_members(recipe: Recipe, run: Path, tmp_path: Path) -> None:

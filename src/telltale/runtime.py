@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Device = Literal["cpu", "cuda", "auto"]
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 BATCH_SIZE = 2
-"""Clips run together. On a processor more take no less time a clip (4 of them 4 %, 8 of them 13 % more), but memory, and
+"""Clips run together. On a processor more take no less time each (4 of them 4 %, 8 of them 13 % more), but memory, and
 longer at the end, when nothing else is left to do. Fixed: another size may change the last bits of a logit."""
 
 

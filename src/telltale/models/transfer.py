@@ -133,7 +133,8 @@ def joined(nets: Sequence[Transfer], shares: Sequence[float]) -> Transfer:
 
 
 def _side_by_side(each: Sequence[Backbone], mean: Triple, std: Triple) -> Backbone:
-    net = each[0].net if len(each) == 1 else Trunks([one.net for one in each])
+    trunks = [trunk for one in each for trunk in trunks_of(one.net)]
+    net = trunks[0] if len(trunks) == 1 else Trunks(trunks)
     return Backbone(net, sum(one.num_features for one in each), cast(Triple, tuple(mean)), cast(Triple, tuple(std)))
 
 

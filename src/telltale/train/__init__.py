@@ -31,7 +31,7 @@ from telltale.train import _run
 from telltale.train._faces import FaceTable, common_crop, common_detector, common_plan, concat, read_faces
 from telltale.train._finish import finish
 from telltale.train._job import Job, finish_job, fit_job
-from telltale.train._join import join
+from telltale.train._join import check_members, join
 from telltale.train._origin import origin_of
 from telltale.train._parents import check_parents, parents_of
 from telltale.train._settings import TrainSettings
@@ -86,13 +86,17 @@ def _job(faces: Sequence[Given], recipe: Recipe, out: Path, settings: TrainSetti
 def _train_members(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings: TrainSettings) -> Bundle:
     if settings.nodes > 1:
         raise UsageError("a recipe with members is trained on one machine: train the members' recipes on several")
+    check_members(recipe.members)
     table = load_all(faces, split=settings.split, allow_leaks=settings.allow_leaks)
     bundles = [
         train(faces, recipe=member.recipe, out=out / f"member-{number}", settings=settings)
         for number, member in enumerate(recipe.members)
     ]
     shares = [member.share for member in recipe.members]
-    return join(bundles, table, framed(recipe, faces), shares=shares, out=out / "bundle", pictures=out)
+    return join(
+        bundles, table, framed(recipe, faces), shares=shares, out=out / "bundle", pictures=out,
+        allow_leaks=settings.allow_leaks,
+    )  # fmt: skip
 
 
 def _train_pixels(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings: TrainSettings) -> Bundle:

@@ -12,7 +12,7 @@ from telltale.bundle import Bundle, ModelCard, load_bundle, write_card
 from telltale.errors import UsageError
 from telltale.models._backbone import trunks_of
 from telltale.models.transfer import Transfer, joined
-from telltale.recipe import Recipe
+from telltale.recipe import Member, Recipe
 from telltale.train._faces import FaceTable
 from telltale.train._finish import finish
 from telltale.train._origin import added_up, origin_of
@@ -30,12 +30,13 @@ def join(
     sides: tuple[Side, ...] = ("val",),
     with_weights: bool = True,
     pictures: Path | None = None,
+    allow_leaks: bool = False,
 ) -> Bundle:
     """The bundle whose logit is the mean of theirs, each with its share, calibrated on the validation side of `table`.
 
     `recipe` says how validation is laid out and what the card says; the rest is as in `finish`. Raises UsageError where
     the models are not built alike or look at faces in different ways, LeakFound where one of them learned from faces
-    that this one is judged on.
+    that this one is judged on; with `allow_leaks` the card's limits count these.
     """
     cards = [bundle.card for bundle in bundles]
     if len(shares) != len(bundles) or not all(share > 0 for share in shares):
@@ -43,10 +44,12 @@ def join(
     looks = {(card.size_px, card.n_frames, card.crop, card.detector) for card in cards}
     if len(looks) > 1:
         raise UsageError("models that join look at faces of one size, cut and found in one way")
-    check_parents(cards, table, allow_leaks=False)
+    leaks = check_parents(cards, table, allow_leaks=allow_leaks)
     net = joined([_network(bundle) for bundle in bundles], shares)
     options = _model_of(cards[0])["options"] | {"trunks": len(trunks_of(net.backbone))}
-    chosen = recipe.model_copy(update={"model": recipe.model.model_copy(update={"options": options})})
+    model = recipe.model.model_copy(update={"name": "transfer", "options": options})
+    card = recipe.card.model_copy(update={"limits": (*recipe.card.limits, *leaks)})
+    chosen = recipe.model_copy(update={"model": model, "card": card})
     origin = origin_of(table, chosen, run=out, detector=cards[0].detector, parents=cards)
     bundle = finish(
         net, table, chosen, size_px=cards[0].size_px, out=out, sides=sides, with_weights=with_weights,
@@ -58,6 +61,16 @@ def join(
     ]
     write_card(out, bundle.card.model_copy(update={"recipe": {"model": chosen.model.model_dump(), "members": members}}))
     return load_bundle(out)
+
+
+def check_members(members: Sequence[Member]) -> None:
+    """Raises UsageError where these would not join, before they are trained."""
+    others = sorted({member.recipe.model.name for member in members} - {"transfer"})
+    if others:
+        raise UsageError(f"members are of the model transfer, not {', '.join(others)}")
+    sizes = sorted({member.recipe.stages[-1].size_px for member in members if not member.recipe.members})
+    if len(sizes) > 1:
+        raise UsageError(f"members end at one size_px, not at {' and '.join(map(str, sizes))}")
 
 
 def _model_of(card: ModelCard) -> dict[str, Any]:
@@ -77,4 +90,4 @@ def _network(bundle: Bundle) -> Transfer:
     return cast(Transfer, net)
 
 
-__all__ = ["join"]
+__all__ = ["check_members", "join"]
