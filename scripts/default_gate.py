@@ -3,7 +3,7 @@
     python scripts/default_gate.py ../shared RUN/faces                               tables from default_faces.py
     python scripts/default_gate.py ../shared RUN/faces --model BUNDLE --docs docs/default-model.md
 
-A gate takes back `fake` where a signal is beyond what 90 % of the clean DFDC validation faces stay under. Signals:
+A gate takes back `fake` where a signal is beyond what 95 % of the clean DFDC validation faces stay under. Signals:
 distance of the pooled features to those of training faces (`telltale.gate`), with and without portraits and
 self-blended fakes among the known (an export takes the first, of more faces: `train/_gate.py`); blur (variance of
 the Laplacian), blockiness (edges on the 8-pixel grid), size of the face; beside them, a `fake` line that is simply

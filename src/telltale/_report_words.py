@@ -37,7 +37,7 @@ CODES: dict[Code, str] = {
     Code.TOO_SMALL: "The face is too small: the model would be guessing.",
     Code.TOO_BLURRED: "The face is too blurred: the model would be guessing.",
     Code.BETWEEN_THRESHOLDS: "The score lies where both real faces and forgeries occur.",
-    Code.OUT_OF_DOMAIN: "The faces are further from those the model learned from than nine of ten ordinary faces are.",
+    Code.OUT_OF_DOMAIN: "The faces are further from those the model learned from than 19 of 20 ordinary faces are.",
     Code.PARTIAL: "Only a part of the file could be read; the rest was not looked at.",
     Code.CAPPED: "The clip is long: frames were taken further apart, so that the whole of it is still covered.",
     Code.FRAMES_LOST: "Some frames were damaged and left out.",

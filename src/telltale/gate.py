@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 from telltale.types import Float64Array, Written
 
 N_DIRECTIONS = 64
-ABSTAIN = 0.10
+ABSTAIN = 0.05
 _STORED = np.dtype("<f2")
 """Features are averages of at most a few units, directions have length 1: three digits are enough."""
 

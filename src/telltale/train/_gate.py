@@ -23,7 +23,7 @@ _FACES = 1500
 def fit_gate(graph: Path, table: FaceTable, recipe: Recipe, *, size_px: int, val: Answers) -> Gate | None:
     """`graph` is the exported model, `val` what it says of validation.
 
-    Known are training faces of sources with enough groups to stand for a population; the limit is what one in ten of
+    Known are training faces of sources with enough groups to stand for a population; the limit is what one in twenty of
     the validation faces `val.of.judged` lies beyond. None for a model of sequences, one without features or with few,
     and where no source has enough groups.
     """
