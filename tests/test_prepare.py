@@ -180,6 +180,20 @@ def test_fakes_can_be_cut_where_their_original_is(tmp_path: Path) -> None:
     np.testing.assert_allclose(boxes[0], boxes[1])
 
 
+def test_a_fake_is_cut_anew_when_its_original_arrives(tmp_path: Path) -> None:
+    for label in ("real", "fake"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+    make_videos.empty_clip(tmp_path / "data" / "fake" / "0000_fake.mp4", seconds=1)
+    settings = PrepareSettings(plan=SamplePlan("fps", 4), crop=CropSpec(size_px=64), boxes_from_original=True)
+
+    def made(name: str) -> Manifest:
+        return prepare(datasets.read(tmp_path / "data", format="uadfv"), tmp_path / name, settings=settings)
+
+    assert made("grown.store").n_faces == 0
+    make_videos.face_clip(tmp_path / "data" / "real" / "0000.mp4", seconds=1)
+    assert hashes(made("grown.store")) == hashes(made("fresh.store"))
+
+
 def matched(root: Path) -> dict[str, str]:
     """Name of each fake in the data set at `root` -> name of its original."""
     records = datasets.read(root).records

@@ -16,7 +16,7 @@ import make_faces
 import make_runs
 import make_stores
 from telltale.bundle import DetectorSettings, load_bundle
-from telltale.crops import CropSpec, box_of, crop_face, square_of
+from telltale.crops import CropSpec, box_of, centre_square, crop_face, square_of
 from telltale.errors import DataError, LeakFound, StoreInvalid, UsageError
 from telltale.evaluate import EvaluateSettings, evaluate
 from telltale.recipe import CardText, SourceMix, Stage, load_recipe
@@ -147,6 +147,28 @@ def test_a_run_stopped_between_stages_ends_like_one_that_was_not(
     shutil.rmtree(tmp_path / "stage-1")
     resumed = fit(resume=True)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "seed", "named"),
+    [({"seed": 9}, 0, "seed"), ({"stages": [{"size_px": 32, "lr": 1e-2}]}, 0, "stages"), ({}, 1, "faces")],
+)
+def test_a_run_goes_on_only_with_what_it_began_with(
+    changes: dict[str, Any], seed: int, named: str, run: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    faces = make_faces.table()
+    faces = replace(faces, label=faces.label ^ seed)
+    with pytest.raises(UsageError, match=f"began with other {named}: --resume goes on"):
+        train([faces], recipe=make_faces.recipe(**changes), out=copy, settings=replace(make_runs.ALONE, resume=True))
+
+
+def test_stages_that_have_not_begun_may_still_change(tmp_path: Path) -> None:
+    stage = {"size_px": 32, "steps_per_epoch": 1}
+    for n_stages in (1, 2):
+        recipe = make_faces.recipe(stages=[stage] * n_stages)
+        _run.fit(make_faces.table(), recipe, out=tmp_path, settings=replace(make_runs.ALONE, resume=n_stages > 1))
+    assert (tmp_path / "stage-1" / "done").is_file()
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(run: Path) -> None:
@@ -286,6 +308,27 @@ def test_a_data_set_of_crops_is_read_and_split_by_group(tmp_path: Path) -> None:
     assert len(table) == 40
     assert set(table.side.tolist()) == {"train", "val", "test"}
     load_all([table])
+
+
+def test_copies_in_a_data_set_of_crops_stay_on_one_side(tmp_path: Path) -> None:
+    root = make_faces.write_folder(tmp_path / "set")
+    lines = (root / "metadata.csv").read_text()
+    for i in range(0, 40, 2):
+        (root / "faces_224" / f"copy{i}.jpg").write_bytes((root / "faces_224" / f"v{i}.jpg").read_bytes())
+        lines += f"copy{i}.mp4,96,96,REAL,\n"
+    (root / "metadata.csv").write_text(lines)
+    table = read_faces(root)
+    sides: dict[bytes, set[str]] = {}
+    for image, side in zip(table.image.tolist(), table.side.tolist(), strict=True):
+        sides.setdefault(image, set()).add(side)
+    assert max(map(len, sides.values())) == 1
+
+
+def test_a_picture_that_is_no_square_is_the_square_in_its_middle() -> None:
+    spec = make_faces.recipe().crop(32)
+    rgb = np.random.default_rng(0).integers(0, 256, (60, 100, 3), np.uint8)
+    framed = crop_face(rgb, box_of(100, 60, spec), None, spec)
+    assert np.abs(framed.astype(int) - centre_square(rgb, spec)).mean() < 2
 
 
 def test_a_picture_that_does_not_decode_is_named() -> None:

@@ -154,6 +154,20 @@ def test_what_it_was_neither_trained_nor_chosen_on_is_known(
     assert said.frame.n == run.evaluations["test"].frame.n
 
 
+def test_a_data_set_that_it_was_only_chosen_on_is_not_unseen(store: Store, tmp_path: Path) -> None:
+    fakes = [number % 2 == 1 for number in range(40)]
+    chosen_on = store_of_pictures(tmp_path / "b", [2.0 * fake - 1 for fake in fakes], fakes, dataset="others")
+    dealt = make_split(chosen_on.face_records())
+    chosen_on.write_split("main", replace(dealt, sides=dict.fromkeys(dealt.sides, "val")), unit="face")
+    run = train_pixels([store, chosen_on], recipe("logistic"), out=tmp_path / "out")
+    assert run.bundle is not None
+    assert [(source.name, source.n_real) for source in run.bundle.card.training if source.name == "others"] == [
+        ("others", 0)
+    ]
+    with pytest.raises(DataError, match="none is unseen"):
+        evaluate(run.bundle, chosen_on, settings=EvaluateSettings(side="unseen"))
+
+
 def test_a_store_of_videos_gives_its_crop_to_the_card(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clips = [
@@ -194,6 +208,8 @@ def test_a_torn_split_is_refused_and_counted_where_allowed(tmp_path: Path) -> No
         train_pixels([store], recipe("logistic"), out=tmp_path / "a", settings=settings)
     run = train_pixels([store], recipe("logistic"), out=tmp_path / "b", settings=replace(settings, allow_leaks=True))
     assert run.evaluations["test"].leaked_groups > 0
+    assert run.bundle is not None
+    assert "groups had faces on more than one side" in run.bundle.card.limits[-1]
 
 
 def test_a_split_without_validation_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from make_stores import Clip, split, store_of_clips, store_of_pictures
 from telltale._group_hashes import hash_groups
 from telltale.bundle import TrainingSource, load_bundle
 from telltale.cli import app
-from telltale.errors import LeakFound, UsageError
+from telltale.errors import DataError, LeakFound, UsageError
 from telltale.models._forest import Forest
 from telltale.recipe import Recipe, load_recipe
 from telltale.split import make_split
@@ -206,6 +206,17 @@ def test_models_of_sequences_are_searched_alike(tmp_path: Path) -> None:
 def test_what_cannot_be_searched_is_said(options: dict[str, Any], message: str, store: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         search(store, tmp_path / "out", "logistic", **options)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "baseline-cnn"])
+def test_a_fold_with_one_class_is_refused_before_the_search(kind: str, tmp_path: Path) -> None:
+    fakes = [number % 2 == 1 for number in range(40)]
+    groups = ["the only original" if not fake else str(number) for number, fake in enumerate(fakes)]
+    made = store_of_pictures(tmp_path / "s", [2.0 * fake - 1 for fake in fakes], fakes, groups=groups)
+    made.write_split("main", make_split(made.face_records(), ratio="60/40/0"), unit="face")
+    settings = TuneSettings(split="main", folds=3, weights="none" if kind == "baseline-cnn" else None, refit=False)
+    with pytest.raises(DataError, match=r"holds no real face.*fewer --folds"):
+        tune([made], recipe=kind, out=tmp_path / "out", grid={"seed": [1, 2]}, settings=settings)
 
 
 def test_a_recipe_without_a_grid_needs_one(store: Store, tmp_path: Path) -> None:

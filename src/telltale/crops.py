@@ -75,13 +75,13 @@ def square_of(box_xyxy: Float32Array, spec: CropSpec) -> tuple[tuple[float, floa
 
 
 def box_of(width_px: int, height_px: int, spec: CropSpec) -> Float32Array:
-    """The box (4,) that a picture is the crop of: where its face was found, in its own pixels.
+    """The box (4,) that the square in a picture's middle is the crop of: where its face was found, in its own pixels.
 
     >>> spec = CropSpec(margin_frac=0.25, down_frac=0.1)
     >>> square_of(box_of(150, 150, spec), spec)
     ((75.0, 75.0), 150.0)
     """
-    longer_px = max(width_px, height_px) / (1.0 + 2.0 * spec.margin_frac)
+    longer_px = min(width_px, height_px) / (1.0 + 2.0 * spec.margin_frac)
     x, y = width_px / 2.0, height_px / 2.0 - spec.down_frac * longer_px
     half = longer_px / 2.0
     return np.array([x - half, y - half, x + half, y + half], np.float32)

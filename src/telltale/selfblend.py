@@ -151,7 +151,7 @@ def face_mask(
 
 
 def _soften(mask: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """Elastic deformation and blur, at a quarter of the size: both are smooth."""
+    """Elastic deformation and blur, at a third of the size: both are smooth."""
     import cv2
 
     height, width = mask.shape

@@ -124,6 +124,14 @@ def test_a_finished_store_is_done_and_compacting_it_again_changes_nothing(
     assert hashes(made.path) == before
 
 
+def test_other_problems_of_the_data_set_are_told_of_the_same_faces(made: Store, videos: list[VideoRecord]) -> None:
+    before = hashes(made.path)
+    problem = datasets.Problem("unlabelled", "README.md", "is neither real nor fake")
+    manifest = StoreWriter(made.path, settings=FACE).compact(videos, problems=[problem])
+    assert manifest == made.manifest.model_copy(update={"problems": (problem,)}) == open_store(made.path).manifest
+    assert {name for name, digest in hashes(made.path).items() if digest != before[name]} == {"manifest.json"}
+
+
 def test_a_video_that_changed_is_not_done(made: Store, videos: list[VideoRecord]) -> None:
     Path(videos[3].path).write_bytes(b"another cut")
     writer = StoreWriter(made.path, settings=FACE)

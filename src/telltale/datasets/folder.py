@@ -45,9 +45,10 @@ def group_of(name: str, options: Options, namespace: str) -> str:
         match = re.search(options.groups, name)
     except re.error as error:
         raise UsageError(f"the rule for groups is no regular expression ({error}): {options.groups!r}") from error
-    if match is None:
+    group = None if match is None else match[1 if match.re.groups else 0]
+    if group is None:  # also where a bracket that may be left out was
         raise UsageError(f"the rule for groups {options.groups!r} finds nothing in {name}")
-    return f"{namespace}:{match[1] if match.re.groups else match[0]}"
+    return f"{namespace}:{group}"
 
 
 def by_kind(record: VideoRecord) -> Record:

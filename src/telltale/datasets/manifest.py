@@ -121,7 +121,8 @@ def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
 
 
 def _inside(root: Path, written: str) -> str:
-    """`written` as a path inside `root` where it is one. A backslash is a separator unless such a file exists."""
+    """`written` as a path inside `root` where it is one, in one spelling: without `./` and `//`. A backslash is a
+    separator unless such a file exists."""
     name = written if (root / written).is_file() else slashes(written)
     path = Path(name)
     if path.is_absolute():
@@ -129,4 +130,4 @@ def _inside(root: Path, written: str) -> str:
             return path.relative_to(root.resolve()).as_posix()
         except ValueError:
             return path.as_posix()
-    return name
+    return path.as_posix()

@@ -157,7 +157,7 @@ def load(stores: Sequence[Store], *, split: str | None, side: Sides) -> Faces:
 
 def unseen(faces: Faces, card: ModelCard) -> Faces:
     """Those of groups that `card` does not know. Raises UsageError if it lists none, DataError if none is left."""
-    learned = [source.group_hashes for source in card.training]
+    learned = [source.group_hashes for source in card.training if source.n_real + source.n_fake]
     chosen_on = [source.validation_hashes for source in card.training]
     if not learned or not all(learned) or not any(chosen_on):
         raise UsageError(

@@ -112,7 +112,7 @@ def _cells(row: Sequence[float | None]) -> list[float]:
 
 
 def _scored_faces(scored: Scored) -> plots.Scored:
-    seen = np.isfinite(scored.p_face)
+    seen = scored.counted
     return plots.Scored(
         scored.faces.label[seen], scored.p_face[seen], name="faces", note=_auc_note(scored.evaluation.frame)
     )

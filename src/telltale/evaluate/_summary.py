@@ -29,7 +29,7 @@ from telltale.evaluate._score import FaceScores, JudgedVideo, judge
 from telltale.evaluate._selective import risk_coverage
 from telltale.split import group_pieces
 from telltale.store import Store
-from telltale.types import Float64Array, ModelInfo
+from telltale.types import BoolArray, Float64Array, ModelInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,11 @@ class Scored:
     def first(self) -> npt.NDArray[np.int64]:
         """Each video's first face."""
         return np.array([video.first for video in self.videos], np.int64)
+
+    @property
+    def counted(self) -> BoolArray:
+        """(n,): the faces that are in the figures."""
+        return counted(self.faces, self.p_face, self.videos)
 
     @property
     def p_video(self) -> Float64Array:
@@ -151,13 +156,19 @@ def p_of(videos: Sequence[JudgedVideo]) -> Float64Array:
     return np.array([np.nan if one.p_fake is None else one.p_fake for one in videos], np.float64)
 
 
+def counted(faces: Faces, p_face: Float64Array, videos: Sequence[JudgedVideo]) -> BoolArray:
+    """(n,): the scored faces of the videos about which something was said."""
+    at = np.array([video.first for video in videos if video.p_fake is not None], np.int64)
+    return np.asarray(np.isfinite(p_face) & np.isin(faces.video, faces.video[at]))
+
+
 def _both(
     faces: Faces, p_face: Float64Array, videos: Sequence[JudgedVideo], settings: EvaluateSettings
 ) -> tuple[Measures, Measures]:
     """Frame level and video level, both of the videos about which something was said."""
     judged = [video for video in videos if video.p_fake is not None]
     at = np.array([video.first for video in judged], np.int64)
-    seen = np.isfinite(p_face) & np.isin(faces.video, faces.video[at])
+    seen = counted(faces, p_face, videos)
     p_video = np.array([video.p_fake for video in judged], np.float64)
     options = {"seed": settings.seed, "repeats": settings.repeats}
     return (

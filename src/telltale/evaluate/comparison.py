@@ -113,9 +113,8 @@ def _names(scored: Sequence[Scored]) -> tuple[str, ...]:
 
 def _pair(first: str, second: str, one: Scored, other: Scored, settings: EvaluateSettings) -> ModelPair:
     faces = one.faces
-    seen = np.isfinite(one.p_face) & np.isfinite(other.p_face)
     judged = np.isfinite(one.p_video) & np.isfinite(other.p_video)
-    at = one.first[judged]
+    at, seen = one.first[judged], one.counted & other.counted
     return ModelPair(
         first=first,
         second=second,

@@ -27,7 +27,7 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 import numpy as np
 
 from telltale import _heat
-from telltale.errors import UnknownName
+from telltale.errors import UnknownName, UsageError
 from telltale.runtime import Scorer
 from telltale.types import Clip, Float32Array, Int32Array, RgbImage
 
@@ -119,6 +119,8 @@ def explain(
     """
     from telltale.explain import _faces
 
+    if n_faces < 1:
+        raise UsageError(f"n_faces must be 1 or more, got {n_faces}")
     return _faces.explain_file(path, model=model, method=method, n_faces=n_faces, out=out, settings=settings)
 
 

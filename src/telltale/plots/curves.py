@@ -127,7 +127,9 @@ def roc(sets: Sequence[Scored], *, title: str = "ROC", at_fpr: Sequence[float] =
     """Fakes found against false alarms; the open points are at the false-positive rates `at_fpr`."""
     figure, axes = _square(sets, title)
     for scored, (colour, dashes) in zip(sets, _styles(len(sets)), strict=True):
-        fpr, tpr, _ = require("sklearn.metrics", "analyze").roc_curve(scored.is_fake, scored.p_fake)
+        fpr, tpr, _ = require("sklearn.metrics", "analyze").roc_curve(
+            scored.is_fake, scored.p_fake, drop_intermediate=False
+        )
         # from corner to corner: scores that several faces share, as a forest's, are a slope and no step
         axes.plot(fpr, tpr, color=colour, linestyle=dashes, label=_named(scored, sets))
         reached = [float(tpr[fpr <= rate].max()) for rate in at_fpr]

@@ -54,14 +54,15 @@ def prepare(
     with only_one(Path(out)):
         if not settings.detect:
             identity["crop"] = asdict(crop_as_given(Path(out), records, settings))
-        writer = StoreWriter(out, settings=identity)
+        originals = originals_of(dataset.records) if settings.boxes_from_original else {}
+        writer = StoreWriter(out, settings=identity, originals=originals)
         if not settings.detect:
             writer.keep_settings(records)
         job = PrepareTask(
             out=str(Path(out).absolute()),
             identity=identity,
             settings=settings,
-            originals=originals_of(dataset.records) if settings.boxes_from_original else {},
+            originals=originals,
             retry_failed=retry_failed,
         )
         _work(job, list(tasks(records)), writer, engine=engine, on_progress=on_progress)

@@ -44,7 +44,7 @@ class PrepareTask:
 
     @contextmanager
     def start(self) -> Iterator[Callable[[Task], Done]]:
-        writer = StoreWriter(self.out, settings=self.identity)
+        writer = StoreWriter(self.out, settings=self.identity, originals=self.originals)
         powers = Powers(may_read=files_read(self.settings.detector, config=self.settings.detector_config))
         with (
             Worker(WorkerLimits(powers=powers)) as worker,

@@ -71,12 +71,18 @@ def compact(writer: StoreWriter, all_tasks: Sequence[Task], *, problems: Sequenc
             "command again"
         )
     if writer.manifest is not None and not any(staged) and list(held) == names:
-        if tuple(problems) == writer.manifest.problems:
-            _clean(writer.out, writer.manifest)
-            return writer.manifest
-    else:
-        _unpack(writer, {name for name, is_staged in zip(names, staged, strict=True) if not is_staged})
+        return _told_anew(writer.out, writer.manifest, problems)
+    _unpack(writer, {name for name, is_staged in zip(names, staged, strict=True) if not is_staged})
     return _build(writer, names, problems)
+
+
+def _told_anew(out: Path, manifest: Manifest, problems: Sequence[Problem]) -> Manifest:
+    """The store as it is; the problems of the data set may be others than when it was made."""
+    if tuple(problems) != manifest.problems:
+        manifest = manifest.model_copy(update={"problems": tuple(problems)})
+        write_files(out, {MANIFEST: (manifest.model_dump_json(indent=1) + "\n").encode()})
+    _clean(out, manifest)
+    return manifest
 
 
 def _unpack(writer: StoreWriter, wanted: set[str]) -> None:

@@ -101,11 +101,15 @@ class StoreWriter:
                 writer.stage([outcome_of(record) for record in task])     # or .fail(record, error)
         writer.compact(dataset.records, problems=dataset.problems)
 
-    `settings` is everything that changes what is stored, as JSON; another value is another store.
+    `settings` is everything that changes what is stored, as JSON; another value is another store. `originals`, id of a
+    fake to its real, are those where faces are looked for instead: a fake with another one is another task.
     """
 
-    def __init__(self, out: str | Path, *, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, out: str | Path, *, settings: Mapping[str, Any], originals: Mapping[str, Record] | None = None
+    ) -> None:
         self.out = Path(out)
+        self._originals = originals or {}
         self.settings: dict[str, Any] = json.loads(canonical_json(settings))
         self.settings_sha256 = settings_sha256(self.settings)
         self._finished: dict[str, tuple[tuple[str, str], ...]] | None = None
@@ -140,6 +144,7 @@ class StoreWriter:
         said = [
             [r.dataset, r.video_id, r.name, r.label, r.method, r.group_id, r.person_id, r.official_split]
             + ([] if r.version is None else [r.version])
+            + ([[o.dataset, o.video_id, o.version]] if (o := self._originals.get(r.video_id)) else [])
             for r in task
         ]
         return hashlib.sha256(canonical_json([self.settings_sha256, said]).encode()).hexdigest()[:32]

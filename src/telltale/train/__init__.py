@@ -32,7 +32,7 @@ from telltale.train._faces import FaceTable, common_crop, common_detector, commo
 from telltale.train._finish import finish
 from telltale.train._job import Job, finish_job, fit_job
 from telltale.train._join import check_members, join
-from telltale.train._origin import origin_of
+from telltale.train._origin import leak_limits, origin_of
 from telltale.train._parents import check_parents, parents_of
 from telltale.train._settings import TrainSettings
 from telltale.types import Side
@@ -77,8 +77,7 @@ def _job(faces: Sequence[Given], recipe: Recipe, out: Path, settings: TrainSetti
     table, recipe = load_all(faces, split=settings.split, allow_leaks=settings.allow_leaks), framed(recipe, faces)
     check_sizes(recipe, faces)
     leaks = check_parents(parents_of(recipe, settings.begin(recipe)), table, allow_leaks=settings.allow_leaks)
-    if torn := torn_groups(table):
-        leaks += (f"{plural(len(torn), 'group')} had faces on more than one side of the split: its figures flatter.",)
+    leaks += leak_limits(torn_groups(table))
     card = recipe.card.model_copy(update={"limits": (*recipe.card.limits, *leaks)})
     return Job(table, recipe.model_copy(update={"card": card}), out, settings, _detector(faces))
 

@@ -33,6 +33,8 @@ from telltale.store import Store
 from telltale.types import FaceRecord, Float32Array, Float64Array, RgbImage, Side
 
 StrArray = npt.NDArray[np.str_]
+MARGIN_TOLERANCE = 0.1
+"""How much wider or tighter than a model learned them faces may be cut where it learned them in one way only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,7 @@ def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:
     path = Path(path)
     if path.suffix == ".parquet":
         return FaceTable.read(path)
-    found = datasets.read(path, find_duplicates=False)
+    found = datasets.read(path)
     records = [record for record in found.records if isinstance(record, FaceRecord)]
     if not records or len(records) < len(found.records):
         raise DataError(f"{path} holds videos, not face crops: run `telltale prepare {path} --out STORE` first")

@@ -13,7 +13,7 @@ from telltale.errors import require
 from telltale.export import export_onnx
 from telltale.recipe import Recipe
 from telltale.train import _validation
-from telltale.train._faces import FaceTable
+from telltale.train._faces import MARGIN_TOLERANCE, FaceTable
 from telltale.train._gate import fit_gate
 from telltale.train._judge import Reading, ask, fit_reading, measure
 from telltale.train._origin import Origin
@@ -92,11 +92,12 @@ def _card(
 
 
 def _margins(recipe: Recipe) -> tuple[float, float]:
-    """What the widest source of the mix was cut with, as margins."""
-    scales = [mix.scale or recipe.augmentation.scale for mix in recipe.mix.values()]
-    side = 1 + 2 * recipe.crop_margin_frac
-    low, high = min(s[0] for s in scales) * side, max(s[1] for s in scales) * side
-    return round((low - 1) / 2, 3), round((high - 1) / 2, 3)
+    """What the sources of all stages were cut with, as margins; without augmentation, a little around the only one."""
+    stages = [recipe.in_stage(number) for number in range(len(recipe.stages))]
+    scales = [stage.augmentation_for(source).scale for stage in stages for source in stage.mix]
+    side, around = 1 + 2 * recipe.crop_margin_frac, 0.0 if recipe.augment else MARGIN_TOLERANCE
+    low, high = (min(s[0] for s in scales) * side - 1) / 2, (max(s[1] for s in scales) * side - 1) / 2
+    return round(low - around, 3), round(high + around, 3)
 
 
 def _without_paths(recipe: Recipe) -> Recipe:

@@ -18,6 +18,8 @@ from telltale.types import Float64Array
 
 _FACES = 1500
 """Training faces of each source and label that are looked at."""
+_FEWEST = 4 * gate.N_DIRECTIONS
+"""Of fewer, a variance along each direction says nothing."""
 
 
 def fit_gate(graph: Path, table: FaceTable, recipe: Recipe, *, size_px: int, val: Answers) -> Gate | None:
@@ -25,7 +27,7 @@ def fit_gate(graph: Path, table: FaceTable, recipe: Recipe, *, size_px: int, val
 
     Known are training faces of sources with enough groups to stand for a population; the limit is what one in twenty of
     the validation faces `val.of.judged` lies beyond. None for a model of sequences, one without features or with few,
-    and where no source has enough groups.
+    and where no source has enough groups or all of them have too few faces.
     """
     faces = table.on("train")
     sources = sorted(set(faces.dataset.tolist()))
@@ -34,6 +36,8 @@ def fit_gate(graph: Path, table: FaceTable, recipe: Recipe, *, size_px: int, val
         return None
     faces = faces.take(np.flatnonzero(np.isin(faces.dataset, known)))
     looked_at = _validation.build(faces, recipe, size_px=size_px, limit=_FACES, robust=False)
+    if len(looked_at) < _FEWEST:
+        return None
     features = ask(graph, looked_at).pooled
     clean = val.pooled[val.of.judged]
     said = f"{len(looked_at)} training faces of {', '.join(known)}; limit from {len(clean)} of validation"

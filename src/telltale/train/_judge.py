@@ -97,7 +97,7 @@ def _population(of: _validation.ValidationSet) -> str:
 
 
 def measure(answers: Answers, reading: Reading) -> dict[str, Any]:
-    """Figures by source: those of `metrics.summary` where both classes are there, else what the reals were called."""
+    """Figures by source: those of `metrics.figures` where both classes are there, else what the reals were called."""
     of, p, is_strange = answers.of, calibrate(answers.logit, reading.calibration), reading.is_strange(answers)
     found: dict[str, Any] = {}
     for source in sorted(set(of.source.tolist())):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from telltale._group_hashes import hash_groups
+from telltale._text import plural
 from telltale.bundle import DetectorSettings, ModelCard, TrainingSource
 from telltale.recipe import Recipe
 from telltale.train._faces import FaceTable
@@ -33,7 +34,7 @@ def origin_of(
 def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
     found = []
     learned, chosen_on = table.on("train"), table.on("val")
-    for source in sorted(set(learned.dataset.tolist())):
+    for source in sorted({*learned.dataset.tolist(), *chosen_on.dataset.tolist()}):
         mine = learned.take(learned.dataset == source)
         found.append(
             TrainingSource(
@@ -47,6 +48,13 @@ def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
             )
         )
     return tuple(found)
+
+
+def leak_limits(groups: Sequence[str]) -> tuple[str, ...]:
+    """What a card says among its limits where these groups were on more than one side of the split, and accepted."""
+    if not groups:
+        return ()
+    return (f"{plural(len(groups), 'group')} had faces on more than one side of the split: its figures flatter.",)
 
 
 def _resources(run: Path) -> dict[str, float]:
@@ -70,4 +78,4 @@ def added_up(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return total
 
 
-__all__ = ["Origin", "added_up", "origin_of"]
+__all__ = ["Origin", "added_up", "leak_limits", "origin_of"]

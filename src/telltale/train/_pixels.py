@@ -30,14 +30,14 @@ from telltale.runtime import Scorer
 from telltale.sampling import SamplePlan
 from telltale.store import Store
 from telltale.train._calibrate import Clips, fit_platt, fit_thresholds, of_tracks
-from telltale.train._faces import common_detector, common_plan
+from telltale.train._faces import MARGIN_TOLERANCE, common_detector, common_plan
+from telltale.train._origin import leak_limits
 from telltale.train._settings import TrainSettings
 from telltale.types import Clip, Float64Array, ModelInfo, RgbImage, Side
 
 PARITY_LIMIT = 1e-3
 """Largest difference between the logits of the model and of its graph."""
 _PARITY_FACES = 64
-_MARGIN_TOLERANCE = 0.1
 Progress = Callable[[float, str], None]
 
 
@@ -73,6 +73,8 @@ def train_pixels(
         raise UsageError(f"{out} holds a model: choose another --out, or delete it first")
     split = _faces.choose_split(stores, settings.split, "train")
     torn = _faces.split_leaks(stores, split, allow_leaks=settings.allow_leaks)
+    limits = (*recipe.card.limits, *leak_limits(torn.groups))
+    recipe = recipe.model_copy(update={"card": recipe.card.model_copy(update={"limits": limits})})
     detector = common_detector(stores)
     with Usage() as usage:
         sides = _sides(stores, split, options.size_px)
@@ -182,12 +184,15 @@ def _card(
         crop=scan_crop,
         detector=detector,
         margins_tolerated=(
-            round(cut.margin_frac - _MARGIN_TOLERANCE, 3),
-            round(cut.margin_frac + _MARGIN_TOLERANCE, 3),
+            round(cut.margin_frac - MARGIN_TOLERANCE, 3),
+            round(cut.margin_frac + MARGIN_TOLERANCE, 3),
         ),
         calibration=calibration,
         thresholds=thresholds,
-        training=tuple(_source(name, train, val, recipe) for name in np.unique(train.columns["dataset"]).tolist()),
+        training=tuple(
+            _source(name, train, val, recipe)
+            for name in sorted({*train.columns["dataset"].tolist(), *val.columns["dataset"].tolist()})
+        ),
         recipe=recipe.model_dump(mode="json", include={"description", "seed", "model"}),
         resources=usage,
         licence=recipe.card.licence,

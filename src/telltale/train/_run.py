@@ -36,6 +36,7 @@ from telltale.train._history import History
 from telltale.train._mix import Mix, Shard
 from telltale.train._module import Fit, average, of_all
 from telltale.train._progress import FitProgress, is_watched
+from telltale.train._resume import claim
 from telltale.train._settings import TrainSettings
 from telltale.train._teacher import Teacher, teacher_of
 
@@ -80,10 +81,12 @@ def fit(table: FaceTable, recipe: Recipe, *, out: Path, settings: TrainSettings,
 
     Leaves OUT/stage-N/{best,last}.ckpt, OUT/stage-N/metrics.csv, OUT/stage-N/tensorboard and, of a frozen backbone
     without a cache of its own, OUT/features. This process is number `rank` of all. Raises UsageError if OUT holds a run
-    and is not to be resumed.
+    that is not to be resumed, or that began otherwise.
     """
     check_beginnings(recipe)
     check_free(out, resume=settings.resume or rank > 0)
+    if rank == 0:
+        claim(out, table, recipe, weights=settings.begin(recipe).source)
     with _computing(max(1, settings.n_threads_here() // settings.devices)):
         L.seed_everything(recipe.seed, workers=True, verbose=False)
         learned = table.on("train")

@@ -17,7 +17,7 @@ from telltale.store import Store
 from telltale.train import FaceTable, TrainSettings, _run, _validation, check_sizes, framed, load_all, opened, train
 from telltale.train._faces import common_detector
 from telltale.train._parents import check_parents, parents_of
-from telltale.tune._settings import TuneSettings
+from telltale.tune._settings import TuneSettings, check_folds
 from telltale.types import FaceRecord, Float64Array
 
 
@@ -38,6 +38,7 @@ class NetworkFolds:
         self._searched = self._table.take(self._table.side != "test")
         self._judged = replace(self._searched, side=np.full(len(self._searched), "val"))  # each face is in some fold
         self._sides = _sides(self._searched, settings.folds, settings.seed)
+        check_folds(self._searched.label, [sides == "val" for sides in self._sides])
         self.n_faces = len(self._searched)
         self.n_groups = len(np.unique(self._searched.group_id))
 

@@ -18,7 +18,7 @@ from telltale.store import Store
 from telltale.train._faces import common_detector
 from telltale.train._pixels import train_pixels
 from telltale.train._settings import TrainSettings
-from telltale.tune._settings import TuneSettings
+from telltale.tune._settings import TuneSettings, check_folds
 from telltale.types import Float64Array, VideoRecord
 
 Held = tuple[int, npt.NDArray[np.int64], Float64Array]
@@ -34,6 +34,7 @@ class PixelFolds:
         _faces.split_leaks(stores, self._split, allow_leaks=False)
         self._faces = _faces.load(stores, split=self._split, side="train+val")
         self._fold = self._dealt(settings.folds, settings.seed)
+        check_folds(self._faces.label, [self._fold == fold for fold in range(settings.folds)])
         self._size_px = 0
         self._pixels: Bytes | None = None
         self.n_faces = len(self._faces)

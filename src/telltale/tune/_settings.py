@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from telltale.errors import UsageError
+import numpy as np
+import numpy.typing as npt
+
+from telltale.errors import DataError, UsageError
+from telltale.types import BoolArray
 
 Metric = Literal["auc", "ap", "accuracy", "balanced_accuracy"]
 METRICS: tuple[Metric, ...] = ("auc", "ap", "accuracy", "balanced_accuracy")
@@ -44,4 +49,16 @@ class TuneSettings:
             raise UsageError(f"--random wants 1 or more, got {self.n_random}")
 
 
-__all__ = ["METRICS", "Metric", "TuneSettings"]
+def check_folds(label: npt.NDArray[np.int64], held: Sequence[BoolArray]) -> None:
+    """`label` (n,) of the faces, `held` (n,) which of them each fold holds out. Raises DataError where a fold has
+    faces of one class only: nothing can be judged on it."""
+    for number, mine in enumerate(held, start=1):
+        for value, name in ((0, "real"), (1, "fake")):
+            if not (label[mine] == value).any():
+                raise DataError(
+                    f"fold {number} of {len(held)} holds no {name} face: there are too few groups with one, so ask for "
+                    "fewer --folds"
+                )
+
+
+__all__ = ["METRICS", "Metric", "TuneSettings", "check_folds"]
