@@ -241,21 +241,23 @@ def longer_sound(path: Path, *, seconds: float = 2, sound_s: float = 5) -> Path:
     return path
 
 
-def several_streams(path: Path, sizes: Sequence[tuple[int, int]], *, seconds: float = 1) -> Path:
-    """One video stream for each size, all with a face (Matroska)."""
-    n = round(25 * seconds)
+def several_streams(
+    path: Path, sizes: Sequence[tuple[int, int]], *, seconds: float = 1, rates: Sequence[int] | None = None
+) -> Path:
+    """One video stream for each size, all with a face (Matroska), at 25 frames a second or at `rates`."""
+    rates = rates or [25] * len(sizes)
     with av.open(str(path), "w", format="matroska") as out:
         streams = []
-        for width, height in sizes:
-            stream = out.add_stream("mpeg4", rate=25)
+        for (width, height), rate in zip(sizes, rates, strict=True):
+            stream = out.add_stream("mpeg4", rate=rate)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             streams.append(stream)
-        films = [list(face_frames(n, size)) for size in sizes]
-        for i in range(n):
-            for stream, film in zip(streams, films, strict=True):
-                frame = av.VideoFrame.from_ndarray(film[i])
-                frame.pts = i
-                out.mux(stream.encode(frame))
+        films = [list(face_frames(round(rate * seconds), size)) for size, rate in zip(sizes, rates, strict=True)]
+        shown = [(i / rate, number, i) for number, rate in enumerate(rates) for i in range(len(films[number]))]
+        for _, number, i in sorted(shown):
+            frame = av.VideoFrame.from_ndarray(films[number][i])
+            frame.pts = i
+            out.mux(streams[number].encode(frame))
         for stream in streams:
             out.mux(stream.encode(None))
     return path

@@ -17,6 +17,8 @@ from make_reports import make_report, make_track
 from telltale._annotate_paint import COLOURS, Painter, _Label, drawable, has_glyph, text_mask
 from telltale._annotate_plan import Person, Plan, make_plan
 from telltale._annotate_stills import Sheet
+from telltale._report_page import build_page
+from telltale._report_quality import build_quality
 from telltale.annotate import GIF_NAME, PICTURE_NAME, SHEET_NAME, VIDEO_NAME, _caption, annotate
 from telltale.errors import FileMissing, OutputError, WorkerError
 from telltale.types import Label, Report
@@ -77,7 +79,9 @@ def duration_s(path: Path) -> float:
         return float(stream.duration * stream.time_base)
 
 
-@pytest.mark.parametrize(("codec", "suffix", "expected"), [("aac", ".mp4", "aac"), ("mp2", ".mkv", "aac")])
+@pytest.mark.parametrize(
+    ("codec", "suffix", "expected"), [("aac", ".mp4", "aac"), ("mp2", ".mkv", "aac"), ("ac3", ".avi", "aac")]
+)
 def test_size_times_and_sound_are_the_clips_own(tmp_path: Path, codec: str, suffix: str, expected: str) -> None:
     clip = with_sound(tmp_path / f"clip{suffix}", codec=codec)
     made = annotate(report_on(clip), clip, tmp_path / "out")
@@ -252,6 +256,20 @@ def test_the_telling_seconds_are_where_the_suspect_scores_highest() -> None:
     span = make_plan(report, headline="", caption=[]).telling_s
     assert span is not None
     assert span[0] <= 10.0 <= 12.5 <= span[1] + 1e-9
+
+
+def test_whoever_decides_the_verdict_is_told_of_though_one_held_back_scores_higher() -> None:
+    held_back = make_track(1, [0.999] * 8, size_px=60.0).model_copy(update={"label": "uncertain"})
+    decides = make_track(2, [0.99] * 8, start_s=20.0, size_px=200.0).model_copy(update={"label": "fake"})
+    report = make_report(label="fake", tracks=[held_back, decides], duration_s=30.0)
+    telling_s = make_plan(report, headline="", caption=[]).telling_s
+    assert telling_s is not None
+    assert telling_s[0] >= 20.0
+    assert [person.id for person in build_page(report).people] == [2, 1]
+    quality = build_quality(report)
+    assert quality is not None
+    (face,) = (row for row in quality.rows if row.name == "Face")
+    assert face.value == "200 pixels large"
 
 
 def test_the_contact_sheet_has_the_highest_score() -> None:

@@ -15,13 +15,14 @@ import pytest
 from pyarrow import parquet
 from typer.testing import CliRunner
 
+import make_videos
 from bucket_servers import Footage
 from telltale import _places
 from telltale._files import only_one
 from telltale.cli import app
 from telltale.cli._inputs import MEDIA_SUFFIXES
 from telltale.engine import Engine
-from telltale.errors import MissingExtra, OutputBusy, UsageError, WorkerCrashed
+from telltale.errors import MissingExtra, OutputBusy, UsageError, WorkerCrashed, WorkerNotStarted
 from telltale.many import SCHEMA, Bucket, Item, Totals, in_bucket, listed, scan_into
 from telltale.sampling import SamplePlan
 from telltale.scan import ScanSettings
@@ -78,6 +79,36 @@ def test_a_driver_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     assert seen[0].n_skipped >= 2
     assert totals.n_done == 4
     assert len(_rows(tmp_path / "out")) == 4
+
+
+def test_a_file_under_way_when_the_driver_is_stopped_is_not_recorded(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "no_face.mp4", tmp_path / "short.mp4")
+    long = make_videos.face_clip(tmp_path / "long.mp4", seconds=60)
+    items, settings = listed([tmp_path / "short.mp4", long]), ScanSettings(plan=SamplePlan("all"))
+
+    def stop(totals: Totals) -> None:
+        if totals.n_done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan_into(tmp_path / "out", items, settings=settings, on_progress=stop)
+    (staged,) = (tmp_path / "out").rglob("*.parquet")
+    assert Path(parquet.read_table(staged)["path"][0].as_py()).name == "short.mp4"
+
+
+def test_a_machine_that_starts_no_process_stops_the_run_and_blames_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    items = listed(_files(tmp_path / "in"))
+    with monkeypatch.context() as poor:
+        poor.setattr("telltale.sandbox.Child", refused)
+        with pytest.raises(WorkerNotStarted):
+            scan_into(tmp_path / "out", items, settings=ONE_FRAME)
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+    assert scan_into(tmp_path / "out", items, settings=ONE_FRAME).n_skipped == 0
 
 
 def test_what_failed_is_tried_again_when_asked_and_replaces_its_row(tmp_path: Path) -> None:

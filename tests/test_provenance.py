@@ -13,7 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 import make_videos
 from make_bundles import make_redness
-from telltale import Scanner, ScanSettings
+from telltale import Scanner, ScanSettings, provenance
+from telltale._source import Source
 from telltale.provenance import provenance_job, read_provenance
 from telltale.report import to_json
 from telltale.sandbox import Worker
@@ -83,6 +84,16 @@ def test_credentials_elsewhere_are_named_and_never_fetched(worker: Worker, tmp_p
         server.settimeout(0.2)  # whoever connected is waiting in the queue
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+def test_marks_are_found_wherever_blocks_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = b'<x dcTerms:Provenance = "https://example.org/clip.c2pa">'
+    monkeypatch.setattr(provenance, "_BLOCK_BYTES", 4096)
+    for at in (0, 4050, 4096, 8180, 12_000):
+        path = tmp_path / "clip.bin"
+        path.write_bytes(b"x" * at + address + b"x" * 5000 + b"c2pa")
+        with Source(str(path)) as source:
+            assert provenance._look_for_marks(source) == (True, "https://example.org/clip.c2pa")
 
 
 def test_without_the_library_traces_are_told_and_how_to_read_them(

@@ -156,6 +156,27 @@ def test_another_thread_can_stop_a_job(worker: Worker) -> None:
     assert not is_running(pid)
 
 
+def test_another_thread_can_close_a_worker_at_work(worker: Worker) -> None:
+    """As when a run is broken off: nothing is said of the file."""
+    run = worker.run("sleep_in_c", {"seconds": 3600}, deadline_s=ENOUGH_S)
+    pid = next(run).data["pid"]
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    with pytest.raises(Stopped):
+        next(run)
+    closing.join()
+    assert not is_running(pid)
+
+
+def test_what_was_said_before_the_deadline_is_heard_after_it(worker: Worker) -> None:
+    heard = []
+    for message in worker.run("count", {"n": 20}, deadline_s=2.0):
+        heard.append(message.data["i"])
+        if len(heard) == 1:
+            time.sleep(2.5)
+    assert heard == list(range(20))
+
+
 @needs_proc
 def test_a_job_that_grows_is_stopped_at_its_memory() -> None:
     with Worker(WorkerLimits(memory_bytes=300 * MEBI), jobs=JOBS) as worker:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ import telltale
 from make_bundles import make_redness
 from telltale import SamplePlan, Scanner, ScanSettings
 from telltale.errors import BundleInvalid, Stopped
+from telltale.types import Report
 
 pytest.importorskip("onnx", reason="makes models with onnx")
 
@@ -122,6 +124,24 @@ def test_many_come_back_in_the_order_given(redness: Path, face_clip: Path, empty
     one, two = (list(telltale.scan_many(paths, model=redness, jobs=jobs)) for jobs in (1, 2))
     assert [report.input.path for report in two] == [str(path) for path in paths]
     assert [report.verdict for report in one] == [report.verdict for report in two]
+
+
+def test_scans_under_way_stop_when_nobody_wants_their_reports(
+    redness: Path, portrait: Path, face_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, was_stopped = Scanner.scan, threading.Event()
+
+    def held_up(self: Scanner, path: Path, *, stop: threading.Event, **options: Any) -> Report:
+        if path == face_clip and stop.wait(60):
+            was_stopped.set()
+            raise Stopped("stopped on request")
+        return scan(self, path, stop=stop, **options)
+
+    monkeypatch.setattr(Scanner, "scan", held_up)
+    reports = telltale.scan_many([portrait, face_clip], model=redness, jobs=2)
+    assert next(reports).verdict.label != "failed"
+    reports.close()  # type: ignore[attr-defined]
+    assert was_stopped.is_set()
 
 
 def test_the_plan_can_be_chosen(redness: Path, face_clip: Path) -> None:

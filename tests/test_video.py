@@ -56,7 +56,8 @@ class TestReading:
             frame[..., 0] = i * 7 % 256
             frame[:, i * 5 % 320 :][:, :20] = 255
         path = make_videos.write_video(tmp_path / "clip.mp4", frames, codec="libsvtav1", options={"preset": "10"})
-        every, _ = read(path, SamplePlan("all"))
+        every, reader = read(path, SamplePlan("all"))
+        assert reader.info.codec == "av1"
         some, _ = read(path, SamplePlan("uniform", 7))
         assert [frame.index for frame in some] == [8, 25, 42, 60, 77, 94, 111]
         assert all((frame.rgb == every[frame.index].rgb).all() for frame in some)
@@ -215,6 +216,15 @@ class TestLimits:
         path = make_videos.several_streams(tmp_path / "clip.mkv", [(64, 48)] * 4, seconds=0.2)
         with pytest.raises(TooManyStreams, match="4 streams"):
             read(path, limits=self.SMALL)
+
+    @pytest.mark.parametrize(("plan", "n"), [(SamplePlan("first", 12), 12), (SamplePlan("all", seconds=2.0), 10)])
+    def test_a_stream_of_few_frames_beside_one_of_many_is_read_as_far_as_was_asked(
+        self, plan: SamplePlan, n: int, tmp_path: Path
+    ) -> None:
+        path = make_videos.several_streams(tmp_path / "clip.mkv", [(64, 48), (640, 480)], seconds=4, rates=(60, 5))
+        frames, reader = read(path, plan)
+        assert reader.info.stream_index == 1
+        assert (len(frames), reader.codes) == (n, [Code.SEVERAL_VIDEO_STREAMS])
 
     def test_of_several_videos_the_largest_is_taken_and_named(self, tmp_path: Path) -> None:
         path = make_videos.several_streams(tmp_path / "clip.mkv", [(64, 48), (480, 360), (128, 96)], seconds=0.2)

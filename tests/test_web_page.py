@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,6 +195,47 @@ def test_the_annotated_clip_is_saved_when_it_has_been_drawn(page: Page, face_cli
     with page.expect_download() as download:
         page.get_by_role("link", name="Annotated video").click()
     assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
+
+
+def test_a_page_that_is_not_seen_holds_no_connection(page: Page, server: Running, tmp_path: Path) -> None:
+    """A browser has six to a server, for all of its tabs."""
+
+    def show(is_hidden: bool) -> None:
+        page.evaluate(
+            "(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+            " document.dispatchEvent(new Event('visibilitychange')); }",
+            is_hidden,
+        )
+
+    def wait_for_streams(n: int) -> None:
+        ends_at = time.monotonic() + WAIT_MS / 1000
+        while server.service.hub.n_streams != n:
+            assert time.monotonic() < ends_at, f"{server.service.hub.n_streams} streams are open"
+            page.wait_for_timeout(50)
+
+    wait_for_streams(1)
+    show(is_hidden=True)
+    wait_for_streams(0)
+    with server.client() as client:
+        (tmp_path / "unseen.mp4").write_bytes(b"no clip")
+        client.submit(tmp_path / "unseen.mp4")
+    show(is_hidden=False)
+    wait_for_streams(1)
+    expect(row(page, "unseen.mp4", "failed")).to_be_visible()
+
+
+def test_cancelling_what_has_ended_meanwhile_keeps_it(page: Page, server: Running, portrait: Path) -> None:
+    page.route("**/api/v1/events", lambda route: route.fulfill(status=204))
+    page.reload()
+    page.set_input_files("#files", str(portrait))
+    cancel = page.get_by_role("button", name=f"Cancel {portrait.name}")
+    with server.client() as client:
+        expect(cancel).to_be_visible()
+        (entry,) = client.scans()
+        client.wait(entry.id, wait_s=60)
+        cancel.click()
+        expect(row(page, portrait.name)).to_be_visible()
+        assert client.get(entry.id).state == "done"
 
 
 def test_a_running_scan_is_cancelled_from_the_list(page: Page, clips: Path) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from telltale.web.guard import client_of, digest
 from telltale.web.rows import NewScan, ScanRow
 from telltale.web.settings import ServeSettings
 from telltale.web.store import Store
+from telltale.web.upload import _plain_name
 from web_server import Running, running
 
 pytest.importorskip("onnx", reason="makes models with onnx")
@@ -276,3 +278,73 @@ def test_a_server_with_a_name_still_answers_to_its_own_machine(monkeypatch: pyte
 def test_a_client_is_counted_by_the_address_of_a_customer(host: str, client: str) -> None:
     """nginx that listens on IPv6 for both names IPv4 clients `::ffff:..`: all of them are in one /64."""
     assert client_of(HTTPConnection({"type": "http", "client": (host, 1), "headers": []})) == client
+
+
+def test_a_result_is_read_on_a_full_disk_too(server: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("No space left on device")
+
+    with server.client() as client, httpx2.Client(base_url=server.url, timeout=60) as http:
+        scan = client.wait(client.submit(portrait).id, wait_s=60)
+        with monkeypatch.context() as patch:
+            patch.setattr(server.service.folder, "made", full)
+            assert client.get(scan.id).report is not None
+            answers = [http.get(path) for path in (f"/scans/{scan.id}", f"/api/v1/scans/{scan.id}/report.html")]
+        kept = [http.get(str(answer.request.url)) for answer in answers]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.content for answer in answers] == [answer.content for answer in kept]
+    assert [answer.headers["content-security-policy"] for answer in answers] == [
+        answer.headers["content-security-policy"] for answer in kept
+    ]
+
+
+def test_a_fault_of_ours_is_a_problem_with_every_header_and_is_counted(
+    server: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with server.client() as client, httpx2.Client(base_url=server.url, timeout=60) as http:
+        scan = client.submit(portrait)
+        monkeypatch.setattr(server.service.jobs, "entry", stumble)
+        answer = http.get(f"/api/v1/scans/{scan.id}")
+        counted = http.get("/metrics").text
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert 'route="/api/v1/scans/{scan_id}",status="500"} 1' in counted
+    assert [record.getMessage() for record in caplog.records] == ["a request failed"]
+    caplog.clear()
+
+
+def test_those_who_are_turned_away_keep_no_one_else_away(server: Running) -> None:
+    jobs = server.service.jobs
+    waits = [jobs.retry_after_s() for _ in range(1000)]
+    assert waits[0] < waits[1] < max(waits) <= 120
+    assert jobs.retry_after_s() == pytest.approx(120)
+    assert jobs._next_place_at <= time.monotonic() + 120
+
+
+def test_nothing_is_said_of_a_cancelled_scan_whose_bytes_another_one_goes_on_with(
+    server: Running, portrait: Path
+) -> None:
+    with server.client() as client:
+        scan = client.wait(client.submit(portrait).id, wait_s=60)
+    row = server.service.store.get(scan.id, owner="")
+    assert row is not None
+    entry = server.service.jobs.entry(replace(row, state="cancelled"))
+    assert (entry.started_at, entry.outcome, entry.has_thumbnail) == (None, None, False)
+
+
+def test_a_name_that_is_no_text_is_shown_whole() -> None:
+    assert _plain_name(b"C:\\clips\\Urlaub M\xfcller.mpg".decode("utf-8", "surrogateescape")) == r"Urlaub M\xfcller.mpg"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(["--keep", "1e9"], "a hundred years"), (["--new-key", " "], "wants a name")]
+)
+def test_what_makes_no_sense_is_refused_before_the_server_starts(
+    options: list[str], message: str, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(app, ["serve", "--data", str(tmp_path), *options])
+    assert done.exit_code == 2
+    assert message in done.stderr

@@ -48,7 +48,7 @@ class Painter:
         self._line_px = max(2, round(min(width_px, height_px) / 300))
         self._text_px = int(np.clip(round(height_px / 26), 11, 44))
         self._strip = _Strip(plan, width_px, height_px) if with_timeline and height_px >= _LEAST_HEIGHT_PX else None
-        self._people = sorted(plan.people, key=lambda person: -1.0 if person.p_fake is None else person.p_fake)
+        self._people = sorted(plan.people, key=lambda person: person.suspicion)
 
     def paint(self, rgb: RgbImage, time_s: float, *, scale: float = 1.0) -> None:
         """Draw into `rgb`. `scale`: from the report's pixels to those of `rgb`."""
@@ -154,7 +154,7 @@ class _Strip:
             tint = [0.26 * c + 0.74 * d for c, d in zip(COLOURS.get(zone, _DARK), _DARK, strict=True)]
             layer[y0:y1, left:right] = (*(round(c) for c in tint), 200)
         judged = [person for person in self._plan.people if person.p_fake is not None]
-        for person in sorted(judged, key=lambda one: one.p_fake or 0.0)[-_MAX_CURVES:]:
+        for person in sorted(judged, key=lambda one: one.suspicion)[-_MAX_CURVES:]:
             self._curve(layer, person, scale, bright)
         at = (self._pad + self._text_px / 2, self._pad + self._text_px / 2)
         glyph(layer, self._plan.label, at, self._text_px * 0.42)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from telltale.types import Label, Report, TrackReport
+from telltale.types import Label, Report, TrackReport, suspicion
 
 Box = tuple[float, float, float, float]
 TELLING_S = 3.0
@@ -41,6 +41,10 @@ class Person:
     scores: list[float | None]
     stays: bool = False
     """Still there in the last frame that was looked at."""
+
+    @property
+    def suspicion(self) -> tuple[bool, float]:
+        return suspicion(self.label, self.p_fake)
 
     def box_at(self, time_s: float, *, most_apart_s: float) -> Box | None:
         """Where the face is at a time; None where it was not seen around it."""
@@ -139,7 +143,7 @@ def telling_seconds(report: Report) -> tuple[float, float] | None:
     judged = [track for track in report.tracks if track.p_fake is not None]
     if not judged:
         return None
-    worst = max(judged, key=lambda track: track.p_fake or 0.0)
+    worst = max(judged, key=lambda track: track.suspicion)
     scored = [(face.pts_s, face.p_fake) for face in worst.faces if face.p_fake is not None]
     if not scored:
         return None

@@ -163,7 +163,9 @@ def scan(source: Source, limits: DecodeLimits, *, until_s: float | None, until_n
             found.ends_broken = packet.is_corrupt
             if _has_enough(found.pts, packet, until_s, until_n):
                 found.is_complete = False
-                break
+                # a stream of one packet is a cover; any other may be the one that is picked
+                if all(not scan.is_complete for scan in scans.values() if len(scan.pts) > 1):
+                    break
         else:
             if _ends_ragged(source):
                 for found in scans.values():

@@ -96,7 +96,7 @@ def _stream(stream: Any, counts: _Counts) -> StreamInfo:
     is_video = stream.type == "video"
     return StreamInfo(
         kind=stream.type or "data",
-        codec=context.name if context is not None else "unknown",
+        codec=context.codec.canonical_name if context is not None else "unknown",
         profile=_optional(getattr(context, "profile", None)),
         pixel_format=_optional(getattr(context, "pix_fmt", None)) if is_video else None,
         width_px=getattr(context, "width", None) or None if is_video else None,

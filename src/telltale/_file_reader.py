@@ -113,7 +113,7 @@ class FileReader(Reader):
             sha256="",
             size_bytes=source.size_bytes,
             container=self._container.format.name,
-            codec=stream.codec_context.name,
+            codec=stream.codec_context.codec.canonical_name,
             width_px=stream.width,
             height_px=stream.height,
             rotation_deg=0,

@@ -166,7 +166,7 @@ class Sound:
 
     @property
     def is_copied(self) -> bool:
-        return self.stream is not None and self.stream.codec_context.name in _COPIED
+        return self.stream is not None and self.stream.codec_context.codec.canonical_name in _COPIED
 
     def packets(self) -> Iterator[Packet[AudioStream]]:
         """With times in order; what has none is left out."""
@@ -231,7 +231,9 @@ class _Voice:
             return
         for frame in frames:
             if frame.pts is not None and frame.time_base:
-                frame.pts -= round(self._sound.origin_s / frame.time_base)
+                # AVI counts in whole frames of sound, too coarse for the pieces that come out
+                frame.pts = round((float(frame.pts * frame.time_base) - self._sound.origin_s) * frame.sample_rate)
+                frame.time_base = Fraction(1, frame.sample_rate)
             for piece in self._resampler.resample(frame):
                 self._out.mux(self._stream.encode(piece))
 

@@ -89,6 +89,8 @@ class Child:
         self._messages: queue.Queue[Message | Ended] = queue.Queue(_QUEUED_MESSAGES)
         self._last_words: collections.deque[str] = collections.deque(maxlen=5)
         self._is_dropped = False
+        self.is_through = False
+        """Whether it has said that the job it was given is over; what it said before may still wait to be received."""
         self._threads = [
             threading.Thread(target=self._listen, args=(self._process.stdout,), name="telltale-listen", daemon=True),
             threading.Thread(target=self._drain, args=(self._process.stderr,), name="telltale-drain", daemon=True),
@@ -99,6 +101,7 @@ class Child:
     def send(self, message: Message, files: Mapping[str, Sequence[int]] = MappingProxyType({})) -> None:
         """A request, and the open files that belong to it, which are closed here. Raises `OSError` when the
         process is gone."""
+        self.is_through = False
         if self._handing_over is not None:
             _grants.send(self._handing_over, files)
         if self._process.stdin is not None:
@@ -113,6 +116,7 @@ class Child:
     def _listen(self, pipe: IO[bytes]) -> None:
         try:
             while (message := _wire.read(pipe)) is not None:
+                self.is_through = message.kind in ("done", "failed")
                 self._put(message)
         except (_wire.WireError, OSError, ValueError) as error:
             self._last_words.append(f"its answer could not be understood: {error}")
@@ -190,7 +194,8 @@ def _not_code() -> list[str]:
 
 
 class Watch:
-    """Kills a child at its deadline, above its memory or when asked to, also while nobody listens to it."""
+    """Kills a child at its deadline, above its memory or when asked to, also while nobody listens to it. One that is
+    through before its deadline is heard to the end, however long that takes."""
 
     def __init__(
         self, child: Child, *, started_at: float, deadline_s: float, memory_bytes: int, stop: threading.Event | None
@@ -210,7 +215,7 @@ class Watch:
         while not self._is_over.wait(_WATCH_EVERY_S):
             if self._stop_asked is not None and self._stop_asked.is_set():
                 self.verdict = "stopped"
-            elif time.monotonic() > self.ends_at:
+            elif time.monotonic() > self.ends_at and not self._child.is_through:
                 self.verdict = "deadline"
             elif self._child.memory_bytes() > self._memory_bytes:
                 self.verdict = "memory"

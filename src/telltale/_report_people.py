@@ -81,7 +81,7 @@ def span_words(low: float, high: float) -> str:
 
 
 def _by_suspicion(report: Report) -> list[TrackReport]:
-    return sorted(report.tracks, key=lambda track: -1.0 if track.p_fake is None else track.p_fake, reverse=True)
+    return sorted(report.tracks, key=lambda track: track.suspicion, reverse=True)
 
 
 def _crop_budgets(report: Report) -> list[int]:

@@ -144,9 +144,8 @@ def _count(report: Report) -> QualityRow | None:
 
 def _deciding(report: Report) -> TrackReport | None:
     """The person whose score the clip has; else the one seen most."""
-    return max((track for track in report.tracks if track.faces),
-               key=lambda track: (-1.0 if track.p_fake is None else track.p_fake, len(track.faces)),
-               default=None)  # fmt: skip
+    seen = (track for track in report.tracks if track.faces)
+    return max(seen, key=lambda track: (track.suspicion, len(track.faces)), default=None)
 
 
 def _margin(report: Report) -> float:

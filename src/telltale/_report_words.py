@@ -100,7 +100,7 @@ def lede(report: Report) -> str:
         return report.error.message if report.error else "The reason is not known."
     if label == "no_face":
         return _nothing_judged(report)
-    worst = max(judged, key=lambda track: (track.label == "fake", track.p_fake or 0.0), default=None)
+    worst = max(judged, key=lambda track: track.suspicion, default=None)
     who = f"Person {worst.id}" if worst and len(judged) > 1 else "The face"
     if label == "fake":
         return f"{who} shows the traces that forged faces leave{_when(worst)}."

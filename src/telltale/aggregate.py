@@ -237,7 +237,7 @@ def _video_verdict(
         codes = tuple(dict.fromkeys(code for report in reports for code in report.codes))
         why = tuple(dict.fromkeys(reason for report in reports for reason in report.reasons))
         return Verdict(label="no_face", codes=codes, reasons=why[:3])
-    worst = max(judged, key=lambda report: (report.label == "fake", report.p_fake or 0.0))
+    worst = max(judged, key=lambda report: report.suspicion)
     reasons = list(worst.reasons)
     if n_judged > 1:
         reasons[0] = f"Person {worst.id} is the most suspicious of {n_judged}. {reasons[0]}"

@@ -25,6 +25,7 @@ import numpy as np
 from telltale import faces
 from telltale._request import ExtractRequest, default_deadline_s, face_from_json, face_to_json
 from telltale.crops import centre_square, crop_face
+from telltale.errors import DeadlineExceeded
 from telltale.sandbox import Message
 from telltale.tracking import Tracker
 from telltale.types import Code, Face, Frame, RgbImage
@@ -66,7 +67,7 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
         yield Message("info", asdict(reader.info))
         stop_after_s = 0.9 * (request.deadline_s or default_deadline_s(reader.info.duration_s))
         linker = _Borrower(request, stages) if request.boxes_from else _Linker(request, stages)
-        n_analysed = 0
+        n_analysed, is_out_of_time = 0, False
         codes: list[Code] = []
         warnings: list[str] = []
         decoded = _decoded_in_turn if request.n_decode_threads == 1 else _decoded_ahead
@@ -77,6 +78,7 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
                 if request.thumbnails:
                     yield Message("thumbnail", {"pts_s": frame.pts_s}, {"jpeg": _thumbnail(frame.rgb)})
                 if time.monotonic() - started_at > stop_after_s:
+                    is_out_of_time = True
                     codes.append(Code.PARTIAL)
                     warnings.append(
                         f"Stopped after {stop_after_s:.0f} s, {frame.pts_s:.1f} s into the video; "
@@ -97,6 +99,7 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
             "codes": list(dict.fromkeys(str(code) for code in codes)),
             "warnings": warnings,
             "partial": partial,
+            "is_out_of_time": is_out_of_time,
             "timings_s": stages.as_dict(),
         },
     )
@@ -170,6 +173,8 @@ class _Borrower:
             if message.kind == "faces":
                 self._times.append(message.data["pts_s"])
                 self._rows += message.data["faces"]
+            elif message.kind == "done" and message.data["is_out_of_time"]:
+                raise DeadlineExceeded("reading its original took longer than allowed; allow more time with --deadline")
 
     def link(self, frame: Frame, *, is_still: bool) -> Message:  # noqa: ARG002 - same call as `_Linker.link`
         moment = min(self._times, key=lambda pts_s: abs(pts_s - frame.pts_s), default=frame.pts_s)

@@ -30,7 +30,7 @@ from telltale._text import printable
 from telltale._versions import versions
 from telltale.bundle import load_bundle
 from telltale.engine import LOCAL, Engine, map_tasks
-from telltale.errors import BundleInvalid, TelltaleError, UsageError, WorkerCrashed
+from telltale.errors import BundleInvalid, Stopped, TelltaleError, UsageError, WorkerCrashed, WorkerNotStarted
 from telltale.report import summarise, to_json
 from telltale.scan import Scanner, ScanSettings, load_scorer
 from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
@@ -210,6 +210,8 @@ class _ScanTask:
 
     def _do(self, item: Item, place: Place, scanner: Scanner, scratch: Path) -> str:
         report = self._scan(item, scanner, scratch)
+        if report.error is not None and report.error.code == WorkerNotStarted.code:  # says nothing about the file
+            raise WorkerNotStarted(report.error.message)
         place.write(_staged(item), _row(item, report))
         return report.verdict.label
 
@@ -220,6 +222,8 @@ class _ScanTask:
         try:
             with fetched(item.path, path):
                 report = scanner.scan(path)
+        except Stopped:
+            raise
         except TelltaleError as error:
             return self._failed(item, error)
         shown = printable(item.path)

@@ -11,7 +11,6 @@ network access switched off. A file without the bytes that all credentials begin
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -27,7 +26,9 @@ from telltale.types import Credentials, Provenance
 
 _MARK = b"c2pa"
 """The label of every C2PA manifest store, embedded uncompressed (C2PA specification 2, 11.1)."""
+_REMOTE_NAME = b"dcterms:provenance"
 _REMOTE = re.compile(rb"dcterms:provenance\s*=\s*[\"'](https?:[^\"'<>]{1,1000})[\"']", re.IGNORECASE)
+_BLOCK_BYTES, _OVERLAP_BYTES = 8 << 20, 2048
 _SETTINGS = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": False}}
 _MEDIA_TYPES = {
     "an MP4 video": "video/mp4",
@@ -96,9 +97,17 @@ def _credentials(source: Source, media_type: str | None) -> Credentials:
 
 
 def _look_for_marks(source: Source) -> tuple[bool, str | None]:
-    with source.file() as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        remote = _REMOTE.search(data)
-        return data.find(_MARK) >= 0, short(remote[1].decode("utf-8", "replace")) if remote else None
+    """Whether there is a mark, and the address of credentials that lie elsewhere. Block by block: a mapped file of
+    gigabytes would count as memory of the worker."""
+    is_marked, remote, before = False, None, b""
+    with source.file() as file:
+        while (not is_marked or remote is None) and (block := file.read(_BLOCK_BYTES)):
+            data = before + block
+            is_marked = is_marked or _MARK in data
+            if remote is None and _REMOTE_NAME in data.lower():  # many times as fast as the expression
+                remote = _REMOTE.search(data)
+            before = data[-_OVERLAP_BYTES:]
+    return is_marked, short(remote[1].decode("utf-8", "replace")) if remote else None
 
 
 def _described(store: dict[str, Any], state: str, remote_url: str | None) -> Credentials:

@@ -92,7 +92,7 @@ class Worker:
         `boxes_from` name are opened here and handed over.
 
         Raises the `TelltaleError` that the job raised, `DeadlineExceeded`, `OutOfMemory` or `WorkerCrashed`, and
-        `Stopped` once another thread sets `stop`, which kills the child at once.
+        `Stopped` once another thread sets `stop` or closes the worker, which kills the child at once.
         Leaving the iteration early kills the child; the next run gets a new one.
         """
         if job not in self._jobs:
@@ -126,7 +126,7 @@ class Worker:
             while not is_clean:
                 message = child.receive(timeout_s=_LOOK_EVERY_S)
                 is_clean = isinstance(message, Message) and _is_over(message)
-                if isinstance(message, Ended) or (watch.verdict and not is_clean):
+                if self._is_closed or isinstance(message, Ended) or (watch.verdict and not is_clean):
                     raise self._why_it_ended(child, watch)
                 if message is not None:
                     yield from _said(message)
@@ -163,7 +163,7 @@ class Worker:
             self._watch.ends_at = max(self._watch.ends_at, self._watch.started_at + deadline_s)
 
     def _why_it_ended(self, child: Child, watch: Watch) -> TelltaleError:
-        if watch.verdict == "stopped":
+        if self._is_closed or watch.verdict == "stopped":
             return Stopped("stopped on request")
         if watch.verdict == "deadline":
             allowed_s = watch.ends_at - watch.started_at
@@ -174,7 +174,7 @@ class Worker:
         return WorkerCrashed(f"the process that reads files ended {child.how_it_ended()}")
 
     def close(self) -> None:
-        """End the child. The worker cannot be used again."""
+        """End the child. The worker cannot be used again; a job that another thread has it do raises `Stopped`."""
         self._is_closed = True
         _dispose(self._starting)
 

@@ -310,14 +310,17 @@ def scan_many(
         for scanner in (first, *rest):
             idle.put(scanner)
 
+        stop = threading.Event()
+
         def scan_one(path: str | os.PathLike[str]) -> Report:
             scanner = idle.get()
             try:
-                return scanner.scan(path, on_progress=on_progress)
+                return scanner.scan(path, on_progress=on_progress, stop=stop)
             finally:
                 idle.put(scanner)
 
         pool = stack.enter_context(ThreadPoolExecutor(jobs, thread_name_prefix="scan"))
+        stack.callback(stop.set)  # before the pool waits for what is under way
         yield from pool.map(scan_one, paths)
 
 

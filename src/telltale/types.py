@@ -351,6 +351,12 @@ class FaceReport(Written):
     confidence: float
 
 
+def suspicion(label: Label, p_fake: float | None) -> tuple[bool, float]:
+    """Sorts people: the one whose is highest decides the verdict. A face that the gate holds back may score higher than
+    one that is called fake, and decides nothing."""
+    return label == "fake", -1.0 if p_fake is None else p_fake
+
+
 class TrackReport(Written):
     """One person: when, how they were judged, and every face."""
 
@@ -365,6 +371,10 @@ class TrackReport(Written):
     suspicious_s: tuple[tuple[float, float], ...] = ()
     """Intervals (start, end) in which the sliding window is above the fake threshold."""
     faces: tuple[FaceReport, ...] = ()
+
+    @property
+    def suspicion(self) -> tuple[bool, float]:
+        return suspicion(self.label, self.p_fake)
 
 
 class InputInfo(Written):

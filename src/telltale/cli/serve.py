@@ -11,6 +11,7 @@ from telltale.cli._choices import folder
 from telltale.cli._errors import say, told
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
+_LONGEST_KEPT_H = 24 * 36_500
 
 
 @told
@@ -59,6 +60,8 @@ def serve(
     for name, value in (("--keep", keep), ("--deadline", deadline)):
         if not 0 < value < float("inf"):
             raise UsageError(f"{name} must be a number above 0, got {value}")
+    if keep > _LONGEST_KEPT_H:
+        raise UsageError(f"--keep must be at most {_LONGEST_KEPT_H:,} hours, a hundred years, got {keep:g}")
     for module in ("fastapi", "uvicorn", "python_multipart"):
         require(module, "web")
     from telltale.web.server import serve as run
@@ -123,6 +126,8 @@ def _change_keys(data: Path, new: str | None, dropped: str | None) -> None:
             names = ", ".join(keys.names()) or "none"
             raise UsageError(f"there is no key called {dropped!r}; there are: {names}")
         if new is not None:
+            if not new.strip():
+                raise UsageError("--new-key wants a name, which tells the keys apart")
             key = new_key()
             keys.add(new, digest(key))
             typer.echo(key)

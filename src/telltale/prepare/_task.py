@@ -13,7 +13,7 @@ from telltale._request import ExtractRequest, default_deadline_s, face_from_json
 from telltale._text import visible
 from telltale.datasets import Record
 from telltale.datasets._bucket import fetched_to, opened
-from telltale.errors import InputError, TelltaleError, WorkerCrashed, WorkerNotStarted
+from telltale.errors import DeadlineExceeded, InputError, Stopped, TelltaleError, WorkerCrashed, WorkerNotStarted
 from telltale.faces import files_read
 from telltale.prepare._settings import PrepareSettings
 from telltale.sandbox import Powers, Worker, WorkerLimits
@@ -83,7 +83,7 @@ class PrepareTask:
         try:
             with self._original(record, scratch) as original:
                 found = self._extract(as_file(here, scratch), original, worker)
-        except WorkerNotStarted:
+        except (WorkerNotStarted, Stopped):  # says nothing about the file
             raise
         except TelltaleError as error:
             return Outcome(here, sha256, failure=ErrorInfo(code=error.code, message=error.message))
@@ -135,6 +135,9 @@ class PrepareTask:
                 found.n_frames += 1
                 for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
                     found.faces.append((row["track_id"], face_from_json(row), crop))
+            elif message.kind == "done" and message.data["is_out_of_time"]:
+                # how far it came depends on the machine, and a store must not
+                raise DeadlineExceeded("it could not be read to its end in the time allowed; see --deadline")
         return found
 
 

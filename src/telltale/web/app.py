@@ -19,7 +19,7 @@ from starlette.types import Scope
 from telltale import __version__
 from telltale.web.guard import Guard
 from telltale.web.openapi import describe
-from telltale.web.problems import on_bug, on_database_error, on_http_error, on_invalid
+from telltale.web.problems import on_database_error, on_http_error, on_invalid
 from telltale.web.receipt import BoundedReceipt
 from telltale.web.routes import add_routes
 from telltale.web.routes.uploads import UPLOAD_PATH
@@ -56,7 +56,6 @@ def create_app(settings: ServeSettings) -> FastAPI:
             HTTPException: on_http_error,
             RequestValidationError: on_invalid,
             sqlite3.OperationalError: on_database_error,
-            Exception: on_bug,
         },
     )
     app.state.service = service

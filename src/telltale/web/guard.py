@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -14,9 +15,11 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telltale.web.metrics import Metrics
-from telltale.web.problems import ProblemError, problem, problem_response
+from telltale.web.problems import ProblemError, on_bug, problem, problem_response
 
 COOKIE = "telltale_key"
+_log = logging.getLogger("telltale.web")
+API = "/api/v1"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
@@ -63,8 +66,13 @@ class Guard:
             if status:
                 raise
             await problem_response(error)(scope, receive, sending)
+        except Exception as error:
+            if status:
+                raise
+            _log.exception("a request failed")
+            await on_bug(error)(scope, receive, sending)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
+            route = _route_of(scope)
             # Any method may be sent; only known ones become a label.
             method = scope["method"] if scope["method"] in {*_SAFE_METHODS, "POST", "DELETE"} else "other"
             self._metrics.requests.add(method, route, str(status))
@@ -82,6 +90,14 @@ class Guard:
         is_foreign = origin is not None and not _is_from(origin, host)
         if is_foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             raise problem("foreign_origin", "a page of another site may not do this")
+
+
+def _route_of(scope: Scope) -> str:
+    """The route's pattern, with what it was mounted under."""
+    route = getattr(scope.get("route"), "path", None)
+    if route is None:
+        return "other"
+    return f"{API}{route}" if scope["path"].startswith(f"{API}/") and not route.startswith(f"{API}/") else str(route)
 
 
 def _hostname(host: str) -> str:
@@ -138,4 +154,4 @@ async def owner_of(connection: HTTPConnection, find: Callable[[str], Awaitable[s
     return owner
 
 
-__all__ = ["COOKIE", "Guard", "client_of", "digest", "new_key", "owner_of", "sent_key"]
+__all__ = ["API", "COOKIE", "Guard", "client_of", "digest", "new_key", "owner_of", "sent_key"]

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from telltale import __version__
@@ -36,6 +36,8 @@ from telltale.web.upload import Upload
 _log = logging.getLogger("telltale.web")
 _TIDY_EVERY_S = 30.0
 _TRY_AGAIN_S = 1.0
+_LONGEST_WAIT_S = 120.0
+"""That anybody is sent away for."""
 _PLAUSIBLE_SHARE = 0.05
 """Below this an estimate of the time left means nothing."""
 
@@ -168,7 +170,10 @@ class Jobs:
         return "cancelled"
 
     def entry(self, row: ScanRow) -> ScanEntry:
-        """What the API says about a scan."""
+        """What the API says about a scan. What another scan of the same bytes goes on with is not said of one that was
+        cancelled."""
+        if row.state == "cancelled":
+            row = replace(row, started_at=None, outcome=None, error=None, has_thumbnail=False)
         return ScanEntry(
             id=row.id,
             state=row.state,
@@ -204,8 +209,13 @@ class Jobs:
         """When to come back. Everybody turned away is told another time, as places come free one by one."""
         now = time.monotonic()
         with self._news:
-            self._next_place_at = max(self._next_place_at, now) + self._took_s / self._settings.workers
-            return min(self._next_place_at - now, 120.0)
+            later = max(self._next_place_at, now) + self._took_s / self._settings.workers
+            self._next_place_at = min(later, now + _LONGEST_WAIT_S)
+            return self._next_place_at - now
+
+    def own_retry_after_s(self) -> float:
+        """When one of a caller's own scans may have ended."""
+        return min(self._took_s, _LONGEST_WAIT_S)
 
     def _work(self) -> None:
         while not self._is_stopping.is_set():

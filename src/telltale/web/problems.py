@@ -127,7 +127,7 @@ async def on_database_error(_: Request, error: Exception) -> Response:
     return problem_response(problem("no_space", "there is no room left to write anything down; try later"))
 
 
-async def on_bug(_: Request, error: Exception) -> Response:
+def on_bug(error: Exception) -> Response:
     """What no one foresaw; the log has the rest."""
     return problem_response(problem("internal", f"{type(error).__name__}; the server's log says more"))
 

@@ -24,7 +24,7 @@ from telltale.web.guard import client_of, owner_of
 from telltale.web.jobs import Jobs
 from telltale.web.keys import Keys
 from telltale.web.metrics import Metrics
-from telltale.web.problems import ProblemError, problem
+from telltale.web.problems import ProblemError
 from telltale.web.rows import ScanRow
 from telltale.web.schema import ScanEntry
 from telltale.web.settings import ServeSettings
@@ -108,21 +108,27 @@ class Service:
     ) -> _R:
         return await asyncio.get_running_loop().run_in_executor(executor, lambda: function(*args, **options))
 
-    async def made(self, row: ScanRow, kind: str, make: Callable[[Report], bytes], *, key: str = "") -> Path | None:
-        """A file made from a scan's report, kept beside it; None where there is no result."""
+    async def made(
+        self, row: ScanRow, kind: str, make: Callable[[Report], bytes], *, key: str = ""
+    ) -> Path | bytes | None:
+        """A file made from a scan's report, kept beside it, or its bytes where the disk is full; None where there is no
+        result."""
         return await self.made_from(
             row, kind, lambda: make(self.folder.report(row.analysis_id, name=row.name)), key=key
         )
 
-    async def made_from(self, row: ScanRow, kind: str, make: Callable[[], bytes], *, key: str = "") -> Path | None:
+    async def made_from(
+        self, row: ScanRow, kind: str, make: Callable[[], bytes], *, key: str = ""
+    ) -> Path | bytes | None:
         """`made`, for what reads the result by itself."""
         try:
-            file = await self.page(self.folder.made, row.analysis_id, row.id, kind, key, make)
-            return file if await self.is_there(row) else None
-        except FileNotFoundError:  # deleted just now, or the disk was full when it was made
+            try:
+                made = await self.page(self.folder.made, row.analysis_id, row.id, kind, key, make)
+            except OutputError:
+                return await self.page(make)
+            return made if await self.is_there(row) else None
+        except FileNotFoundError:  # deleted just now, or the disk was full when it was to be kept
             return None
-        except OutputError:
-            raise problem("no_space", "there is no room left to make this page; try later") from None
 
     async def is_there(self, row: ScanRow) -> bool:
         """Whether the scan still is; what was made for one that was deleted meanwhile goes after it."""

@@ -109,7 +109,7 @@ class _Form:
             _, options = parse_options_header(value.decode("latin-1"))
             self._part.name = _decoded(options.get(b"name", b""))
             if b"filename" in options:
-                self._part.file_name = _decoded(options[b"filename"])
+                self._part.file_name = options[b"filename"].decode("utf-8", "surrogateescape")
 
     def _end_headers(self) -> None:
         name = self._part.name
@@ -245,8 +245,9 @@ def _decoded(value: bytes) -> str:
 
 
 def _plain_name(name: str) -> str:
-    """The name without folders, as it is shown; never used for a file of ours."""
-    name = re.split(r"[/\\]", name)[-1].replace("\0", "")
+    """The name without folders, as it is shown; never used for a file of ours. Folders go first: a byte that is no
+    text is shown with a backslash."""
+    name = printable(re.split(r"[/\\]", name)[-1].replace("\0", ""))
     return name[-MAX_NAME_CHARS:] or "unnamed"
 
 

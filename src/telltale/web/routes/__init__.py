@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 
+from telltale.web.guard import API
 from telltale.web.problems import documented
 from telltale.web.routes import login, models, operation, pages, results, scans, statics, streams, uploads
 
@@ -12,7 +13,7 @@ from telltale.web.routes import login, models, operation, pages, results, scans,
 def add_routes(app: FastAPI, *, require_key: bool) -> None:
     """All of them. `require_key` only documents the key here: each route of the API asks for its caller."""
     api = APIRouter(
-        prefix="/api/v1",
+        prefix=API,
         responses=documented("bad_form", "unknown_host", *(("key_required",) if require_key else ())),
         dependencies=[Depends(HTTPBearer(auto_error=False, description="An API key."))] if require_key else [],
     )

@@ -25,7 +25,7 @@ async def login(request: Request, service: Serving, key: Annotated[str, Form(max
         key.strip(),
         max_age=_KEY_KEPT_S,
         httponly=True,
-        samesite="strict",
+        samesite="lax",
         secure=request.url.scheme == "https",
     )
     return answer
@@ -34,7 +34,7 @@ async def login(request: Request, service: Serving, key: Annotated[str, Form(max
 @router.post("/logout")
 async def logout() -> Response:
     answer = RedirectResponse("/", status_code=303)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
     return answer
 
 

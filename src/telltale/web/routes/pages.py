@@ -58,6 +58,8 @@ async def scan(request: Request, scan_id: ScanId, service: Serving, visitor: Vis
     )
     if file is None:
         return _lost(request)
+    if isinstance(file, bytes):
+        return Response(file, media_type="text/html")
     try:
         return FileResponse(file, media_type="text/html", stat_result=file.stat())
     except FileNotFoundError:  # deleted just now

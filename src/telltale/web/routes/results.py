@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -47,13 +48,18 @@ async def report_html(service: Serving, row: Found) -> Response:
     page = await service.made(row, "html", lambda report: to_html(report).encode("utf-8"))
     if page is None:
         raise problem("no_result", "the report is not kept")
-    with _unless_deleted():
-        policy, stat = _own_policy(page), page.stat()
+    answer: Callable[..., Response]
+    if isinstance(page, bytes):
+        head, answer = page, functools.partial(Response, page)
+    else:
+        with _unless_deleted(), page.open("rb") as file:
+            head, answer = file.read(_HEAD_BYTES), functools.partial(FileResponse, page, stat_result=page.stat())
+    policy = _own_policy(head)
     headers = {
         "Content-Security-Policy": f"{policy}; sandbox allow-scripts allow-modals; frame-ancestors 'none'",
         "Content-Disposition": f'inline; filename="telltale-{_ascii_stem(row.name)}.html"',
     }
-    return FileResponse(page, media_type="text/html", headers=headers, stat_result=stat)
+    return answer(media_type="text/html", headers=headers)
 
 
 @contextlib.contextmanager
@@ -65,10 +71,9 @@ def _unless_deleted() -> Iterator[None]:
         raise problem("no_result", "it is not kept: the scan was deleted, or has nothing of this kind") from None
 
 
-def _own_policy(page: Path) -> str:
+def _own_policy(page: bytes) -> str:
     """What the page allows itself, as it does where it is opened from a disk."""
-    with page.open("rb") as file:
-        found = _META_POLICY.search(file.read(_HEAD_BYTES).decode("utf-8", "ignore"))
+    found = _META_POLICY.search(page[:_HEAD_BYTES].decode("utf-8", "ignore"))
     return html.unescape(found[1]) if found else _NO_RIGHTS
 
 
@@ -143,7 +148,7 @@ async def media(request: Request, service: Serving, row: Found) -> Response:
     responses=_WITHOUT_RESULT | {200: {"content": {"image/jpeg": {}}, "description": "JPEG, at most 180 px high."}},
 )
 async def thumbnail(service: Serving, row: Found) -> Response:
-    if not row.has_thumbnail:
+    if not row.has_thumbnail or row.state == "cancelled":
         raise problem("no_result", "there is no picture of this scan")
     with _unless_deleted():
         picture = service.folder.thumbnail(row.analysis_id).read_bytes()

@@ -65,7 +65,7 @@ async def get_scan(service: Serving, row: Found) -> Response:
     return StreamingResponse(_joined(head + b', "report": ', report, b"}"), media_type="application/json")
 
 
-async def _report(service: Service, row: ScanRow) -> AsyncFile[bytes] | None:
+async def _report(service: Service, row: ScanRow) -> AsyncFile[bytes] | bytes | None:
     """The report as JSON, as it lies on disk: checking a long one once more would cost more than reading it.
 
     Opened before the answer begins, which a scan that is deleted meanwhile would break off.
@@ -76,17 +76,17 @@ async def _report(service: Service, row: ScanRow) -> AsyncFile[bytes] | None:
     def make() -> bytes:
         return json.dumps(service.folder.report_data(row.analysis_id, name=row.name)).encode("ascii")
 
-    file = await service.made_from(row, "json", make)
+    made = await service.made_from(row, "json", make)
     try:
-        return None if file is None else await anyio.open_file(file, "rb")
+        return made if made is None or isinstance(made, bytes) else await anyio.open_file(made, "rb")
     except FileNotFoundError:
         return None
 
 
-async def _joined(head: bytes, file: AsyncFile[bytes] | None, tail: bytes) -> AsyncIterator[bytes]:
+async def _joined(head: bytes, file: AsyncFile[bytes] | bytes | None, tail: bytes) -> AsyncIterator[bytes]:
     yield head
-    if file is None:
-        yield b"null"
+    if file is None or isinstance(file, bytes):
+        yield file or b"null"
     else:
         async with file:
             while chunk := await file.read(_CHUNK_BYTES):

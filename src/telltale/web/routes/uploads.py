@@ -89,7 +89,7 @@ def _queue_full(service: Service) -> ProblemError:
 
 def _client_busy(service: Service) -> ProblemError:
     detail = f"{service.settings.per_client} of your scans are waiting or running; come back at the time given"
-    return problem("client_busy", detail, retry_after_s=service.jobs.retry_after_s())
+    return problem("client_busy", detail, retry_after_s=service.jobs.own_retry_after_s())
 
 
 __all__ = ["UPLOAD_PATH", "router"]

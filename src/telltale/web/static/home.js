@@ -69,9 +69,18 @@ async function load() {
   }
 }
 
+const isActive = ({ state }) => state === "queued" || state === "running";
+
 async function remove(row) {
-  const { id, state, name } = row.entry;
-  const is_active = state === "queued" || state === "running";
+  const { id, name } = row.entry;
+  const is_active = isActive(row.entry);
+  if (is_active) {
+    // It may have ended without news of it: what is there is not thrown away by a click on Cancel.
+    const now = await fetch(`/api/v1/scans/${id}`).catch(() => null);
+    if (now?.ok) row.show(await now.json());
+    if (!isActive(row.entry)) return say(`${row.title} has ended`);
+  }
+  const { state } = row.entry;
   if (!is_active && state !== "cancelled" && !(await ask(row.title))) return;
   row.item.classList.add("is-leaving");
   const answer = await fetch(`/api/v1/scans/${id}`, { method: "DELETE" }).catch(() => null);
@@ -95,25 +104,44 @@ async function remove(row) {
 }
 
 // What happens to scans, as it happens.
-const events = new EventSource("/api/v1/events");
-events.addEventListener("scan", ({ data }) => {
+let events = null;
+let wasOpen = false;
+function heard({ data }) {
   const entry = JSON.parse(data);
   const known = rows.get(entry.id);
   if (gone.has(entry.id) || (!known && wanted)) return;
   const was = known?.entry?.state;
   put(entry, { first: true });
   if (entry.outcome && was !== entry.state) say(`${known?.title ?? entry.name}: ${entry.outcome.headline} ${entry.outcome.score}`);
-});
-let wasOpen = false;
-events.addEventListener("open", async () => {
-  // What happened while the connection was lost.
+}
+
+// Only while the page is seen: a browser has six connections to a server for all of its tabs.
+function listen() {
+  if (document.hidden) {
+    events?.close();
+    events = null;
+  } else if (!events) {
+    events = new EventSource("/api/v1/events");
+    events.addEventListener("scan", heard);
+    events.addEventListener("open", catchUp);
+  }
+}
+
+async function catchUp() {
+  // What happened while nobody listened.
   if (wasOpen && !wanted) {
     const answer = await fetch("/api/v1/scans?limit=50").catch(() => null);
     if (answer?.ok) for (const entry of (await answer.json()).items.reverse()) put(entry, { first: true });
   }
   wasOpen = true;
+}
+listen();
+document.addEventListener("visibilitychange", listen);
+addEventListener("pageshow", listen);
+addEventListener("pagehide", () => {
+  events?.close();
+  events = null;
 });
-addEventListener("pagehide", () => events.close());
 
 // Uploads.
 const uploads = new Uploads($("uploads"), {

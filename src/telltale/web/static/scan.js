@@ -12,24 +12,43 @@ button.hidden = false;
 button.addEventListener("click", async () => {
   if (!is_active && state !== "cancelled" && !(await ask(name))) return;
   button.disabled = true;
+  if (is_active) {
+    // It may have ended without news of it: what is there is not thrown away by a click on Cancel.
+    const now = await fetch(`/api/v1/scans/${id}`).catch(() => null);
+    if (now?.ok && !["queued", "running"].includes((await now.json()).state)) return location.reload();
+  }
   const answer = await fetch(`/api/v1/scans/${id}`, { method: "DELETE" }).catch(() => null);
   if (answer?.ok || answer?.status === 404) location.assign("/");
   else button.disabled = false;
 });
 
 if (is_active) {
-  const events = new EventSource(`/api/v1/scans/${id}/events`);
-  events.addEventListener("progress", ({ data }) => {
+  let events = null;
+  const progress = ({ data }) => {
     const entry = JSON.parse(data);
     $("stage").textContent = `${stage(entry)}.`;
     if (entry.progress.share === null) $("bar").removeAttribute("value");
     else $("bar").value = entry.progress.share;
-  });
-  events.addEventListener("end", () => {
-    events.close();
-    location.reload();
-  });
-  addEventListener("pagehide", () => events.close());
+  };
+  const close = () => {
+    events?.close();
+    events = null;
+  };
+  // Only while the page is seen: a browser has six connections to a server for all of its tabs.
+  const listen = () => {
+    if (document.hidden) return close();
+    if (events) return;
+    events = new EventSource(`/api/v1/scans/${id}/events`);
+    events.addEventListener("progress", progress);
+    events.addEventListener("end", () => {
+      close();
+      location.reload();
+    });
+  };
+  listen();
+  document.addEventListener("visibilitychange", listen);
+  addEventListener("pageshow", listen);
+  addEventListener("pagehide", close);
 }
 
 // The annotated clip is made when it is asked for.
