@@ -21,6 +21,7 @@ from telltale._report_page import build_page
 from telltale._report_quality import build_quality
 from telltale.annotate import GIF_NAME, PICTURE_NAME, SHEET_NAME, VIDEO_NAME, _caption, annotate
 from telltale.errors import FileMissing, OutputError, WorkerError
+from telltale.report import write_report
 from telltale.types import Label, Report
 
 
@@ -270,6 +271,15 @@ def test_whoever_decides_the_verdict_is_told_of_though_one_held_back_scores_high
     assert quality is not None
     (face,) = (row for row in quality.rows if row.name == "Face")
     assert face.value == "200 pixels large"
+
+
+def test_a_later_report_without_annotation_leaves_none_of_an_earlier_one(tmp_path: Path) -> None:
+    report = make_report()
+    folder = write_report(report, tmp_path)
+    for name in (VIDEO_NAME, GIF_NAME, SHEET_NAME, "notes.txt"):
+        (folder / name).write_bytes(b"of another verdict")
+    assert write_report(report, tmp_path) == folder
+    assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", "report.html", "report.json"]
 
 
 def test_the_contact_sheet_has_the_highest_score() -> None:

@@ -440,3 +440,19 @@ def test_ctrl_c_before_anything_happens_is_quiet(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"telltale: stopped\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["scan", "clip.mp4", "--min-face", "3"], "12"),
+        (["prepare", "clips", "--out", "s.store", "--margin", "9"], "3"),
+        (["scan", "clip.mp4", "--detector-model", "weights.onnx"], "leave out --detector-model"),
+        (["split", "s", "--name", "a", "--folds", "3", "--ratio", "80/10/10"], "leave out --ratio"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(command: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr

@@ -13,6 +13,7 @@ import make_datasets
 from make_datasets import mark
 from telltale import datasets
 from telltale.errors import CorruptFile, DataError, FileMissing, LeakFound, UnknownLabel, UnknownName, UsageError
+from telltale.inspect import inspect_data
 from telltale.split import check_leaks, find_leaks, make_split
 from telltale.types import FaceRecord, VideoRecord
 
@@ -402,6 +403,8 @@ def test_same_bytes_with_the_other_label_is_said(tmp_path: Path) -> None:
     (tmp_path / "fake/b.mp4").write_bytes((tmp_path / "real/a.mp4").read_bytes())
     (problem,) = datasets.read(tmp_path).problems
     assert (problem.kind, problem.detail) == ("duplicate", "same bytes as fake/b.mp4, labelled otherwise")
+    (finding,) = (one for one in inspect_data(tmp_path).findings if "both labels" in one.text)
+    assert (finding.level, finding.text) == ("bad", "1 file is there with both labels: real/a.mp4.")
 
 
 @pytest.mark.parametrize(

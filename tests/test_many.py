@@ -120,6 +120,15 @@ def test_what_failed_is_tried_again_when_asked_and_replaces_its_row(tmp_path: Pa
     assert [row["label"] for row in _rows(tmp_path / "out")] == ["no_face"]
 
 
+def test_a_file_that_changed_has_one_row_all_the_same(tmp_path: Path) -> None:
+    """Missing at first, there later: another item, of the same path."""
+    path = tmp_path / "clip.mp4"
+    scan_into(tmp_path / "out", listed([path]), settings=ONE_FRAME)
+    shutil.copy(EXAMPLES / "no_face.mp4", path)
+    scan_into(tmp_path / "out", listed([path]), settings=ONE_FRAME)
+    assert [(row["label"], row["error"]) for row in _rows(tmp_path / "out")] == [("no_face", None)]
+
+
 def test_results_of_two_settings_are_not_mixed(tmp_path: Path) -> None:
     items = listed([EXAMPLES / "no_face.mp4"])
     scan_into(tmp_path, items, settings=ONE_FRAME)

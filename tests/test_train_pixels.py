@@ -212,6 +212,12 @@ def test_a_torn_split_is_refused_and_counted_where_allowed(tmp_path: Path) -> No
     assert "groups had faces on more than one side" in run.bundle.card.limits[-1]
 
 
+def test_the_card_of_a_model_counts_both_classes(runs: dict[str, tuple[PixelRun, Path]]) -> None:
+    said = CliRunner().invoke(app, ["models", "show", str(runs["svm"][1] / "bundle")], env={"COLUMNS": "200"}).output
+    val = runs["svm"][0].evaluations["val"].frame
+    assert f"{val.n - val.n_fake} real, {val.n_fake} fake; AUC" in said
+
+
 def test_a_split_without_validation_is_refused(tmp_path: Path) -> None:
     store = pictures(tmp_path / "store", 40)
     split(store, name="two", ratio="80/20")

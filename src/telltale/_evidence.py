@@ -158,6 +158,9 @@ class CardSummary(Written):
     limits: tuple[str, ...] = ()
 
 
+ATTACHMENT_NAMES = ("annotated.mp4", "telling.gif", "contact_sheet.png", "annotated.png")
+
+
 class Attachment(Written):
     """A file that lies beside the report."""
 

@@ -137,6 +137,8 @@ class Bucket:
             found = self._fs.find(f"{self._root}/{folder}")
         except FileNotFoundError:
             return []
+        except Exception as error:
+            raise OutputError(f"{self.url}/{folder} cannot be listed ({_said(error)}); check your keys") from error
         return sorted(name.removeprefix(self._root + "/") for name in found)
 
     def read(self, name: str) -> bytes | None:
@@ -145,6 +147,8 @@ class Bucket:
             return data
         except FileNotFoundError:
             return None
+        except Exception as error:
+            raise OutputError(f"{self.url}/{name} cannot be read ({_said(error)}); check your keys") from error
 
     def write(self, name: str, data: bytes) -> None:
         try:
@@ -154,7 +158,12 @@ class Bucket:
 
     def remove(self, names: list[str]) -> None:
         for start in range(0, len(names), 1000):
-            self._fs.rm([f"{self._root}/{name}" for name in names[start : start + 1000]])
+            try:
+                self._fs.rm([f"{self._root}/{name}" for name in names[start : start + 1000]])
+            except Exception as error:
+                raise OutputError(
+                    f"{self.url} keeps what is to be removed ({_said(error)}); check your keys"
+                ) from error
 
     def held(self) -> AbstractContextManager[None]:
         return nullcontext()  # a bucket knows no locks

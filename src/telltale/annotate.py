@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from telltale._annotate_plan import Plan, make_plan
+from telltale._evidence import ATTACHMENT_NAMES
 from telltale._files import write_files
 from telltale._report_words import LABELS
 from telltale._request import default_deadline_s
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from telltale.types import RgbImage
     from telltale.video import VideoReader
 
-VIDEO_NAME, GIF_NAME, SHEET_NAME, PICTURE_NAME = "annotated.mp4", "telling.gif", "contact_sheet.png", "annotated.png"
+VIDEO_NAME, GIF_NAME, SHEET_NAME, PICTURE_NAME = ATTACHMENT_NAMES
 MEMORY_BYTES = 2 << 30
 """Decoder and encoder of a 4K clip together."""
 _SLOWER = 4

@@ -301,11 +301,12 @@ def _compact(place: Place) -> None:
         names = staged[start : start + ROWS_PER_FILE]
         fresh = pa.concat_tables(_read(place, name) for name in names)
         written = _write_table(place, fresh)
-        replaced = set(fresh["key"].to_pylist())
+        # by path: a file that changed, or that was missing and is there, has another key and is the same file
+        replaced = set(fresh["path"].to_pylist())
         for name in place.names(TABLE):
-            if name != written and not replaced.isdisjoint(_read(place, name, ["key"])["key"].to_pylist()):
+            if name != written and not replaced.isdisjoint(_read(place, name, ["path"])["path"].to_pylist()):
                 table = _read(place, name)
-                kept = table.filter(pa.array([key not in replaced for key in table["key"].to_pylist()]))
+                kept = table.filter(pa.array([path not in replaced for path in table["path"].to_pylist()]))
                 if len(kept):
                     _write_table(place, kept)
                 place.remove([name])

@@ -67,6 +67,9 @@ def _figures(metrics: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _sentence(figures: Mapping[str, object]) -> str:
+    n, n_fake = figures.get("n"), figures.get("n_fake")
+    if isinstance(n, int) and isinstance(n_fake, int):  # models on pixels say how many in all
+        figures = {**figures, "n_real": n - n_fake}
     counts = [f"{figures[key]:,} {word}" for key, word in (("n_real", "real"), ("n_fake", "fake")) if figures.get(key)]
     ci95 = figures.get("ci95")
     parts = [", ".join(counts)]

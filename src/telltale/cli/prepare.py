@@ -55,7 +55,12 @@ def prepare(
     size: Annotated[int, typer.Option(metavar="PX", min=8, max=1024, help="Side of the stored crops.")] = 224,
     margin: Annotated[
         float | None,
-        typer.Option(metavar="FRAC", help="Added around the face on each side. With --no-detect: what is there."),
+        typer.Option(
+            metavar="FRAC",
+            min=-0.25,
+            max=3,
+            help="Added around the face on each side. With --no-detect: what is there.",
+        ),
     ] = None,
     align: Annotated[bool, typer.Option("--align", help="Turn faces until the eyes are level.")] = False,
     crop: Annotated[

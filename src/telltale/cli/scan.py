@@ -48,7 +48,7 @@ def scan(
     detector_model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights of yunet; without it they are fetched once.")
     ] = None,
-    min_face: Annotated[float | None, typer.Option(metavar="PX", min=1, help="Find faces from this size on.")] = None,
+    min_face: Annotated[float | None, typer.Option(metavar="PX", min=12, help="Find faces from this size on.")] = None,
     deadline: Annotated[
         float | None,
         typer.Option(

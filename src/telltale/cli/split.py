@@ -28,7 +28,9 @@ def split(
             "papers did; says how many groups it tears apart.",
         ),
     ] = "group",
-    ratio: Annotated[str, typer.Option(metavar="A/B[/C]", help="train/val/test, or train/test.")] = "80/10/10",
+    ratio: Annotated[
+        str, typer.Option(metavar="A/B[/C]", help="train/val/test, or train/test; 80/10/10 if not said.")
+    ] = "",
     per_class: Annotated[int | None, typer.Option(metavar="N", min=1, help="Draw N real and N fake first.")] = None,
     folds: Annotated[int | None, typer.Option(metavar="K", min=2, help="K-fold instead of one split.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the draw and of the sides.")] = 0,
@@ -42,6 +44,9 @@ def split(
     kind: By = choose("--by", by, "group", "official", "random")
     if folds is not None and kind != "group":
         raise UsageError(f"--folds deals by group, not by {kind}: leave out --by or --folds")
+    if folds is not None and ratio:
+        raise UsageError(f"--folds deals {folds} equal parts: leave out --ratio")
+    ratio = ratio or "80/10/10"
     opened = open_store(store)
     if kind == "random":
         faces = opened.face_records()

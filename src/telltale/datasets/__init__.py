@@ -27,7 +27,7 @@ from typing import Any, cast
 
 from telltale._components import Components
 from telltale._text import printable
-from telltale.datasets._contract import Dataset, Found, Options, Problem, Reader, Record
+from telltale.datasets._contract import OTHER_LABEL, Dataset, Found, Options, Problem, Reader, Record
 from telltale.datasets._files import folders, same_bytes
 from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError
 from telltale.split import joined_group
@@ -89,7 +89,7 @@ def _share_groups(found: Found, doubles: Iterable[list[Record]]) -> None:
         for other in others:
             detail = f"same bytes as {first.name}"
             if len(labels) > 1:
-                detail += ", labelled otherwise"
+                detail += f", {OTHER_LABEL}"
             found.problem("duplicate", other.name, detail)
         joined.join(record.group_id for record in same)
     names_by_group = {member: joined_group(members) for members in joined.all().values() for member in members}

@@ -18,6 +18,10 @@ ProblemKind = Literal["missing", "unlabelled", "duplicate", "unknown"]
 _WORDS = {"real": 0, "fake": 1}
 
 
+OTHER_LABEL = "labelled otherwise"
+"""In a duplicate's detail, where the other one has the other label."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One line of the table of what is wrong with a data set."""

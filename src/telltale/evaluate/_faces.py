@@ -157,7 +157,9 @@ def load(stores: Sequence[Store], *, split: str | None, side: Sides) -> Faces:
 
 def unseen(faces: Faces, card: ModelCard) -> Faces:
     """Those of groups that `card` does not know. Raises UsageError if it lists none, DataError if none is left."""
-    learned = [source.group_hashes for source in card.training if source.n_real + source.n_fake]
+    # a source that a model was only chosen on has no group that it learned from
+    trained = [source for source in card.training if source.group_hashes or source.n_real + source.n_fake]
+    learned = [source.group_hashes for source in trained]
     chosen_on = [source.validation_hashes for source in card.training]
     if not learned or not all(learned) or not any(chosen_on):
         raise UsageError(
@@ -192,8 +194,8 @@ def choose_split(stores: Sequence[Store], split: str | None, side: SideName) -> 
     if len(there) != 1:
         listed = ", ".join(there) or "none"
         raise UsageError(
-            f"name the split with --split (there is: {listed}), make one with `telltale split {stores[0].path} "
-            "--name NAME`, or take every face with --side all"
+            f"name the split with --split (there is: {listed}), or make one with `telltale split {stores[0].path} "
+            f"--name NAME`{'' if side == 'train' else ', or take every face with --side all'}"
         )
     return there[0]
 

@@ -22,7 +22,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from telltale.errors import UnknownName
+from telltale.errors import UnknownName, UsageError
 from telltale.types import Face, Frame, RgbImage
 
 PAD_FRAC = 0.25
@@ -83,9 +83,12 @@ def create(name: str, *, config: DetectorConfig | None = None) -> FaceDetector:
 def fetched(name: str, *, config: DetectorConfig | None = None) -> DetectorConfig:
     """The configuration with `model_path` set, after a download where the detector needs one and has not got it.
 
-    For callers that then create the detector in a process without network. Raises as `create` does.
+    For callers that then create the detector in a process without network. Raises as `create`
+    does, and UsageError for weights that the detector would not read.
     """
     module, config = _module(name), config or DetectorConfig()
+    if config.model_path is not None and not hasattr(module, "weights"):
+        raise UsageError(f"detector {name} brings its own weights: leave out --detector-model")
     return replace(config, model_path=str(module.weights(config))) if hasattr(module, "weights") else config
 
 

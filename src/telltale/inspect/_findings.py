@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from telltale._text import plural, visible
+from telltale.datasets._contract import OTHER_LABEL
 from telltale.inspect._facts import Finding, Inspection, Measure
 
 _ORDER = {"bad": 0, "warn": 1, "good": 2}
@@ -82,6 +83,10 @@ def _files(facts: Inspection) -> Iterator[Finding]:
     for kind, n in facts.problems.items():
         level, one, many = words[kind]
         names = [row["path"] for row in facts.problem_list if row["kind"] == kind]
+        both = [row["path"] for row in facts.problem_list if row["kind"] == kind and OTHER_LABEL in row["detail"]]
+        if both:
+            text = plural(len(both), "file is there with both labels", "files are there with both labels")
+            yield Finding(level="bad", text=f"{text}{_named(both, len(both))}.")
         yield Finding(level="bad" if level == "bad" else "warn", text=f"{plural(n, one, many)}{_named(names, n)}.")
     if not facts.problems:
         yield Finding(level="good", text="No file is missing, unlabelled, double or unknown.")

@@ -44,7 +44,7 @@ class ScanOptions(Written):
     seconds: float | None = Field(default=None, gt=0, le=86_400, description="Only the first so many seconds.")
     max_side_px: int | None = Field(default=None, ge=16, le=16_384, description="Make larger frames smaller.")
     detector: Literal["mtcnn", "haar"] | None = Field(default=None, description="Which face detector.")
-    min_face_px: float | None = Field(default=None, ge=1, le=16_384, description="Find faces from this size on.")
+    min_face_px: float | None = Field(default=None, ge=12, le=16_384, description="Find faces from this size on.")
     min_confidence: float | None = Field(default=None, ge=0, le=1, description="Keep faces the detector is so sure of.")
     deadline_s: float | None = Field(default=None, gt=0, le=86_400, description="Give up after so long.")
     explain: bool | None = Field(default=None, description="Heat maps of what spoke for and against a forgery.")
