@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from engine_tasks import Fragile, OneActorRay, Raises, Square
-from telltale.engine import MAX_ATTEMPTS, Engine, map_tasks
+from telltale.engine import MAX_ATTEMPTS, Engine, _start, map_tasks
 from telltale.errors import UsageError, WorkerCrashed
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
@@ -106,6 +106,23 @@ def test_items_are_not_read_far_ahead(tmp_path: Path) -> None:
 
     next(map_tasks(Square(tmp_path / "log"), items(), engine=Engine(jobs=2)))
     assert len(read) <= 8
+
+
+def test_a_cluster_that_starts_slowly_is_started_again() -> None:
+    begun: list[str] = []
+
+    class Ray:
+        def init(self, *, address: str) -> None:
+            begun.append(address)
+            if len(begun) == 1 or address == "elsewhere":
+                raise RuntimeError(
+                    "The current node timed out during startup." if address == "here" else "no such host"
+                )
+
+    _start(Ray(), address="here")
+    with pytest.raises(RuntimeError, match="no such host"):
+        _start(Ray(), address="elsewhere")
+    assert begun == ["here", "here", "elsewhere"]
 
 
 def test_an_unknown_engine_is_refused() -> None:

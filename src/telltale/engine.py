@@ -25,6 +25,7 @@ from telltale.errors import UsageError, WorkerCrashed, require
 
 MAX_ATTEMPTS = 3
 MAX_FAILED_STARTS = 20
+_SLOW_START = "timed out during startup"
 _LATE_START_S = 5.0
 START_WITHIN_S = 600.0
 """How long a cluster without a free processor is waited for: one that grows takes minutes."""
@@ -108,9 +109,20 @@ def _ray(task: Task[In, Out], items: Iterable[In], engine: Engine) -> Iterator[t
         if not ray.is_initialized():
             # A cluster of its own takes the processors it needs; one that was there is left as it is.
             own = {} if engine.address else {"num_cpus": engine.jobs, "include_dashboard": False}
-            ray.init(address=engine.address, logging_level="ERROR", log_to_driver=False, **own)
+            _start(ray, address=engine.address, logging_level="ERROR", log_to_driver=False, **own)
             stack.callback(ray.shutdown)
         yield from _Actors(ray, task, engine.jobs).outcomes(items)
+
+
+def _start(ray: Any, **options: Any) -> None:
+    """Ray gives a node 30 s to start, which no option changes. From a cold disk on a slow machine that is too little;
+    the second time its files are in memory."""
+    try:
+        ray.init(**options)
+    except Exception as error:
+        if _SLOW_START not in str(error):
+            raise
+        ray.init(**options)
 
 
 class _Actors(Generic[In, Out]):
