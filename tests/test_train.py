@@ -165,6 +165,7 @@ def test_a_run_goes_on_only_with_what_it_began_with(
 
 def test_stages_that_have_not_begun_may_still_change(tmp_path: Path) -> None:
     stage = {"size_px": 32, "steps_per_epoch": 1}
+    (tmp_path / "run.json").write_text('{"seed": 7}')  # of a run that was refused before its first stage
     for n_stages in (1, 2):
         recipe = make_faces.recipe(stages=[stage] * n_stages)
         _run.fit(make_faces.table(), recipe, out=tmp_path, settings=replace(make_runs.ALONE, resume=n_stages > 1))

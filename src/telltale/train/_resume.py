@@ -23,9 +23,9 @@ def claim(out: Path, table: FaceTable, recipe: Recipe, *, weights: str) -> None:
     """
     said = recipe.model_dump(mode="json", exclude={"description", "weights", "grid", "card"})
     said |= {"weights": Path(weights).name, "faces": _digest(table)}
-    path = out / _RUN
-    if path.is_file():
-        changed = _changed(json.loads(path.read_text(encoding="utf-8")), said, n_begun=len(list(out.glob("stage-*"))))
+    path, n_begun = out / _RUN, len(list(out.glob("stage-*")))
+    if n_begun and path.is_file():  # a run that ended before its first stage left nothing to go on with
+        changed = _changed(json.loads(path.read_text(encoding="utf-8")), said, n_begun=n_begun)
         if changed:
             raise UsageError(
                 f"{out} holds a run that began with other {', '.join(changed)}: --resume goes on with what it began "
