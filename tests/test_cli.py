@@ -180,11 +180,11 @@ def test_without_options_everything_comes_from_the_models_card(calls: Calls) -> 
 def test_other_options_become_settings(calls: Calls, tmp_path: Path) -> None:
     run(
         *("scan", "real.mp4", "--detector", "yunet", "--detector-model", "y.onnx", "--min-face", "30"),
-        *("--deadline", "5", "--jobs", "2", "--out", str(tmp_path)),
+        *("--search-every", "0", "--deadline", "5", "--jobs", "2", "--out", str(tmp_path)),
     )
     settings = calls[0]["settings"]
     assert (settings.detector, settings.detector_model, settings.min_face_px) == ("yunet", "y.onnx", 30)
-    assert (settings.deadline_s, settings.pictures, calls[0]["jobs"]) == (5, True, 2)
+    assert (settings.search_every_s, settings.deadline_s, settings.pictures, calls[0]["jobs"]) == (0, 5, True, 2)
 
 
 # Inputs

@@ -27,7 +27,17 @@ def test_an_unknown_detector_is_answered_with_the_nearest_name() -> None:
         faces.create("mtcn")
 
 
-@pytest.mark.parametrize("fields", [{"min_face_px": 5}, {"side_px": 10}, {"min_confidence": 1.5}, {"n_threads": 0}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"min_face_px": 5},
+        {"side_px": 10},
+        {"min_confidence": 1.5},
+        {"n_threads": 0},
+        {"search_every_s": -1.0},
+        {"search_every_s": float("inf")},
+    ],
+)
 def test_a_configuration_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(fields))):
         DetectorConfig(**fields)

@@ -26,6 +26,7 @@ from telltale import faces
 from telltale._request import ExtractRequest, default_deadline_s, face_from_json, face_to_json
 from telltale.crops import centre_square, crop_face
 from telltale.errors import DeadlineExceeded
+from telltale.following import FaceFinder
 from telltale.sandbox import Message
 from telltale.tracking import Tracker
 from telltale.types import Code, Face, Frame, RgbImage
@@ -114,7 +115,7 @@ class _Linker:
     codes: list[Code] = field(default_factory=list)
     _tracker: Tracker = field(default_factory=Tracker)
     _held: dict[tuple[int, int], tuple[Face, RgbImage]] = field(default_factory=dict)
-    _detector: faces.FaceDetector | None = None
+    _finder: FaceFinder | None = None
 
     def link(self, frame: Frame, *, is_still: bool) -> Message:
         if self.request.crop.kind == "centre_square":
@@ -137,12 +138,13 @@ class _Linker:
         return _faces_message(frame, sure, self.request.crop.size_px)
 
     def _detect(self, frame: Frame, is_still: bool) -> list[Face]:
-        if self._detector is None:
-            self._detector = faces.create(self.request.detector, config=self.request.detector_config)
+        config = self.request.detector_config
+        if self._finder is None:
+            detector = faces.create(self.request.detector, config=config)
+            self._finder = FaceFinder(detector, self._tracker, search_every_s=config.search_every_s)
         if not is_still:
-            (found,) = self._detector.detect([frame])
-            return found
-        found, was_crop = faces.detect_still(self._detector, frame)
+            return self._finder.find(frame)
+        found, was_crop = faces.detect_still(self._finder.detector, frame)
         if was_crop:
             self.codes.append(Code.FACE_CROP_INPUT)
         return found

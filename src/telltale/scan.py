@@ -31,7 +31,7 @@ from telltale._versions import versions
 from telltale.aggregate import decide
 from telltale.bundle import Bundle, ModelCard, load_bundle
 from telltale.errors import DeadlineExceeded, FileMissing, NotAFile, Stopped, TelltaleError
-from telltale.faces import DetectorConfig, files_read
+from telltale.faces import SEARCH_EVERY_S, DetectorConfig, files_read
 from telltale.findings import Findings, Progress
 from telltale.runtime import Device, Scorer
 from telltale.sampling import SamplePlan
@@ -51,6 +51,8 @@ class ScanSettings:
     """Weights file, for detectors that ship none."""
     min_face_px: float | None = None
     min_confidence: float | None = None
+    search_every_s: float | None = None
+    """See `DetectorConfig`; None: its default."""
     deadline_s: float | None = None
     """None: 60 s, or three times the video's length where that is more."""
     pictures: bool = False
@@ -252,6 +254,7 @@ def extract_request(
             side_px=card.detector.side_px,
             min_confidence=card.detector.min_confidence if confidence is None else confidence,
             model_path=settings.detector_model,
+            search_every_s=SEARCH_EVERY_S if settings.search_every_s is None else settings.search_every_s,
         ),
         crop=card.crop,
         thumbnails=(settings.pictures or settings.explain) and not is_plain,

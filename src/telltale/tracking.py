@@ -42,7 +42,10 @@ FADING_S = 0.4
 """How long a missed face goes on moving."""
 
 CUT_BELOW = 0.35
-"""Every track ends where less than this share of a frame's colours is kept; within a shot it was never below .8."""
+"""Every track ends where less than this share of a frame's colours is kept."""
+
+SAME_SHOT_FROM = 0.8
+"""The share kept within a shot was never below."""
 
 _UNLINKED = 1.0
 """Cost of leaving a track without a face. A link that costs more is never made."""
@@ -125,6 +128,7 @@ class Tracker:
         self._times: list[float] = []
         self._scene: Float32Array | None = None
         self._frame_size: tuple[int, int] | None = None
+        self._kept: tuple[int, float] | None = None
         self._confirmed: set[tuple[int, int]] = set()
         self._dropped: set[tuple[int, int]] = set()
 
@@ -144,7 +148,7 @@ class Tracker:
         """
         if self._times and pts_s < self._times[-1]:
             raise ValueError(f"frames must come in time order, got {pts_s} s after {self._times[-1]} s")
-        scene_kept = self._scene_kept(rgb)
+        scene_kept = self._scene_kept(frame_index, rgb)
         if cut or scene_kept < CUT_BELOW:
             self._end(self._paths)
         self._times = [*self._times[-8:], pts_s]
@@ -170,6 +174,20 @@ class Tracker:
                 linked.append(Linked(path.id, face, provisional=True))
         return linked
 
+    def expected(self, frame_index: int, pts_s: float, *, rgb: RgbImage | None = None) -> list[Face]:
+        """Everybody in sight, at their places in the frame that `update` will be told of next. Changes no track.
+
+        Empty where that says too little: nobody is in sight, somebody came or was missed in the last frame, or the
+        picture `rgb` is not what it was.
+        """
+        if len(self._times) < 2 or self._scene_kept(frame_index, rgb) < SAME_SHOT_FROM:
+            return []
+        before_s, last_s = self._times[-2:]
+        recent = [path for path in self._paths if pts_s - path.hits[-1].pts_s < self._max_gap_s]
+        if not all([hit.pts_s for hit in path.hits[-2:]] == [before_s, last_s] for path in recent):
+            return []
+        return [path.average(frame_index, pts_s) for path in recent]
+
     def confirmed(self) -> set[tuple[int, int]]:
         """(track id, frame index) of provisional faces that turned out to lie between two hits, since the last call."""
         named, self._confirmed = self._confirmed, set()
@@ -184,7 +202,7 @@ class Tracker:
         """All tracks, in the order of their first face. The tracker can then begin another video, ids from 0."""
         self._end(self._paths)
         tracks = [Track(path.id, tuple(path.faces)) for path in sorted(self._done, key=lambda path: path.id)]
-        self._done, self._times, self._scene, self._frame_size = [], [], None, None
+        self._done, self._times, self._scene, self._frame_size, self._kept = [], [], None, None, None
         return tracks
 
     def _begin(self, face: Face) -> _Path:
@@ -211,10 +229,16 @@ class Tracker:
         ended = {path.id for path in paths}
         self._paths = [path for path in self._paths if path.id not in ended]
 
-    def _scene_kept(self, rgb: RgbImage | None) -> float:
+    def _scene_kept(self, frame_index: int, rgb: RgbImage | None) -> float:
         """How much of the last frame's colours is still in its place: 1 all, or not known; 0 none, or another size."""
         if rgb is None:
             return 1.0
+        if self._kept is None or self._kept[0] != frame_index:
+            self._kept = (frame_index, self._compared(rgb))
+        return self._kept[1]
+
+    def _compared(self, rgb: RgbImage) -> float:
+        """`_scene_kept` of a frame not seen yet, which then is the last one."""
         before, self._scene = self._scene, scene_of(rgb)
         size_before, self._frame_size = self._frame_size, (rgb.shape[0], rgb.shape[1])
         if before is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from make_videos import FACE_IN_PORTRAIT, background, paste_portrait, portrait
 from telltale import faces
-from telltale.faces import DetectorConfig, FaceDetector
+from telltale.faces import DetectorConfig, FaceDetector, FaceFollower
 from telltale.types import Face, Frame, RgbImage
 
 WEIGHTS = {"yunet": Path("weights") / "yunet_n_640_640.onnx"}
@@ -142,3 +143,28 @@ def test_boxes_at_the_edge_of_the_picture_have_area(make: Make) -> None:
     paste_portrait(picture, -190, -40, 700)
     (found,) = make(min_confidence=0.5).detect([_frame(picture)])
     assert all(face.width_px > 0 and face.height_px > 0 for face in found)
+
+
+@pytest.mark.parametrize("off_frac", [-0.15, 0.0, 0.15])
+def test_one_that_follows_finds_again_what_it_would_find(make: Make, off_frac: float) -> None:
+    detector = make(min_confidence=0.5)
+    if not isinstance(detector, FaceFollower):
+        return
+    frame = _frame(_two_people(), index=3, pts_s=1.5)
+    (searched,) = detector.detect([frame])
+    expected = [replace(face, box_xyxy=face.box_xyxy + np.float32(off_frac * face.width_px)) for face in searched]
+    followed = detector.follow(frame, expected)
+    assert len(followed) == len(searched) == 2
+    for face in followed:
+        off = min(np.abs(face.box_xyxy - other.box_xyxy).max() / other.width_px for other in searched)
+        assert off < 0.1
+        assert (face.frame_index, face.pts_s, face.source) == (3, 1.5, "detected")
+        assert face.confidence >= 0.5
+    assert [face.confidence for face in followed] == sorted((face.confidence for face in followed), reverse=True)
+
+
+def test_one_that_follows_finds_nobody_where_nobody_is(make: Make) -> None:
+    detector = make()
+    if isinstance(detector, FaceFollower):
+        expected = [Face(0, 0.0, np.array([100, 80, 200, 210], np.float32), 0.99)]
+        assert detector.follow(_frame(background()), expected) == []

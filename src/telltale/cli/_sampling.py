@@ -17,6 +17,17 @@ First = Annotated[int | None, typer.Option(metavar="N", min=1, help="Sampling: t
 AllFrames = Annotated[bool, typer.Option("--all-frames", help="Sampling: every frame.")]
 MaxFrames = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N sampled frames.")]
 Seconds = Annotated[float | None, typer.Option(metavar="N", help="Only the first N seconds.")]
+SearchEvery = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        min=0,
+        max=3600,
+        help="Search the whole picture for faces at least every S seconds, and between only where they were; "
+        "0: in every sampled frame.",
+        show_default="2",
+    ),
+]
 MaxSide = Annotated[int | None, typer.Option(metavar="PX", min=16, help="Make larger frames smaller.")]
 
 _OPTIONS = {"fps": "--fps", "every": "--every", "uniform": "--frames", "first": "--first", "all": "--all-frames"}

@@ -52,6 +52,7 @@ def prepare(
     ] = None,
     min_confidence: Annotated[float, typer.Option(metavar="P", min=0, max=1, help="Surer faces only.")] = 0.9,
     min_face: Annotated[float | None, typer.Option(metavar="PX", min=12, help="Find faces from this size on.")] = None,
+    search_every: sampling.SearchEvery = None,
     size: Annotated[int, typer.Option(metavar="PX", min=8, max=1024, help="Side of the stored crops.")] = 224,
     margin: Annotated[
         float | None,
@@ -90,7 +91,7 @@ def prepare(
     """Turn a data set into a store of faces. Killed and run again, it goes on where it was."""
     from telltale.engine import Engine
     from telltale.errors import UsageError
-    from telltale.faces import DetectorConfig
+    from telltale.faces import SEARCH_EVERY_S, DetectorConfig
     from telltale.prepare import PrepareSettings
     from telltale.prepare import prepare as make
     from telltale.sampling import SamplePlan
@@ -108,6 +109,7 @@ def prepare(
         detector_config=DetectorConfig(
             min_face_px=min_face,
             min_confidence=min_confidence,
+            search_every_s=SEARCH_EVERY_S if search_every is None else search_every,
             model_path=None if detector_model is None else str(detector_model),
         ),
         crop=_crop(crop, size_px=size, margin_frac=margin if detect else None, align=align),

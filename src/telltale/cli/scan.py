@@ -49,6 +49,7 @@ def scan(
         Path | None, typer.Option(metavar="FILE", help="Weights of yunet; without it they are fetched once.")
     ] = None,
     min_face: Annotated[float | None, typer.Option(metavar="PX", min=12, help="Find faces from this size on.")] = None,
+    search_every: sampling.SearchEvery = None,
     deadline: Annotated[
         float | None,
         typer.Option(
@@ -109,6 +110,7 @@ def scan(
         detector=detector,
         detector_model=None if detector_model is None else str(detector_model),
         min_face_px=min_face,
+        search_every_s=search_every,
         deadline_s=_above_zero("--deadline", deadline),
         pictures=out is not None,
         explain=_with_out("--explain", explain, out) is not None,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ PAD_FRAC = 0.25
 FILLS_FRAC = 0.75
 """A picture of which one face takes this part of the shorter side is a face crop."""
 
+SEARCH_EVERY_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
@@ -46,6 +49,9 @@ class DetectorConfig:
     model_path: str | None = None
     """The weights, for detectors that ship none."""
     n_threads: int = 1
+    search_every_s: float = SEARCH_EVERY_S
+    """Of a video, the whole picture is searched at least so often; between, detectors that can follow faces look where
+    they were (`telltale.following`). 0: every frame analysed is searched."""
 
     def __post_init__(self) -> None:
         if self.min_face_px is not None and self.min_face_px < 12:
@@ -56,6 +62,8 @@ class DetectorConfig:
             raise ValueError(f"min_confidence must be 0-1, got {self.min_confidence}")
         if self.n_threads < 1:
             raise ValueError(f"n_threads must be at least 1, got {self.n_threads}")
+        if not 0.0 <= self.search_every_s < math.inf:
+            raise ValueError(f"search_every_s must be 0 or more, got {self.search_every_s}")
 
 
 @runtime_checkable
@@ -66,6 +74,15 @@ class FaceDetector(Protocol):
 
     def detect(self, frames: Sequence[Frame]) -> list[list[Face]]:
         """The faces of each frame, most certain first, in that frame's pixels. Frames may differ in size."""
+        ...
+
+
+@runtime_checkable
+class FaceFollower(FaceDetector, Protocol):
+    """A detector that finds faces again at less cost than by searching the whole picture."""
+
+    def follow(self, frame: Frame, expected: Sequence[Face]) -> list[Face]:
+        """The faces found at and about the places of those `expected`, as `detect` gives them; maybe not all."""
         ...
 
 
@@ -130,4 +147,14 @@ def _moved(face: Face, by_px: int) -> Face:
     return replace(face, box_xyxy=face.box_xyxy + np.float32(by_px), points=points)
 
 
-__all__ = ["DetectorConfig", "FaceDetector", "create", "detect_still", "fetched", "files_read", "names"]
+__all__ = [
+    "SEARCH_EVERY_S",
+    "DetectorConfig",
+    "FaceDetector",
+    "FaceFollower",
+    "create",
+    "detect_still",
+    "fetched",
+    "files_read",
+    "names",
+]
