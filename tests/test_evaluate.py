@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,7 +25,7 @@ from telltale.cli import app
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset
 from telltale.errors import DataError, LeakFound, UnknownName, UsageError
-from telltale.evaluate import EvaluateSettings, _faces, evaluate, score_model
+from telltale.evaluate import EvaluateSettings, _faces, compare, evaluate, score_model
 from telltale.evaluate._perturb import suite, suite_names
 from telltale.evaluate._score import score
 from telltale.prepare import PrepareSettings, prepare
@@ -241,6 +242,13 @@ def test_a_card_that_lists_nothing_is_a_warning(store: Store, model: Path) -> No
     assert any("does not list what it learned from" in warning for warning in said.warnings)
 
 
+def test_videos_that_the_split_does_not_know_are_a_warning(tmp_path: Path, model: Path) -> None:
+    split(store_of_clips(tmp_path / "grown.store", clips(16)))
+    store_of_clips(tmp_path / "grown.store", clips(24))
+    said = evaluate(model, tmp_path / "grown.store", settings=EvaluateSettings(split="main", repeats=0))
+    assert any("8 of 24 videos" in warning and "split again" in warning for warning in said.warnings)
+
+
 def test_a_split_that_tears_groups_is_an_error(store: Store, model: Path) -> None:
     store.write_split("torn", make_split(store.records(), by="random", seed=2, ratio="60/20/20"))
     with pytest.raises(LeakFound, match="--allow-leaks"):
@@ -255,6 +263,21 @@ def test_several_stores_are_one_set(tmp_path: Path, model: Path) -> None:
     said = evaluate(model, [first, second], settings=ALL)
     assert said.video.n == 10
     assert {m.dataset for m in said.methods} == {"one", "two"}
+
+
+@pytest.mark.parametrize("twin", ["same", "link", "copy"])
+def test_a_store_that_is_named_twice_is_refused(store: Store, model: Path, tmp_path: Path, twin: str) -> None:
+    other = store.path if twin == "same" else tmp_path / "other.store"
+    if twin == "link":
+        other.symlink_to(store.path)
+    if twin == "copy":
+        shutil.copytree(store.path, other)
+    with pytest.raises(UsageError, match="would count twice: name one of them once"):
+        evaluate(model, [store.path, other], settings=ALL)
+    with pytest.raises(UsageError, match="would count twice"):
+        compare([model, model], on=[store.path, other], settings=ALL)
+    with pytest.raises(UsageError, match="is named twice"):
+        evaluate(model, [store, store], settings=ALL)
 
 
 def test_the_json_is_what_the_design_promises(store: Store, model: Path) -> None:

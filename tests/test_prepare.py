@@ -160,6 +160,40 @@ def test_a_balanced_draw_takes_halves(data: Path, tmp_path: Path) -> None:
     assert sum(count.n_videos for count in drawn.counts) == 4
 
 
+def clips(root: Path, numbers: range) -> Path:
+    """As many real as fake, none of which is a video: each is a failure by name, and quickly so."""
+    for i in numbers:
+        for label in ("real", "fake"):
+            path = root / label / f"{label}{i}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(make_datasets.mark(100 * i + (label == "fake")))
+    return root
+
+
+def n_videos(out: Path) -> int:
+    return len(open_store(out).videos())
+
+
+def test_a_smaller_draw_throws_nothing_away(tmp_path: Path) -> None:
+    source, out = clips(tmp_path / "set", range(5)), tmp_path / "s.store"
+    prepare(source, out)
+    for smaller in (Draw(6), Draw(6, balance=True)):
+        with pytest.raises(UsageError, match="holds 10 videos, --limit would leave 6: choose another --out"):
+            prepare(source, out, draw=smaller)
+    assert n_videos(out) == 10
+    prepare(source, out, draw=Draw(10))
+
+
+def test_a_draw_from_a_set_that_has_changed_is_no_smaller_one(tmp_path: Path) -> None:
+    source, out = clips(tmp_path / "set", range(3)), tmp_path / "s.store"
+    prepare(source, out, draw=Draw(6, balance=True))
+    (source / "real" / "real0.mp4").unlink()
+    prepare(source, out, draw=Draw(6, balance=True))
+    assert n_videos(out) == 4
+    prepare(clips(source, range(9)), out, draw=Draw(4))
+    assert n_videos(out) == 4
+
+
 def test_a_balanced_draw_needs_a_number(data: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["prepare", str(data), "--out", str(tmp_path / "s.store"), "--balance"])
     assert result.exit_code == 2

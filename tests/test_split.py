@@ -203,6 +203,10 @@ def test_official_where_there_is_none_says_what_to_do() -> None:
 def test_too_few_groups_say_what_to_do() -> None:
     with pytest.raises(UsageError, match="2 group"):
         make_split(pairs(2))
+    with pytest.raises(UsageError, match="too few for 3 sides: ask for fewer sides with --ratio"):
+        make_split(pairs(2))
+    with pytest.raises(UsageError, match="too few for 40 folds: ask for fewer folds with --folds"):
+        k_fold(pairs(5), k=40)
     with pytest.raises(UsageError, match="nothing to split"):
         make_split([])
 
@@ -241,6 +245,14 @@ def test_a_limit_draws_evenly_and_in_halves_where_asked() -> None:
     assert Draw(1000).of(records) == records
     with pytest.raises(UsageError, match="--limit"):
         Draw(0)
+
+
+def test_halves_that_cannot_be_drawn_are_said() -> None:
+    with pytest.raises(UsageError, match="--limit wants 2 or more with it, got 1"):
+        Draw(1, balance=True)
+    with pytest.raises(UsageError, match="all 5 are real: leave it out, or add fake ones"):
+        Draw(10, balance=True).of([video(f"{i}", 0, f"made:{i}") for i in range(5)])
+    assert Draw(10, balance=True).of([]) == []
 
 
 def test_leaks_are_found_across_stores() -> None:

@@ -197,6 +197,7 @@ def test_models_of_sequences_are_searched_alike(tmp_path: Path) -> None:
         ({"grid": {"model.options.c": []}}, "--grid KEY=A,B,C"),
         ({"grid": {"model.name": ["pixels", "transfer"]}}, "search each on its own"),
         ({"folds": 1}, "2 or more"),
+        ({"folds": 40}, "ask for fewer folds with --folds"),
         ({"n_random": 0}, "1 or more"),
         ({"metric": "speed"}, "must be one of auc"),
         ({"weights": "default"}, "leave out --weights"),
@@ -246,6 +247,11 @@ def test_the_command_takes_a_grid(store: Store, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "0.001" in done.stdout
     assert "groups" in done.stdout
+    twice = ["--grid", "model.options.c=1,0.01,1", "--grid", "model.options.c=0.1,1"]
+    done = CliRunner().invoke(app, [*command, *twice, "--no-refit", "--out", str(tmp_path / "more")])
+    assert done.exit_code == 0, done.output
+    tried = json.loads((tmp_path / "more/tuning.json").read_text())["points"]
+    assert sorted(point["setting"]["model.options.c"] for point in tried) == [0.01, 0.1, 1]
     done = CliRunner().invoke(app, [*command, "--grid", "c", "--out", str(tmp_path / "other")])
     assert done.exit_code == 2
     done = CliRunner().invoke(app, [*command, "--weights", "none", "--out", str(tmp_path / "other")])

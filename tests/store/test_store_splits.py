@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from typer.testing import CliRunner
 
 import make_datasets
 from make_datasets import tiny_picture
-from make_outcomes import hashes
+from make_outcomes import hashes, make
 from telltale import datasets, store
 from telltale.cli import app
 from telltale.errors import DataError, OutputError, UsageError
+from telltale.inspect import inspect_data
 from telltale.split import check_leaks, k_fold, make_split
 from telltale.store import Store, StoreWriter, open_store, tasks
+from telltale.types import Side, VideoRecord
 
 
 def test_a_split_lies_beside_the_shards_and_changes_none(made: Store) -> None:
@@ -42,6 +45,32 @@ def test_a_split_leaves_out_what_was_not_drawn(made: Store) -> None:
     assert sum(made.sides("few") == "") == 5 * (12 - 6)
 
 
+@pytest.mark.parametrize("per_class", [None, 2])
+def test_videos_that_came_after_the_split_are_told_from_those_it_left_out(
+    tmp_path: Path, videos: list[VideoRecord], per_class: int | None
+) -> None:
+    before = make(tmp_path / "s", videos[:8])
+    before.write_split("main", make_split(before.records(), per_class=per_class, ratio="50/50"))
+    before.write_split("torn", make_split(before.face_records(), by="random"), unit="face")
+    assert before.n_undealt("main") == before.n_undealt("torn") == 0
+    grown = make(tmp_path / "s", videos)
+    assert grown.n_undealt("main") == grown.n_undealt("torn") == 4
+    (said,) = store.undealt([grown], "main")
+    assert "4 of 12 videos" in said
+    assert "no side of split main: if they came later, split again" in said
+    findings = " ".join(finding.text for finding in inspect_data(grown.path).findings)
+    assert "4 of 12 videos are on no side of split main" in findings
+    assert store.undealt([grown], None) == []
+
+
+def test_videos_without_an_official_side_are_left_out_on_purpose(tmp_path: Path, videos: list[VideoRecord]) -> None:
+    sides: list[Side] = ["train", "train", "val", "test"]
+    listed = [replace(video, official_split=side) for video, side in zip(videos, sides, strict=False)]
+    before = make(tmp_path / "s", listed)
+    before.write_split("main", make_split(before.records(), by="official"))
+    assert make(tmp_path / "s", [*listed, *videos[4:]]).n_undealt("main") == 0
+
+
 def test_a_split_by_face_tears_videos_apart_and_the_leak_is_found(made: Store) -> None:
     split = make_split(made.face_records(), by="random", ratio="80/20", seed=42)
     assert split.leaked_groups
@@ -58,6 +87,15 @@ def test_folds_are_splits(made: Store) -> None:
     assert made.splits() == ["cv-0", "cv-1", "cv-2"]
     held_out = np.array([made.sides(name) == "val" for name in made.splits()])
     assert (held_out.sum(axis=0) == 1).all()
+
+
+def test_fewer_folds_leave_none_of_the_older_deal(made: Store) -> None:
+    made.write_split("five-9", make_split(made.records()))  # called like a fold, and none
+    command = ["split", str(made.path), "--name", "five", "--folds"]
+    assert CliRunner().invoke(app, [*command, "5"]).exit_code == 0
+    done = CliRunner().invoke(app, [*command, "3"])
+    assert made.splits() == ["five-0", "five-1", "five-2", "five-9"]
+    assert done.stderr.count("removed, a fold of an older deal") == 2
 
 
 @pytest.mark.parametrize("by", ["random", "official"])
@@ -86,6 +124,32 @@ def test_export_to_folders_keeps_the_bytes(made: Store, tmp_path: Path) -> None:
         name = line.split(",")[0]
         assert (tmp_path / "out" / name).read_bytes() == made.image(row)
         assert name.startswith(f"{sides[row]}/{('real', 'fake')[labels[row]]}/")
+
+
+def test_export_to_folders_is_read_again_with_its_groups_and_sides(made: Store, tmp_path: Path) -> None:
+    made.write_split("default", make_split(made.records(), ratio="60/20/20"))
+    store.export(made, tmp_path / "out", split="default")
+    again = datasets.read(tmp_path / "out", find_duplicates=False)
+    assert (again.name, again.problems, len(again)) == ("manifest", (), 60)
+    there = made.table(["label", "method", "group_id", "person_id"]).to_pylist()
+    rows = [(*row.values(), str(side)) for row, side in zip(there, made.sides("default"), strict=True)]
+    found = [(r.label, r.method, r.group_id, r.person_id, r.official_split) for r in again.records]
+    assert sorted(found, key=str) == sorted(rows, key=str)
+    assert not make_split(again.records, by="official").leaked_groups
+
+
+def test_export_without_a_split_keeps_the_data_sets_own_sides(tmp_path: Path) -> None:
+    for name in ("train/real/a.jpg", "test/fake/b.jpg"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        (tmp_path / "set" / name).write_bytes(tiny_picture(len(name)))
+    records = datasets.read(tmp_path / "set").records
+    writer = StoreWriter(tmp_path / "s", settings={})
+    for task in tasks(records):
+        writer.stage_as_given(task)
+    writer.compact(records)
+    store.export(open_store(tmp_path / "s"), tmp_path / "out")
+    again = datasets.read(tmp_path / "out").records
+    assert {(r.group_id, r.official_split) for r in again} == {(r.group_id, r.official_split) for r in records}
 
 
 def test_export_to_npy_is_pixels_and_labels(made: Store, tmp_path: Path) -> None:

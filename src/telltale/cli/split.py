@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from telltale.datasets import Record
     from telltale.split import Split
+    from telltale.store import Store
 
 
 @told
@@ -59,10 +60,22 @@ def split(
         for fold, made in enumerate(k_fold(records, k=folds, seed=seed, per_class=per_class)):
             opened.write_split(f"{name}-{fold}", made)
             _tell(f"{name}-{fold}", made, records, "videos")
+        _remove_older_folds(opened, name, n_folds=folds)
         return
     made = make_split(records, by=kind, ratio=ratio, seed=seed, per_class=per_class)
     opened.write_split(name, made)
     _tell(name, made, records, "videos")
+
+
+def _remove_older_folds(store: Store, name: str, *, n_folds: int) -> None:
+    """Those of a deal into more parts: beside the new ones they would pass for more of them."""
+    for other in store.splits():
+        number = other.removeprefix(f"{name}-")
+        if number == other or not number.isdecimal() or int(number) < n_folds:
+            continue
+        if str(store.split_notes(other).get("by")).startswith("fold "):  # else a split that is only called like one
+            store.remove_split(other)
+            say(f"{other}: removed, a fold of an older deal")
 
 
 def _tell(name: str, made: Split, records: Sequence[Record], unit: str) -> None:

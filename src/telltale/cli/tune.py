@@ -86,7 +86,7 @@ def tune(
 
 
 def _grid(given: list[str]) -> dict[str, list[Any]] | None:
-    """`KEY=A,B` as values; each is YAML, as in --set."""
+    """`KEY=A,B` as values; each is YAML, as in --set. A key that is given again gets more."""
     from telltale.errors import UsageError, require
 
     yaml = require("yaml", "train")
@@ -95,7 +95,7 @@ def _grid(given: list[str]) -> dict[str, list[Any]] | None:
         key, equals, values = text.partition("=")
         if not equals or not values:
             raise UsageError(f"--grid {text!r}: expected KEY=A,B,C, as in --grid stages.0.lr=1e-4,1e-3")
-        found[key] = [_number(yaml.safe_load(value)) for value in values.split(",")]
+        found.setdefault(key, []).extend(_number(yaml.safe_load(value)) for value in values.split(","))
     return found or None
 
 

@@ -4,7 +4,8 @@
 
 Other folder names need `labels` (`{"0": 0, "1": 1}`). What lies in a folder of another name stops the reading: it has
 a label, and nobody said what it means. Group = the file's name without suffix, so that `real/a.mp4` and `fake/a.mp4`
-go together, unless `groups` finds another in the path; method = the first folder below `fake`.
+go together, or of pictures in a folder a video that folder's name (`_frames`), unless `groups` finds another in the
+path; method = the first folder below `fake`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from telltale.datasets._contract import Found, Options, Record
 from telltale.datasets._files import folders, is_media, is_video, stem, walk
+from telltale.datasets._frames import Frames, Placed
 from telltale.errors import UsageError
 from telltale.types import FaceRecord, Side, VideoRecord
 
@@ -30,11 +32,14 @@ SIDES: dict[str, Side] = {
 
 
 def recognise(root: Path) -> bool:
-    from telltale.datasets import uadfv
+    """A list that lies beside the folders says more than they do."""
+    from telltale.datasets import manifest, uadfv
 
     inside = folders(root)
     levels = [inside, *(folders(root, path) for name, path in inside.items() if name in SIDES)]
-    return any(level.keys() & {"real", "fake"} for level in levels) and not uadfv.recognise(root)
+    return any(level.keys() & {"real", "fake"} for level in levels) and not (
+        manifest.recognise(root) or uadfv.recognise(root)
+    )
 
 
 def group_of(name: str, options: Options, namespace: str) -> str:
@@ -79,6 +84,7 @@ def say_originals(found: Found) -> None:
 def read(root: Path, options: Options) -> Found:
     found = Found()
     dataset = root.resolve().name or "folder"
+    placed: list[tuple[Placed, Side | None]] = []
     for name in walk(root, found):
         *above, _ = name.split("/")
         side = SIDES.get(above[0].casefold()) if above else None
@@ -89,17 +95,21 @@ def read(root: Path, options: Options) -> Found:
         elif not above:
             found.problem("unlabelled", name, "it lies in no folder that is named after a label")
         else:
-            label = options.label(above[0], where=name)
-            record = VideoRecord(
-                dataset=dataset,
-                video_id=name,  # with its suffix: `a.mp4` and `a.avi` are two
-                path=str(root / name),
-                name=name,
-                label=label,
-                group_id=group_of(name, options, dataset),
-                method=above[1] if label and len(above) > 1 else None,
-                official_split=side,
-            )
-            found.records.append(by_kind(record))
+            placed.append((Placed(name, tuple(above[1:]), options.label(above[0], where=name)), side))
+    frames = Frames(one for one, _ in placed)
+    for one, side in placed:
+        record = VideoRecord(
+            dataset=dataset,
+            video_id=one.name,  # with its suffix: `a.mp4` and `a.avi` are two
+            path=str(root / one.name),
+            name=one.name,
+            label=one.label,
+            group_id=f"{dataset}:{frames.group(one)}"
+            if options.groups is None
+            else group_of(one.name, options, dataset),
+            method=frames.method(one),
+            official_split=side,
+        )
+        found.records.append(by_kind(record))
     say_originals(found)
     return found

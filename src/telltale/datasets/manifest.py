@@ -6,7 +6,8 @@
 
 Paths are absolute or start at the list's folder; Windows separators are understood. Labels are real and fake, or 0 and
 1 (1 = fake), or what `labels` says. `group_id` and `person_id` are taken as they are, so that the same name in
-another list is the same group; without a `group_id` it is the file's name without suffix.
+another list is the same group; without a `group_id` it is the file's name without suffix. A `manifest.csv` in a
+folder is read instead of what the folder's names say: `telltale export` writes one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def _rows(path: Path) -> list[Row]:
             if path.suffix.lower() == ".csv":
                 head = text.partition("\n")[0]
                 delimiter = ";" if ";" in head and "," not in head else ","
-                rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
+                rows = list(_csv_rows(path, text, delimiter))
             else:
                 rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     except (OSError, ValueError) as error:
@@ -60,6 +61,21 @@ def _rows(path: Path) -> list[Row]:
     if not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path} must hold one object a line with path and label")
     return [{str(key).strip().casefold(): value for key, value in row.items() if key} for row in rows]
+
+
+def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    n_read = 0
+    try:
+        n_read = 1 if table.fieldnames else 0
+        for row in table:
+            n_read = table.line_num
+            yield row
+    except csv.Error as error:  # raised far behind the quote, perhaps at the end of the list
+        raise DataError(
+            f"{path.name} line {n_read + 1}: a quote is not closed ({error}): close it, or write it twice where it "
+            "belongs to a name"
+        ) from error
 
 
 def _text(row: Row, column: str) -> str | None:
@@ -88,7 +104,7 @@ def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
         if written is None or "label" not in row:
             raise DataError(f"{where}: there must be a path and a label, got {sorted(row)}")
         name = _inside(root, written)
-        if not (root / name).is_file():
+        if not _is_file(root / name):
             found.problem("missing", name, where)
             continue
         if _text(row, "label") is None:
@@ -120,10 +136,17 @@ def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
     return found
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have, such as a very long one
+        return False
+
+
 def _inside(root: Path, written: str) -> str:
     """`written` as a path inside `root` where it is one, in one spelling: without `./` and `//`. A backslash is a
     separator unless such a file exists."""
-    name = written if (root / written).is_file() else slashes(written)
+    name = written if _is_file(root / written) else slashes(written)
     path = Path(name)
     if path.is_absolute():
         try:

@@ -30,7 +30,7 @@ from telltale.evaluate._robustness import clean_bar, gather
 from telltale.evaluate._score import Change, FaceScores, score
 from telltale.evaluate._summary import EvaluateSettings, Scored, perturbation, summarise
 from telltale.runtime import Scorer
-from telltale.store import Store, open_store
+from telltale.store import Store, check_distinct, open_store, undealt
 from telltale.types import ModelInfo
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ def evaluate(
 ) -> Evaluation:
     """Judge `model` on one side of a split of one store or several; with `out`, write JSON, CSV and pictures there.
 
-    Raises `UsageError` where the split is not there or the faces were cut in another way than the model takes them,
-    `LeakFound` where a group of this side was learned from, `DataError` where the side is empty, `OutputError`.
+    Raises `UsageError` where the split is not there, a store is named twice or the faces were cut in another way than
+    the model takes them, `LeakFound` where a group of this side was learned from, `DataError` where the side is empty,
+    `OutputError`.
     """
     scored = score_model(model, as_stores(store), settings=settings or EvaluateSettings(), on_progress=on_progress)
     if out is not None:
@@ -83,10 +84,13 @@ def compare(
 
 
 def as_stores(given: str | Path | Store | Sequence[str | Path | Store]) -> list[Store]:
+    """Opened, where they are not. Raises `UsageError` where there is none, or one twice."""
     several = [given] if isinstance(given, (str, Path, Store)) else list(given)
     if not several:
         raise UsageError("name at least one store")
-    return [store if isinstance(store, Store) else open_store(store) for store in several]
+    stores = [store if isinstance(store, Store) else open_store(store) for store in several]
+    check_distinct(stores)
+    return stores
 
 
 def as_scorer(model: Model, *, n_threads: int) -> Scorer:
@@ -141,7 +145,7 @@ def score_model(
     said_more = {
         "perturbed": tuple(perturbed),
         "robustness": gather(perturbed, scored.evaluation.video, bar),
-        "warnings": (*_card_warnings(card), *scored.evaluation.warnings),
+        "warnings": (*_card_warnings(card), *undealt(stores, split), *scored.evaluation.warnings),
         "timings_s": {"total": round(time.perf_counter() - started, 3)},
     }
     return replace(scored, evaluation=scored.evaluation.model_copy(update=said_more))

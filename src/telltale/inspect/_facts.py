@@ -33,6 +33,8 @@ class SplitFacts(Written):
     counts: dict[str, dict[str, int]]
     """Side -> `real` or the method -> how many."""
     n_left_out: int
+    n_undealt: int = 0
+    """Of those left out: unknown to the split, most likely added to the store after it was made."""
     n_leaked_groups: int
     n_shared_persons: int
     leaked_groups: tuple[str, ...]
@@ -187,6 +189,7 @@ def _split_facts(source: Source, name: str) -> SplitFacts:
             side: count_classes(sides[side]) for side in (*SIDES, *sorted(sides.keys() - {*SIDES})) if sides.get(side)
         },
         n_left_out=len(source.records) - len(on_a_side),
+        n_undealt=0 if source.store is None else source.store.n_undealt(name),
         n_leaked_groups=len(leaks.groups),
         n_shared_persons=len(leaks.persons),
         leaked_groups=leaks.groups[:MAX_LISTED],

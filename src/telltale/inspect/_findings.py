@@ -60,6 +60,12 @@ def _splits(facts: Inspection) -> Iterator[Finding]:
             )
         else:
             yield Finding(level="good", text=f"{called} has no group on two sides.")
+        if split.n_undealt:
+            yield Finding(
+                level="warn",
+                text=f"{split.n_undealt:,} of {facts.n_real + facts.n_fake:,} {facts.unit} are on no side of split "
+                f"{name}: if they came later, split again with `telltale split`.",
+            )
         if split.n_shared_persons:
             yield Finding(
                 level="warn",

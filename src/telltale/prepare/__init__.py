@@ -16,14 +16,14 @@ from telltale import datasets
 from telltale._files import only_one
 from telltale.datasets import Dataset
 from telltale.engine import LOCAL, Engine, map_tasks
-from telltale.errors import DataError, WorkerCrashed
+from telltale.errors import DataError, UsageError, WorkerCrashed
 from telltale.prepare._as_given import crop_as_given
 from telltale.prepare._originals import originals_of
 from telltale.prepare._progress import Progress, Rate
 from telltale.prepare._settings import PrepareSettings
 from telltale.prepare._task import PrepareTask, set_aside
 from telltale.split import Draw
-from telltale.store import Manifest, StoreWriter, Task, tasks
+from telltale.store import Manifest, Store, StoreWriter, Task, tasks
 
 
 def prepare(
@@ -56,6 +56,8 @@ def prepare(
             identity["crop"] = asdict(crop_as_given(Path(out), records, settings))
         originals = originals_of(dataset.records) if settings.boxes_from_original else {}
         writer = StoreWriter(out, settings=identity, originals=originals)
+        if draw is not None:
+            _check_loses_none(writer, dataset, draw, n_drawn=len(records))
         if not settings.detect:
             writer.keep_settings(records)
         job = PrepareTask(
@@ -67,6 +69,20 @@ def prepare(
         )
         _work(job, list(tasks(records)), writer, engine=engine, on_progress=on_progress)
         return writer.compact(records, problems=dataset.problems)
+
+
+def _check_loses_none(writer: StoreWriter, dataset: Dataset, draw: Draw, *, n_drawn: int) -> None:
+    """Raises UsageError where fewer are drawn than the finished store holds of the set. From a set that has grown the
+    same draw takes others, but no fewer; balanced, one that is gone takes one of the other label along."""
+    if writer.manifest is None:
+        return
+    held = Store(writer.out, writer.manifest).videos().column("video_id").to_pylist()
+    there = {record.video_id for record in dataset.records}
+    n_gone = len({*held} - there)
+    if n_drawn < len(held) - n_gone * (2 if draw.balance else 1):
+        raise UsageError(
+            f"{writer.out} holds {len(held):,} videos, --limit would leave {n_drawn:,}: choose another --out"
+        )
 
 
 def _work(

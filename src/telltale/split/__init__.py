@@ -177,7 +177,7 @@ def k_fold(records: Iterable[Record], *, k: int, seed: int = 0, per_class: int |
     _check(found)
     if per_class is not None:
         found = sample(found, per_class, seed)
-    dealt, kept = by_group(found, np.full(k, 1 / k), seed)
+    dealt, kept = by_group(found, np.full(k, 1 / k), seed, called="folds with --folds")
     ratio = ((k - 1) / k, 1 / k, 0.0)
     splits = []
     for fold in range(k):

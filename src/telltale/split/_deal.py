@@ -88,17 +88,18 @@ def _off_by(dealt: npt.NDArray[np.int64], shares: npt.NDArray[np.float64]) -> fl
 
 
 def by_group(
-    records: Sequence[Record], shares: npt.NDArray[np.float64], seed: int
+    records: Sequence[Record], shares: npt.NDArray[np.float64], seed: int, *, called: str = "sides with --ratio"
 ) -> tuple[npt.NDArray[np.int64], Literal["group", "person"]]:
     """A side's number for each of `records` (n,), cutting no group and, where that can be had, no circle of persons,
-    and which of the two it is. Raises `UsageError` where there are fewer groups than sides."""
+    and which of the two it is. Raises `UsageError` where there are fewer groups than sides, and says to ask for fewer
+    of what they are `called`."""
     strata = _strata(records)
     labels = np.array([record.label for record in records], np.int64)
     groups = _units(records, with_persons=False)
     if len(set(groups)) < len(shares):
         raise UsageError(
-            f"{len(records)} videos are only {len(set(groups))} group(s), too few for {len(shares)} sides: ask for "
-            "fewer sides with --ratio, or add videos with other originals"
+            f"{len(records)} videos are only {len(set(groups))} group(s), too few for {len(shares)} "
+            f"{called.partition(' ')[0]}: ask for fewer {called}, or add videos with other originals"
         )
     dealt = _deal(groups, strata, labels, shares, np.random.default_rng([seed, 0]))
     if any(record.person_id for record in records):

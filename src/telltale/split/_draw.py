@@ -24,15 +24,24 @@ class Draw:
     def __post_init__(self) -> None:
         if self.limit < 1:
             raise UsageError(f"--limit wants 1 or more, got {self.limit}")
+        if self.balance and self.limit < 2:
+            raise UsageError(f"--balance draws pairs: --limit wants 2 or more with it, got {self.limit}")
 
     def of(self, records: Iterable[Record]) -> list[Record]:
-        """Those of `records` that are drawn, in the order they came."""
+        """Those of `records` that are drawn, in the order they came. Raises `UsageError` where halves are asked for of
+        one label only."""
         found = list(records)
         rng = np.random.default_rng([self.seed, 2])
         order = sorted(range(len(found)), key=lambda i: (found[i].dataset, found[i].video_id))
         drawn = [order[i] for i in rng.permutation(len(order))]
         if self.balance:
             by_label = [[i for i in drawn if found[i].label == label] for label in (0, 1)]
+            if found and not all(by_label):
+                only, missing = ("real", "fake") if by_label[0] else ("fake", "real")
+                raise UsageError(
+                    f"--balance draws as many real as fake, and all {len(found):,} are {only}: leave it out, or add "
+                    f"{missing} ones"
+                )
             n = min(self.limit // 2, *map(len, by_label))
             drawn = [i for half in by_label for i in half[:n]]
         return [found[i] for i in sorted(drawn[: self.limit])]

@@ -2,7 +2,7 @@
 
     STORE/manifest.json           what it was made from and how, counts, failures, the SHA-256 of each file below
     STORE/shards/*.parquet        for pandas, DuckDB, Hugging Face `datasets` (its Image column displays)
-    STORE/splits/NAME.parquet     video_id -> side: a new split never rewrites a shard
+    STORE/splits/NAME.parquet     video_id -> side, empty if not drawn: a new split never rewrites a shard
     STORE/index-*.npy             where each picture lies, for random access
     STORE/videos-*.parquet        one row a video, failed ones too
 
@@ -34,7 +34,7 @@ from __future__ import annotations
 from telltale.store._export import export
 from telltale.store._format import COLUMNS, SCHEMA, ClassCount, FailedVideo, Manifest, Part
 from telltale.store._outcome import Outcome, StoredFace, as_given, content_sha256, encode_crop
-from telltale.store._read import Store, open_store
+from telltale.store._read import Store, check_distinct, open_store, undealt
 from telltale.store._stage import StoreWriter, Task, kept_settings, tasks
 
 __all__ = [
@@ -50,10 +50,12 @@ __all__ = [
     "StoredFace",
     "Task",
     "as_given",
+    "check_distinct",
     "content_sha256",
     "encode_crop",
     "export",
     "kept_settings",
     "open_store",
     "tasks",
+    "undealt",
 ]

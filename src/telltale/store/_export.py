@@ -21,6 +21,7 @@ from telltale.store._read import Store
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 _WORDS = ("real", "fake")
 _LIST = ("file", "label", "side", "dataset", "video_id", "group_id", "method", "track_id", "frame_index", "pts_s")
+_ROWS = (*_LIST[3:], "label", "person_id", "official_split")
 
 
 def export(
@@ -29,9 +30,10 @@ def export(
     """Write every face of `store` (of `split`, where one is named) to the new folder `out`; how many they were.
 
     `folders`: `SIDE/real/*.jpg` and `SIDE/fake/*.jpg` with the bytes that are stored; without a split the side is
-    `all`. `npy`: `X_SIDE.npy` uint8 (N, S, S, 3), RGB, and `y_SIDE.npy` uint8 (N,), 1 = fake; without a split `X.npy`
-    and `y.npy`. Both with `faces.csv`, a line a face. Raises `OutputError`, with nothing written, and `DataError`
-    where `npy` meets crops of several sizes.
+    `all`. With a `manifest.csv`, by which `datasets.read` finds groups, persons and sides again; without a split the
+    sides are the data set's own. `npy`: `X_SIDE.npy` uint8 (N, S, S, 3), RGB, and `y_SIDE.npy` uint8 (N,), 1 = fake;
+    without a split `X.npy` and `y.npy`. Both with `faces.csv`, a line a face. Raises `OutputError`, with nothing
+    written, and `DataError` where `npy` meets crops of several sizes.
     """
     if to not in ("folders", "npy"):
         raise UsageError(f"--to wants folders or npy, got {to!r}")
@@ -45,10 +47,11 @@ def export(
     except OSError as error:
         raise _failed(out, error) from error
     try:
-        rows = store.table(["label", "dataset", "video_id", "group_id", "method", "track_id", "frame_index", "pts_s"])
-        lines = rows.to_pylist()
+        lines = store.table(_ROWS).to_pylist()
         names = _write_folders(store, part, sides, lines) if to == "folders" else _write_npy(store, part, sides, lines)
         _write_list(part / "faces.csv", names, sides, lines)
+        if to == "folders":
+            _write_manifest(part / "manifest.csv", names, sides if split is not None else None, lines)
         part.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -115,6 +118,21 @@ def _write_list(path: Path, names: dict[int, str], sides: npt.NDArray[np.str_], 
     table.writerow(_LIST)
     for row, name in names.items():
         table.writerow([name, lines[row]["label"], sides[row], *(lines[row][key] for key in _LIST[3:])])
+    path.write_text(buffer.getvalue(), encoding="utf-8")
+
+
+def _write_manifest(
+    path: Path, names: dict[int, str], sides: npt.NDArray[np.str_] | None, lines: list[dict[str, object]]
+) -> None:
+    """What the names of the folders do not say, as `datasets.manifest` reads it."""
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(("path", "label", "method", "group_id", "person_id", "split"))
+    for row, name in names.items():
+        line = lines[row]
+        side = line["official_split"] if sides is None else sides[row]
+        word = _WORDS[int(str(line["label"]))]
+        table.writerow([name, word, line["method"], line["group_id"], line["person_id"], side])
     path.write_text(buffer.getvalue(), encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from telltale._files import file_sha256, write_files
 from telltale._text import visible
-from telltale.errors import StoreInvalid, UsageError
+from telltale.errors import OutputError, StoreInvalid, UsageError
 from telltale.split import SIDES, Split
 from telltale.store._format import (
     COLUMNS,
@@ -200,11 +200,15 @@ class Store:
         return sorted(path.stem for path in (self.path / SPLITS).glob("*.parquet"))
 
     def write_split(self, name: str, split: Split, *, unit: Unit = "video") -> None:
-        """Keep `split` as `splits/NAME.parquet`. `unit="face"` for one of `face_records`. Shards stay as they are."""
+        """Keep `split` as `splits/NAME.parquet`. `unit="face"` for one of `face_records`. Shards stay as they are.
+
+        What the store holds and the split leaves out is kept with an empty side: what is added later is not there.
+        """
         if not _NAME.fullmatch(name):
             raise UsageError(f"a split's name has letters, digits, dots and dashes only, got {name!r}")
-        ids = sorted(split.sides)
-        columns = {"video_id": ids, "side": [split.sides[key] for key in ids]}
+        held = self.records() if unit == "video" else self.face_records()
+        ids = sorted({*split.sides, *(record.video_id for record in held)})
+        columns: dict[str, list[Any]] = {"video_id": ids, "side": [split.sides.get(key, "") for key in ids]}
         if unit == "face":
             parts = [key.rsplit("#", 2) for key in ids]
             columns["video_id"] = [part[0] for part in parts]
@@ -222,6 +226,15 @@ class Store:
         buffer = io.BytesIO()
         parquet.write_table(table, buffer, compression="zstd", write_page_checksum=True)
         write_files(self.path / SPLITS, {f"{name}.parquet": buffer.getvalue()})
+
+    def remove_split(self, name: str) -> None:
+        """Raises `UsageError` where there is none of this name, `OutputError`."""
+        self._read_split(name)
+        path = self.path / SPLITS / f"{name}.parquet"
+        try:
+            path.unlink()
+        except OSError as error:
+            raise OutputError(f"{path} cannot be removed: {error.strerror}; make its folder writable") from error
 
     def _read_split(self, name: str) -> pa.Table:
         path = self.path / SPLITS / f"{name}.parquet"
@@ -258,6 +271,16 @@ class Store:
             found[side] = [by_id[video] for video in on]
         return found
 
+    def n_undealt(self, name: str) -> int:
+        """How many videos split `name` knows nothing of, most likely added after it was made: neither drawn nor left
+        out, and not without a side in an official one."""
+        known = set(self._read_split(name).column("video_id").to_pylist())
+        is_official = self.split_notes(name).get("by") == "official"
+        return sum(
+            record.video_id not in known and not (is_official and record.official_split is None)
+            for record in self.records()
+        )
+
     def split_notes(self, name: str) -> dict[str, Any]:
         """How split `name` was made: by, seed, ratio, what it kept together, what it leaks."""
         metadata = self._read_split(name).schema.metadata or {}
@@ -281,6 +304,29 @@ class Store:
             raise StoreInvalid(f"{self.path}: {'; '.join(bad)}. Restore from a copy, or prepare the store again")
 
 
+def check_distinct(stores: Sequence[Store]) -> None:
+    """Raises `UsageError` where two of `stores` are one, or copies of one: every face would count twice."""
+    seen: dict[str, int] = {}
+    for number, store in enumerate(stores):
+        for key in (str(store.path.resolve()), store.manifest.videos.sha256):
+            first = stores[seen.setdefault(key, number)]
+            if seen[key] != number:
+                same = "is named twice" if first.path == store.path else f"holds the same faces as {first.path}"
+                raise UsageError(f"{store.path} {same}, and each would count twice: name one of them once")
+
+
+def undealt(stores: Sequence[Store], split: str | None) -> list[str]:
+    """A sentence for each of `stores` that holds videos of which `split` says nothing, for whoever uses it."""
+    if split is None:
+        return []
+    return [
+        f"{n:,} of {store.manifest.n_videos:,} videos of {store.path} are on no side of split {split}: if they came "
+        "later, split again with `telltale split`."
+        for store in stores
+        if (n := store.n_undealt(split))
+    ]
+
+
 _RECORD = (
     "dataset",
     "video_id",
@@ -301,4 +347,4 @@ def _columns(table: pa.Table, *names: str) -> Iterable[tuple[Any, ...]]:
     return zip(*(table.column(name).to_pylist() for name in names), strict=True)
 
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "check_distinct", "open_store", "undealt"]

@@ -128,7 +128,8 @@ def tune(
 def _tried(grid: Grid, *, n_random: int | None, seed: int) -> Iterator[dict[str, Any]]:
     if not grid or not all(len(values) for values in grid.values()):
         raise UsageError("there is nothing to try: the recipe has no grid, so give one with --grid KEY=A,B,C")
-    every = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    different = [list({json.dumps(value): value for value in values}.values()) for values in grid.values()]
+    every = [dict(zip(grid, values, strict=True)) for values in itertools.product(*different)]
     if n_random is None or n_random >= len(every):
         yield from every
         return
