@@ -17,7 +17,7 @@ ALONE = TrainSettings(weights="none", workers=0, n_threads=1)
 CROP = CropSpec(size_px=32, margin_frac=0.2, down_frac=0.0)
 PICTURES = {
     "baseline-cnn": [],
-    "default": [],
+    "default": ["prune_to=1"],
     "efficientnet-b4-sbi": ["model.options.backbone=test_efficientnet"],
     "mobilenetv2": [],
     "vgg16": [],

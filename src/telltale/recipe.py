@@ -150,6 +150,9 @@ class Recipe(_Part):
     members: tuple[Member, ...] = ()
     """Instead of stages: models that are trained one after the other, each by its own recipe, and joined as one whose
     logit is the mean of theirs. Validation and card are this recipe's."""
+    prune_to: float = Field(default=1.0, gt=0, le=1)
+    """After training, hidden channels of a MobileNetV2 that the others can replace are taken out, until its blocks take
+    so much of their multiply-adds (`train._prune`). 1 = none."""
     label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
     fake_smoothing: float | None = None
     """Of the fakes that came as such, where their labels are less sure; None = the same."""
@@ -166,7 +169,7 @@ class Recipe(_Part):
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     monitor: str = "val_auc"
     """What the best epoch is chosen by: `val_auc`, `val_accuracy`, `val_loss` or a source's figure in metrics.csv, as
-    `SOURCE_plain_auc`; the higher the better, unless it ends in `loss`."""
+    `SOURCE_plain_auc`. Of losses and of what reals reach (`SOURCE_fpr`, `SOURCE_real_p95`) the lowest is best."""
     crop_margin_frac: float = CropSpec().margin_frac
     """With the next three, how a scan cuts faces from boxes; training varies around it. Stores overrule it."""
     crop_down_frac: float = CropSpec().down_frac
@@ -212,6 +215,12 @@ class Recipe(_Part):
             "pairing": stage.pairing or self.pairing,
         }
         return self.model_copy(update=own)
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if not self.stages and not self.members:
+            raise ValueError("a recipe wants stages, or members that have them")
+        return self
 
     def mix_for(self, source: str) -> SourceMix:
         return self.mix.get(source, self.mix.get("*", SourceMix()))

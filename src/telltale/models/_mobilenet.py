@@ -13,7 +13,7 @@ torch.Size([2, 1280, 2, 2])
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -68,16 +68,16 @@ class ConvNorm(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    def __init__(self, n_in: int, n_out: int, *, stride: int, expansion: int) -> None:
+    def __init__(self, n_in: int, n_out: int, *, stride: int, hidden: int, expands: bool) -> None:
         super().__init__()
-        hidden = n_in * expansion
-        layers = [ConvNorm(n_in, hidden)] if expansion > 1 else []
+        layers = [ConvNorm(n_in, hidden)] if expands else []
         layers += [
             ConvNorm(hidden, hidden, kernel=3, stride=stride, groups=hidden),
             ConvNorm(hidden, n_out, linear=True),
         ]
         self.layers = nn.Sequential(*layers)
-        self.residual = stride == 1 and n_in == n_out
+        self.hidden = hidden
+        self.residual = stride == 1 and n_in == n_out and expands
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layers(x)
@@ -95,14 +95,19 @@ class MobileNetV2(nn.Module):
         super().__init__()
         self.is_folded = False
         """Whether its norms are identities that `unfold` has not set yet."""
-        blocks: list[nn.Module] = [ConvNorm(3, 32, kernel=3, stride=2)]
-        width = 32
-        for expansion, out, repeats, stride in _BLOCKS:
-            for i in range(repeats):
-                blocks.append(InvertedResidual(width, out, stride=stride if i == 0 else 1, expansion=expansion))
-                width = out
-        blocks.append(ConvNorm(width, self.num_features))
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = _blocks(_hidden_widths())
+
+    def set_widths(self, hidden: Sequence[int]) -> None:
+        """So many hidden channels in each of the 17 blocks, as pruning left; all weights are then random."""
+        if list(hidden) != [block.hidden for block in self.blocks if isinstance(block, InvertedResidual)]:
+            self.blocks = _blocks(hidden).train(self.training)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Weights of a pruned network make this one as wide."""
+        last = [f"{prefix}blocks.{i}.layers.{1 if i == 1 else 2}.conv.weight" for i in range(1, 18)]
+        if all(name in state_dict for name in last):
+            self.set_widths([state_dict[name].shape[1] for name in last])
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.blocks(x)
@@ -111,6 +116,40 @@ class MobileNetV2(nn.Module):
     def layers(self) -> list[ConvNorm]:
         """The 52 convolutions in the order of the network."""
         return [module for module in self.modules() if isinstance(module, ConvNorm)]
+
+
+def _hidden_widths() -> list[int]:
+    """Of the 17 blocks, as published. The first block's are the stem's channels."""
+    widths, width = [], 32
+    for expansion, out, repeats, _ in _BLOCKS:
+        for _ in range(repeats):
+            widths.append(width * expansion)
+            width = out
+    return widths
+
+
+def _blocks(hidden: Sequence[int]) -> nn.Sequential:
+    stem = hidden[0]
+    blocks: list[nn.Module] = [ConvNorm(3, stem, kernel=3, stride=2)]
+    width, widths = stem, iter(hidden)
+    for expansion, out, repeats, stride in _BLOCKS:
+        for i in range(repeats):
+            first = stride if i == 0 else 1
+            blocks.append(InvertedResidual(width, out, stride=first, hidden=next(widths), expands=expansion > 1))
+            width = out
+    return nn.Sequential(*blocks, ConvNorm(width, MobileNetV2.num_features))
+
+
+def folded(net: MobileNetV2) -> list[tuple[Array, Array]]:
+    """Weight and bias of each layer, its norm's fixed statistics folded in: what `put_folded` takes."""
+    pairs = []
+    for layer in net.layers():
+        norm = layer.norm
+        mean, var = cast(Tensor, norm.running_mean).detach(), cast(Tensor, norm.running_var).detach()
+        scale = norm.weight.detach() * torch.rsqrt(var + norm.eps)
+        weight = layer.conv.weight.detach() * scale[:, None, None, None]
+        pairs.append((weight.numpy(), (norm.bias.detach() - mean * scale).numpy()))
+    return pairs
 
 
 def load_folded(net: MobileNetV2, path: str | Path) -> None:
@@ -140,10 +179,11 @@ def load_graph(nets: Sequence[MobileNetV2], graph: Graph) -> bool:
 
 
 def put_folded(net: MobileNetV2, pairs: Sequence[tuple[Array, Array]], path: str | Path) -> None:
-    """Weight and bias of each layer into `net`. Raises BundleInvalid where they are others."""
+    """Weight and bias of each layer into `net`, which becomes as wide. Raises BundleInvalid where they do not fit."""
+    if len(pairs) < len(net.layers()):
+        raise BundleInvalid(f"{path} has {len(pairs)} layers, MobileNetV2 needs {len(net.layers())}")
+    net.set_widths([pairs[i][0].shape[0] for i in (0, *range(4, 52, 3))])
     layers = net.layers()
-    if len(pairs) < len(layers):
-        raise BundleInvalid(f"{path} has {len(pairs)} layers, MobileNetV2 needs {len(layers)}")
     net.is_folded = True
     for layer, (weight, bias) in zip(layers, pairs, strict=False):
         if layer.conv.weight.shape != weight.shape:

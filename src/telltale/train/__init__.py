@@ -25,7 +25,7 @@ from telltale.evaluate import as_stores
 from telltale.evaluate._faces import choose_split, crop_spec
 from telltale.recipe import Recipe, load_recipe, override
 from telltale.split import group_pieces
-from telltale.store import Store
+from telltale.store import Store, check_distinct
 from telltale.store._format import MANIFEST
 from telltale.train import _run
 from telltale.train._faces import FaceTable, common_crop, common_detector, common_plan, concat, read_faces
@@ -34,6 +34,7 @@ from telltale.train._job import Job, finish_job, fit_job
 from telltale.train._join import check_members, join
 from telltale.train._origin import leak_limits, origin_of
 from telltale.train._parents import check_parents, parents_of
+from telltale.train._prune import check_prunable
 from telltale.train._settings import TrainSettings
 from telltale.types import Side
 
@@ -60,6 +61,7 @@ def train(
     """
     settings = settings or TrainSettings()
     chosen = _recipe(recipe, overrides)
+    check_prunable(chosen)
     if chosen.model.name == "pixels":
         return _train_pixels(faces, chosen, out=Path(out), settings=settings)
     if chosen.members:
@@ -86,6 +88,7 @@ def _train_members(faces: Sequence[Given], recipe: Recipe, *, out: Path, setting
     if settings.nodes > 1:
         raise UsageError("a recipe with members is trained on one machine: train the members' recipes on several")
     check_members(recipe.members)
+    _run.check_free(out, resume=settings.resume, begins="member-0")
     table = load_all(faces, split=settings.split, allow_leaks=settings.allow_leaks)
     bundles = [
         train(faces, recipe=member.recipe, out=out / f"member-{number}", settings=settings)
@@ -182,11 +185,13 @@ def torn_groups(table: FaceTable) -> list[str]:
 
 
 def opened(faces: Sequence[Given]) -> list[Given]:
-    """The same, with the stores among the paths opened."""
-    return [
+    """The same, with the stores among the paths opened. Raises UsageError where a store is named twice."""
+    found = [
         as_stores(given)[0] if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).is_file() else given
         for given in faces
     ]
+    check_distinct([given for given in found if isinstance(given, Store)])
+    return found
 
 
 def _detector(faces: Sequence[Given]) -> DetectorSettings:

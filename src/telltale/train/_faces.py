@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telltale import datasets
-from telltale._stored_picture import size_of
+from telltale._stored_picture import DAMAGE, size_of
 from telltale.bundle import DetectorSettings
 from telltale.crops import CropSpec, box_of, square_of
 from telltale.errors import DataError, StoreInvalid, UsageError
@@ -33,6 +33,8 @@ from telltale.store import Store
 from telltale.types import FaceRecord, Float32Array, Float64Array, RgbImage, Side
 
 StrArray = npt.NDArray[np.str_]
+_OPTIONAL = ("points", "track", "pts_s")
+"""Columns of a `FaceTable` that a table read may lack."""
 MARGIN_TOLERANCE = 0.1
 """How much wider or tighter than a model learned them faces may be cut where it learned them in one way only."""
 
@@ -181,8 +183,18 @@ class FaceTable:
 
     @classmethod
     def read(cls, path: str | Path) -> FaceTable:
-        rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
-        return cls.from_rows(rows)
+        """Raises DataError for a file that `write` did not write."""
+        try:
+            table = pq.read_table(path, page_checksum_verification=True)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}; copy it again") from error
+        missing = {field.name for field in fields(cls) if field.name not in _OPTIONAL} - set(table.column_names)
+        if missing:
+            raise DataError(
+                f"{path} is no table of faces (it lacks {', '.join(sorted(missing)[:3])}): of a list of files make a "
+                f"store first, `telltale prepare {path} --out STORE`, and of a store give its folder"
+            )
+        return cls.from_rows(table.to_pylist())
 
 
 def _points_in_crops(store: Store, rows: npt.NDArray[np.int64], spec: CropSpec) -> Float32Array:
@@ -260,8 +272,9 @@ def common_plan(stores: Sequence[Store]) -> SamplePlan | None:
 def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:
     """A table written by `FaceTable.write`, or any data set of face crops that `datasets.read` knows.
 
-    The latter is split 80/10/10 by group; its pictures are taken to be cut as the default `CropSpec` cuts.
-    Raises DataError for a data set of videos: those are prepared first.
+    The latter keeps its own sides where it has any, and is split 80/10/10 by group where not; its pictures are taken to
+    be cut as the default `CropSpec` cuts. Raises DataError for a data set of videos: those are prepared first; and for
+    a picture that cannot be read.
     """
     path = Path(path)
     if path.suffix == ".parquet":
@@ -270,14 +283,21 @@ def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:
     records = [record for record in found.records if isinstance(record, FaceRecord)]
     if not records or len(records) < len(found.records):
         raise DataError(f"{path} holds videos, not face crops: run `telltale prepare {path} --out STORE` first")
-    split = make_split(records, seed=seed)
+    has_sides = any(record.official_split for record in records)
+    split = make_split(records, by="official" if has_sides else "group", seed=seed)
     rows = []
     for record in records:
         side = split.side(record.video_id)
         if side is None:
             continue
         image = record.read_bytes()
-        width, height = size_of(image)
+        try:
+            width, height = size_of(image)
+        except DAMAGE as error:
+            raise DataError(
+                f"{record.path} cannot be read as a picture; remove it, or make a store, which leaves it out: "
+                f"`telltale prepare {path} --out STORE`"
+            ) from error
         rows.append(
             {
                 "dataset": record.dataset, "image_id": record.image_id, "label": record.label,

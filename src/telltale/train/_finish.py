@@ -18,9 +18,12 @@ from telltale.train._gate import fit_gate
 from telltale.train._judge import Reading, ask, fit_reading, measure
 from telltale.train._origin import Origin
 from telltale.train._pictures import learning_curves, validation_pictures
-from telltale.types import Side
+from telltale.train._prune import pruned
+from telltale.types import RgbImage, Side
 
 _PARITY_FACES = 64
+_PRUNE_FACES = 60
+"""Of each source and label, as they are; where a source has both, also under JPEG 30 and half size."""
 
 
 def finish(
@@ -35,12 +38,15 @@ def finish(
     with_weights: bool = True,
     pictures: Path | None = None,
 ) -> Bundle:
-    """Write the bundle of `net` into `out`. Figures are stated for `sides`; calibration only ever sees validation.
+    """Write the bundle of `net`, pruned if the recipe says so, into `out`.
 
-    With `pictures`, the folder of the run, learning curves are drawn there and validation's ROC, confusion and
-    reliability in its `val`. Raises BundleInvalid if the graph does not say what the network says.
+    Figures are stated for `sides`; calibration only ever sees validation. With `pictures`, the folder of the run,
+    learning curves are drawn there and validation's ROC, confusion and reliability in its `val`. Raises BundleInvalid
+    if the graph does not say what the network says.
     """
     out.mkdir(parents=True, exist_ok=True)
+    if recipe.prune_to < 1:
+        net = pruned(net, _to_prune_by(table, recipe, size_px), keep=recipe.prune_to, seed=recipe.seed)
     graph, val = out / MODEL_NAME, _validation.build(table.on("val"), recipe, size_px=size_px)
     off = export_onnx(
         net, val.clips[:_PARITY_FACES], graph, mask=val.mask[:_PARITY_FACES], flip_average=recipe.card.flip_average
@@ -61,6 +67,13 @@ def finish(
         learning_curves(pictures, monitor=recipe.monitor)
         validation_pictures(val, answers.logit, reading.calibration, pictures / "val")
     return load_bundle(out)
+
+
+def _to_prune_by(table: FaceTable, recipe: Recipe, size_px: int) -> RgbImage:
+    """Training faces of every source and label, some of them degraded."""
+    faces = _validation.build(table.on("train"), recipe, size_px=size_px, limit=_PRUNE_FACES)
+    clips: RgbImage = faces.clips[faces.kind != "blend"]
+    return clips
 
 
 def _card(
@@ -92,7 +105,11 @@ def _card(
 
 
 def _margins(recipe: Recipe) -> tuple[float, float]:
-    """What the sources of all stages were cut with, as margins; without augmentation, a little around the only one."""
+    """What the sources of all stages were cut with, as margins; without augmentation, a little around the only one.
+    Of members what all of them tolerate."""
+    if recipe.members:
+        each = [_margins(member.recipe) for member in recipe.members]
+        return max(low for low, _ in each), min(high for _, high in each)
     stages = [recipe.in_stage(number) for number in range(len(recipe.stages))]
     scales = [stage.augmentation_for(source).scale for stage in stages for source in stage.mix]
     side, around = 1 + 2 * recipe.crop_margin_frac, 0.0 if recipe.augment else MARGIN_TOLERANCE

@@ -59,7 +59,8 @@ def join(
         {"sha256": one.sha256, "share": share / sum(shares), "recipe": one.card.recipe}
         for one, share in zip(bundles, shares, strict=True)
     ]
-    write_card(out, bundle.card.model_copy(update={"recipe": {"model": chosen.model.model_dump(), "members": members}}))
+    said = {"model": chosen.model.model_dump(), "members": members, "prune_to": chosen.prune_to}
+    write_card(out, bundle.card.model_copy(update={"recipe": said}))
     return load_bundle(out)
 
 

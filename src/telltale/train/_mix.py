@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from telltale.errors import DataError
+from telltale.errors import DataError, UsageError
 from telltale.recipe import Recipe
 from telltale.train._faces import FaceTable
 
@@ -54,9 +56,11 @@ class Mix:
     """Which faces each step takes: every source's faces in a new random order each time round."""
 
     def __init__(self, table: FaceTable, recipe: Recipe) -> None:
-        """Raises DataError where the recipe asks a source for faces that it does not have."""
+        """Raises DataError where the recipe asks a source for faces that it does not have, UsageError where it names a
+        source that is not there and leaves another unnamed, or takes faces of one class alone."""
         self.table, self.recipe = table, recipe
         self.sources = sorted(set(table.dataset.tolist()))
+        _check_names(recipe, self.sources)
         self._real: dict[str, npt.NDArray[np.int64]] = {}
         self._fake: dict[str, npt.NDArray[np.int64]] = {}
         self._partners: dict[str, list[int]] = {}
@@ -75,6 +79,9 @@ class Mix:
             self._partners.setdefault(f"{table.dataset[row]}/{table.group_id[row]}", []).append(int(row))
         if not any(self._size(source) for source in self.sources):
             raise DataError(f"the recipe's mix names none of the sources {', '.join(self.sources) or '(none)'}")
+        drawn = [recipe.mix_for(source) for source in self.sources]
+        if not any(mix.real for mix in drawn) or not any(mix.fake + mix.blend + mix.graft for mix in drawn):
+            raise UsageError("the recipe's mix takes faces of one class alone: give `real`, and `fake` or `blend`")
 
     @cached_property
     def _moments(self) -> list[tuple[str, str, float]]:
@@ -159,6 +166,16 @@ class Mix:
             order = np.random.default_rng([self.recipe.seed, stage, turn, stream, 2]).permutation(rows)
             found += order[at : at + n - len(found)].tolist()
         return found
+
+
+def _check_names(recipe: Recipe, sources: Sequence[str]) -> None:
+    strange = [name for name in recipe.mix if name not in sources and name != "*"]
+    unnamed = [source for source in sources if source not in recipe.mix]
+    if strange and unnamed:
+        near = get_close_matches(strange[0], unnamed, n=1, cutoff=0.0)[0]
+        raise UsageError(
+            f"mix.{strange[0]}: no face is of that source (there are {', '.join(sources)}); did you mean {near}?"
+        )
 
 
 __all__ = ["ALONE", "Draw", "Mix", "Shard"]

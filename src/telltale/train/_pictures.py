@@ -12,7 +12,7 @@ from telltale._files import write_files
 from telltale.aggregate import Calibration, calibrate
 from telltale.metrics import auc, confusion
 from telltale.train._history import read_history
-from telltale.train._validation import ValidationSet
+from telltale.train._validation import ValidationSet, falls
 from telltale.types import Float64Array
 
 
@@ -29,7 +29,7 @@ def learning_curves(run: Path, *, monitor: str = "val_auc") -> Path | None:
         "learning rate": {"train": _column(rows, "lr")},
     }
     last = np.array(_column(stages[-1], monitor))
-    best = int(np.nanargmin(last) if monitor.endswith("loss") else np.nanargmax(last)) if np.isfinite(last).any() else 0
+    best = int(np.nanargmin(last) if falls(monitor) else np.nanargmax(last)) if np.isfinite(last).any() else 0
     figure = plots.learning_curves(
         curves, stages=[len(stage) for stage in stages], best_epoch=len(rows) - len(stages[-1]) + best + 1
     )

@@ -61,9 +61,14 @@ class Faces(L.LightningDataModule):
         return self.validation.loader(shard=self.train_batches.shard)
 
 
-def check_free(out: Path, *, resume: bool) -> None:
-    """Raises UsageError if `out` holds a run and `resume` is off."""
-    if (out / "stage-0").exists() and not resume:
+def check_free(out: Path, *, resume: bool, begins: str = "stage-0") -> None:
+    """Raises UsageError if `out` holds a run and `resume` is off, or a run or model that began with another folder."""
+    held = [name for name in ("stage-0", "member-0", "bundle") if (out / name).exists()]
+    if not held:
+        return
+    if begins not in held:
+        raise UsageError(f"{out} holds another kind of run: choose another --out, or delete it first")
+    if not resume:
         raise UsageError(f"{out} holds a training run; continue it with --resume, or choose another --out")
 
 
@@ -248,7 +253,7 @@ def _used(usage: Usage) -> dict[str, float]:
 
 def _trainer(recipe: Recipe, number: int, folder: Path, settings: TrainSettings) -> L.Trainer:
     stage = recipe.stages[number]
-    mode = "min" if recipe.monitor.endswith("loss") else "max"
+    mode = "min" if _validation.falls(recipe.monitor) else "max"
     # `save_last` would write only where the epoch is also the best
     callbacks: list[Callback] = [
         History(folder / "metrics.csv"),

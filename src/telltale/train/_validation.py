@@ -159,6 +159,11 @@ def _blend(table: FaceTable, cut: ClipRows, row: int, place: int, spec: CropSpec
     return np.stack([jpeg(crop_face(fake, box, None, spec), quality) for fake, (_, box, _) in pairs])
 
 
+def falls(figure: str) -> bool:
+    """Whether a figure of `figures` is better the lower it is."""
+    return figure.endswith(("loss", "_fpr", "_real_median", "_real_p95"))
+
+
 def check_monitor(of: ValidationSet, monitor: str) -> None:
     """Raises UsageError where no figure of an epoch has that name, DataError where faces of one class are judged."""
     judged = set(of.label[of.judged].tolist())

@@ -1,0 +1,130 @@
+"""What a run is not begun with: a mix that cannot be meant, a folder that is taken, faces that cannot be read."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+import make_faces
+import make_runs
+from telltale.errors import DataError, UsageError
+from telltale.recipe import Recipe, SourceMix
+from telltale.train import read_faces, train
+from telltale.train._faces import concat
+from telltale.train._finish import _margins
+from telltale.train._mix import Mix
+from telltale.train._validation import falls
+
+
+def _mixed(**mix: SourceMix) -> Recipe:
+    return Recipe(mix={name.replace("every", "*"): value for name, value in mix.items()})
+
+
+BOTH = SourceMix(real=2, fake=2)
+
+
+def test_a_mix_that_names_no_source_there_is_refused_with_the_nearest() -> None:
+    faces = concat([make_faces.table(dataset="faceforensics"), make_faces.table(dataset="dfdc")])
+    with pytest.raises(UsageError, match=r"mix\.face_forensics: no face .* did you mean faceforensics\?"):
+        Mix(faces, _mixed(face_forensics=BOTH, dfdc=BOTH))
+    with pytest.raises(UsageError, match=r"mix\.ff: no face"):
+        Mix(faces, _mixed(ff=BOTH, every=BOTH))
+
+
+def test_a_mix_may_name_sources_that_are_not_there_where_all_that_are_are_named() -> None:
+    assert Mix(make_faces.table(dataset="dfdc"), _mixed(dfdc=BOTH, portraits=BOTH)).sources == ["dfdc"]
+
+
+@pytest.mark.parametrize("mix", [SourceMix(real=4), SourceMix(fake=4)])
+def test_batches_of_one_class_are_refused(mix: SourceMix) -> None:
+    with pytest.raises(UsageError, match="one class alone"):
+        Mix(make_faces.table(), _mixed(every=mix))
+    Mix(make_faces.table(fakes=False), _mixed(every=SourceMix(real=2, blend=2)))
+
+
+def test_figures_that_are_better_low_are_taken_low() -> None:
+    assert all(falls(name) for name in ("val_loss", "other_fpr", "talkers_real_p95", "talkers_real_median"))
+    assert not any(falls(name) for name in ("val_auc", "val_accuracy", "dfdc_plain_auc", "fake_tpr_at_1"))
+
+
+def test_the_epoch_with_fewest_false_alarms_is_kept(tmp_path: Path) -> None:
+    faces = concat([make_faces.table(n=32), make_faces.table(n=16, dataset="other", fakes=False)])
+    recipe = make_runs.tiny(
+        "baseline-cnn", "monitor=other_real_p95", "stages.0.epochs=4", "mix.other={real: 1}", "stages.0.lr=0.01"
+    )
+    train([faces], recipe=recipe, out=tmp_path / "run", settings=make_runs.ALONE)
+    rows = list(csv.DictReader((tmp_path / "run" / "stage-0" / "metrics.csv").read_text().splitlines()))
+    figures = [float(row["other_real_p95"]) for row in rows]
+    assert len(set(figures)) > 1
+    best = torch.load(tmp_path / "run" / "stage-0" / "best.ckpt", weights_only=False)
+    assert best["epoch"] == int(np.argmin(figures))
+
+
+def test_a_folder_that_holds_another_kind_of_run_is_left_alone_even_to_resume(tmp_path: Path) -> None:
+    faces = [make_faces.table(n=32)]
+    (tmp_path / "svm" / "bundle").mkdir(parents=True)
+    (tmp_path / "members" / "member-0").mkdir(parents=True)
+    (tmp_path / "one" / "stage-0").mkdir(parents=True)
+    again = replace(make_runs.ALONE, resume=True)
+    for settings in (make_runs.ALONE, again):
+        for folder in ("svm", "members"):
+            with pytest.raises(UsageError, match="another kind of run"):
+                train(faces, recipe=make_runs.tiny("baseline-cnn"), out=tmp_path / folder, settings=settings)
+        with pytest.raises(UsageError, match="another kind of run"):
+            train(faces, recipe=make_runs.tiny("default"), out=tmp_path / "one", settings=settings)
+    assert list((tmp_path / "svm" / "bundle").iterdir()) == []
+
+
+def test_members_tolerate_the_margins_that_each_of_them_does() -> None:
+    def member(low: float, high: float) -> dict[str, object]:
+        return {"recipe": {"mix": {"*": {"real": 1, "fake": 1, "scale": [low, high]}}}}
+
+    alone = [_margins(Recipe.model_validate(one["recipe"])) for one in (member(0.8, 1.1), member(0.9, 1.3))]
+    both = Recipe.model_validate({"members": [member(0.8, 1.1), member(0.9, 1.3)], "stages": []})
+    assert _margins(both) == (alone[1][0], alone[0][1])
+    with pytest.raises(ValidationError, match="wants stages, or members"):
+        Recipe.model_validate({"stages": []})
+
+
+def _picture(path: Path, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(make_faces.face(np.random.default_rng(seed))).save(path)
+    return path
+
+
+def test_a_picture_that_cannot_be_read_is_named_with_the_way_on(tmp_path: Path) -> None:
+    for i in range(20):
+        _picture(tmp_path / "faces" / ("real", "fake")[i % 2] / f"{i // 2}.jpg", i)
+    (tmp_path / "faces" / "real" / "page.jpg").write_text("<html>")
+    with pytest.raises(DataError, match=r"page\.jpg cannot be read as a picture.*telltale prepare"):
+        read_faces(tmp_path / "faces")
+
+
+def test_a_data_set_s_own_sides_are_kept(tmp_path: Path) -> None:
+    lines = ["path,label,split"]
+    sides = ["train"] * 12 + ["val"] * 4 + ["test"] * 4
+    for i, side in enumerate(sides):
+        path = _picture(tmp_path / "pictures" / f"{i}.png", i)
+        lines.append(f"{path},{('real', 'fake')[i % 2]},{side}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    faces = read_faces(tmp_path / "list.csv")
+    found = dict(zip((Path(name).stem for name in faces.image_id.tolist()), faces.side.tolist(), strict=True))
+    assert found == {str(i): side for i, side in enumerate(sides)}
+
+
+def test_a_table_of_something_else_says_what_it_lacks(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"path": ["a.jpg"], "label": ["real"]}), tmp_path / "list.parquet")
+    with pytest.raises(DataError, match=r"no table of faces .*telltale prepare"):
+        read_faces(tmp_path / "list.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        read_faces(tmp_path / "broken.parquet")
