@@ -76,6 +76,21 @@ def test_a_verdict_on_a_part_says_so_among_its_reasons(scanner: Scanner, tmp_pat
     assert partial in report.warnings
 
 
+def test_a_report_knows_whether_time_cut_it_short_and_does_not_write_it(
+    scanner: Scanner, tmp_path: Path, face_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = make_videos.cut(make_videos.face_clip(tmp_path / "whole.mkv", seconds=4), tmp_path / "cut.mkv", 0.8)
+    assert not scanner.scan(damaged).is_out_of_time
+    run = scanner._worker.run
+    monkeypatch.setattr(
+        scanner._worker, "run", lambda job, args, **limits: run(job, {**args, "deadline_s": 1e-6}, **limits)
+    )
+    report = scanner.scan(face_clip)
+    assert report.is_out_of_time
+    assert report.frames.analysed == 1
+    assert "is_out_of_time" not in report.model_dump(mode="json")
+
+
 def test_nobody_in_the_picture_is_an_abstention(scanner: Scanner, empty_clip: Path) -> None:
     report = scanner.scan(empty_clip)
     assert (report.verdict.label, report.verdict.p_fake) == ("no_face", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import shutil
@@ -13,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import make_videos
 from make_bundles import make_redness
+from telltale.web import events
+from telltale.web.client import Client
 from telltale.web.guard import digest
+from telltale.web.schema import ScanOptions
 from telltale.web.settings import ServeSettings
 from web_server import Running, running
 
@@ -54,6 +59,18 @@ WATCH = """() => {
 NEAR = """(share) => {
   const video = document.querySelector("#player video");
   return !video.seeking && Math.abs(video.currentTime - share * video.duration) < 0.7;
+}"""
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+WATCH_STAGE = """() => {
+  window.changes = {};
+  for (const id of ["stage", "said"]) {
+    const [place, texts] = [document.getElementById(id), new Set()];
+    changes[id] = texts;
+    new MutationObserver(() => texts.add(place.textContent)).observe(place, { childList: true });
+  }
 }"""
 FOCUSED = "(id) => document.activeElement.id === id"
 
@@ -200,28 +217,112 @@ def test_the_annotated_clip_is_saved_when_it_has_been_drawn(page: Page, face_cli
 def test_a_page_that_is_not_seen_holds_no_connection(page: Page, server: Running, tmp_path: Path) -> None:
     """A browser has six to a server, for all of its tabs."""
 
-    def show(is_hidden: bool) -> None:
-        page.evaluate(
-            "(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
-            " document.dispatchEvent(new Event('visibilitychange')); }",
-            is_hidden,
-        )
+    with unseen(page, server), server.client() as client:
+        submit_broken(client, tmp_path, "unseen.mp4")
+    expect(row(page, "unseen.mp4", "failed")).to_be_visible()
 
-    def wait_for_streams(n: int) -> None:
+
+@contextlib.contextmanager
+def unseen(page: Page, server: Running) -> Iterator[None]:
+    """While another tab is looked at, and what happened is no news any more."""
+
+    def show(*, is_hidden: bool, n_streams: int) -> None:
+        page.evaluate(HIDE, is_hidden)
         ends_at = time.monotonic() + WAIT_MS / 1000
-        while server.service.hub.n_streams != n:
+        while server.service.hub.n_streams != n_streams:
             assert time.monotonic() < ends_at, f"{server.service.hub.n_streams} streams are open"
             page.wait_for_timeout(50)
 
-    wait_for_streams(1)
-    show(is_hidden=True)
-    wait_for_streams(0)
+    show(is_hidden=False, n_streams=1)
+    show(is_hidden=True, n_streams=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "_OVERLAP_S", 0.0)
+        yield
+        show(is_hidden=False, n_streams=1)
+        page.wait_for_timeout(1000)
+
+
+def submit_broken(client: Client, folder: Path, *names: str) -> None:
+    (folder / "broken").write_bytes(b"no clip")
+    for name in names:
+        client.wait(client.submit(folder / "broken", name=name).id, wait_s=60)
+
+
+def names(page: Page) -> Any:
+    return page.locator("#scans .scan-name")
+
+
+def test_a_scan_that_was_searched_for_and_ended_unseen_is_shown_as_it_is(
+    page: Page, server: Running, clips: Path, tmp_path: Path
+) -> None:
+    clip = make_videos.face_clip(clips / "long.mp4", seconds=25.0)
     with server.client() as client:
-        (tmp_path / "unseen.mp4").write_bytes(b"no clip")
-        client.submit(tmp_path / "unseen.mp4")
-    show(is_hidden=False)
-    wait_for_streams(1)
-    expect(row(page, "unseen.mp4", "failed")).to_be_visible()
+        submit_broken(client, tmp_path, "another.mp4")
+        entry = client.submit(clip, options=ScanOptions(all_frames=True))
+        expect(page.locator("#search")).to_be_visible()
+        page.locator("#search").fill("long")
+        expect(names(page)).to_have_text(["long.mp4"])
+        with unseen(page, server):
+            client.delete(entry.id)
+        expect(row(page, "long.mp4", "cancelled")).to_be_visible()
+        expect(names(page)).to_have_text(["long.mp4"])
+
+
+def test_the_newest_stays_first_and_what_is_older_than_the_list_waits_for_show_more(
+    page: Page, server: Running, tmp_path: Path
+) -> None:
+    newest_first = [f"{number:02}.mp4" for number in reversed(range(25))]
+    with server.client() as client:
+        submit_broken(client, tmp_path, *reversed(newest_first))
+        page.reload()
+        expect(names(page)).to_have_text(newest_first[:20])
+        with unseen(page, server):
+            submit_broken(client, tmp_path, "new.mp4")
+    expect(names(page)).to_have_text(["new.mp4", *newest_first[:20]])
+    page.locator("#more").click()
+    expect(names(page)).to_have_text(["new.mp4", *newest_first])
+
+
+def test_what_was_deleted_unseen_is_no_longer_listed(page: Page, server: Running, tmp_path: Path) -> None:
+    with server.client() as client:
+        submit_broken(client, tmp_path, "kept.mp4", "gone.mp4")
+        expect(names(page)).to_have_text(["gone.mp4", "kept.mp4"])
+        with unseen(page, server):
+            client.delete(next(client.scans()).id)
+        expect(names(page)).to_have_text(["kept.mp4"])
+
+
+def test_what_is_deleted_elsewhere_leaves_the_list_at_once(page: Page, server: Running, tmp_path: Path) -> None:
+    with server.client() as client:
+        submit_broken(client, tmp_path, "kept.mp4", "gone.mp4")
+        expect(names(page)).to_have_text(["gone.mp4", "kept.mp4"])
+        client.delete(next(client.scans()).id)
+        expect(names(page)).to_have_text(["kept.mp4"])
+
+
+def test_an_empty_list_does_not_speak_of_a_search_that_is_over(page: Page, server: Running, tmp_path: Path) -> None:
+    with server.client() as client:
+        submit_broken(client, tmp_path, "one.mp4", "two.mp4")
+        page.locator("#search").fill("nobody")
+        expect(page.locator("#empty")).to_have_text("No file of that name.")
+        page.locator("#search").fill("")
+        for name in ("two.mp4", "one.mp4"):
+            page.get_by_role("button", name=f"Delete {name}").click()
+            page.locator("#ask-yes").click()
+    expect(page.locator("#empty")).to_be_visible()
+    expect(page.locator("#empty")).to_contain_text("Nothing yet.")
+
+
+def test_progress_is_read_aloud_by_its_stages_only(page: Page, server: Running, clips: Path) -> None:
+    clip = make_videos.face_clip(clips / "long.mp4", seconds=25.0)
+    with server.client() as client:
+        entry = client.submit(clip, options=ScanOptions(all_frames=True))
+        page.goto(f"/scans/{entry.id}")
+        page.evaluate(WATCH_STAGE)
+        wait_until(page, "() => changes.stage.size >= 5")
+        assert 1 <= page.evaluate("changes.said.size") <= 3
+        expect(page.get_by_role("status")).to_contain_text("Looking at faces")
+        client.delete(entry.id)
 
 
 def test_cancelling_what_has_ended_meanwhile_keeps_it(page: Page, server: Running, portrait: Path) -> None:
@@ -239,8 +340,6 @@ def test_cancelling_what_has_ended_meanwhile_keeps_it(page: Page, server: Runnin
 
 
 def test_a_running_scan_is_cancelled_from_the_list(page: Page, clips: Path) -> None:
-    import make_videos
-
     clip = make_videos.face_clip(clips / "long.mp4", seconds=25.0)
     page.locator("summary", has_text="Settings").click()
     page.select_option("#fps", "25")

@@ -151,7 +151,7 @@ def test_files_go_with_the_last_scan_that_refers_to_them(store: Store) -> None:
 def test_scans_expire_when_they_have_ended_not_before(store: Store) -> None:
     admit(store, "1"), admit(store, "2")
     ended = finish(store)
-    assert store.expire(time.time() + 60) == ([(ended, ended)], [ended])
+    assert store.expire(time.time() + 60) == ([(ended, ended, "")], [ended])
     assert store.counts() == {"queued": 1}
 
 
@@ -167,6 +167,26 @@ def test_names_are_searched_without_case_or_wildcards(store: Store) -> None:
     admit(store, "2", name="100%.mp4")
     assert [row.name for row in store.list(owner="", text="straße")] == ["STRASSE.mp4"]
     assert [row.name for row in store.list(owner="", text="%")] == ["100%.mp4"]
+
+
+DECOMPOSED, COMPOSED = "Mu\u0308ller.mp4", "M\u00fcller.mp4"
+"""As macOS sends the name, and as it is typed."""
+
+
+def test_a_name_is_found_however_its_accents_are_written(store: Store) -> None:
+    admit(store, "1", name=DECOMPOSED)
+    admit(store, "2", name=COMPOSED)
+    for text in ("M\u00dcLLER", "mu\u0308ller"):
+        assert [row.name for row in store.list(owner="", text=text)] == [COMPOSED, DECOMPOSED]
+
+
+def test_names_that_an_earlier_version_folded_are_found_too(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "jobs.db")) as store:
+        admit(store, "1", name=DECOMPOSED)
+        store._db.execute("UPDATE scans SET folded = ?", (DECOMPOSED.casefold(),))
+        assert store.list(owner="", text=COMPOSED) == []
+    with closing(Store(tmp_path / "jobs.db")) as store:
+        assert [row.name for row in store.list(owner="", text=COMPOSED)] == [DECOMPOSED]
 
 
 def test_scans_are_listed_by_their_own_state(store: Store) -> None:

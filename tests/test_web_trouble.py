@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +20,11 @@ import pytest
 from starlette.requests import HTTPConnection
 from typer.testing import CliRunner
 
+import make_videos
 from make_bundles import make_redness
 from telltale.cli import app
 from telltale.errors import OutputError
+from telltale.sandbox import Message, Worker
 from telltale.web import annotated, events
 from telltale.web.client import ApiError
 from telltale.web.database import database
@@ -63,6 +65,39 @@ def test_a_scan_that_ends_while_the_disk_is_full_ends_when_there_is_room(
         entry = client.wait(client.submit(portrait).id, wait_s=60)
     assert was_full.is_set()
     assert entry.state == "done"
+
+
+def test_what_time_cut_short_says_so_and_is_looked_at_anew(
+    server: Running, face_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Worker.run
+
+    def hurried(self: Worker, job: str, args: Mapping[str, Any], **limits: Any) -> Generator[Message, None, None]:
+        return run(self, job, {**args, "deadline_s": 1e-6}, **limits)
+
+    with server.client() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Worker, "run", hurried)
+            short = client.wait(client.submit(face_clip).id, wait_s=60)
+        whole = client.wait(client.submit(face_clip).id, wait_s=60)
+        assert client.submit(face_clip).state == "done", "not analysed a third time"
+    assert short.report is not None
+    assert whole.report is not None
+    assert short.report.frames.analysed == 1 < whole.report.frames.analysed
+    assert short.outcome is not None
+    assert whole.outcome is not None
+    assert short.outcome.reason.endswith(". Only a part of the file was looked at.")
+    assert "Only a part" not in whole.outcome.reason
+
+
+def test_a_damaged_file_is_looked_at_once_and_its_verdict_is_on_a_part(server: Running, tmp_path: Path) -> None:
+    whole = make_videos.face_clip(tmp_path / "whole.mkv", seconds=4)
+    with server.client() as client:
+        cut = make_videos.cut(whole, tmp_path / "cut.mkv", 0.8)
+        scan = client.wait(client.submit(cut).id, wait_s=60)
+        assert client.submit(cut).state == "done", "not analysed again"
+    assert scan.outcome is not None
+    assert scan.outcome.reason.endswith("Only a part of the file was looked at.")
 
 
 def test_a_scan_that_ends_as_the_server_does_is_kept(server: Running, portrait: Path) -> None:
@@ -210,6 +245,37 @@ def test_a_replaced_key_ends_the_streams_it_opened(
             assert time.monotonic() - started_at < 20, "it was still told"
 
 
+def test_what_is_gone_is_told_to_those_it_belonged_to(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "broken").write_bytes(b"no clip")
+    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)
+    with running(settings) as server, contextlib.ExitStack() as stack:
+        for name in ("alice", "bob"):
+            server.service.keys.add(name, digest(name))
+        alice, bob = (stack.enter_context(server.client(key=name)) for name in ("alice", "bob"))
+        deleted, expired, bobs = (
+            one.wait(one.submit(tmp_path / "broken").id, wait_s=60).id for one in (alice, alice, bob)
+        )
+        http = stack.enter_context(httpx2.Client(base_url=server.url, timeout=60))
+        stream = stack.enter_context(http.stream("GET", "/api/v1/events", headers={"authorization": "Bearer alice"}))
+        lines = stream.iter_lines()
+        assert next(lines).startswith("retry")
+        bob.delete(bobs)
+        alice.delete(deleted)
+        assert data_of("gone", lines) == f'data: "{deleted}"'
+        server.service.store._db.execute("UPDATE analyses SET finished_at = 1")
+        server.service.store._db.execute("UPDATE scans SET created_at = 1")
+        server.service.jobs.expire()
+        assert data_of("gone", lines) == f'data: "{expired}"'
+
+
+def data_of(event: str, lines: Iterator[str]) -> str:
+    """The line with the data of the next such event."""
+    ends_at = time.monotonic() + 60
+    while next(lines) != f"event: {event}":
+        assert time.monotonic() < ends_at, f"no {event!r} event came"
+    return next(lines)
+
+
 def test_a_burst_of_streams_gets_no_more_than_the_limit(tmp_path: Path, model: Path) -> None:
     settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, streams_per_client=2)
     with running(settings) as server, contextlib.ExitStack() as stack:
@@ -264,6 +330,22 @@ def test_a_server_with_a_name_still_answers_to_its_own_machine(monkeypatch: pyte
     assert CliRunner().invoke(app, ["serve", *options]).exit_code == 0
     (settings,) = asked
     assert {"telltale.example.org", "127.0.0.1", "localhost"} <= set(settings.allowed_hosts)
+
+
+def test_names_and_proxies_that_can_be_meant_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[ServeSettings, str]] = []
+    monkeypatch.setattr(
+        "telltale.web.server.serve", lambda settings, **given: asked.append((settings, given["trusted_proxies"]))
+    )
+    hosts = ["Telltale.Example.ORG", "my_service", "xn--bcher-kva.example", "192.0.2.7", "2001:DB8:0::7"]
+    options = [option for host in hosts for option in ("--allow-host", host)]
+    proxies = "127.0.0.1, 10.0.0.0/8,::1"
+    called = ["serve", "--data", str(tmp_path / "data"), *options, "--behind-proxy", proxies]
+    assert CliRunner().invoke(app, called).exit_code == 0
+    ((settings, trusted),) = asked
+    names = ("telltale.example.org", "my_service", "xn--bcher-kva.example", "192.0.2.7", "2001:db8::7")
+    assert settings.allowed_hosts[:5] == names
+    assert trusted == proxies
 
 
 @pytest.mark.parametrize(
@@ -340,11 +422,22 @@ def test_a_name_that_is_no_text_is_shown_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [(["--keep", "1e9"], "a hundred years"), (["--new-key", " "], "wants a name")]
+    ("options", "message"),
+    [
+        (["--keep", "1e9"], "a hundred years"),
+        (["--new-key", " "], "wants a name"),
+        *(
+            (["--allow-host", name], f"got '{name}'")
+            for name in ("https://x", "x:8937", "a,b", "x/", "*.x", "[::1]", "")
+        ),
+        *((["--behind-proxy", text], "got 'foo'") for text in ("foo", "127.0.0.1,foo", "foo ,10.0.0.0/8")),
+        *((["--behind-proxy", text], f"got '{text}'") for text in ("10.0.0.1/8", "localhost")),
+    ],
 )
 def test_what_makes_no_sense_is_refused_before_the_server_starts(
-    options: list[str], message: str, tmp_path: Path
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("telltale.web.server.serve", lambda *_, **__: None)
     done = CliRunner().invoke(app, ["serve", "--data", str(tmp_path), *options])
     assert done.exit_code == 2
     assert message in done.stderr

@@ -65,6 +65,7 @@ class Findings:
         self.warnings: tuple[str, ...] = ()
         self.partial: tuple[str, ...] = ()
         """Those of the warnings that say why only a part of the file was looked at."""
+        self.is_out_of_time = False
         self.timings_s: dict[str, float] = {}
         self.explanation: Heat | None = None
         """Final once `pictures` was called."""
@@ -161,6 +162,7 @@ class Findings:
         self.codes = tuple(Code(code) for code in data["codes"])
         self.warnings = tuple(data["warnings"])
         self.partial = tuple(data["partial"])
+        self.is_out_of_time = data["is_out_of_time"]
         self.timings_s |= data["timings_s"]
 
     def _submit(self, clips: list[Clip]) -> None:

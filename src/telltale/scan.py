@@ -219,6 +219,7 @@ class Scanner:
             "tracks": tuple(tracks),
             "pictures": findings.pictures(),
             "explanation": findings.explanation,
+            "is_out_of_time": findings.is_out_of_time,
         }
 
     def _circumstances(

@@ -424,6 +424,8 @@ class Report(Written):
     attachments: tuple[Attachment, ...] = ()
     """Files beside the report: the annotated clip and what comes with it."""
     pictures: Pictures = Field(default_factory=Pictures, exclude=True, repr=False)
+    is_out_of_time: bool = Field(default=False, exclude=True, repr=False)
+    """Whether the deadline cut the scan short: another one may see more. Not written: it says nothing of the input."""
 
     def _repr_html_(self) -> str:
         from telltale.report import to_notebook

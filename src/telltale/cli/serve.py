@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,7 @@ from telltale.cli._errors import say, told
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _LONGEST_KEPT_H = 24 * 36_500
+_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
 @told
@@ -60,6 +63,8 @@ def serve(
     for name, value in (("--keep", keep), ("--deadline", deadline)):
         if not 0 < value < float("inf"):
             raise UsageError(f"{name} must be a number above 0, got {value}")
+    allowed_hosts = _allowed_hosts(host, allow_host or [])
+    _check_proxies(behind_proxy)
     if keep > _LONGEST_KEPT_H:
         raise UsageError(f"--keep must be at most {_LONGEST_KEPT_H:,} hours, a hundred years, got {keep:g}")
     for module in ("fastapi", "uvicorn", "python_multipart"):
@@ -86,7 +91,7 @@ def serve(
         per_client=per_client,
         keep_s=keep * 3600,
         deadline_s=deadline,
-        allowed_hosts=_allowed_hosts(host, allow_host or []),
+        allowed_hosts=allowed_hosts,
     )
     run(
         settings,
@@ -110,7 +115,51 @@ def _allowed_hosts(host: str, names: list[str]) -> tuple[str, ...]:
     if not names and host not in _LOCAL:
         return ()
     # Monitoring asks under a local name, and no page of a stranger can.
-    return tuple(name.lower() for name in (*names, *_LOCAL))
+    return (*(_checked_name(name) for name in names), *_LOCAL)
+
+
+def _checked_name(name: str) -> str:
+    """As it is compared with what a browser asks for; any other spelling would never match. Raises `UsageError`."""
+    from telltale.errors import UsageError
+
+    if name.isascii() and _is_address(name):
+        return str(ipaddress.ip_address(name))
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"--allow-host takes one name or address, without https://, port, path or wildcard, got {name!r}; "
+            "repeat the option for several, and write a name with other letters as xn--.."
+        )
+    return name.lower()
+
+
+def _check_proxies(addresses: str) -> None:
+    """Raises `UsageError` for what the server would take as nobody's address, in silence."""
+    from telltale.errors import UsageError
+
+    if addresses in ("", "*"):
+        return
+    for address in addresses.split(","):
+        if not (_is_address(address.strip()) or _is_network(address.strip())):
+            raise UsageError(
+                "--behind-proxy takes addresses and networks, comma-separated, like 127.0.0.1,10.0.0.0/8, "
+                f"or * alone, got {address.strip()!r}"
+            )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _change_keys(data: Path, new: str | None, dropped: str | None) -> None:

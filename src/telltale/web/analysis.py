@@ -17,7 +17,7 @@ from telltale.errors import InputError, Stopped, TelltaleError, UnknownName, Wor
 from telltale.findings import Progress
 from telltale.runtime import Scorer
 from telltale.scan import Scanner, ScanSettings
-from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
+from telltale.types import Code, ErrorInfo, InputInfo, ModelInfo, Report, Verdict
 from telltale.web.files import DataFolder
 from telltale.web.rows import Work
 from telltale.web.schema import Outcome, ScanOptions
@@ -68,6 +68,7 @@ class Analyst:
             detector=options.detector,
             min_face_px=options.min_face_px,
             min_confidence=options.min_confidence,
+            search_every_s=options.search_every_s,
             deadline_s=min(options.deadline_s or math.inf, self._settings.deadline_s),
             pictures=True,
             explain=bool(options.explain),
@@ -94,12 +95,16 @@ class Analyst:
 
 def is_lasting(report: Report) -> bool:
     """Whether the same bytes would end the same way; not so where time, memory or a crash decided."""
-    return report.error is None or isinstance(error_from_code(report.error.code, ""), InputError)
+    if report.error is None:
+        return not report.is_out_of_time
+    return isinstance(error_from_code(report.error.code, ""), InputError)
 
 
 def outcome(report: Report) -> Outcome:
     verdict = report.verdict
     reason = lede(report) if report.error is None else ERRORS.get(report.error.code, "The analysis failed.")
+    if Code.PARTIAL in verdict.codes:
+        reason += " Only a part of the file was looked at."
     return Outcome(
         label=verdict.label,
         headline=headline(label=verdict.label, any_face=bool(report.tracks)),

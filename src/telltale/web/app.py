@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from telltale import __version__
 from telltale.web.guard import Guard
+from telltale.web.head import HeadAsGet
 from telltale.web.openapi import describe
 from telltale.web.problems import on_database_error, on_http_error, on_invalid
 from telltale.web.receipt import BoundedReceipt
@@ -68,11 +69,14 @@ def create_app(settings: ServeSettings) -> FastAPI:
 def _bound(app: FastAPI, settings: ServeSettings, service: Service) -> None:
     """Bounds around every route, so that none can forget them: the last one added is asked first."""
 
-    def max_bytes(scope: Scope) -> int:
+    def max_upload_bytes(scope: Scope) -> int:
         is_upload = scope["path"] == UPLOAD_PATH and scope["method"] == "POST"
-        return settings.receipt.form_overhead_bytes + (settings.max_upload_bytes if is_upload else 0)
+        return settings.max_upload_bytes if is_upload else 0
 
-    app.add_middleware(BoundedReceipt, limits=settings.receipt, max_bytes=max_bytes, metrics=service.metrics)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(
+        BoundedReceipt, limits=settings.receipt, max_upload_bytes=max_upload_bytes, metrics=service.metrics
+    )
     app.add_middleware(Guard, allowed_hosts=settings.allowed_hosts, metrics=service.metrics)
 
 

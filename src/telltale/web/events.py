@@ -1,6 +1,7 @@
 """News about analyses, from worker threads to event streams (server-sent events).
 
 hub.changed(analysis_id)                    # any thread
+hub.gone(owner, scan_id)                    # any thread
 async for text in all_scans(hub, ...):      # what goes to one client
 """
 
@@ -8,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from telltale.web.problems import problem
 from telltale.web.schema import ENDED, ScanEntry
@@ -25,6 +28,8 @@ _PAUSE_S = 0.25
 """News is gathered for so long."""
 _OVERLAP_S = 5.0
 """Clocks and commits: one look reaches back so far into the one before."""
+_MOST_GONE = 1000
+"""Scans that a stream can be told are gone at once; of more a page learns when it lists them anew."""
 
 
 class Hub:
@@ -38,6 +43,8 @@ class Hub:
         self._is_news = False
         self.n_news = 0
         """Grows with everything that streams are told of."""
+        self.n_gone = 0
+        self._gone: deque[tuple[str, str]] = deque(maxlen=_MOST_GONE)
         self.is_closing = False
 
     def attach(self) -> None:
@@ -54,6 +61,22 @@ class Hub:
             self._is_news = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
                 self._loop.call_soon_threadsafe(self._wake)
+
+    def gone(self, owner: str, scan_id: str) -> None:
+        """A scan is no more; from any thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # as above
+                self._loop.call_soon_threadsafe(self._note_gone, owner, scan_id)
+
+    def _note_gone(self, owner: str, scan_id: str) -> None:
+        self._gone.append((owner, scan_id))
+        self.n_gone += 1
+        self._wake()
+
+    def gone_since(self, owner: str, n_gone: int) -> Sequence[str]:
+        """The owner's scans that went since `n_gone` had that value."""
+        newest = islice(reversed(self._gone), self.n_gone - n_gone)
+        return [scan_id for whose, scan_id in newest if whose == owner]
 
     def _wake(self) -> None:
         self._is_news = False
@@ -132,7 +155,9 @@ async def one_scan(
 async def all_scans(
     hub: Hub, event: asyncio.Event, may: Callable[[], Awaitable[bool]], news: News, owner: str
 ) -> AsyncIterator[str]:
-    """A `scan` event for every change of a scan. What came and ended between two looks is told too."""
+    """A `scan` event for every change of a scan, a `gone` one with its id for every one that is no more. What came and
+    ended between two looks is told too."""
+    n_gone = hub.n_gone
     yield "retry: 2000\n\n"
     sent: Mapping[str, str] = {}
     since = time.time() - _OVERLAP_S
@@ -144,6 +169,10 @@ async def all_scans(
             if sent.get(scan_id) != text:
                 yield f"event: scan\ndata: {text}\n\n"
         sent = texts
+        # After what was read before they went.
+        gone, n_gone = hub.gone_since(owner, n_gone), hub.n_gone
+        for scan_id in gone:
+            yield f"event: gone\ndata: {json.dumps(scan_id)}\n\n"
         yield ": still here\n\n"
 
 

@@ -1,6 +1,6 @@
 """The queue and those who work it off: N threads, each with a `Scanner` whose worker process can be killed.
 
-jobs = Jobs(settings, store, folder, scorers, on_change=hub.changed)
+jobs = Jobs(settings, store, folder, scorers, metrics=metrics, on_change=hub.changed, on_gone=hub.gone)
 jobs.start()
 row = jobs.submit(upload, ...)      # queued, or answered at once from the store
 jobs.remove(row.id, owner="")       # cancels what waits or runs, deletes what has ended
@@ -72,12 +72,14 @@ class Jobs:
         *,
         metrics: Metrics,
         on_change: Callable[[str], None],
+        on_gone: Callable[[str, str], None],
     ) -> None:
-        """`on_change` is called, from any thread, with the id of an analysis about which there is news."""
+        """Both are called from any thread: `on_change` with the id of an analysis about which there is news, `on_gone`
+        with the owner and the id of a scan that was deleted or has expired."""
         self._settings, self._store, self._folder, self._scorers = settings, store, folder, scorers
         self._analyst = Analyst(settings, folder, scorers)
         self._metrics = metrics
-        self._on_change = on_change
+        self._on_change, self._on_gone = on_change, on_gone
         self._news = threading.Condition()
         self._is_stopping = threading.Event()
         self._running: dict[str, _Running] = {}
@@ -160,7 +162,7 @@ class Jobs:
         if dropped is None:
             self._folder.drop(self._store.delete(scan_id, owner=owner))
             self._folder.drop_made(row.analysis_id, scan_id)
-            self._on_change(row.analysis_id)
+            self._on_gone(owner, scan_id)
             return "deleted"
         for analysis_id in dropped:
             if running := self._running.get(analysis_id):
@@ -315,8 +317,9 @@ class Jobs:
         """Remove what has been kept long enough; returns the analyses that went."""
         scans, gone = self._store.expire(time.time() - self._settings.keep_s)
         self._folder.drop(gone)
-        for analysis_id, scan_id in scans:
+        for analysis_id, scan_id, owner in scans:
             self._folder.drop_made(analysis_id, scan_id)
+            self._on_gone(owner, scan_id)
         return gone
 
 

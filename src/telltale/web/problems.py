@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from telltale._text import printable
+from telltale.web.head import has_head
 from telltale.web.schema import Problem
 
 PROBLEMS: Mapping[str, tuple[int, str]] = {
@@ -63,9 +64,12 @@ def problem(
     errors: list[dict[str, Any]] | None = None,
     retry_after_s: float | None = None,
     closes: bool = False,
+    headers: Mapping[str, str] | None = None,
 ) -> ProblemError:
     """An exception for one of `PROBLEMS`; `closes` ends the connection after the answer."""
-    headers = {} if retry_after_s is None else {"Retry-After": str(max(1, math.ceil(retry_after_s)))}
+    headers = dict(headers or {})
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
     if closes:
         headers["Connection"] = "close"
     if code == "key_required":
@@ -111,6 +115,8 @@ def _methods_of(request: Request, first_route: str) -> list[str]:
     for template, operations in request.app.openapi()["paths"].items():
         if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", template), request.url.path):
             methods |= {method.upper() for method in operations}
+    if "GET" in methods and has_head(request.url.path):
+        methods.add("HEAD")
     return sorted(methods)
 
 

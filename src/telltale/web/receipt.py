@@ -21,16 +21,16 @@ class BoundedReceipt:
     """ASGI middleware."""
 
     def __init__(
-        self, app: ASGIApp, *, limits: ReceiptLimits, max_bytes: Callable[[Scope], int], metrics: Metrics
+        self, app: ASGIApp, *, limits: ReceiptLimits, max_upload_bytes: Callable[[Scope], int], metrics: Metrics
     ) -> None:
-        """`max_bytes` gives the most a request's body may have."""
-        self._app, self._limits, self._max_bytes, self._metrics = app, limits, max_bytes, metrics
+        """`max_upload_bytes` gives the most a file in a request's body may have, 0 where none is taken."""
+        self._app, self._limits, self._max_upload_bytes, self._metrics = app, limits, max_upload_bytes, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, self._limits, self._max_bytes(scope), self._metrics)
+        body = _Body(receive, self._limits, self._max_upload_bytes(scope), self._metrics)
         is_started = False
 
         async def sending(message: Message) -> None:
@@ -48,8 +48,10 @@ class BoundedReceipt:
 
 
 class _Body:
-    def __init__(self, receive: Receive, limits: ReceiptLimits, max_bytes: int, metrics: Metrics) -> None:
-        self._receive, self._limits, self._max_bytes, self._metrics = receive, limits, max_bytes, metrics
+    def __init__(self, receive: Receive, limits: ReceiptLimits, max_upload_bytes: int, metrics: Metrics) -> None:
+        self._receive, self._limits, self._metrics = receive, limits, metrics
+        self._max_upload_bytes = max_upload_bytes
+        self._max_bytes = limits.form_overhead_bytes + max_upload_bytes
         self._started_at = asyncio.get_running_loop().time()
         self._n_bytes = 0
         self._is_complete = False
@@ -57,7 +59,7 @@ class _Body:
     def check_announced(self, scope: Scope) -> None:
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if announced.isdigit() and int(announced) > self._max_bytes:
-            raise too_large(self._max_bytes)
+            raise self._too_large()
 
     async def receive(self) -> Message:
         if self._is_complete:
@@ -72,9 +74,15 @@ class _Body:
             ) from None
         self._n_bytes += len(message.get("body", b""))
         if self._n_bytes > self._max_bytes:
-            raise too_large(self._max_bytes)
+            raise self._too_large()
         self._is_complete = not message.get("more_body", False)
         return message
+
+    def _too_large(self) -> ProblemError:
+        """Names the limit that whoever sends knows: the file's, not that of the form around it."""
+        if self._max_upload_bytes:
+            return too_large(self._max_upload_bytes)
+        return problem("too_large", f"a request that brings no upload may have {self._max_bytes:,} bytes")
 
 
 __all__ = ["BoundedReceipt"]

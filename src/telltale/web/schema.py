@@ -46,6 +46,12 @@ class ScanOptions(Written):
     detector: Literal["mtcnn", "haar"] | None = Field(default=None, description="Which face detector.")
     min_face_px: float | None = Field(default=None, ge=12, le=16_384, description="Find faces from this size on.")
     min_confidence: float | None = Field(default=None, ge=0, le=1, description="Keep faces the detector is so sure of.")
+    search_every_s: float | None = Field(
+        default=None,
+        ge=0,
+        le=3600,
+        description="Search the whole picture for faces so often, and between only where they were; 0: in every frame.",
+    )
     deadline_s: float | None = Field(default=None, gt=0, le=86_400, description="Give up after so long.")
     explain: bool | None = Field(default=None, description="Heat maps of what spoke for and against a forgery.")
 

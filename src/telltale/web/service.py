@@ -73,7 +73,15 @@ class Service:
             on_bytes=lambda n_bytes: metrics.received.add(by=n_bytes),
         )
         self.annotator = Annotator(self.folder, deadline_s=settings.deadline_s)
-        self.jobs = Jobs(settings, self.store, self.folder, self.scorers, metrics=metrics, on_change=self.hub.changed)
+        self.jobs = Jobs(
+            settings,
+            self.store,
+            self.folder,
+            self.scorers,
+            metrics=metrics,
+            on_change=self.hub.changed,
+            on_gone=self.hub.gone,
+        )
         metrics.watch("scans_waiting", "Analyses that wait.", lambda: self.store.count("queued"))
         metrics.watch("scans_running", "Analyses that run.", lambda: self.jobs.n_running)
         metrics.watch("uploads_arriving", "Uploads being received.", lambda: self.receiver.n_receiving)

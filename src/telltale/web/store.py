@@ -14,7 +14,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from telltale.web.database import Database
@@ -35,6 +37,18 @@ class ClientBusy(Exception):
 
 class Store(Database):
     """Scans and analyses. Each call is one transaction, from whichever thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `UsageError` for a database of another version."""
+        super().__init__(path)
+        self._fold_anew()
+
+    def _fold_anew(self) -> None:
+        """Names that an earlier version folded otherwise are found too."""
+        with self._transaction() as db:
+            rows = db.execute("SELECT id, name, folded FROM scans").fetchall()
+            stale = [(_folded(row["name"]), row["id"]) for row in rows if row["folded"] != _folded(row["name"])]
+            db.executemany("UPDATE scans SET folded = ? WHERE id = ?", stale)
 
     def admit(self, new: NewScan, *, queue_length: int, per_client: int) -> ScanRow:
         """Keep the scan; on an analysis that exists already, where its key does.
@@ -58,7 +72,7 @@ class Store(Database):
             db.execute(
                 "INSERT INTO scans (id, analysis_id, owner, client, name, folded, created_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (new.id, analysis_id, new.owner, new.client, new.name, new.name.casefold(), now),
+                (new.id, analysis_id, new.owner, new.client, new.name, _folded(new.name), now),
             )
             row = self.get(new.id, owner=new.owner)
         if row is None:
@@ -86,7 +100,7 @@ class Store(Database):
         where, values = ["s.owner = ?"], [owner]
         if text:
             where.append("instr(s.folded, ?)")
-            values.append(text.casefold())
+            values.append(_folded(text))
         if state:
             where.append(f"{STATE} = ?")
             values.append(state)
@@ -209,15 +223,16 @@ class Store(Database):
             db.execute("DELETE FROM scans WHERE id = ? AND owner = ?", (scan_id, owner))
             return self._drop_orphans(db)
 
-    def expire(self, ended_before: float) -> tuple[Sequence[tuple[str, str]], Sequence[str]]:
-        """Forget scans that ended before then. Returns these, as (analysis, scan), and analyses whose files can go."""
+    def expire(self, ended_before: float) -> tuple[Sequence[tuple[str, str, str]], Sequence[str]]:
+        """Forget scans that ended before then. Returns these, as (analysis, scan, owner), and analyses whose files can
+        go."""
         with self._transaction() as db:
             rows = db.execute(
                 "DELETE FROM scans WHERE coalesce(cancelled_at, (SELECT max(a.finished_at, scans.created_at) "
-                "FROM analyses a WHERE a.id = scans.analysis_id)) < ? RETURNING analysis_id, id",
+                "FROM analyses a WHERE a.id = scans.analysis_id)) < ? RETURNING analysis_id, id, owner",
                 (ended_before,),
             ).fetchall()
-            return [(row["analysis_id"], row["id"]) for row in rows], self._drop_orphans(db)
+            return [(row["analysis_id"], row["id"], row["owner"]) for row in rows], self._drop_orphans(db)
 
     def _drop_orphans(self, db: sqlite3.Connection) -> Sequence[str]:
         rows = db.execute(
@@ -232,6 +247,12 @@ class Store(Database):
     def counts(self) -> dict[str, int]:
         """State -> analyses in it."""
         return dict(self._rows("SELECT state, count(*) FROM analyses GROUP BY state"))  # type: ignore[arg-type]
+
+
+def _folded(name: str) -> str:
+    """As names are compared: without case, and a letter with its accent is one character however it was written (macOS
+    sends two)."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:

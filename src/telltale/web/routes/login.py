@@ -35,6 +35,7 @@ async def login(request: Request, service: Serving, key: Annotated[str, Form(max
 async def logout() -> Response:
     answer = RedirectResponse("/", status_code=303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
+    answer.headers["Clear-Site-Data"] = '"cache"'  # pictures that the next one at this browser must not find
     return answer
 
 

@@ -9,6 +9,7 @@ import html
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
@@ -19,7 +20,7 @@ from telltale.report import to_html
 from telltale.web.analysis import PLAYED_AS
 from telltale.web.annotated import AnnotatorBusy
 from telltale.web.asked import Found, Serving
-from telltale.web.parts import file_in_parts
+from telltale.web.parts import file_in_parts, whole
 from telltale.web.problems import documented, problem
 from telltale.web.rows import ScanRow
 from telltale.web.service import Service
@@ -30,9 +31,12 @@ _HEAD_BYTES = 8192
 _PATIENCE_S = 20.0
 """So long an answer waits for an annotated clip before it says that it is being made."""
 _NO_RIGHTS = "default-src 'none'; sandbox"
-_AS_UPLOADED = {"Content-Security-Policy": _NO_RIGHTS, "Cache-Control": "private, max-age=3600"}
+_ASKED_AGAIN = {"Cache-Control": "private, no-cache"}
+"""A browser keeps it, and asks before it shows it: the scan may be deleted, or its user have signed out."""
+_AS_UPLOADED = {"Content-Security-Policy": _NO_RIGHTS, **_ASKED_AGAIN}
 """What strangers made is never more than played."""
 _WITHOUT_RESULT = documented("not_found", "invalid", "no_result")
+_KNOWN: dict[int | str, dict[str, Any]] = {304: {"description": "What the ETag in If-None-Match stands for."}}
 router = APIRouter(tags=["results"])
 
 
@@ -91,7 +95,8 @@ def _ascii_stem(name: str) -> str:
         200: {"content": {"video/mp4": {}}, "description": "The clip."},
         202: {"content": {"application/json": {}}, "description": "It is being made; ask again after Retry-After."},
         206: {"content": {"video/mp4": {}}, "description": "A part of it."},
-    },
+    }
+    | _KNOWN,
 )
 async def annotated(request: Request, service: Serving, row: Found) -> Response:
     """Made when it is first asked for, which takes some times the length of the clip."""
@@ -132,7 +137,8 @@ async def _drawn_on(service: Service, row: ScanRow) -> Path | None:
     | {
         200: {"content": {kind: {} for kind in PLAYED_AS}, "description": "The file."},
         206: {"content": {kind: {} for kind in PLAYED_AS}, "description": "A part of it."},
-    },
+    }
+    | _KNOWN,
 )
 async def media(request: Request, service: Serving, row: Found) -> Response:
     if row.state != "done" or not row.media_type:
@@ -145,14 +151,16 @@ async def media(request: Request, service: Serving, row: Found) -> Response:
     "/scans/{scan_id}/thumbnail.jpg",
     summary="A small picture from the middle",
     response_class=FileResponse,
-    responses=_WITHOUT_RESULT | {200: {"content": {"image/jpeg": {}}, "description": "JPEG, at most 180 px high."}},
+    responses=_WITHOUT_RESULT
+    | {200: {"content": {"image/jpeg": {}}, "description": "JPEG, at most 180 px high."}}
+    | _KNOWN,
 )
-async def thumbnail(service: Serving, row: Found) -> Response:
+async def thumbnail(request: Request, service: Serving, row: Found) -> Response:
     if not row.has_thumbnail or row.state == "cancelled":
         raise problem("no_result", "there is no picture of this scan")
     with _unless_deleted():
         picture = service.folder.thumbnail(row.analysis_id).read_bytes()
-    return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+    return whole(request, picture, "image/jpeg", _ASKED_AGAIN)
 
 
 __all__ = ["router"]

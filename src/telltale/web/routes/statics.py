@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import mimetypes
 from collections.abc import Mapping
 from importlib import resources
@@ -12,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from telltale._html import asset
+from telltale.web.parts import etag_of, is_known
 from telltale.web.problems import problem
 
 _SHARED_ASSETS = ("page.css", "report.js")
@@ -24,7 +24,7 @@ async def static(request: Request, name: str) -> Response:
         raise problem("not_found", "there is no such file")
     content, kind, etag = _statics()[name]
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if request.headers.get("if-none-match") == etag:
+    if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=kind, headers=headers)
 
@@ -34,17 +34,13 @@ def _statics() -> Mapping[str, tuple[bytes, str, str]]:
     """name -> (content, media type, ETag): a closed list, read once, so that no path is ever made from a request."""
     files = {entry.name: entry.read_bytes() for entry in (resources.files("telltale.web") / "static").iterdir()}
     files |= {name: asset(name).encode("utf-8") for name in _SHARED_ASSETS}
-    return {name: (content, _kind(name), _etag(content)) for name, content in files.items()}
+    return {name: (content, _kind(name), etag_of(content)) for name, content in files.items()}
 
 
 def _kind(name: str) -> str:
     return {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}.get(
         name.rsplit(".", 1)[-1], mimetypes.guess_type(name)[0] or "application/octet-stream"
     )
-
-
-def _etag(content: bytes) -> str:
-    return f'"{hashlib.sha256(content).hexdigest()[:20]}"'
 
 
 __all__ = ["router"]

@@ -49,7 +49,12 @@ async def scan_events(request: Request, service: Serving, row: Found, caller: As
     summary="Follow all scans that wait or run",
     response_class=StreamingResponse,
     responses=documented("client_busy")
-    | {200: {"content": {"text/event-stream": {}}, "description": "`scan` events; the stream stays open."}},
+    | {
+        200: {
+            "content": {"text/event-stream": {}},
+            "description": "`scan` events, `gone` with the id of a scan that is no more; the stream stays open.",
+        }
+    },
 )
 async def events(request: Request, service: Serving, caller: Asked) -> StreamingResponse:
     event = asyncio.Event()

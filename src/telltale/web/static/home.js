@@ -8,7 +8,9 @@ const drop = $("drop");
 const list = $("scans");
 const rows = new Map();
 const gone = new Set();
+const nothing = $("empty").textContent;
 let cursor = null;
+let end = ""; // the place of the last row that was fetched, while the server has more
 let wanted = "";
 
 const say = (text) => ($("said").textContent = text);
@@ -17,44 +19,68 @@ const trouble = (text) => {
   $("trouble").hidden = !text;
 };
 
-// The list.
-function put(entry, { first = false, row = null } = {}) {
-  let known = rows.get(entry.id);
-  if (!known) {
-    known = row ?? new Row(entry.name, remove);
-    known.button.onclick = null;
-    rows.set(entry.id, known);
-    if (first) list.prepend(known.item);
-    else list.append(known.item);
+// The list, the newest first. Places compare as text, in the server's order.
+const place = ({ created_at, id }) => `${created_at.replace("Z", "")} ${id}`;
+
+function put(entry) {
+  const known = rows.get(entry.id);
+  if (known) {
+    // An answer that was asked for may come after the news of the end.
+    if (isActive(known.entry) || !isActive(entry)) known.show(entry);
+  } else if (place(entry) >= end && !gone.has(entry.id)) {
+    const row = new Row(entry.name, remove);
+    row.show(entry);
+    const next = [...list.children].find(({ dataset }) => place(rows.get(dataset.id).entry) < place(entry));
+    list.insertBefore(row.item, next ?? null);
+    rows.set(entry.id, row);
   }
-  known.show(entry);
   tally();
+}
+
+function takeOut(row) {
+  rows.delete(row.entry.id);
+  row.item.remove();
+  tally();
+}
+
+async function look(row) {
+  const answer = await fetch(`/api/v1/scans/${row.entry.id}`).catch(() => null);
+  if (answer?.ok) row.show(await answer.json());
+  return answer;
 }
 
 function tally() {
   $("empty").hidden = rows.size > 0 || $("uploads").children.length > 0;
-  if (wanted) $("empty").textContent = "No file of that name.";
+  $("empty").textContent = wanted ? "No file of that name." : nothing;
   $("find").hidden = !wanted && rows.size < 2;
 }
 
-async function fetchPage() {
-  const query = new URLSearchParams({ limit: 20 });
+function listed(values) {
+  const query = new URLSearchParams(values);
   if (wanted) query.set("q", wanted);
-  if (cursor) query.set("cursor", cursor);
+  return fetch(`/api/v1/scans?${query}`);
+}
+
+const endOf = ({ items, next }) => (next ? place(items.at(-1)) : "");
+
+async function fetchPage() {
   const asked = wanted;
-  const answer = await fetch(`/api/v1/scans?${query}`);
+  const answer = await listed(cursor ? { limit: 20, cursor } : { limit: 20 });
   if (answer.status === 401) return location.reload();
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   const page = await answer.json();
   if (asked !== wanted) return;
-  for (const entry of page.items) put(entry);
   cursor = page.next;
+  end = endOf(page);
+  for (const row of rows.values()) if (place(row.entry) < end) takeOut(row); // news of it came before the list
+  for (const entry of page.items) put(entry);
   $("more").hidden = cursor === null;
   tally();
 }
 
 async function reload() {
   cursor = null;
+  end = "";
   rows.clear();
   list.replaceChildren();
   await load();
@@ -76,13 +102,13 @@ async function remove(row) {
   const is_active = isActive(row.entry);
   if (is_active) {
     // It may have ended without news of it: what is there is not thrown away by a click on Cancel.
-    const now = await fetch(`/api/v1/scans/${id}`).catch(() => null);
-    if (now?.ok) row.show(await now.json());
+    await look(row);
     if (!isActive(row.entry)) return say(`${row.title} has ended`);
   }
   const { state } = row.entry;
   if (!is_active && state !== "cancelled" && !(await ask(row.title))) return;
   row.item.classList.add("is-leaving");
+  const next = row.item.nextElementSibling ?? row.item.previousElementSibling;
   const answer = await fetch(`/api/v1/scans/${id}`, { method: "DELETE" }).catch(() => null);
   row.item.classList.remove("is-leaving");
   if (!answer || !(answer.ok || answer.status === 404)) {
@@ -91,16 +117,12 @@ async function remove(row) {
   }
   if (is_active) {
     say(`${row.title} cancelled`);
-    const now = await fetch(`/api/v1/scans/${id}`).catch(() => null);
-    if (now?.ok) return row.show(await now.json());
+    if ((await look(row))?.ok) return;
   }
   say(`${row.title} removed`);
-  const next = row.item.nextElementSibling ?? row.item.previousElementSibling;
-  gone.add(id); // news of it may still be on its way
-  rows.delete(id);
-  row.item.remove();
+  gone.add(id); // an answer from before may still be on its way
+  takeOut(row);
   (next?.querySelector("button") ?? $("files")).focus();
-  tally();
 }
 
 // What happens to scans, as it happens.
@@ -111,8 +133,14 @@ function heard({ data }) {
   const known = rows.get(entry.id);
   if (gone.has(entry.id) || (!known && wanted)) return;
   const was = known?.entry?.state;
-  put(entry, { first: true });
+  put(entry);
   if (entry.outcome && was !== entry.state) say(`${known?.title ?? entry.name}: ${entry.outcome.headline} ${entry.outcome.score}`);
+}
+
+function heardGone({ data }) {
+  const id = JSON.parse(data);
+  gone.add(id);
+  if (rows.has(id)) takeOut(rows.get(id));
 }
 
 // Only while the page is seen: a browser has six connections to a server for all of its tabs.
@@ -123,17 +151,26 @@ function listen() {
   } else if (!events) {
     events = new EventSource("/api/v1/events");
     events.addEventListener("scan", heard);
+    events.addEventListener("gone", heardGone);
     events.addEventListener("open", catchUp);
   }
 }
 
 async function catchUp() {
   // What happened while nobody listened.
-  if (wasOpen && !wanted) {
-    const answer = await fetch("/api/v1/scans?limit=50").catch(() => null);
-    if (answer?.ok) for (const entry of (await answer.json()).items.reverse()) put(entry, { first: true });
-  }
+  const [known, asked, is_first] = [[...rows.values()], wanted, !wasOpen];
   wasOpen = true;
+  const answer = is_first ? null : await listed({ limit: 100 }).catch(() => null);
+  if (!answer?.ok) return;
+  const page = await answer.json();
+  if (asked !== wanted) return;
+  if (page.next && !page.items.some(({ id }) => rows.has(id))) return reload(); // too much to fill the gap
+  for (const entry of page.items) put(entry);
+  const there = new Set(page.items.map(({ id }) => id));
+  for (const row of known.filter(({ entry }) => !there.has(entry.id))) {
+    if (place(row.entry) >= endOf(page)) takeOut(row);
+    else if (isActive(row.entry) && (await look(row))?.status === 404) takeOut(row);
+  }
 }
 listen();
 document.addEventListener("visibilitychange", listen);
@@ -150,7 +187,7 @@ const uploads = new Uploads($("uploads"), {
   onTrouble: say,
   onArrived: (entry, sent) => {
     sent.item.remove();
-    put(entry, { first: true });
+    put(entry);
     say(`${sent.title} has arrived`);
     if (entry.outcome) say(`${sent.title}: ${entry.outcome.headline} ${entry.outcome.score}`);
   },

@@ -24,9 +24,13 @@ button.addEventListener("click", async () => {
 
 if (is_active) {
   let events = null;
+  let said = "";
   const progress = ({ data }) => {
     const entry = JSON.parse(data);
     $("stage").textContent = `${stage(entry)}.`;
+    // Frames are counted several times a second: too often to be read aloud.
+    if (entry.progress.stage !== said) $("said").textContent = $("stage").textContent;
+    said = entry.progress.stage;
     if (entry.progress.share === null) $("bar").removeAttribute("value");
     else $("bar").value = entry.progress.share;
   };

@@ -1,0 +1,176 @@
+"""What HTTP asks of answers: HEAD, what a browser may keep and for whom, parts of files, limits by their own names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import httpx2
+import pytest
+
+from make_bundles import make_redness
+from telltale.web.guard import digest
+from telltale.web.schema import ScanEntry, ScanOptions
+from telltale.web.settings import ServeSettings
+from web_server import Running, running
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+MAX_UPLOAD_BYTES = 2_000_000
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_redness(tmp_path_factory.mktemp("models") / "redness", size_px=224)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Running]:
+    data = tmp_path_factory.mktemp("answers") / "data"
+    with running(ServeSettings(data=data, models=(model,), workers=1, max_upload_bytes=MAX_UPLOAD_BYTES)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def http(server: Running) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=server.url, timeout=60) as http:
+        yield http
+
+
+@pytest.fixture(scope="module")
+def done(server: Running, face_clip: Path) -> ScanEntry:
+    with server.client() as client:
+        return client.wait(client.submit(face_clip).id, wait_s=60)
+
+
+PATHS = [
+    "/",
+    "/docs",
+    "/healthz",
+    "/metrics",
+    "/nowhere",
+    "/openapi.json",
+    "/static/home.js",
+    "/api/v1/scans",
+    "/api/v1/scans/{}",
+    "/api/v1/scans/{}/media",
+    "/api/v1/scans/{}/report.html",
+    "/api/v1/scans/{}/thumbnail.jpg",
+    "/api/v1/scans/0",
+    "/scans/{}",
+]
+"""With {} for the id of a scan."""
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_head_is_answered_as_get_without_the_body(http: httpx2.Client, done: ScanEntry, path: str) -> None:
+    whole, head = http.get(path.format(done.id)), http.head(path.format(done.id))
+    assert head.status_code == whole.status_code
+    assert head.content == b""
+    assert head.headers.get("content-type") == whole.headers.get("content-type")
+    assert set(head.headers) == set(whole.headers)
+    if path != "/metrics":  # grows with each request
+        assert head.headers.get("content-length") == whole.headers.get("content-length")
+
+
+def test_head_reads_no_file_and_knows_no_range(
+    http: httpx2.Client, done: ScanEntry, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    open_file = anyio.open_file
+    monkeypatch.setattr(anyio, "open_file", lambda *args, **options: opened.append(args) or open_file(*args, **options))
+    url = f"/api/v1/scans/{done.id}/media"
+    http.get(url)
+    assert opened
+    opened.clear()
+    head = http.head(url, headers={"range": "bytes=5-9"})
+    assert opened == []
+    assert head.status_code == 200
+    assert int(head.headers["content-length"]) == server.service.folder.media(done.id).stat().st_size
+    assert 'method="HEAD",route="/api/v1/scans/{scan_id}/media",status="200"' in http.get("/metrics").text
+
+
+def test_head_is_refused_where_a_stream_would_have_no_end(http: httpx2.Client, done: ScanEntry) -> None:
+    for path in ("/api/v1/events", f"/api/v1/scans/{done.id}/events"):
+        answer = http.head(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
+def test_a_method_that_is_refused_is_told_of_head_where_there_is_one(http: httpx2.Client, done: ScanEntry) -> None:
+    assert http.put("/api/v1/scans").headers["allow"] == "GET, HEAD, POST"
+    assert http.put(f"/api/v1/scans/{done.id}").headers["allow"] == "DELETE, GET, HEAD"
+    assert http.put("/").headers["allow"] == "GET, HEAD"
+    assert http.head("/login").headers["allow"] == "POST"
+
+
+def test_what_head_answers_is_not_described_a_second_time(http: httpx2.Client) -> None:
+    paths = http.get("/openapi.json").json()["paths"]
+    assert not [path for path, methods in paths.items() if "head" in methods]
+
+
+@pytest.mark.parametrize("name", ["media", "thumbnail.jpg"])
+def test_a_browser_asks_before_it_shows_what_it_kept(http: httpx2.Client, done: ScanEntry, name: str) -> None:
+    url = f"/api/v1/scans/{done.id}/{name}"
+    first = http.get(url)
+    assert first.headers["cache-control"] == "private, no-cache"
+    etag = first.headers["etag"]
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        again = http.get(url, headers={"if-none-match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag), known
+        assert again.headers["cache-control"] == "private, no-cache"
+        assert again.headers["content-security-policy"] == first.headers["content-security-policy"]
+    assert http.get(url, headers={"if-none-match": '"other"'}).content == first.content
+
+
+def test_nothing_is_confirmed_to_those_who_may_not_see_it(tmp_path: Path, model: Path, portrait: Path) -> None:
+    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)
+    with running(settings) as server, httpx2.Client(base_url=server.url, timeout=60) as browser:
+        for name in ("alice", "bob"):
+            server.service.keys.add(name, digest(f"key of {name}"))
+        with server.client(key="key of alice") as alice:
+            scan = alice.wait(alice.submit(portrait).id, wait_s=60)
+        url = f"/api/v1/scans/{scan.id}/media"
+
+        def status(known: str) -> int:
+            return browser.get(url, headers={"if-none-match": known}).status_code
+
+        browser.post("/login", data={"key": "key of alice"})
+        etag = browser.get(url).headers["etag"]
+        assert status(etag) == 304
+        assert browser.post("/logout").headers["clear-site-data"] == '"cache"'
+        assert status(etag) == 401
+        browser.post("/login", data={"key": "key of bob"})
+        assert status(etag) == status("*") == 404
+        with server.client(key="key of alice") as alice:
+            alice.delete(scan.id)
+        browser.post("/login", data={"key": "key of alice"})
+        assert status(etag) == 404
+
+
+def test_a_range_outside_the_file_is_told_the_files_length(http: httpx2.Client, done: ScanEntry) -> None:
+    n_bytes = done.size_bytes
+    answer = http.get(f"/api/v1/scans/{done.id}/media", headers={"range": f"bytes={n_bytes}-"})
+    assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{n_bytes}")
+
+
+@pytest.mark.parametrize("n_bytes", [MAX_UPLOAD_BYTES + 1, 2 * MAX_UPLOAD_BYTES])
+def test_an_upload_that_is_too_large_is_told_the_limit_of_uploads(http: httpx2.Client, n_bytes: int) -> None:
+    answer = http.post("/api/v1/scans", files={"file": b"x" * n_bytes})
+    assert (answer.status_code, answer.json()["detail"]) == (413, "an upload may have 2,000,000 bytes")
+
+
+def test_a_body_that_is_too_large_where_no_upload_is_taken_is_told_its_own_limit(http: httpx2.Client) -> None:
+    answer = http.post("/login", content=b"x" * 100_000)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert answer.json()["detail"] == "a request that brings no upload may have 65,536 bytes"
+
+
+def test_how_often_faces_are_searched_for_can_be_asked_for(
+    server: Running, http: httpx2.Client, portrait: Path
+) -> None:
+    with server.client() as client:
+        report = client.scan(portrait, options=ScanOptions(search_every_s=0), wait_s=60)
+    assert report.settings["detector_config"]["search_every_s"] == 0
+    refused = http.post("/api/v1/scans", data={"search_every_s": "3601"}, files={"file": portrait.read_bytes()})
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("search_every_s: ")
