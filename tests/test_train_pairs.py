@@ -161,9 +161,9 @@ def test_a_group_of_two_people_says_of_no_fake_whom_it_shows() -> None:
     assert all(draw.original is not None and draw.twin is not None for draw in draws[2:])
 
 
-def test_grafts_alone_take_every_fake_once() -> None:
+def test_grafts_take_every_fake_once_as_fakes_do() -> None:
     table = paired_table(8)
-    assert Mix(table, recipe(mix={"made": {"graft": 2}})).steps_once() == 2
+    assert Mix(table, recipe(mix={"made": {"real": 2, "graft": 2}})).steps_once() == 2
     assert Mix(table, recipe(mix={"made": {"real": 2, "fake": 1, "graft": 1}})).steps_once() == 2
 
 

@@ -304,11 +304,11 @@ class Store:
             raise StoreInvalid(f"{self.path}: {'; '.join(bad)}. Restore from a copy, or prepare the store again")
 
 
-def check_distinct(stores: Sequence[Store]) -> None:
+def check_distinct(stores: Sequence[Store], *, or_copies: bool = True) -> None:
     """Raises `UsageError` where two of `stores` are one, or copies of one: every face would count twice."""
     seen: dict[str, int] = {}
     for number, store in enumerate(stores):
-        for key in (str(store.path.resolve()), store.manifest.videos.sha256):
+        for key in (str(store.path.resolve()), *([store.manifest.videos.sha256] if or_copies else [])):
             first = stores[seen.setdefault(key, number)]
             if seen[key] != number:
                 same = "is named twice" if first.path == store.path else f"holds the same faces as {first.path}"

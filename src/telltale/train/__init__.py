@@ -190,7 +190,7 @@ def opened(faces: Sequence[Given]) -> list[Given]:
         as_stores(given)[0] if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).is_file() else given
         for given in faces
     ]
-    check_distinct([given for given in found if isinstance(given, Store)])
+    check_distinct([given for given in found if isinstance(given, Store)], or_copies=False)
     return found
 
 

@@ -60,7 +60,6 @@ class Mix:
         source that is not there and leaves another unnamed, or takes faces of one class alone."""
         self.table, self.recipe = table, recipe
         self.sources = sorted(set(table.dataset.tolist()))
-        _check_names(recipe, self.sources)
         self._real: dict[str, npt.NDArray[np.int64]] = {}
         self._fake: dict[str, npt.NDArray[np.int64]] = {}
         self._partners: dict[str, list[int]] = {}
@@ -79,6 +78,7 @@ class Mix:
             self._partners.setdefault(f"{table.dataset[row]}/{table.group_id[row]}", []).append(int(row))
         if not any(self._size(source) for source in self.sources):
             raise DataError(f"the recipe's mix names none of the sources {', '.join(self.sources) or '(none)'}")
+        _check_names(recipe, self.sources)
         drawn = [recipe.mix_for(source) for source in self.sources]
         if not any(mix.real for mix in drawn) or not any(mix.fake + mix.blend + mix.graft for mix in drawn):
             raise UsageError("the recipe's mix takes faces of one class alone: give `real`, and `fake` or `blend`")
