@@ -29,7 +29,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from default_faces import TALKERS_TEST, position
 
-from telltale import SamplePlan, Scanner, ScanSettings, faces, read_frames
+from telltale import SamplePlan, Scanner, ScanSettings, extract, faces, read_frames
 from telltale.datasets import read
 from telltale.evaluate import EvaluateSettings, evaluate
 from telltale.extract import extract_job
@@ -147,16 +147,16 @@ class InProcess:
 
 @contextmanager
 def shifted_boxes(dx: float, dy: float) -> Iterator[None]:
-    create = faces.create
+    kept = extract._detector
 
-    def patched(name: str, **settings: Any) -> Any:
-        return Shifted(create(name, **settings), dx, dy)
+    def moved(name: str, config: faces.DetectorConfig) -> Any:
+        return Shifted(kept(name, config), dx, dy)
 
-    faces.create = patched
+    extract._detector = moved  # type: ignore[assignment]
     try:
         yield
     finally:
-        faces.create = create
+        extract._detector = kept
 
 
 def p_fake(report: Report) -> float | None:

@@ -174,7 +174,7 @@ def test_without_options_everything_comes_from_the_models_card(calls: Calls) -> 
     assert calls[0]["settings"].plan == load_bundle("default").card.sample
     assert calls[0]["settings"].detector is None
     assert calls[0]["settings"].pictures is False
-    assert calls[0]["model"] == "default"
+    assert calls[0]["model"].card.name == "default"
 
 
 def test_other_options_become_settings(calls: Calls, tmp_path: Path) -> None:

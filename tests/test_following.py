@@ -76,6 +76,9 @@ def _look(
     return counts
 
 
+HERE, THERE, BESIDE = (100.0, 150.0), (350.0, 150.0), (262.0, 150.0)
+
+
 def _one(_: float) -> dict[str, tuple[float, float]]:
     return {"ann": (200, 150)}
 
@@ -93,13 +96,13 @@ def test_a_face_that_moves_is_followed() -> None:
 
 
 def test_who_comes_in_while_others_stay_is_found_at_the_next_search() -> None:
-    detector = Following(lambda t: {"ann": (100, 150)} | ({"bob": (350, 150)} if t >= 3 else {}))
+    detector = Following(lambda t: {"ann": HERE} | ({"bob": THERE} if t >= 3 else {}))
     assert _look(detector) == [1] * 9 + [2] * 4
     assert detector.searched_s == [0, 0.5, 2.5, 4.5, 5.0]
 
 
 def test_where_somebody_is_missing_the_whole_picture_is_searched_until_the_gap_is_too_long_to_fill() -> None:
-    detector = Following(lambda t: {"ann": (100, 150)} | ({"bob": (350, 150)} if t < 3 else {}))
+    detector = Following(lambda t: {"ann": HERE} | ({"bob": THERE} if t < 3 else {}))
     assert _look(detector, seconds=4) == [2] * 6 + [1] * 3
     assert detector.searched_s == [0, 0.5, 2.5, 3.0, 3.5]
 
@@ -140,7 +143,7 @@ def test_a_crowd_is_searched_for() -> None:
 
 
 def test_one_face_found_for_two_that_were_expected_is_not_everybody() -> None:
-    detector = Following(lambda t: {"ann": (200, 150)} | ({"bob": (262, 150)} if t < 1.5 else {}))
+    detector = Following(lambda t: {"ann": (200.0, 150.0)} | ({"bob": BESIDE} if t < 1.5 else {}))
     assert _look(detector, seconds=2) == [2, 2, 2, 1, 1]
     assert 1.5 in detector.searched_s
 

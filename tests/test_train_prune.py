@@ -19,7 +19,7 @@ from telltale.errors import UsageError
 from telltale.export import export_onnx, onnx_logits, torch_logits
 from telltale.models import Weights
 from telltale.models._backbone import trunks_of
-from telltale.models._mobilenet import InvertedResidual, MobileNetV2, folded, put_folded
+from telltale.models._mobilenet import ConvNorm, InvertedResidual, MobileNetV2, folded, put_folded
 from telltale.models.transfer import Transfer
 from telltale.train import train
 from telltale.train._prune import _Block, _order, pruned
@@ -46,6 +46,7 @@ def network(*, trunks: int = 1, seed: int = 0) -> Transfer:
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.bias.uniform_(0.2, 1.0)  # so that something passes every ReLU6
+        assert isinstance(net.head, nn.Linear)
         net.head.weight.normal_()
     return net.eval()
 
@@ -98,13 +99,17 @@ def test_what_a_channel_costs_is_what_least_squares_loses() -> None:
 
 def _macs(net: Transfer, side_px: int = 64) -> list[int]:
     """Multiply-adds of each block of the first trunk, the stem with the first."""
-    found, side, before = [], side_px // 2, 27
-    (trunk, *_) = trunks_of(net.backbone)
-    for block in (module for module in trunk.modules() if isinstance(module, InvertedResidual)):
-        stride, n_out = block.layers[-2].conv.stride[0], block.layers[-1].conv.out_channels
-        side //= stride
-        found.append(block.hidden * side**2 * (before * stride**2 + 9 + n_out))
-        before = n_out
+    found: list[int] = []
+    side, before = side_px // 2, 3 * 3 * 3
+    for block in trunks_of(net.backbone)[0].modules():
+        if isinstance(block, InvertedResidual):
+            in_the_middle, last = block.layers[-2], block.layers[-1]
+            assert isinstance(in_the_middle, ConvNorm)
+            assert isinstance(last, ConvNorm)
+            stride, n_out = int(in_the_middle.conv.stride[0]), int(last.conv.out_channels)
+            side //= stride
+            found.append(block.hidden * side**2 * (before * stride**2 + 9 + n_out))
+            before = n_out
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx2
@@ -78,7 +79,12 @@ def test_head_reads_no_file_and_knows_no_range(
 ) -> None:
     opened: list[object] = []
     open_file = anyio.open_file
-    monkeypatch.setattr(anyio, "open_file", lambda *args, **options: opened.append(args) or open_file(*args, **options))
+
+    def opening(*args: Any, **options: Any) -> Any:
+        opened.append(args)
+        return open_file(*args, **options)
+
+    monkeypatch.setattr(anyio, "open_file", opening)
     url = f"/api/v1/scans/{done.id}/media"
     http.get(url)
     assert opened

@@ -48,7 +48,7 @@ def main(settings: dict[str, Any]) -> None:
         while (request := _wire.read(requests)) is not None:
             if request.kind == "warm":
                 with contextlib.suppress(Exception):  # the job itself will say what is wrong
-                    _load(jobs, request.data["job"])
+                    _warm(_load(jobs, request.data["job"]))
                 continue
             if files is not None:
                 _grants.take(files, request.data["files"])
@@ -101,6 +101,13 @@ def _load(jobs: Mapping[str, str], name: str) -> Job:
         gc.collect()
         gc.freeze()  # modules stay: looking through them after each job would take 25 ms
     return job
+
+
+def _warm(job: Job) -> None:
+    """What the job's module wants done before the first one, where it says so."""
+    warm = getattr(sys.modules[job.__module__], "warm", None)
+    if warm is not None:
+        warm()
 
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:

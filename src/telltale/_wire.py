@@ -4,6 +4,7 @@ A decoder that was taken over must not be able to run code in the parent, so not
 executed, sizes are checked before memory is taken, and dtypes come from a closed list.
 
 >>> import io
+>>> import numpy as np
 >>> pipe = io.BytesIO()
 >>> write(pipe, Message("crop", {"track": 1}, {"rgb": np.zeros((2, 2, 3), np.uint8)}))
 >>> read(io.BytesIO(pipe.getvalue()))
@@ -17,16 +18,17 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # numpy is imported where it is used: who starts a worker early has no time for it
+    import numpy.typing as npt
 
 _MAGIC = b"TLT1"
 _HEAD = struct.Struct("!4sI")
 _MAX_JSON_BYTES = 16 << 20
 _MAX_ARRAYS_BYTES = 512 << 20
-_DTYPES = {name: np.dtype(name) for name in ("uint8", "bool", "int32", "int64", "float32", "float64")}
+_ITEM_BYTES = {"uint8": 1, "bool": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
+"""The dtypes that may cross."""
 
 
 class WireError(Exception):
@@ -49,10 +51,10 @@ class Message:
 
 def write(pipe: IO[bytes], message: Message) -> None:
     """Write one message and flush. Arrays are written from their own memory, not copied."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in message.arrays.items()}
+    arrays = {name: _contiguous(array) for name, array in message.arrays.items()}
     for name, array in arrays.items():
-        if array.dtype.name not in _DTYPES:
-            raise TypeError(f"{name}: dtype must be one of {', '.join(_DTYPES)}, got {array.dtype}")
+        if array.dtype.name not in _ITEM_BYTES:
+            raise TypeError(f"{name}: dtype must be one of {', '.join(_ITEM_BYTES)}, got {array.dtype}")
     shapes = [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()]
     header = json.dumps([message.kind, dict(message.data), shapes]).encode("ascii")
     pipe.write(_HEAD.pack(_MAGIC, len(header)) + header)
@@ -76,12 +78,12 @@ def read(pipe: IO[bytes]) -> Message | None:
         kind, data, shapes = json.loads(_exactly(pipe, n_bytes))
         if not isinstance(kind, str) or not isinstance(data, dict):
             raise WireError("not a message")
-        sizes = [(str(name), _DTYPES[dtype], _shape(shape)) for name, dtype, shape in shapes]
+        parts = [(str(name), dtype, _shape(shape), _ITEM_BYTES[dtype]) for name, dtype, shape in shapes]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WireError(f"not a message ({error})") from None
-    if sum(math.prod(shape) * dtype.itemsize for _, dtype, shape in sizes) > _MAX_ARRAYS_BYTES:
+    if sum(math.prod(shape) * item_bytes for *_, shape, item_bytes in parts) > _MAX_ARRAYS_BYTES:
         raise WireError("arrays too large")
-    return Message(kind, data, {name: _array(pipe, dtype, shape) for name, dtype, shape in sizes})
+    return Message(kind, data, {name: _array(pipe, dtype, shape) for name, dtype, shape, _ in parts})
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
@@ -92,8 +94,16 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _array(pipe: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    data = _exactly(pipe, math.prod(shape) * dtype.itemsize)
+def _contiguous(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    import numpy as np
+
+    return np.ascontiguousarray(array)
+
+
+def _array(pipe: IO[bytes], dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    import numpy as np
+
+    data = _exactly(pipe, math.prod(shape) * _ITEM_BYTES[dtype])
     return np.frombuffer(data, dtype).reshape(shape)
 
 

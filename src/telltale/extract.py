@@ -12,6 +12,7 @@ Frames never leave the process they are decoded in: a crop is a twentieth of a 1
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 import time
@@ -140,7 +141,7 @@ class _Linker:
     def _detect(self, frame: Frame, is_still: bool) -> list[Face]:
         config = self.request.detector_config
         if self._finder is None:
-            detector = faces.create(self.request.detector, config=config)
+            detector = _detector(self.request.detector, config)
             self._finder = FaceFinder(detector, self._tracker, search_every_s=config.search_every_s)
         if not is_still:
             return self._finder.find(frame)
@@ -159,6 +160,17 @@ class _Linker:
         with self.stages.timed("crop"):
             crop = centre_square(frame.rgb, self.request.crop)
         return _faces_message(frame, [(0, face, crop)], self.request.crop.size_px)
+
+
+@functools.lru_cache(maxsize=1)
+def _detector(name: str, config: faces.DetectorConfig) -> faces.FaceDetector:
+    """Kept from file to file. Raises as `faces.create`."""
+    return faces.create(name, config=config)
+
+
+def warm() -> None:
+    """What most files need, before there is one."""
+    _detector("mtcnn", faces.DetectorConfig())
 
 
 class _Borrower:

@@ -76,7 +76,7 @@ class Scanner:
 
     def __init__(
         self,
-        model: str | Path | Scorer = "default",
+        model: str | Path | Bundle | Scorer = "default",
         *,
         settings: ScanSettings | None = None,
     ) -> None:
@@ -282,7 +282,7 @@ def load_scorer(model: str | Path | Bundle, settings: ScanSettings | None = None
 def scan(
     path: str | os.PathLike[str],
     *,
-    model: str | Path | Scorer = "default",
+    model: str | Path | Bundle | Scorer = "default",
     settings: ScanSettings | None = None,
     on_progress: Progress | None = None,
 ) -> Report:
@@ -294,7 +294,7 @@ def scan(
 def scan_many(
     paths: Iterable[str | os.PathLike[str]],
     *,
-    model: str | Path | Scorer = "default",
+    model: str | Path | Bundle | Scorer = "default",
     settings: ScanSettings | None = None,
     jobs: int = 1,
     on_progress: Progress | None = None,

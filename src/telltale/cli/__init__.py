@@ -79,6 +79,9 @@ def main(args: list[str] | None = None) -> None:
         # A file name may hold anything, and a terminal may take only ASCII.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    given = sys.argv[1:] if args is None else args
+    if given[:1] == ["scan"]:
+        scan.begin(given[1:])
     app(args)
 
 

@@ -15,8 +15,18 @@ from telltale.cli._errors import EXIT_INPUT_FAILED, say, told
 
 if TYPE_CHECKING:
     from telltale._report_index import Summary
+    from telltale.bundle import Bundle
     from telltale.scan import ScanSettings
     from telltale.types import Report
+
+
+def begin(args: Sequence[str]) -> None:
+    """Start the worker before anybody has looked at the options, which takes a quarter of a second and more: it imports
+    what it needs meanwhile."""
+    if not {"--help", "-h", "ray"} & set(args):
+        from telltale.sandbox import start_early
+
+        start_early("extract")
 
 
 @told
@@ -91,10 +101,6 @@ def scan(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --table: try what failed again.")] = False,
 ) -> None:
     """Say for each video or picture whether its faces are real, and why."""
-    from telltale.sandbox import start_early
-
-    if engine == "local":
-        start_early("extract")  # it imports what it needs while the rest is imported here
     from telltale.bundle import load_bundle
     from telltale.cli._inputs import expand
     from telltale.engine import Engine
@@ -105,8 +111,9 @@ def scan(
         fps=fps, every=every, frames=frames, first=first, all_frames=all_frames,
         max_frames=max_frames, seconds=seconds, max_side=max_side,
     )  # fmt: skip
+    bundle = load_bundle(model)
     settings = ScanSettings(
-        plan=asked.plan(load_bundle(model).card.sample),
+        plan=asked.plan(bundle.card.sample),
         detector=detector,
         detector_model=None if detector_model is None else str(detector_model),
         min_face_px=min_face,
@@ -134,7 +141,7 @@ def scan(
         raise UsageError("--retry-failed needs --table, and --address needs --engine ray")
     paths = expand(inputs or [])
     reports = _Reports(out, prints_json=json, embed_video=_with_out("--embed-video", embed_video, out) is not None)
-    summaries = _scan_all(paths, model=model, settings=settings, jobs=jobs, reports=reports)
+    summaries = _scan_all(paths, model=bundle, settings=settings, jobs=jobs, reports=reports)
     if any(summary.label == "failed" for summary in summaries):
         raise typer.Exit(EXIT_INPUT_FAILED)
 
@@ -180,7 +187,9 @@ class _Reports:
             check_writable(self.out)
 
     def take(self, report: Report) -> None:
-        from telltale.report import to_json, write_report
+        if not self.prints_json and self.out is None:
+            return
+        from telltale.report import to_json, write_report  # with Jinja, which a table does not need
 
         if self.prints_json:
             typer.echo(to_json(report))
@@ -191,21 +200,22 @@ class _Reports:
         from rich.console import Console
 
         from telltale.cli._table import print_table
-        from telltale.report import write_summaries
 
         if not self.prints_json:
             print_table(summaries, Console())
         if self.out is not None:
+            from telltale.report import write_summaries
+
             say(f"Reports: {write_summaries(summaries, self.out)}")
 
 
 def _scan_all(
-    paths: Sequence[str], *, model: str, settings: ScanSettings, jobs: int, reports: _Reports
+    paths: Sequence[str], *, model: Bundle, settings: ScanSettings, jobs: int, reports: _Reports
 ) -> list[Summary]:
     """Scan, print and write each report as it comes; what is kept is a line for each."""
     from telltale import scan_many
+    from telltale._report_index import summarise
     from telltale.cli._progress import scan_progress
-    from telltale.report import summarise
 
     reports.check_place()
     summaries: list[Summary] = []
