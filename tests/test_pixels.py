@@ -100,6 +100,8 @@ def test_a_crop_of_another_size_is_refused() -> None:
         ({"kind": "random-forest", "n_tree": 5}, "did you mean n_trees"),
         ({"kind": "svm", "n_trees": 5}, "has no option 'n_trees'"),
         ({"kind": "svm", "c": -1}, "c must be above 0"),
+        ({"kind": "svm", "c": "abc"}, "model.options.c of the svm is a number, got 'abc'"),
+        ({"kind": "random-forest", "n_trees": True}, "n_trees of the random-forest is a number, got True"),
         ({"kind": "logistic", "size_px": 4}, "from 8 to 1024"),
     ],
 )

@@ -63,12 +63,15 @@ class PixelOptions:
             raise UsageError(f"model.options.kind must be one of {', '.join(_SETTINGS)}, got {kind!r}")
         if not isinstance(size_px, int) or not 8 <= size_px <= 1024:
             raise UsageError(f"model.options.size_px must be a whole number from 8 to 1024, got {size_px!r}")
-        known = ["kind", "size_px", *(field.name for field in fields(_SETTINGS[kind]))]
+        defaults = {field.name: field.default for field in fields(_SETTINGS[kind])}
+        known = ["kind", "size_px", *defaults]
         for key in given:
             if key not in known:
                 near = get_close_matches(key, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else f"; it knows {', '.join(known)}"
                 raise UsageError(f"the {kind} has no option {key!r}{hint}")
+            if type(defaults[key]) in (int, float) and type(given[key]) not in (int, float):
+                raise UsageError(f"model.options.{key} of the {kind} is a number, got {given[key]!r}")
         try:
             return cls(kind=kind, size_px=size_px, settings=_SETTINGS[cast(Kind, kind)](**given))
         except (TypeError, ValueError) as error:
