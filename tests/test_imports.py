@@ -123,6 +123,16 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert done.stdout.split() == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "late"),
+    [("import telltale.extract", ("pydantic", "jinja2")), ("import telltale.sandbox", ("numpy", "pydantic"))],
+)
+def test_a_scan_s_start_waits_for_nothing_that_is_used_later(statement: str, late: tuple[str, ...]) -> None:
+    code = f"import sys; {statement}; print(*sorted({set(late)!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_all_names_everything_public() -> None:
     code = "import telltale; print(*[name for name in telltale.__all__ if getattr(telltale, name, None) is None])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
