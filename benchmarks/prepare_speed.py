@@ -2,12 +2,18 @@
 
     python benchmarks/prepare_speed.py VIDEO... [--copies 4] [--flat 200] [--runs 3]
 
-Every video is taken `copies` times under other names. In turns: plain PyAV decoding in one process and in two (one
-thread each), `prepare` and `scan` with one job and with two (one thread each), and `prepare` on two Ray workers of a
-cluster that is up. Prints videos a second, the ratio to decoding, what the second job gains against what a second
-decoding process gains, and Ray's rate over the local one (the best of the runs counts). Jobs start within the time, and
-decoding processes before it: what that takes (about a second) must be little of a run, so give some dozens of videos.
-Then `flat` short clips through one worker: the memory at the end over that after a tenth. Exits 1 beyond a limit.
+Every video is taken `copies` times under other names. In turns: plain PyAV decoding in one process and in two,
+`prepare` and `scan` with one job and with two, and `prepare` on two Ray workers of a cluster that is up. What a second
+job gains is held against what a second decoding process gains, in two ways:
+
+- as they come: the settings of the command line, and PyAV with FFmpeg's own threads, as in `scan_speed.py`;
+- by the core: one process, one job with all that belongs to it, held to one core and one thread; two have two cores.
+  (Not held, one scan job keeps a part of the second core busy: it scores beside its worker.)
+
+Prints videos a second, the ratio to decoding, both gains, and Ray's rate over the local one (the best of the runs
+counts). Jobs start within the time, and decoding processes before it: what that takes (about a second) must be little
+of a run, so give some dozens of videos. Then `flat` short clips through one worker: the memory at the end over that
+after a tenth. Linux. Exits 1 beyond a limit.
 """
 
 from __future__ import annotations
@@ -19,8 +25,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import av
@@ -36,11 +45,31 @@ LEAST_RAY_SHARE = 0.9
 MOST_GROWTH = 1.05
 
 
-def decode(path: Path) -> int:
+def decode(path: Path, *, is_alone: bool) -> int:
+    """`is_alone`: in one thread."""
     with av.open(f"file:{path}") as container:
         stream = container.streams.video[0]
-        stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+        if is_alone:
+            stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+        else:
+            stream.thread_type = "AUTO"
         return sum(1 for _ in container.decode(stream))
+
+
+def keep_to(cores: set[int]) -> None:
+    """This process, every thread of it, and what it starts from now on."""
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    cores = os.sched_getaffinity(0)
+    keep_to({min(cores)})
+    try:
+        yield
+    finally:
+        keep_to(cores)
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -62,17 +91,19 @@ def as_data_set(videos: Sequence[Path], copies: int, root: Path) -> list[Path]:
     return made
 
 
-def scan_s(paths: Sequence[Path], jobs: int) -> float:
-    return seconds(lambda: list(scan_many(paths, settings=ScanSettings(n_threads=1), jobs=jobs)))
+def scan_s(paths: Sequence[Path], jobs: int, n_threads: int = 2) -> float:
+    return seconds(lambda: list(scan_many(paths, settings=ScanSettings(n_threads=n_threads), jobs=jobs)))
 
 
-def prepare_s(root: Path, engine: Engine, on_progress: Callable[[Progress], None] | None = None) -> float:
+def prepare_s(
+    root: Path, engine: Engine, n_threads: int = 2, on_progress: Callable[[Progress], None] | None = None
+) -> float:
     with tempfile.TemporaryDirectory() as folder:
         return seconds(
             lambda: prepare(
                 root,
                 Path(folder) / "s.store",
-                settings=PrepareSettings(n_threads=1),
+                settings=PrepareSettings(n_threads=n_threads),
                 engine=engine,
                 on_progress=on_progress,
             )
@@ -89,7 +120,7 @@ def memory_growth(video: Path, n: int) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         as_data_set([video], n, Path(folder))
-        prepare_s(Path(folder), Engine(), look)
+        prepare_s(Path(folder), Engine(), on_progress=look)
     tenth = len(samples) // 10
     return statistics.median(samples[-tenth:]) / statistics.median(samples[tenth : 2 * tenth])
 
@@ -101,40 +132,57 @@ def main() -> int:
     parser.add_argument("--flat", type=int, default=200)
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
     videos = [video.resolve() for video in args.videos]
 
-    names = ("decode 1", "decode 2", "prepare 1", "prepare 2", "scan 1", "scan 2", "ray 2")
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[str, list[float]] = defaultdict(list)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1) as one, ProcessPoolExecutor(2) as two:
-        paths = as_data_set(videos, args.copies, Path(folder))
-        list(two.map(decode, paths[:2]))
-        list(one.map(decode, paths[:1]))
+        root, paths = Path(folder), as_data_set(videos, args.copies, Path(folder))
+        threaded, alone = partial(decode, is_alone=False), partial(decode, is_alone=True)
+        list(two.map(alone, paths[:2]))
+        list(one.map(alone, paths[:1]))
         for _ in range(args.runs):
-            times["decode 1"].append(seconds(lambda: list(one.map(decode, paths))))
-            times["decode 2"].append(seconds(lambda: list(two.map(decode, paths))))
-            times["prepare 1"].append(prepare_s(Path(folder), Engine(jobs=1)))
-            times["prepare 2"].append(prepare_s(Path(folder), Engine(jobs=2)))
-            times["scan 1"].append(scan_s(paths, 1))
-            times["scan 2"].append(scan_s(paths, 2))
-            times["ray 2"].append(prepare_s(Path(folder), Engine("ray", jobs=2)))
+            times["decode, 1 as it comes"].append(seconds(lambda: list(one.map(threaded, paths))))
+            times["decode, 2 as they come"].append(seconds(lambda: list(two.map(threaded, paths))))
+            times["decode, 1 on a core"].append(seconds(lambda: list(one.map(alone, paths))))
+            times["decode, 2"].append(seconds(lambda: list(two.map(alone, paths))))
+            times["prepare, 1 as it comes"].append(prepare_s(root, Engine(jobs=1)))
+            times["scan, 1 as it comes"].append(scan_s(paths, 1))
+            with one_core():
+                times["prepare, 1 on a core"].append(prepare_s(root, Engine(jobs=1), n_threads=1))
+                times["scan, 1 on a core"].append(scan_s(paths, 1, n_threads=1))
+            times["prepare, 2"].append(prepare_s(root, Engine(jobs=2)))
+            times["scan, 2"].append(scan_s(paths, 2))
+            times["ray, 2"].append(prepare_s(root, Engine("ray", jobs=2)))
     ray.shutdown()
     best = {name: min(values) for name, values in times.items()}
-    gain = {name: best[f"{name} 1"] / best[f"{name} 2"] for name in ("decode", "prepare", "scan")}
-    share = {name: gain[name] / gain["decode"] for name in ("prepare", "scan")}
-    ray_share = best["prepare 2"] / best["ray 2"]
+    gains = {
+        "as they come": {
+            name: best[f"{name}, 1 as it comes"] / best[f"{name}, 2 as they come" if name == "decode" else f"{name}, 2"]
+            for name in ("decode", "prepare", "scan")
+        },
+        "by the core": {
+            name: best[f"{name}, 1 on a core"] / best[f"{name}, 2"] for name in ("decode", "prepare", "scan")
+        },
+    }
+    ray_share = best["prepare, 2"] / best["ray, 2"]
     for name, value in best.items():
-        print(f"{name:12} {value:7.2f} s  {len(paths) / value:6.2f} videos a second")
-    print(f"ratio      {best['prepare 1'] / best['decode 1']:7.2f}    prepare over decode, one thread each")
-    for name, value in gain.items():
-        print(f"gain       {value:7.2f} x  {name}, from a second process")
-    for name, value in share.items():
-        print(f"share      {value:7.2f}    of what decoding gains, {name} (limit {LEAST_GAIN_SHARE})")
+        print(f"{name:22} {value:7.2f} s  {len(paths) / value:6.2f} videos a second")
+    ratio = best["prepare, 1 on a core"] / best["decode, 1 on a core"]
+    print(f"ratio      {ratio:7.2f}    prepare over decode, a core each")
+    shares = []
+    for way, gain in gains.items():
+        print(f"gain       {gain['decode']:7.2f} x  decode, from a second process, {way}")
+        for name in ("prepare", "scan"):
+            shares.append(gain[name] / gain["decode"])
+            print(
+                f"share      {shares[-1]:7.2f}    of it, {name} ({gain[name]:.2f} x), from a second job, {way} "
+                f"(limit {LEAST_GAIN_SHARE})"
+            )
     print(f"ray        {ray_share:7.2f}    of the local rate, two workers (limit {LEAST_RAY_SHARE})")
     growth = memory_growth(videos[0], args.flat)
     print(f"memory     {growth:7.3f} x  at the end of {args.flat} videos over the start (limit {MOST_GROWTH})")
-    is_over = min(share.values()) < LEAST_GAIN_SHARE or ray_share < LEAST_RAY_SHARE or growth > MOST_GROWTH
+    is_over = min(shares) < LEAST_GAIN_SHARE or ray_share < LEAST_RAY_SHARE or growth > MOST_GROWTH
     return int(is_over)
 
 

@@ -43,7 +43,7 @@ def scorer(tmp_path: Path) -> Scorer:
 
 def test_every_face_gets_its_own_score_whatever_the_batches(scorer: Scorer) -> None:
     with ThreadPoolExecutor(1) as executor:
-        findings = Findings(scorer, executor)
+        findings = Findings(scorer.bundle.card, lambda: scorer, executor)
         for i in range(37):
             findings.take(faces(i, i, 2 * i))
         first, second = findings.finish()
@@ -56,7 +56,7 @@ def test_every_face_gets_its_own_score_whatever_the_batches(scorer: Scorer) -> N
 def test_a_sequence_model_scores_the_face_its_clip_is_centred_on(tmp_path: Path) -> None:
     scorer = Scorer(load_bundle(make_redness(tmp_path, n_frames=4)))
     with ThreadPoolExecutor(1) as executor:
-        findings = Findings(scorer, executor)
+        findings = Findings(scorer.bundle.card, lambda: scorer, executor)
         for i in range(4):
             findings.take(faces(i, 16))
         (judged,) = findings.finish()
@@ -65,7 +65,7 @@ def test_a_sequence_model_scores_the_face_its_clip_is_centred_on(tmp_path: Path)
 
 def test_pictures_are_few_and_spread_over_a_long_video(scorer: Scorer) -> None:
     with ThreadPoolExecutor(1) as executor:
-        findings = Findings(scorer, executor, pictures=True)
+        findings = Findings(scorer.bundle.card, lambda: scorer, executor, pictures=True)
         for i in range(400):
             findings.take(faces(i, 10))
             findings.take(Message("thumbnail", {"pts_s": i / 2}, {"jpeg": np.zeros(3, np.uint8)}))
@@ -81,11 +81,13 @@ def test_pictures_are_few_and_spread_over_a_long_video(scorer: Scorer) -> None:
 def test_progress_is_a_share_of_the_video_or_unknown(scorer: Scorer) -> None:
     seen: list[tuple[float | None, int]] = []
     with ThreadPoolExecutor(1) as executor:
-        findings = Findings(scorer, executor, on_progress=lambda share, n: seen.append((share, n)))
+        findings = Findings(
+            scorer.bundle.card, lambda: scorer, executor, on_progress=lambda share, n: seen.append((share, n))
+        )
         findings.take(faces(0, 1))
     assert seen == [(None, 1)]
 
 
 def test_a_message_of_another_kind_is_an_error(scorer: Scorer) -> None:
     with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="expected info"):
-        Findings(scorer, executor).take(Message("surprise", {}))
+        Findings(scorer.bundle.card, lambda: scorer, executor).take(Message("surprise", {}))

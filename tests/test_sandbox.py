@@ -97,6 +97,13 @@ def test_a_bad_file_does_not_cost_the_child(worker: Worker) -> None:
     assert pid_of(worker) == before
 
 
+def test_a_run_that_nobody_listens_to_is_asked_and_ends_with_its_generator(worker: Worker) -> None:
+    before = pid_of(worker)
+    worker.run("echo", {"dtypes": [], "text": "", "number": 1, "nothing": None}, deadline_s=60).close()
+    assert ends_within(before, 5)
+    assert pid_of(worker) != before
+
+
 def test_an_unknown_error_becomes_worker_crashed_with_its_type_and_no_traceback(
     worker: Worker, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,8 @@ import make_videos
 import telltale
 from make_bundles import make_redness
 from telltale import SamplePlan, Scanner, ScanSettings
-from telltale.errors import BundleInvalid, Stopped
+from telltale.bundle import load_bundle
+from telltale.errors import BundleInvalid, DeviceMissing, Stopped
 from telltale.types import Report
 
 pytest.importorskip("onnx", reason="makes models with onnx")
@@ -132,6 +133,22 @@ def test_bytes_in_a_name_that_are_no_text_are_written_as_escapes(scanner: Scanne
 def test_a_model_that_cannot_be_used_is_an_error_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(BundleInvalid):
         Scanner(tmp_path)
+
+
+def test_a_model_that_cannot_be_made_ready_is_an_error_and_no_failed_file(redness: Path, face_clip: Path) -> None:
+    for path in (face_clip, face_clip.with_name("missing.mp4")):
+        with Scanner(redness, settings=ScanSettings(device="cuda")) as scanner, pytest.raises(DeviceMissing):
+            scanner.scan(path)
+
+
+def test_another_model_may_take_its_place_between_two_files(redness: Path, face_clip: Path, tmp_path: Path) -> None:
+    other = make_redness(tmp_path / "other", n_frames=4)
+    with Scanner(redness) as scanner, Scanner(other) as another:
+        first = scanner.scan(face_clip)
+        scanner.scorer = another.scorer
+        second = scanner.scan(face_clip)
+    assert (first.model.sha256, second.model.sha256) == (load_bundle(redness).sha256, load_bundle(other).sha256)
+    assert first.model.sha256 != second.model.sha256
 
 
 def test_many_come_back_in_the_order_given(redness: Path, face_clip: Path, empty_clip: Path, portrait: Path) -> None:

@@ -1,6 +1,6 @@
 """What comes back from the worker about one file, scored while the worker is still decoding.
 
-findings = Findings(scorer, executor)
+findings = Findings(scorer.bundle.card, lambda: scorer, executor)
 for message in worker.run("extract", ...):
     findings.take(message)
 judged = findings.finish()          # one JudgedTrack a person
@@ -19,6 +19,7 @@ import numpy as np
 from telltale import _cam, _heat
 from telltale._request import face_from_json
 from telltale.aggregate import JudgedTrack, calibrate
+from telltale.bundle import ModelCard
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
 from telltale.sandbox import Message
 from telltale.types import (
@@ -51,14 +52,16 @@ class Findings:
 
     def __init__(
         self,
-        scorer: Scorer,
+        card: ModelCard,
+        scorer: Callable[[], Scorer],
         executor: Executor,
         *,
         pictures: bool = False,
         head: _cam.Head | None = None,
         on_progress: Progress | None = None,
     ) -> None:
-        """`head`: also keep, for every crop that is kept, which places of it spoke for which side."""
+        """`scorer` is asked in the executor: it may still be in the making there. `head`: also keep, for every
+        crop that is kept, which places of it spoke for which side."""
         self.video: VideoInfo | None = None
         self.frames = FrameCounts()
         self.codes: tuple[Code, ...] = ()
@@ -69,13 +72,13 @@ class Findings:
         self.timings_s: dict[str, float] = {}
         self.explanation: Heat | None = None
         """Final once `pictures` was called."""
-        self._scorer = scorer
+        self._card, self._scorer = card, scorer
         self._executor = executor
         self._keep_pictures = pictures or head is not None
         self._head = head
         self._places: dict[tuple[int, float], Float32Array] = {}
         self._on_progress = on_progress
-        self._cutter = ClipCutter(scorer.bundle.card.n_frames)
+        self._cutter = ClipCutter(card.n_frames)
         self._faces: dict[int, list[Face]] = {}
         self._clips: list[Clip] = []
         self._scoring: deque[Future[_Scored]] = deque()
@@ -113,7 +116,7 @@ class Findings:
         while self._scoring:
             self._collect()
         self.timings_s["score"] = round(self._score_s, 4)
-        calibration = self._scorer.bundle.card.calibration
+        calibration = self._card.calibration
         judged = []
         for track_id, faces in sorted(self._faces.items()):
             logits = np.array([self._logit.get((track_id, face.pts_s), np.nan) for face in faces])
@@ -207,8 +210,8 @@ class _Thinned(Generic[T]):
         self._n_seen += 1
 
 
-def _timed_score(scorer: Scorer, clips: list[Clip], head: _cam.Head | None) -> _Scored:
-    start = time.perf_counter()
+def _timed_score(made: Callable[[], Scorer], clips: list[Clip], head: _cam.Head | None) -> _Scored:
+    scorer, start = made(), time.perf_counter()
     if head is None:
         scores, places = scorer.score(clips), None
     else:

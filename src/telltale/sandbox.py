@@ -99,7 +99,9 @@ class Worker:
             raise UsageError(f"no job is called {job!r}; there are {', '.join(self._jobs)}")
         if self._is_closed or self._is_busy:
             raise UsageError("this worker is closed" if self._is_closed else "this worker is already at work")
-        return self._run(job, args, deadline_s, stop)
+        messages = self._run(job, args, deadline_s, stop)
+        next(messages)  # asked already: the caller may do something else before it listens
+        return messages
 
     def _run(
         self, job: str, args: Mapping[str, Any], deadline_s: float, stop: threading.Event | None
@@ -123,6 +125,7 @@ class Worker:
                 child.send(Message("run", asked), files)
             except OSError:
                 raise self._why_it_ended(child, watch) from None
+            yield Message("asked")
             while not is_clean:
                 message = child.receive(timeout_s=_LOOK_EVERY_S)
                 is_clean = isinstance(message, Message) and _is_over(message)

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -81,23 +81,48 @@ class Scanner:
         settings: ScanSettings | None = None,
     ) -> None:
         """Load `model`; a `Scorer` is shared as it is. Raises `ModelError` if it cannot be used,
-        `UsageError` if it cannot be explained and that was asked for."""
+        `UsageError` if it cannot be explained and that was asked for.
+
+        The model is made ready while the first file is read: `DeviceMissing`, and `BundleInvalid` for a graph that is
+        not what the card says, come with that file, or with `scorer`.
+        """
         self.settings = settings or ScanSettings()
         self._worker = Worker()
-        self._worker.warm("extract")  # both while the model loads
+        self._worker.warm("extract")  # both while the bundle is looked at
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="score")
         try:
-            self.scorer = model if isinstance(model, Scorer) else load_scorer(model, self.settings)
+            if isinstance(model, Scorer):
+                self.scorer = model
+            else:
+                self._bundle = model if isinstance(model, Bundle) else load_bundle(model)
+                self._loading: Future[Scorer] | None = None
             self._let_detector_read()
             self._heads: dict[str, Head] = {}
             self._head()
         except BaseException:
-            self._worker.close()
+            self.close()
             raise
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="score")
+
+    @property
+    def scorer(self) -> Scorer:
+        """The model, once it is ready; another may take its place between two files."""
+        return self._load().result()
+
+    @scorer.setter
+    def scorer(self, scorer: Scorer) -> None:
+        self._bundle, loaded = scorer.bundle, Future[Scorer]()
+        loaded.set_result(scorer)
+        self._loading = loaded
+
+    def _load(self) -> Future[Scorer]:
+        """The model, in the making from the first call on."""
+        if self._loading is None:
+            self._loading = self._executor.submit(_ready_scorer, self._bundle, self.settings)
+        return self._loading
 
     def _let_detector_read(self) -> None:
         """A detector with weights of its own needs a worker that may read them."""
-        name = self.settings.detector or self.scorer.bundle.card.detector.name
+        name = self.settings.detector or self._bundle.card.detector.name
         files = files_read(name, config=DetectorConfig(model_path=self.settings.detector_model))
         if files:
             self._worker.close()
@@ -139,9 +164,10 @@ class Scanner:
     ) -> Report:
         """`is_plain`: without pictures."""
         started = time.perf_counter()
-        request = extract_request(path, self.scorer.bundle.card, self.settings, is_plain=is_plain)
+        request = extract_request(path, self._bundle.card, self.settings, is_plain=is_plain)
         findings = Findings(
-            self.scorer,
+            self._bundle.card,
+            lambda: self.scorer,
             self._executor,
             pictures=self.settings.pictures and not is_plain,
             head=None if is_plain else self._head(),
@@ -152,6 +178,7 @@ class Scanner:
         try:
             deadline_s = request.deadline_s or default_deadline_s(None)
             run = self._worker.run("extract", request.to_json(), deadline_s=deadline_s, stop=stop)
+            self._load()  # not before the worker knows what to do
             with closing(run) as messages:
                 for message in messages:
                     findings.take(message)
@@ -161,6 +188,7 @@ class Scanner:
         except Stopped:
             raise
         except TelltaleError as error:
+            self._load().result()  # raises: a model that cannot be used is no fault of the file
             report = _failed(error)
             fingerprint = self._fingerprint(request.path, error, stop)
         findings.timings_s["total"] = round(time.perf_counter() - started, 4)
@@ -183,7 +211,7 @@ class Scanner:
         """What heat maps are made with, where they are asked for."""
         if not self.settings.explain:
             return None
-        bundle = self.scorer.bundle
+        bundle = self._bundle
         if bundle.sha256 not in self._heads:
             self._heads[bundle.sha256] = find_head(bundle)
         return self._heads[bundle.sha256]
@@ -202,7 +230,7 @@ class Scanner:
         self.close()
 
     def _decided(self, findings: Findings) -> dict[str, Any]:
-        card = self.scorer.bundle.card
+        card = self._bundle.card
         verdict, tracks = decide(
             findings.finish(),
             calibration=card.calibration,
@@ -226,13 +254,13 @@ class Scanner:
         self, request: ExtractRequest, findings: Findings, fingerprint: tuple[str, int]
     ) -> dict[str, Any]:
         video = findings.video
-        path, card = printable(request.path), self.scorer.bundle.card
+        path, card = printable(request.path), self._bundle.card
         sha256, size_bytes = (video.sha256, video.size_bytes) if video and video.sha256 else fingerprint
         settings = asdict(request) | {"path": path, "device": self.scorer.device}
         return {
             "input": InputInfo(path=path, sha256=sha256, size_bytes=size_bytes),
             "video": replace(video, path=path) if video else None,
-            "model": ModelInfo(name=card.name, sha256=self.scorer.bundle.sha256, card=summarise_card(card)),
+            "model": ModelInfo(name=card.name, sha256=self._bundle.sha256, card=summarise_card(card)),
             "settings": settings,
             "warnings": findings.warnings,
             "frames": findings.frames,
@@ -270,6 +298,14 @@ def _failed(error: TelltaleError) -> dict[str, Any]:
         "verdict": Verdict(label="failed", reasons=(message,)),
         "error": ErrorInfo(code=error.code, message=message),
     }
+
+
+def _ready_scorer(bundle: Bundle, settings: ScanSettings) -> Scorer:
+    """Made beside the worker that reads the first file, which takes as long."""
+    scorer = load_scorer(bundle, settings)
+    import numpy.ma  # noqa: F401 - the first median imports it, when nothing else is left to do
+
+    return scorer
 
 
 def load_scorer(model: str | Path | Bundle, settings: ScanSettings | None = None) -> Scorer:
