@@ -330,7 +330,7 @@ def test_a_disk_that_takes_nothing_is_no_fault_of_ours(code: int, monkeypatch: p
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
-@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("options", [[], ["--json"], ["--help"]])
 def test_a_full_disk_behind_standard_output_is_one_line(options: list[str], tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         process = subprocess.run(

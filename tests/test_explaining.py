@@ -230,6 +230,29 @@ def test_the_most_telling_face_of_each_person_is_explained(tmp_path: Path, patch
         np.testing.assert_array_equal(heat, face.explanation.heat)
 
 
+def test_pictures_of_an_earlier_file_do_not_stay(
+    tmp_path: Path, patches: Path, two_face_clip: Path, empty_clip: Path
+) -> None:
+    (tmp_path / "person-notes.png").write_bytes(b"mine")
+    explain(two_face_clip, model=patches, out=tmp_path)
+    explain(empty_clip, model=patches, out=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["explanations.json", "person-notes.png"]
+
+
+@pytest.mark.parametrize("names", [["../mine.png", "mine.npy"], [7, None]])
+def test_what_an_earlier_account_should_not_name_is_left_alone(
+    tmp_path: Path, patches: Path, empty_clip: Path, names: list[object]
+) -> None:
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    (tmp_path / "why").mkdir()
+    (tmp_path / "why" / "mine.npy").write_bytes(b"mine")
+    rows = [{"picture": names[0], "heat": names[1]}]
+    (tmp_path / "why" / "explanations.json").write_text(json.dumps({"faces": rows}))
+    explain(empty_clip, model=patches, out=tmp_path / "why")
+    assert (tmp_path / "mine.png").exists()
+    assert (tmp_path / "why" / "mine.npy").exists()
+
+
 def test_more_faces_of_one_person_come_in_time_order(patches: Path, face_clip: Path) -> None:
     found = explain(face_clip, model=patches, n_faces=3)
     assert [face.pts_s for face in found] == sorted(face.pts_s for face in found)
@@ -241,8 +264,12 @@ def test_nobody_in_it_is_an_empty_answer(patches: Path, empty_clip: Path) -> Non
 
 
 def test_a_setting_that_a_method_does_not_take_is_a_usage_error(patches: Path, portrait: Path) -> None:
-    with pytest.raises(UsageError, match="cam does not take"):
+    with pytest.raises(UsageError, match="cam has no setting 'n_samples'; it has target"):
         explain(portrait, model=patches, n_samples=3)
+    with pytest.raises(UsageError, match="cam: target: Input should be 'fake' or 'real'"):
+        explain(portrait, model=patches, target="maybe")
+    with pytest.raises(UsageError, match="occlusion: stride_frac: Input should be a valid number"):
+        explain(portrait, model=patches, method="occlusion", stride_frac="wide")
     pytest.importorskip("captum", reason="lime is captum's")
     with pytest.raises(UsageError, match="at least 2"):
         explain(portrait, model=patches, method="lime", n_samples=0)

@@ -105,7 +105,7 @@ def test_reading_stops_in_time_and_keeps_what_it_has(face_clip: Path) -> None:
     (done,) = extract(face_clip, plan=SamplePlan("all"), deadline_s=1e-6)["done"]
     assert done.data["codes"] == [Code.PARTIAL]
     assert done.data["analysed"] == 1
-    assert "--deadline" in done.data["warnings"][0]
+    assert "a longer deadline" in done.data["warnings"][0]
 
 
 def test_the_time_that_the_worker_took_to_start_counts(face_clip: Path) -> None:

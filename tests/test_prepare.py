@@ -394,6 +394,18 @@ def test_a_video_that_takes_longer_than_allowed_is_a_failure_and_not_half_kept(t
     assert (manifest.n_faces, manifest.failures) == (0, {"deadline_exceeded": 1})
 
 
+@pytest.mark.parametrize(
+    ("options", "is_said"), [(["--all-frames"], True), (["--all-frames", "--max-frames", "3"], False)]
+)
+def test_videos_that_were_thinned_are_told(tmp_path: Path, options: list[str], is_said: bool) -> None:
+    (tmp_path / "data" / "real").mkdir(parents=True)
+    make_videos.empty_clip(tmp_path / "data" / "real" / "long.mp4", seconds=32, fps=20, size=(64, 48))
+    command = ["prepare", str(tmp_path / "data"), "--out", str(tmp_path / "s.store"), "--detector", "haar", *options]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert ("1 video gave 600 frames, the most that are taken" in result.output) == is_said
+
+
 def test_pictures_without_faces_need_their_margin_said(tmp_path: Path) -> None:
     for i, label in enumerate(("real", "fake")):
         (tmp_path / "data" / label).mkdir(parents=True)

@@ -54,6 +54,16 @@ def server(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Ru
 
 
 @pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Running]:
+    """Wants a key, of which alice has one."""
+    data = tmp_path_factory.mktemp("web") / "guarded"
+    with closing(Keys(database(data))) as keys:
+        keys.add("alice", digest("key of alice"))
+    with running(ServeSettings(data=data, models=(model,), workers=1, require_key=True)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def client(server: Running) -> Iterator[Client]:
     with server.client() as client:
         yield client
@@ -428,6 +438,31 @@ def test_with_keys_everybody_sees_only_what_is_theirs(tmp_path: Path, model: Pat
             assert entry.id in browser.get("/api/v1/scans").text
             browser.post("/logout")
             assert browser.get("/").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("wanted", "goes_to"),
+    [
+        ("/scans/abc-1", "/scans/abc-1"),
+        ("/models/default", "/models/default"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example/", "/"),
+        ("/scans/..//evil.example", "/"),
+        ("/scans/a\r\nset-cookie: b", "/"),
+    ],
+)
+def test_whoever_signs_in_comes_to_the_page_that_was_asked_for(guarded: Running, wanted: str, goes_to: str) -> None:
+    with httpx2.Client(base_url=guarded.url) as browser:
+        again = browser.post("/login", data={"key": "wrong", "wanted": wanted})
+        assert f'name="wanted" value="{goes_to}"' in again.text
+        welcome = browser.post("/login", data={"key": "key of alice", "wanted": wanted})
+    assert (welcome.status_code, welcome.headers["location"]) == (303, goes_to)
+
+
+def test_the_key_is_asked_for_in_place_of_the_page(guarded: Running) -> None:
+    with httpx2.Client(base_url=guarded.url) as browser:
+        assert 'name="wanted" value="/models/default"' in browser.get("/models/default").text
 
 
 def test_a_local_server_answers_under_local_names_only(tmp_path: Path, model: Path) -> None:

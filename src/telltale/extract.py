@@ -84,7 +84,7 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
                     codes.append(Code.PARTIAL)
                     warnings.append(
                         f"Stopped after {stop_after_s:.0f} s, {frame.pts_s:.1f} s into the video; "
-                        "--deadline sets the limit."
+                        "a longer deadline reads more of it."
                     )
                     break
         codes += reader.codes + linker.codes
@@ -188,7 +188,7 @@ class _Borrower:
                 self._times.append(message.data["pts_s"])
                 self._rows += message.data["faces"]
             elif message.kind == "done" and message.data["is_out_of_time"]:
-                raise DeadlineExceeded("reading its original took longer than allowed; allow more time with --deadline")
+                raise DeadlineExceeded("reading its original took longer than allowed; give it a longer deadline")
 
     def link(self, frame: Frame, *, is_still: bool) -> Message:  # noqa: ARG002 - same call as `_Linker.link`
         moment = min(self._times, key=lambda pts_s: abs(pts_s - frame.pts_s), default=frame.pts_s)

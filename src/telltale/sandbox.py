@@ -170,7 +170,7 @@ class Worker:
             return Stopped("stopped on request")
         if watch.verdict == "deadline":
             allowed_s = watch.ends_at - watch.started_at
-            return DeadlineExceeded(f"stopped after {allowed_s:g} s; allow more time with --deadline")
+            return DeadlineExceeded(f"stopped after {allowed_s:g} s; give it a longer deadline (--deadline)")
         if watch.verdict == "memory":
             limit = self.limits.memory_bytes / (1 << 20)
             return OutOfMemory(f"stopped at {limit:.0f} MiB of memory; the file asks for more than it may have")

@@ -41,10 +41,7 @@ def told(command: Callable[_P, _R]) -> Callable[_P, _R]:
         except Exception as error:
             if os.environ.get("TELLTALE_DEBUG"):
                 raise
-            if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
-                where = f"{error.filename}: " if error.filename else ""
-                say(f"telltale: output_failed: {where}{error.strerror}; free some space or write elsewhere")
-                _drop_unwritten()
+            if isinstance(error, OSError) and cannot_write(error):
                 raise typer.Exit(EXIT_USAGE) from None
             say(
                 f"telltale: internal: {type(error).__name__}: {error}. This is a fault in Telltale: please report it "
@@ -53,6 +50,16 @@ def told(command: Callable[_P, _R]) -> Callable[_P, _R]:
             raise typer.Exit(_EXIT_BUG) from None
 
     return run
+
+
+def cannot_write(error: OSError) -> bool:
+    """Whether there is no room for what was to be written; said then."""
+    if error.errno not in _CANNOT_WRITE:
+        return False
+    where = f"{error.filename}: " if error.filename else ""
+    say(f"telltale: output_failed: {where}{error.strerror}; free some space or write elsewhere")
+    _drop_unwritten()
+    return True
 
 
 def _drop_unwritten() -> None:
@@ -68,4 +75,4 @@ def say(message: str) -> None:
     print(visible(message), file=sys.stderr, flush=True)  # noqa: T201 - the command line prints
 
 
-__all__ = ["EXIT_INPUT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "say", "told"]
+__all__ = ["EXIT_INPUT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "cannot_write", "say", "told"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from telltale.crops import CropSpec
     from telltale.datasets import Dataset
     from telltale.prepare import Progress
+    from telltale.sampling import SamplePlan
     from telltale.store import Manifest
 
 
@@ -132,6 +133,7 @@ def prepare(
             on_progress=on_progress,
         )
     _conclude(manifest, out)
+    _say_thinned(out, settings.plan)
 
 
 def _crop(kind: str, *, size_px: int, margin_frac: float | None, align: bool) -> CropSpec:
@@ -210,6 +212,21 @@ def _conclude(manifest: Manifest, out: Path) -> None:
         console.print(f"{problems} in the data set itself: telltale inspect names the first of each kind")
     size = file_size(sum(part.size_bytes for part in manifest.parts()))
     say(f"Store: {out} ({manifest.n_faces:,} faces of {manifest.n_videos:,} videos, {size})")
+
+
+def _say_thinned(out: Path, plan: SamplePlan) -> None:
+    """Nobody should learn from a part of a video without knowing."""
+    from telltale._text import plural
+    from telltale.store import open_store
+
+    if plan.max_frames is not None or plan.kind not in ("fps", "every", "all"):
+        return
+    sampled = open_store(out).videos().column("n_frames_sampled").to_pylist()
+    if n := sum(one >= plan.cap for one in sampled):
+        say(
+            f"{plural(n, 'video')} gave {plan.cap} frames, the most that are taken: longer ones are thinned to that "
+            "over their whole length (--max-frames N takes the first N instead)"
+        )
 
 
 __all__ = ["prepare"]

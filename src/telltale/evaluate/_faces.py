@@ -127,7 +127,8 @@ def check_crops(store: Store, card: ModelCard) -> None:
         differs = ", ".join(f"{name} {getattr(cut, name)} (model: {getattr(wanted, name)})" for name in changed)
         raise UsageError(
             f"{store.path}: its faces were cut in another way than {card.name} takes them: {differs}. Prepare the "
-            f"videos again with `--crop {wanted.kind} --size {wanted.size_px} --margin {wanted.margin_frac:g}`"
+            f"videos again with `--crop {wanted.kind} --size {wanted.size_px} --margin {wanted.margin_frac:g}"
+            f"{' --align' if wanted.align else ''}`"
         )
 
 

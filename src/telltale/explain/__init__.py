@@ -20,9 +20,9 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from telltale import _heat
 from telltale.errors import UnknownName, UsageError
 from telltale.runtime import Scorer
 from telltale.types import Clip, Float32Array, Int32Array, RgbImage
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Target = Literal["fake", "real"]
 
@@ -130,11 +133,29 @@ def names() -> list[str]:
 
 
 def create(name: str, **settings: Any) -> Explainer:
-    """The method called `name`; `settings` are the fields of its `Settings`. Raises `UnknownName`."""
+    """The method called `name`; `settings` are the fields of its `Settings`. Raises `UnknownName`, `UsageError`."""
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)[0]
         raise UnknownName(f"there is no explanation {name!r}; did you mean {near!r}? There are: {', '.join(names())}")
-    return cast(Explainer, importlib.import_module(f"{__name__}.{name}").create(**settings))
+    method = importlib.import_module(f"{__name__}.{name}")
+    return cast(Explainer, method.create(**_checked(name, method.Settings, settings)))
+
+
+def _checked(name: str, known: type[DataclassInstance], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` with the types that the fields of `known` have. Raises `UsageError`."""
+    from pydantic import TypeAdapter, ValidationError
+
+    there = [one.name for one in fields(known)]
+    for key in settings:
+        if key not in there:
+            raise UsageError(f"{name} has no setting {key!r}; it has {', '.join(there)}")
+    try:
+        made = TypeAdapter(known).validate_python(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{key}: " for key in first["loc"])
+        raise UsageError(f"{name}: {where}{first['msg'].removeprefix('Value error, ')}") from error
+    return {key: getattr(made, key) for key in settings}
 
 
 def middle_face(clip: Clip) -> RgbImage:

@@ -6,6 +6,7 @@ import heapq
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,14 +19,15 @@ from telltale._files import write_files
 from telltale._request import default_deadline_s
 from telltale._text import clock, percent, printable
 from telltale.aggregate import calibrate
-from telltale.errors import UsageError
-from telltale.explain import ExplainedFace, Explainer, create, middle_face
+from telltale.explain import ExplainedFace, create, middle_face
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer, middle_s
 from telltale.sandbox import Worker
 from telltale.scan import ScanSettings, extract_request, load_scorer
 from telltale.types import Clip, RgbImage
 
 JSON_NAME = "explanations.json"
+_OURS = re.compile(r"person-\d+-[\d.]+s-[a-z]+\.(png|npy)")
+"""Names of what is written for a face; nothing else is ever taken away."""
 _SHOWN_PX = 320
 _GAP_PX, _TEXT_PX = 14, 15
 _PAPER = 24
@@ -46,7 +48,7 @@ def explain_file(
     settings: Mapping[str, Any],
 ) -> list[ExplainedFace]:
     """See `explain.explain`."""
-    explainer = _create(method, settings)
+    explainer = create(method, **settings)
     with Worker() as worker:  # starts up while the model loads
         scorer = model if isinstance(model, Scorer) else load_scorer(model)
         chosen = _most_telling(_clips(path, scorer, worker), scorer, n_faces)
@@ -57,15 +59,22 @@ def explain_file(
         p_fake = float(calibrate(np.array([found.logit]), calibration)[0])
         faces.append(ExplainedFace(clip.track_id, middle_s(clip), p_fake, clip, found))
     if out is not None:
-        write_files(out, _files(path, scorer, faces))
+        earlier = _pictures_in(out)
+        files = _files(path, scorer, faces)
+        write_files(out, files)
+        for name in earlier - files.keys():  # of another file, and no longer in explanations.json
+            (out / name).unlink(missing_ok=True)
     return faces
 
 
-def _create(method: str, settings: Mapping[str, Any]) -> Explainer:
+def _pictures_in(out: Path) -> set[str]:
+    """What an earlier run wrote into `out`, by its own account."""
     try:
-        return create(method, **settings)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{method} does not take these settings: {error}") from error
+        said = json.loads((out / JSON_NAME).read_bytes())
+        names = {row[key] for row in said["faces"] for key in ("picture", "heat")}
+        return {name for name in names if _OURS.fullmatch(name)}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
 
 
 def _clips(path: str | os.PathLike[str], scorer: Scorer, worker: Worker) -> Iterator[Clip]:

@@ -28,9 +28,9 @@ def render(template: str, *, scripts: tuple[str, ...], has_key: bool, **values: 
     return _environment().get_template(template).render(base | values, scripts=scripts, has_key=has_key)
 
 
-def login_page(request: Request, *, is_wrong: bool = False) -> HTMLResponse:
-    """Asks for the key; `is_wrong`: once more."""
-    return page(request, "login.html.j2", is_wrong=is_wrong, status=401)
+def login_page(request: Request, *, wanted: str | None = None, is_wrong: bool = False) -> HTMLResponse:
+    """Asks for the key, in place of the page that was `wanted` (None: the one asked for); `is_wrong`: once more."""
+    return page(request, "login.html.j2", wanted=wanted or request.url.path, is_wrong=is_wrong, status=401)
 
 
 def has_key(request: Request) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
@@ -12,14 +13,22 @@ from telltale.web.guard import COOKIE, digest
 from telltale.web.render import login_page
 
 _KEY_KEPT_S = 30 * 86_400
+_PAGES = re.compile(r"/((scans|models)/[\w.~-]+)?", re.ASCII)
+"""What a visitor may be sent on to: pages of this server, and no address that only looks like one."""
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
 @router.post("/login")
-async def login(request: Request, service: Serving, key: Annotated[str, Form(max_length=200)] = "") -> Response:
+async def login(
+    request: Request,
+    service: Serving,
+    key: Annotated[str, Form(max_length=200)] = "",
+    wanted: Annotated[str, Form(max_length=200)] = "/",
+) -> Response:
+    page = wanted if _PAGES.fullmatch(wanted) else "/"
     if await service.db(service.keys.owner, digest(key.strip())) is None:
-        return login_page(request, is_wrong=True)
-    answer = RedirectResponse("/", status_code=303)
+        return login_page(request, wanted=page, is_wrong=True)
+    answer = RedirectResponse(page, status_code=303)
     answer.set_cookie(
         COOKIE,
         key.strip(),
