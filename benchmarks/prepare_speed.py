@@ -2,15 +2,13 @@
 
     python benchmarks/prepare_speed.py VIDEO... [--copies 4] [--flat 200] [--runs 3]
 
-Every video is taken `copies` times under other names. In turns: plain PyAV decoding in one process and in two,
-`prepare` and `scan` with one job and with two, and `prepare` on two Ray workers of a cluster that is up. What a second
-job gains is held against what a second decoding process gains, in two ways:
+Every video is taken `copies` times under other names. In turns: plain PyAV decoding in one process and in two (one
+thread each), `prepare` and `scan` with one job and with two, and `prepare` on two Ray workers of a cluster that is up.
+One process, or one job with all that belongs to it, is held to one core, and two have two: so what a second job gains
+is held against what a second decoding process gains. A scan job that is not held to a core scores beside its worker and
+keeps a part of the second core busy; what a second job gains then is printed too.
 
-- as they come: the settings of the command line, and PyAV with FFmpeg's own threads, as in `scan_speed.py`;
-- by the core: one process, one job with all that belongs to it, held to one core and one thread; two have two cores.
-  (Not held, one scan job keeps a part of the second core busy: it scores beside its worker.)
-
-Prints videos a second, the ratio to decoding, both gains, and Ray's rate over the local one (the best of the runs
+Prints videos a second, the ratio to decoding, the gains, and Ray's rate over the local one (the best of the runs
 counts). Jobs start within the time, and decoding processes before it: what that takes (about a second) must be little
 of a run, so give some dozens of videos. Then `flat` short clips through one worker: the memory at the end over that
 after a tenth. Linux. Exits 1 beyond a limit.
@@ -29,7 +27,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import av
@@ -45,14 +42,10 @@ LEAST_RAY_SHARE = 0.9
 MOST_GROWTH = 1.05
 
 
-def decode(path: Path, *, is_alone: bool) -> int:
-    """`is_alone`: in one thread."""
+def decode(path: Path) -> int:
     with av.open(f"file:{path}") as container:
         stream = container.streams.video[0]
-        if is_alone:
-            stream.thread_type, stream.codec_context.thread_count = "NONE", 1
-        else:
-            stream.thread_type = "AUTO"
+        stream.thread_type, stream.codec_context.thread_count = "NONE", 1
         return sum(1 for _ in container.decode(stream))
 
 
@@ -138,51 +131,37 @@ def main() -> int:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1) as one, ProcessPoolExecutor(2) as two:
         root, paths = Path(folder), as_data_set(videos, args.copies, Path(folder))
-        threaded, alone = partial(decode, is_alone=False), partial(decode, is_alone=True)
-        list(two.map(alone, paths[:2]))
-        list(one.map(alone, paths[:1]))
+        list(two.map(decode, paths[:2]))
+        list(one.map(decode, paths[:1]))
         for _ in range(args.runs):
-            times["decode, 1 as it comes"].append(seconds(lambda: list(one.map(threaded, paths))))
-            times["decode, 2 as they come"].append(seconds(lambda: list(two.map(threaded, paths))))
-            times["decode, 1 on a core"].append(seconds(lambda: list(one.map(alone, paths))))
-            times["decode, 2"].append(seconds(lambda: list(two.map(alone, paths))))
-            times["prepare, 1 as it comes"].append(prepare_s(root, Engine(jobs=1)))
-            times["scan, 1 as it comes"].append(scan_s(paths, 1))
+            times["decode 1"].append(seconds(lambda: list(one.map(decode, paths))))
+            times["decode 2"].append(seconds(lambda: list(two.map(decode, paths))))
             with one_core():
-                times["prepare, 1 on a core"].append(prepare_s(root, Engine(jobs=1), n_threads=1))
-                times["scan, 1 on a core"].append(scan_s(paths, 1, n_threads=1))
-            times["prepare, 2"].append(prepare_s(root, Engine(jobs=2)))
-            times["scan, 2"].append(scan_s(paths, 2))
-            times["ray, 2"].append(prepare_s(root, Engine("ray", jobs=2)))
+                times["prepare 1"].append(prepare_s(root, Engine(jobs=1), n_threads=1))
+                times["scan 1"].append(scan_s(paths, 1, n_threads=1))
+            times["prepare 2"].append(prepare_s(root, Engine(jobs=2)))
+            times["scan 2"].append(scan_s(paths, 2))
+            times["scan 1, free"].append(scan_s(paths, 1))
+            times["ray 2"].append(prepare_s(root, Engine("ray", jobs=2)))
     ray.shutdown()
     best = {name: min(values) for name, values in times.items()}
-    gains = {
-        "as they come": {
-            name: best[f"{name}, 1 as it comes"] / best[f"{name}, 2 as they come" if name == "decode" else f"{name}, 2"]
-            for name in ("decode", "prepare", "scan")
-        },
-        "by the core": {
-            name: best[f"{name}, 1 on a core"] / best[f"{name}, 2"] for name in ("decode", "prepare", "scan")
-        },
-    }
-    ray_share = best["prepare, 2"] / best["ray, 2"]
+    gain = {name: best[f"{name} 1"] / best[f"{name} 2"] for name in ("decode", "prepare", "scan")}
+    share = {name: gain[name] / gain["decode"] for name in ("prepare", "scan")}
+    ray_share = best["prepare 2"] / best["ray 2"]
     for name, value in best.items():
-        print(f"{name:22} {value:7.2f} s  {len(paths) / value:6.2f} videos a second")
-    ratio = best["prepare, 1 on a core"] / best["decode, 1 on a core"]
-    print(f"ratio      {ratio:7.2f}    prepare over decode, a core each")
-    shares = []
-    for way, gain in gains.items():
-        print(f"gain       {gain['decode']:7.2f} x  decode, from a second process, {way}")
-        for name in ("prepare", "scan"):
-            shares.append(gain[name] / gain["decode"])
-            print(
-                f"share      {shares[-1]:7.2f}    of it, {name} ({gain[name]:.2f} x), from a second job, {way} "
-                f"(limit {LEAST_GAIN_SHARE})"
-            )
+        print(f"{name:12} {value:7.2f} s  {len(paths) / value:6.2f} videos a second")
+    print(f"ratio      {best['prepare 1'] / best['decode 1']:7.2f}    prepare over decode, a core each")
+    for name, value in gain.items():
+        print(f"gain       {value:7.2f} x  {name}, a second core and process")
+    for name, value in share.items():
+        print(f"share      {value:7.2f}    of what decoding gains, {name} (limit {LEAST_GAIN_SHARE})")
+    print(
+        f"free       {best['scan 1, free'] / best['scan 2']:7.2f} x  scan, a second job, the first not held to a core"
+    )
     print(f"ray        {ray_share:7.2f}    of the local rate, two workers (limit {LEAST_RAY_SHARE})")
     growth = memory_growth(videos[0], args.flat)
     print(f"memory     {growth:7.3f} x  at the end of {args.flat} videos over the start (limit {MOST_GROWTH})")
-    is_over = min(shares) < LEAST_GAIN_SHARE or ray_share < LEAST_RAY_SHARE or growth > MOST_GROWTH
+    is_over = min(share.values()) < LEAST_GAIN_SHARE or ray_share < LEAST_RAY_SHARE or growth > MOST_GROWTH
     return int(is_over)
 
 

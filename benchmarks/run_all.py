@@ -65,7 +65,7 @@ def benchmarks(shared: Path | None) -> list[Benchmark]:
         Benchmark("What a second of video costs", "cost_model", (hd[-1], sd[0], talkers[0])),
         Benchmark("Face detector", "detect_speed", (hd[-1],)),
         Benchmark(
-            "Two jobs, and Ray", "prepare_speed", (hd[-1], sd[0], "--copies", "12", "--runs", "2", "--flat", "60")
+            "Two jobs, and Ray", "prepare_speed", (hd[-1], sd[0], "--copies", "12", "--runs", "3", "--flat", "60")
         ),
         Benchmark("Many clips, and a long one", "growth", (*talkers, "--long", str(EXAMPLE))),
         Benchmark("A Ray cluster in trouble", "ray_faults", (*talkers, "--kill-every-s", "4")),
