@@ -407,9 +407,10 @@ def _error_codes(root: type[errors.TelltaleError]) -> set[str]:
 
 
 def test_every_code_is_explained_on_the_page_and_in_the_docs() -> None:
-    groups = {"error", "input", "worker", "model"}
+    groups = {"error", "worker"}
+    of_no_report = {"input", "model"}
     docs = (DOCS / "report.md").read_text()
     assert set(_report_words.CODES) == set(Code)
     for code in (*Code, *(_error_codes(errors.TelltaleError) - groups)):
-        assert _report_words.explain_code(code), code
+        assert code in of_no_report or _report_words.explain_code(code), code
         assert f"`{code}`" in docs, f"docs/report.md does not explain {code}"

@@ -29,6 +29,7 @@ from telltale.cli import (
     train,
     tune,
 )
+from telltale.cli._errors import EXIT_USAGE, cannot_write
 
 app = typer.Typer(
     name="telltale",
@@ -38,8 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich panels take .3 s more
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 every input got a verdict or an abstention, 2 usage, 3 at least one input failed, "
-    "130 stopped with Ctrl-C.",
+    epilog="Exit codes: 0 done (of prepare also where files failed, which its table says), 1 a fault in Telltale, "
+    "2 not carried out as asked, 3 a file failed in scan or doctor found something to fix, 130 stopped with Ctrl-C.",
 )
 app.command()(scan.scan)
 app.command()(prepare.prepare)
@@ -82,7 +83,12 @@ def main(args: list[str] | None = None) -> None:
     given = sys.argv[1:] if args is None else args
     if given[:1] == ["scan"]:
         scan.begin(given[1:])
-    app(args)
+    try:
+        app(args)
+    except OSError as error:  # of help and usage, which no command prints
+        if not cannot_write(error):
+            raise
+        sys.exit(EXIT_USAGE)
 
 
 __all__ = ["app", "main"]

@@ -14,7 +14,12 @@ Fps = Annotated[float | None, typer.Option(metavar="N", help="Sampling: N frames
 Every = Annotated[int | None, typer.Option(metavar="N", min=1, help="Sampling: every N-th frame.")]
 Frames = Annotated[int | None, typer.Option(metavar="N", min=1, help="Sampling: N frames, spread evenly.")]
 First = Annotated[int | None, typer.Option(metavar="N", min=1, help="Sampling: the first N frames.")]
-AllFrames = Annotated[bool, typer.Option("--all-frames", help="Sampling: every frame.")]
+AllFrames = Annotated[
+    bool,
+    typer.Option(
+        "--all-frames", help="Sampling: every frame, thinned to 600 over the whole clip unless --max-frames is given."
+    ),
+]
 MaxFrames = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N sampled frames.")]
 Seconds = Annotated[float | None, typer.Option(metavar="N", help="Only the first N seconds.")]
 SearchEvery = Annotated[

@@ -73,7 +73,11 @@ def scan(
         bool, typer.Option("--annotate", help="With --out: the clip with boxes and scores, a GIF, a contact sheet.")
     ] = False,
     stability: Annotated[
-        bool, typer.Option("--stability", help="Recompress, rescale and scan again, eight times: is the verdict firm?")
+        bool,
+        typer.Option(
+            "--stability",
+            help="With --out or --json: recompress, rescale and scan again, up to eight times: is the verdict firm?",
+        ),
     ] = False,
     embed_video: Annotated[
         bool,
