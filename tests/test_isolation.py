@@ -56,6 +56,19 @@ def tried(powers: Powers, folder: Path, *, leave_out: list[str]) -> dict[str, st
     return dict(message.data)
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_keys_in_the_environment_stay_with_the_parent(monkeypatch: pytest.MonkeyPatch, face_clip: Path) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "bucket key")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    with Worker() as worker:
+        messages = worker.run("probe", {"path": str(face_clip)}, deadline_s=ENOUGH_S)
+        children = psutil.Process().children()
+        told = [Path(f"/proc/{child.pid}/environ").read_bytes().split(b"\0") for child in children]
+        messages.close()
+    (mine,) = [names for names in told if b"LC_ALL=C.UTF-8" in names]
+    assert not any(b"bucket key" in name for name in mine)
+
+
 def test_every_system_says_what_it_can_hold(in_force: dict[str, str]) -> None:
     assert set(in_force) == {"resource_limits", "no_new_privileges", "landlock", "seccomp"}
     assert all(in_force.values())

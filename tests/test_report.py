@@ -406,6 +406,10 @@ def _error_codes(root: type[errors.TelltaleError]) -> set[str]:
     return {root.code} | {code for child in children for code in _error_codes(child)}
 
 
+def test_a_code_that_no_report_of_ours_has_is_shown_without_words() -> None:
+    assert _report_words.explain_code("made up by somebody else") == ""
+
+
 def test_every_code_is_explained_on_the_page_and_in_the_docs() -> None:
     groups = {"error", "worker"}
     of_no_report = {"input", "model"}

@@ -41,10 +41,25 @@ _ENVIRONMENT = {
 }
 """glibc otherwise hands the networks' buffers back to the system after every frame and asks for them, page by page,
 for the next: a third of R-Net's time. What is over after a job is given back at its end."""
+_KEPT = {"PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME"}
+_KEPT |= {"VIRTUAL_ENV", "CONDA_PREFIX", "GLIBC_TUNABLES"}
+_KEPT |= {"SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "LOCALAPPDATA", "NUMBER_OF_PROCESSORS"}
+_KEPT_PREFIXES = ("LC_", "LD_", "DYLD_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "MALLOC_", "ASAN_", "COVERAGE")
 _QUEUED_MESSAGES = 32
 _WATCH_EVERY_S = 0.02
 _GONE_WITHIN_S = 2.0
 """How long an end is waited for; a process in an uninterruptible read of a dead disk is left to the system."""
+
+
+def _environment() -> dict[str, str]:
+    """What a Python process needs of ours. The rest stays here: keys of buckets and servers are in environments, and
+    whoever takes a decoder over can read its own."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() in _KEPT or name.upper().startswith(_KEPT_PREFIXES)
+    }
+    return _ENVIRONMENT | ours
 
 
 class Ended:
@@ -75,7 +90,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**_ENVIRONMENT, **os.environ},
+                env=_environment(),
                 pass_fds=() if theirs is None else (theirs.fileno(),),
             )
         except BaseException:

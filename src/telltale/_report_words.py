@@ -176,8 +176,9 @@ def bars(report: Report) -> str:
 
 
 def explain_code(code: str) -> str:
-    """What a code of a verdict or of an error means."""
-    return ERRORS[code] if code in ERRORS else CODES[Code(code)]
+    """What a code of a verdict or of an error means; "" for one that no report of ours has."""
+    known: dict[str, str] = {**CODES, **ERRORS}
+    return known.get(code, "")
 
 
 __all__ = [
