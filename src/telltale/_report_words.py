@@ -177,8 +177,7 @@ def bars(report: Report) -> str:
 
 def explain_code(code: str) -> str:
     """What a code of a verdict or of an error means; "" for one that no report of ours has."""
-    known: dict[str, str] = {**CODES, **ERRORS}
-    return known.get(code, "")
+    return ({str(one): words for one, words in CODES.items()} | ERRORS).get(code, "")
 
 
 __all__ = [
