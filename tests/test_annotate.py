@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from make_reports import make_report, make_track
 from telltale._annotate_paint import COLOURS, Painter, _Label, drawable, has_glyph, text_mask
 from telltale._annotate_plan import Person, Plan, make_plan
 from telltale._annotate_stills import Sheet
+from telltale._extras import with_annotation
+from telltale._film import Film, _output_errors
 from telltale._report_page import build_page
 from telltale._report_quality import build_quality
 from telltale.annotate import GIF_NAME, PICTURE_NAME, SHEET_NAME, VIDEO_NAME, _caption, annotate
@@ -34,25 +38,33 @@ def report_on(path: Path, *scores: float, label: Label = "fake", **settings: Any
 
 
 def with_sound(
-    path: Path, *, codec: str = "aac", rate: int = 48_000, seconds: float = 1.0, late_s: float = 0.0
+    path: Path,
+    *,
+    codec: str = "aac",
+    rate: int = 48_000,
+    seconds: float = 1.0,
+    late_s: float = 0.0,
+    layout: str = "mono",
 ) -> Path:
     """One second of a moving face at 25 frames a second, and a tone."""
     with av.open(str(path), "w") as out:
         video: Any = out.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
         video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
-        audio: Any = out.add_stream(codec, rate=rate, layout="mono")
+        audio: Any = out.add_stream(codec, rate=rate, layout=layout)
         for i, rgb in enumerate(make_videos.face_frames(round(25 * seconds), (320, 240))):
             frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
             frame.pts, frame.time_base = i + round(25 * late_s), Fraction(1, 25)
             out.mux(video.encode(frame))
-        n = round(rate * seconds)
+        n, n_channels = round(rate * seconds), audio.codec_context.channels
         tone = np.sin(np.arange(n) * 2 * np.pi * 440 / rate)
         size = audio.codec_context.frame_size or 1024
         for start in range(0, n - size + 1, size):
-            layout = audio.codec_context.format.name
+            form = audio.codec_context.format.name
             part = tone[start : start + size]
-            data = part.astype(np.float32) if layout.startswith("flt") else (part * 9000).astype(np.int16)
-            piece = av.AudioFrame.from_ndarray(data[None], format=layout, layout="mono")
+            kind, loudness = {"flt": (np.float32, 1), "s32": (np.int32, 1 << 29)}.get(form[:3], (np.int16, 9000))
+            data: np.ndarray[Any, Any] = (part * loudness).astype(kind)
+            data = np.stack([data] * n_channels) if form.endswith("p") else np.repeat(data, n_channels)[None]
+            piece = av.AudioFrame.from_ndarray(data, format=form, layout=layout)
             piece.sample_rate, piece.pts, piece.time_base = rate, start, Fraction(1, rate)
             out.mux(audio.encode(piece))
         out.mux(video.encode(None))
@@ -100,6 +112,63 @@ def test_size_times_and_sound_are_the_clips_own(tmp_path: Path, codec: str, suff
     assert len(got) == len(wanted) == 25
     np.testing.assert_allclose(np.diff(got), np.diff(wanted), atol=1e-3)
     assert duration_s(tmp_path / "out" / VIDEO_NAME) == pytest.approx(1.0, abs=1 / 25)
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(11_025, "aac"), (16_000, "mp3float")])
+def test_mp3_too_slow_for_an_mp4_becomes_aac(tmp_path: Path, rate: int, expected: str) -> None:
+    clip = with_sound(tmp_path / "old_camera.avi", codec="libmp3lame", rate=rate)
+    annotate(report_on(clip), clip, tmp_path / "out")
+    with av.open(str(tmp_path / "out" / VIDEO_NAME)) as container:
+        audio = container.streams.audio[0]
+        assert audio.codec_context.name == expected
+        samples = np.concatenate([frame.to_ndarray().mean(axis=0) for frame in container.decode(audio)])
+        assert len(samples) / audio.codec_context.sample_rate == pytest.approx(1.0, abs=0.15)
+    assert np.abs(samples).max() > 0.1, "the sound is silent"
+
+
+def test_sound_that_goes_from_mono_to_stereo_is_kept_whole(tmp_path: Path) -> None:
+    clip = tmp_path / "broadcast.ts"
+    parts = [with_sound(tmp_path / f"{layout}.ts", codec="mp2", layout=layout) for layout in ("mono", "stereo")]
+    with av.open(str(clip), "w") as out:
+        for number, part in enumerate(parts):
+            with av.open(str(part)) as container:
+                if not number:
+                    streams = [out.add_stream_from_template(one) for one in container.streams]
+                for packet in container.demux():
+                    if packet.dts is not None and packet.pts is not None:
+                        packet.pts, packet.dts = packet.pts + number * 90_000, packet.dts + number * 90_000
+                        packet.stream = streams[packet.stream_index]
+                        out.mux(packet)
+    annotate(report_on(clip), clip, tmp_path / "out")
+    with av.open(str(tmp_path / "out" / VIDEO_NAME)) as film:
+        samples = np.concatenate([frame.to_ndarray().mean(axis=0) for frame in film.decode(audio=0)])
+    assert [np.abs(half).max() > 0.1 for half in np.split(samples[: len(samples) // 2 * 2], 2)] == [True, True]
+
+
+def test_what_the_encoder_refuses_is_a_warning_in_the_report(tmp_path: Path) -> None:
+    """x264 takes 16,384 pixels a side at most."""
+    frames = [np.zeros((32, 17_000, 3), np.uint8)] * 3
+    clip = make_videos.write_video(tmp_path / "panorama.mkv", frames, codec="ffv1")
+    report = with_annotation(report_on(clip), str(clip), tmp_path / "out", deadline_s=None, stop=None)
+    assert report.attachments == ()
+    assert report.warnings[-1].startswith("The annotated clip could not be made: FFmpeg does not write such pictures")
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EIO"])
+def test_a_disk_that_takes_no_more_is_no_warning(name: str) -> None:
+    code = getattr(errno, name)
+    with pytest.raises(OutputError, match="free some space"), _output_errors(Path("out/annotated.mp4")):
+        raise av.error.FFmpegError(code, os.strerror(code))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_told_from_a_clip_that_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    film = Film(Path("/dev/full"), width_px=64, height_px=64, fps=25)
+    film.add(rng.integers(0, 256, (64, 64, 3), np.uint8), 0.0)
+    with pytest.raises(OutputError, match="No space left"):
+        film.finish()
+    film.abandon()
 
 
 def test_pictures_stay_with_the_sound(tmp_path: Path) -> None:

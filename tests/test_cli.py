@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import make_datasets
 import telltale
 from make_reports import make_report, make_track
 from telltale._report_index import summarise
@@ -440,6 +441,27 @@ def test_ctrl_c_before_anything_happens_is_quiet(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"telltale: stopped\n")
+
+
+def test_pictures_of_an_earlier_inspection_do_not_stay_beside_new_ones(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need telltale[analyze]")
+    make_datasets.folder(tmp_path / "set")
+    command = ["inspect", str(tmp_path / "set"), "--out", str(tmp_path / "look"), "--n", "2"]
+    (tmp_path / "look").mkdir()
+    for name in ("augmentation.png", "notes.png"):
+        (tmp_path / "look" / name).write_bytes(b"of nobody's run")
+    code, _, err = run(*command)
+    assert code == 0, err
+    first = {path.name for path in (tmp_path / "look").iterdir()}
+    assert {"inspect.json", "augmentation.png"} < first, "what was there before any inspection is not ours"
+    earlier = json.loads((tmp_path / "look/inspect.json").read_text())
+    earlier["splits"] = {"official": {}, "../set": {}}
+    (tmp_path / "look/inspect.json").write_text(json.dumps(earlier))
+    for name in ("counts_official.png", "counts_ours.png", "original_3.png"):
+        (tmp_path / "look" / name).write_bytes(b"of an earlier run")
+    code, _, err = run(*command)
+    assert code == 0, err
+    assert {path.name for path in (tmp_path / "look").iterdir()} == first - {"augmentation.png"} | {"counts_ours.png"}
 
 
 @pytest.mark.parametrize(

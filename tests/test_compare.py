@@ -103,6 +103,20 @@ def test_tables_and_pictures_are_written(store: Store, tmp_path: Path) -> None:
     assert float(row["second_less_first"]) == pytest.approx(found.differences[0].video["brier"].value)
 
 
+def test_files_of_an_earlier_comparison_do_not_stay_beside_new_ones(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    out, models = tmp_path / "out", [model(tmp_path, name) for name in "ab"]
+    compare(models, on=store, settings=ALL, out=out)
+    assert (out / "roc.png").exists()
+    for name in ("robustness_1.png", "robustness_12.png", "robustness_of_ours.png"):
+        (out / name).write_bytes(b"as with --perturb deeperforensics")
+    reals = store_of_pictures(tmp_path / "reals", [-1.0, 0.5, 1.0, -2.0], [False] * 4)
+    compare(models, on=reals, settings=ALL, out=out)
+    assert {path.name for path in out.iterdir()} == {
+        "comparison.json", "figures.csv", "differences.csv", "figures.png", "robustness_of_ours.png",
+    }  # fmt: skip
+
+
 def test_one_model_is_nothing_to_compare(store: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two models"):
         compare([model(tmp_path, "one")], on=store, settings=ALL)

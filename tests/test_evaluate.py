@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from telltale.cli import app
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset
 from telltale.errors import DataError, LeakFound, UnknownName, UsageError
-from telltale.evaluate import EvaluateSettings, _faces, compare, evaluate, score_model
+from telltale.evaluate import EvaluateSettings, _faces, _files, compare, evaluate, score_model
 from telltale.evaluate._perturb import suite, suite_names
 from telltale.evaluate._score import score
 from telltale.prepare import PrepareSettings, prepare
@@ -355,6 +357,34 @@ def test_tables_and_pictures_are_written(store: Store, model: Path, tmp_path: Pa
     assert [p.name for p in said.perturbed] == ["half_size", "quarter_size"]
 
 
+def test_files_of_an_earlier_evaluation_do_not_stay_beside_new_ones(store: Store, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    out = tmp_path / "out"
+    evaluate(model, store, settings=replace(ALL, perturb="resolution"), out=out)
+    names = {path.name for path in out.iterdir()}
+    (out / "notes.csv").write_text("not ours")
+    (out / "robustness_1.png").write_text("of a comparison")
+    reals = store_of_clips(tmp_path / "reals", [clip for clip in clips() if not clip.fake])
+    evaluate(model, reals, settings=ALL, out=out)
+    gone = {"perturbed.csv", "perturbed.png", "roc.png", "precision_recall.png", "methods.png"}
+    assert {path.name for path in out.iterdir()} == (names - gone) | {"notes.csv", "robustness_1.png"}
+
+
+def test_every_optional_file_is_known_by_its_name() -> None:
+    """A picture with a new name must go, too, when a later run does not draw it."""
+    source = inspect.getsource(_files.pictures)
+    drawn = {f"{name}.png" for name in re.findall(r'found\["(\w+)"\]', source)}
+    assert drawn == {name for name in _files._NOT_ALWAYS if name.endswith(".png")}
+
+
+def test_a_folder_that_held_no_evaluation_keeps_all_it_has(store: Store, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/perturbed.csv").write_text("of somebody else")
+    evaluate(model, store, settings=ALL, out=tmp_path / "out")
+    assert (tmp_path / "out/perturbed.csv").read_text() == "of somebody else"
+
+
 def test_every_change_keeps_a_crop_a_crop() -> None:
     crop = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     changes = suite("standard")
@@ -425,6 +455,15 @@ def test_the_command_prints_one_line_of_json_or_a_table(store: Store, model: Pat
     assert done.exit_code == 0, done.output
     for word in ("AUC", "reenact", "darker", "macro", "does not list what it learned from"):
         assert word in done.stdout, word
+
+
+def test_the_command_shows_a_dash_for_a_way_to_fake_of_which_nothing_is_judged(tmp_path: Path) -> None:
+    small = Clip([[2.0] * 5], fake=True, group="small", face_px=20, method="unjudged")
+    made = store_of_clips(tmp_path / "s", [*clips(8), small])
+    done = CliRunner().invoke(app, ["evaluate", str(bundle(tmp_path)), str(made.path), "--side", "all"])
+    assert done.exit_code == 0, done.output
+    (row,) = [line for line in done.stdout.splitlines() if "unjudged" in line]
+    assert row.split()[-3:] == ["0", "–", "–"]
 
 
 def test_evaluating_loads_no_torch_and_no_scikit_learn(store: Store, model: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from make_reports import SHA256, THRESHOLDS, make_report, make_track, wave
 from read_page import ReadPage
 from telltale import _report_words, errors
+from telltale._files import drop_earlier
 from telltale._report_chart import ZoneScale, lay_out, ticks, x_percent
 from telltale._report_index import summarise
 from telltale._report_page import build_page
@@ -361,6 +362,21 @@ def test_an_older_report_survives_a_full_disk(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(OutputError):
         write_report(make_report(warnings=["new"]), tmp_path)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_only_files_that_are_named_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("old.png", "kept.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    drop_earlier(tmp_path, ["old.png", "folder.png", "never_there.png"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "kept.png"]
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(OutputError, match="is of an earlier run and cannot be removed: Permission denied"):
+        drop_earlier(tmp_path, ["kept.png"])
 
 
 def test_an_output_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -11,6 +13,7 @@ import pytest
 
 from make_reports import SHA256, make_full_report, make_report, make_track, wave
 from read_page import ReadPage
+from telltale._report_player import link
 from telltale._report_quality import build_quality
 from telltale.report import to_html, write_report
 from telltale.types import FrameCounts, Label, Report
@@ -143,3 +146,16 @@ def test_a_page_links_to_the_clip_where_it_lies_and_only_if_it_is_there(tmp_path
     clip.unlink()
     page = ReadPage(to_html(make_report(str(clip))))
     assert all(value.startswith("#") for value in page.values("href"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are text")
+@pytest.mark.parametrize("is_link", [True, False])
+def test_a_clip_in_a_folder_whose_name_is_not_utf8_has_its_link(tmp_path: Path, is_link: bool) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(b"a clip")
+    (tmp_path / "a.mp4").symlink_to(folder / "a.mp4")
+    found = link(report_on(tmp_path / "a.mp4" if is_link else folder / "a.mp4"), tmp_path / "out")
+    assert found is not None
+    assert found.src == "./../caf%E9/a.mp4"
+    assert write_report(report_on(tmp_path / "a.mp4"), tmp_path / "out").is_dir()

@@ -46,7 +46,7 @@ def with_stability(
 def with_annotation(
     report: Report, path: str, out_dir: Path, *, deadline_s: float | None, stop: threading.Event | None
 ) -> Report:
-    """The annotated clip, in the report's folder. Raises `OutputError` where that cannot be written."""
+    """The annotated clip, in the report's folder. Raises `OutputError` where the disk takes nothing."""
     from telltale.annotate import annotate
 
     started = time.perf_counter()

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from telltale._text import visible
@@ -40,6 +40,23 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         for empty in reversed(made):
             with contextlib.suppress(OSError):
                 empty.rmdir()
+
+
+def drop_earlier(folder: Path, names: Iterable[str]) -> None:
+    """Remove what an earlier run left in `folder` under `names`: it would contradict what lies beside it now.
+
+    A name that is not there, or is not a file, is passed over. Raises `OutputError`.
+    """
+    for path in (folder / name for name in names):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{visible(str(path))} is of an earlier run and cannot be removed: {error.strerror or error}; "
+                "remove it, or choose another folder"
+            ) from error
 
 
 def check_writable(folder: Path) -> None:
@@ -120,4 +137,4 @@ def _stage(folder: Path, data: bytes) -> Path:
     return part
 
 
-__all__ = ["check_writable", "file_sha256", "only_one", "write_files"]
+__all__ = ["check_writable", "drop_earlier", "file_sha256", "only_one", "write_files"]

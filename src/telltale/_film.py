@@ -10,6 +10,8 @@ pixel longer by repeating the last.
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +24,7 @@ import av.error
 import av.logging
 import cv2
 import numpy as np
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
@@ -32,16 +35,20 @@ from av.video.stream import VideoStream
 
 from telltale import _container
 from telltale._source import Source
-from telltale.errors import OutputError
+from telltale.errors import OutputError, UnsupportedCodec
 from telltale.types import RgbImage
 
 TIME_BASE = Fraction(1, 90_000)
 _BT709, _LIMITED = 1, 1
 """H.273 matrix, and AVCOL_RANGE_MPEG."""
 _COPIED = ("aac", "mp3", "opus", "flac")
-"""Sound that browsers play from an MP4; anything else becomes AAC."""
+"""Sound that browsers play from an MP4; anything else becomes AAC, and so does what the muxer refuses."""
 _SOUND_BITS_PER_S = 160_000
 _AHEAD_S = 0.5
+_OF_THE_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOTDIR}
+)
+"""Errors that say something about the place written to, and nothing about the clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,8 @@ class Encoder:
 
 
 class Film:
-    """One video being written. Raises `OutputError` when the disk is full or an encoder refuses."""
+    """One video being written. Raises `OutputError` when the disk takes no more, `UnsupportedCodec` when FFmpeg refuses
+    these pictures or this sound."""
 
     def __init__(
         self,
@@ -166,7 +174,11 @@ class Sound:
 
     @property
     def is_copied(self) -> bool:
-        return self.stream is not None and self.stream.codec_context.codec.canonical_name in _COPIED
+        return (
+            self.stream is not None
+            and self.stream.codec_context.codec.canonical_name in _COPIED
+            and _mp4_takes(self.stream)
+        )
 
     def packets(self) -> Iterator[Packet[AudioStream]]:
         """With times in order; what has none is left out."""
@@ -183,8 +195,19 @@ class Sound:
         self._container.close()
 
 
+def _mp4_takes(stream: AudioStream) -> bool:
+    """Whether the MP4 muxer writes a header for it. It refuses MP3 below 16 kHz (`mov_init` in FFmpeg's movenc.c)."""
+    with contextlib.closing(av.open(io.BytesIO(), "w", format="mp4")) as trial:
+        try:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+        except _container.DAMAGE:
+            return False
+        return True
+
+
 class _Voice:
-    """Sound going into a film: copied where browsers play it, otherwise turned into AAC."""
+    """Sound going into a film: copied where browsers play it and an MP4 may hold it, otherwise turned into AAC."""
 
     def __init__(self, out: OutputContainer, sound: Sound) -> None:
         self._out = out
@@ -193,18 +216,19 @@ class _Voice:
         self._waiting: Packet[AudioStream] | None = None
         self._stream: Any = None
         self._resampler: AudioResampler | None = None
+        self._form: tuple[str, str, int] | None = None
         stream = sound.stream
         if stream is None:
             return
-        if sound.is_copied:
+        self._is_copied = sound.is_copied
+        if self._is_copied:
             self._stream = out.add_stream_from_template(stream)
         else:
             rate = stream.codec_context.sample_rate
-            rate = rate if rate in (22_050, 24_000, 32_000, 44_100, 48_000) else 48_000
-            layout = "mono" if stream.codec_context.channels == 1 else "stereo"
-            self._stream = out.add_stream("aac", rate=rate, layout=layout)
+            self._rate = rate if rate in (22_050, 24_000, 32_000, 44_100, 48_000) else 48_000
+            self._layout = "mono" if stream.codec_context.channels == 1 else "stereo"
+            self._stream = out.add_stream("aac", rate=self._rate, layout=self._layout)
             self._stream.bit_rate = _SOUND_BITS_PER_S
-            self._resampler = AudioResampler(format="fltp", layout=layout, rate=rate, frame_size=1024)
 
     def write_until(self, time_s: float, path: Path) -> None:
         if self._stream is None:
@@ -220,7 +244,7 @@ class _Voice:
 
     def _write(self, packet: Packet[AudioStream]) -> None:
         shift = round(self._sound.origin_s / packet.time_base)
-        if self._resampler is None:
+        if self._is_copied:
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift  # type: ignore[operator]
             packet.stream = self._stream
             self._out.mux(packet)
@@ -234,8 +258,16 @@ class _Voice:
                 # AVI counts in whole frames of sound, too coarse for the pieces that come out
                 frame.pts = round((float(frame.pts * frame.time_base) - self._sound.origin_s) * frame.sample_rate)
                 frame.time_base = Fraction(1, frame.sample_rate)
-            for piece in self._resampler.resample(frame):
+            for piece in self._resampler_for(frame).resample(frame):
                 self._out.mux(self._stream.encode(piece))
+
+    def _resampler_for(self, frame: AudioFrame) -> AudioResampler:
+        """A new one where a broadcast goes from mono to stereo: PyAV's takes sound of one form only."""
+        form = frame.format.name, frame.layout.name, frame.sample_rate
+        if self._resampler is None or form != self._form:
+            self._form = form
+            self._resampler = AudioResampler(format="fltp", layout=self._layout, rate=self._rate, frame_size=1024)
+        return self._resampler
 
     def finish(self, path: Path) -> None:
         if self._resampler is None:
@@ -247,7 +279,7 @@ class _Voice:
 
 
 class _output_errors:
-    """What goes wrong in writing, as `OutputError`."""
+    """What goes wrong in writing, as `OutputError` where it is the disk, as `UnsupportedCodec` where it is the clip."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -258,11 +290,16 @@ class _output_errors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        if isinstance(error, (*_container.DAMAGE, OSError)) and not isinstance(error, MemoryError):
-            reason = getattr(error, "strerror", None) or error
+        if not isinstance(error, (*_container.DAMAGE, OSError)) or isinstance(error, MemoryError):
+            return
+        reason = getattr(error, "strerror", None) or error
+        if getattr(error, "errno", None) in _OF_THE_DISK:
             raise OutputError(
                 f"{self._path.parent}: the video cannot be written ({reason}); free some space or choose another folder"
             ) from error
+        raise UnsupportedCodec(
+            f"FFmpeg does not write such pictures or sound ({reason}); convert the clip, or make it smaller, first"
+        ) from error
 
 
 def _fitted(rgb: RgbImage, width_px: int, height_px: int) -> RgbImage:

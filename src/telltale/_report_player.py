@@ -81,7 +81,8 @@ def link(report: Report, folder: Path) -> Player | None:
         path = Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
     except ValueError:  # another drive of a Windows machine
         return None
-    return Player("linked", quote(f"./{path}"), "Opens the clip where it lay when this page was made.")
+    address = quote(os.fsencode(f"./{path}"))  # bytes: a folder's name need not be UTF-8
+    return Player("linked", address, "Opens the clip where it lay when this page was made.")
 
 
 __all__ = ["MAX_EMBED_BYTES", "CannotEmbed", "Player", "embed", "link"]

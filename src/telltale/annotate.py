@@ -64,8 +64,8 @@ def annotate(
     """Write the annotated clip of `report`, a scan of `path`, into `folder`; all of its files or none.
 
     `deadline_s`: None gives four times what reading may take. `on_progress` gets seconds of the clip. Nothing is
-    written for a failed report. Raises `InputError` where the clip has changed since, `WorkerError` at the deadline,
-    `OutputError` where the folder cannot be written.
+    written for a failed report. Raises `InputError` where the clip has changed since or FFmpeg refuses to write it,
+    `WorkerError` at the deadline, `OutputError` where the folder cannot be written.
     """
     if report.verdict.label == "failed":
         return ()

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote
 
 from telltale._evidence import ATTACHMENT_NAMES
-from telltale._files import write_files
+from telltale._files import drop_earlier, write_files
 from telltale._html import asset, render
 from telltale._report_chart import PLOT_HEIGHT_PX, PLOT_TOP_PX, y_px
 from telltale._report_index import Summary, count_labels, report_name, summarise, summary_csv
@@ -32,7 +32,6 @@ from telltale._report_people import jpeg_uri
 from telltale._report_player import CannotEmbed, Player, embed, link
 from telltale._report_words import LABELS
 from telltale._text import percent, plural, printable, visible
-from telltale.errors import OutputError
 from telltale.types import Report
 
 JSON_NAME = "report.json"
@@ -97,19 +96,9 @@ def write_report(report: Report, out_dir: Path, *, embed_video: bool = False) ->
             report = report.model_copy(update={"warnings": (*report.warnings, told)})
     player = player or link(report, folder)
     write_files(folder, _encoded({HTML_NAME: to_html(report, player=player), JSON_NAME: to_json(report) + "\n"}))
-    _drop_earlier(folder, report)
+    # annotated clips of an earlier report on the same file would show another verdict than this one's
+    drop_earlier(folder, {*ATTACHMENT_NAMES} - {one.name for one in report.attachments})
     return folder
-
-
-def _drop_earlier(folder: Path, report: Report) -> None:
-    """Annotated clips of an earlier report on the same file would show another verdict than this one's."""
-    for name in {*ATTACHMENT_NAMES} - {one.name for one in report.attachments}:
-        try:
-            (folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"{visible(str(folder / name))} is of an earlier report and cannot be removed: {error.strerror}"
-            ) from error
 
 
 def write_index(reports: Iterable[Report], out_dir: Path) -> Path:

@@ -140,7 +140,8 @@ def _methods(said: Evaluation) -> Table:
         column.justify = "right"
     for m in said.methods:
         auc = "–" if m.auc is None else f"{m.auc:.3f}"
-        table.add_row(Text(visible(m.dataset)), Text(visible(m.method)), f"{m.n_fake:,}", auc, f"{m.found:.1%}")
+        found = "–" if m.found is None else f"{m.found:.1%}"
+        table.add_row(Text(visible(m.dataset)), Text(visible(m.method)), f"{m.n_fake:,}", auc, found)
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from telltale import plots
-from telltale._files import write_files
+from telltale._files import drop_earlier, write_files
 from telltale.evaluate._files import to_csv
 from telltale.metrics import HIGHER_IS_BETTER
 
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
     from telltale.evaluate.comparison import Comparison
 
 _SHOWN = ("auc", "ap", "accuracy", "balanced_accuracy", "tpr_at_1pct_fpr", "tpr_at_5pct_fpr")
+_JSON_NAME = "comparison.json"
+_NOT_ALWAYS = re.compile(r"(roc|precision_recall|robustness_\d+)\.png")
+"""Files that some comparisons write and others do not."""
 
 
 def write(comparison: Comparison, scored: Sequence[Scored], out: Path) -> None:
-    """JSON, two tables and pictures into `out`, all or nothing. Raises `OutputError`."""
+    """JSON, two tables and pictures into `out`, all or nothing; what an earlier comparison alone wrote goes.
+
+    Raises `OutputError`.
+    """
     files = {
-        "comparison.json": (comparison.model_dump_json(indent=1) + "\n").encode(),
+        _JSON_NAME: (comparison.model_dump_json(indent=1) + "\n").encode(),
         "figures.csv": _figures_csv(comparison),
         "differences.csv": _differences_csv(comparison),
     }
@@ -36,7 +43,12 @@ def write(comparison: Comparison, scored: Sequence[Scored], out: Path) -> None:
         figures |= {"roc": plots.roc(curves), "precision_recall": plots.precision_recall(curves)}
     for number, grid in enumerate(comparison.robustness, start=1):
         figures[f"robustness_{number}"] = _difference_table(grid)
-    write_files(out, files | {f"{name}.png": plots.to_png(figure) for name, figure in figures.items()})
+    files |= {f"{name}.png": plots.to_png(figure) for name, figure in figures.items()}
+    is_again = (out / _JSON_NAME).exists()
+    write_files(out, files)
+    if is_again:
+        there = {path.name for path in out.iterdir() if _NOT_ALWAYS.fullmatch(path.name)}
+        drop_earlier(out, there - files.keys())
 
 
 def _curves(comparison: Comparison, scored: Sequence[Scored]) -> list[plots.Scored]:

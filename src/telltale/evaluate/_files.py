@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from telltale import plots
-from telltale._files import write_files
+from telltale._files import drop_earlier, write_files
 from telltale._text import csv_cell
 from telltale.evaluate._grid import Robustness
 from telltale.evaluate._measure import Measures
@@ -22,13 +22,21 @@ if TYPE_CHECKING:
     from telltale.evaluate import Scored
 
 _WORST = 25
+_JSON_NAME = "evaluation.json"
+_NOT_ALWAYS = frozenset(
+    ["perturbed.csv", "risk_coverage.csv"]
+    + [f"{name}.png" for name in ("roc", "precision_recall", "confusion", "reliability", "scores")]
+    + [f"{name}.png" for name in ("confusion_faces", "worst_mistakes", "methods", "risk_coverage")]
+    + [f"{name}.png" for name in ("robustness", "robustness_fpr", "perturbed")]
+)
+"""Files that some evaluations write and others do not."""
 
 
 def write(scored: Scored, out: Path) -> None:
-    """Everything into `out`, all or nothing. Raises `OutputError`."""
+    """Everything into `out`, all or nothing; what an earlier evaluation alone wrote goes. Raises `OutputError`."""
     said = scored.evaluation
     files = {
-        "evaluation.json": (said.model_dump_json(indent=1) + "\n").encode(),
+        _JSON_NAME: (said.model_dump_json(indent=1) + "\n").encode(),
         "faces.csv": _faces_csv(scored),
         "videos.csv": _videos_csv(scored),
         "methods.csv": _methods_csv(scored),
@@ -38,7 +46,11 @@ def write(scored: Scored, out: Path) -> None:
     if said.selective is not None:
         rows = list(zip(said.selective.coverage, said.selective.risk, strict=True))
         files["risk_coverage.csv"] = to_csv(["coverage", "risk"], rows)
-    write_files(out, files | {f"{name}.png": png for name, png in pictures(scored).items()})
+    files |= {f"{name}.png": png for name, png in pictures(scored).items()}
+    is_again = (out / _JSON_NAME).exists()
+    write_files(out, files)
+    if is_again:
+        drop_earlier(out, _NOT_ALWAYS - files.keys())
 
 
 def pictures(scored: Scored) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from telltale import _heat
-from telltale._files import write_files
+from telltale._files import drop_earlier, write_files
 from telltale._request import default_deadline_s
 from telltale._text import clock, percent, printable
 from telltale.aggregate import calibrate
@@ -62,8 +62,7 @@ def explain_file(
         earlier = _pictures_in(out)
         files = _files(path, scorer, faces)
         write_files(out, files)
-        for name in earlier - files.keys():  # of another file, and no longer in explanations.json
-            (out / name).unlink(missing_ok=True)
+        drop_earlier(out, earlier - files.keys())
     return faces
 
 

@@ -9,26 +9,33 @@ Without `out_dir` no picture is opened and only what the data set says about its
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from telltale._files import write_files
+from telltale._files import drop_earlier, write_files
 from telltale._versions import versions
 from telltale.errors import UsageError, require
 from telltale.inspect._facts import Finding, Inspection, Measure, Original, SplitFacts, Unread, find_facts
 from telltale.inspect._findings import find_findings
 from telltale.inspect._source import Source, open_source
+from telltale.split._draw import check_seed
 
 HTML_NAME = "inspect.html"
 JSON_NAME = "inspect.json"
+_NOT_ALWAYS = frozenset(
+    [f"{name}.png" for name in ("counts", "faces", "real_faces", "fake_faces", "first_frames", "augmentation")]
+    + ["clip_real.gif", "clip_fake.gif"]
+)
+"""Pictures that some inspections write and others do not."""
 OnFile = Callable[[int, int, str], None]
 """Gets (files done, files in all, the next one's name)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectSettings:
-    """How to read, and how much to look at."""
+    """How to read, and how much to look at. Raises `UsageError` for a seed below 0."""
 
     format: str = "auto"
     labels: Mapping[str, int] | None = None
@@ -46,6 +53,7 @@ class InspectSettings:
     def __post_init__(self) -> None:
         if self.n_videos < 2 or self.n_pictures < 2:
             raise ValueError(f"n_videos and n_pictures must be 2 or more, got {self.n_videos} and {self.n_pictures}")
+        check_seed(self.seed)
 
 
 def inspect_data(
@@ -103,8 +111,25 @@ def _with_pictures(
         HTML_NAME: to_html(facts, sight, augmented, charts).encode(),
         JSON_NAME: (facts.model_dump_json(indent=1) + "\n").encode(),
     }
+    earlier = _pictures_in(out_dir)
     write_files(out_dir, files)
+    drop_earlier(out_dir, earlier - files.keys())
     return facts
+
+
+def _pictures_in(out_dir: Path) -> set[str]:
+    """The names that an inspection written there earlier has used, by its own account, or may have used."""
+    from telltale.inspect._gather import N_FAMILIES
+    from telltale.inspect._pictures import chart_name
+
+    try:
+        said = json.loads((out_dir / JSON_NAME).read_bytes())
+        names = {chart_name(row["quantity"]) for row in said["measures"]}
+        names |= {f"counts_{split}.png" for split in said["splits"]}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return set()
+    names |= {f"original_{number}.png" for number in range(1, N_FAMILIES + 1)} | _NOT_ALWAYS
+    return {name for name in names if Path(name).name == name}
 
 
 def _settings(source: Source, settings: InspectSettings, n_looked_at: int) -> dict[str, object]:
