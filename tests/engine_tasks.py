@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,6 +59,29 @@ class Raises:
     def _do(self, x: int) -> int:
         if x == 2:
             raise ValueError("two is not liked")
+        return x
+
+
+@dataclass(frozen=True)
+class UntilClosed:
+    """Does item 0 at once, and any other until its worker is closed. `late` are those it was given after that."""
+
+    late: list[int] = field(default_factory=list)
+    is_closed: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def start(self) -> Iterator[Callable[[int], int]]:
+        try:
+            yield self._do
+        finally:
+            self.is_closed.set()
+            time.sleep(0.2)  # time enough for a thread to take the next item
+
+    def _do(self, x: int) -> int:
+        if self.is_closed.is_set():
+            self.late.append(x)
+        elif x:
+            self.is_closed.wait(20)
         return x
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_tasks import Fragile, OneActorRay, Raises, Square
+from engine_tasks import Fragile, OneActorRay, Raises, Square, UntilClosed
 from telltale.engine import MAX_ATTEMPTS, Engine, _start, map_tasks
 from telltale.errors import UsageError, WorkerCrashed
 
@@ -106,6 +106,36 @@ def test_items_are_not_read_far_ahead(tmp_path: Path) -> None:
 
     next(map_tasks(Square(tmp_path / "log"), items(), engine=Engine(jobs=2)))
     assert len(read) <= 8
+
+
+def test_what_waits_when_a_run_is_broken_off_is_given_to_no_closed_worker() -> None:
+    task = UntilClosed()
+    outcomes = map_tasks(task, range(20), engine=Engine(jobs=2))
+    assert next(outcomes) == (0, 0)
+    outcomes.close()  # type: ignore[attr-defined]
+    assert task.late == []
+
+
+def test_a_worker_that_opens_while_a_run_is_broken_off_is_given_nothing() -> None:
+    is_opening, may_open = threading.Event(), threading.Event()
+    given: list[int] = []
+
+    class Late:
+        @contextmanager
+        def start(self) -> Iterator[Callable[[int], None]]:
+            is_opening.set()
+            may_open.wait(20)
+            yield given.append
+
+    def items() -> Iterator[int]:
+        yield 1
+        is_opening.wait(20)
+        threading.Timer(0.2, may_open.set).start()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dict(map_tasks(Late(), items()))
+    assert given == []
 
 
 def test_a_cluster_that_starts_slowly_is_started_again() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import os
 import pickle
 import shutil
 import sys
@@ -22,7 +24,7 @@ from telltale._files import only_one
 from telltale.cli import app
 from telltale.cli._inputs import MEDIA_SUFFIXES
 from telltale.engine import Engine
-from telltale.errors import MissingExtra, OutputBusy, UsageError, WorkerCrashed, WorkerNotStarted
+from telltale.errors import MissingExtra, OutputBusy, OutputError, UsageError, WorkerCrashed, WorkerNotStarted
 from telltale.many import SCHEMA, Bucket, Item, Totals, in_bucket, listed, scan_into
 from telltale.sampling import SamplePlan
 from telltale.scan import ScanSettings
@@ -81,17 +83,21 @@ def test_a_driver_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(_rows(tmp_path / "out")) == 4
 
 
-def test_a_file_under_way_when_the_driver_is_stopped_is_not_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_file_under_way_or_waiting_when_the_driver_is_stopped_is_not_recorded(tmp_path: Path, jobs: int) -> None:
     shutil.copy(EXAMPLES / "no_face.mp4", tmp_path / "short.mp4")
-    long = make_videos.face_clip(tmp_path / "long.mp4", seconds=60)
-    items, settings = listed([tmp_path / "short.mp4", long]), ScanSettings(plan=SamplePlan("all"))
+    long = make_videos.face_clip(tmp_path / "long0.mp4", seconds=60)
+    names = [long, *(tmp_path / f"long{n}.mp4" for n in range(1, 5))]
+    for name in names[1:]:
+        os.link(long, name)
+    items, settings = listed([tmp_path / "short.mp4", *names]), ScanSettings(plan=SamplePlan("all"))
 
     def stop(totals: Totals) -> None:
         if totals.n_done == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scan_into(tmp_path / "out", items, settings=settings, on_progress=stop)
+        scan_into(tmp_path / "out", items, settings=settings, engine=Engine(jobs=jobs), on_progress=stop)
     (staged,) = (tmp_path / "out").rglob("*.parquet")
     assert Path(parquet.read_table(staged)["path"][0].as_py()).name == "short.mp4"
 
@@ -127,6 +133,46 @@ def test_a_file_that_changed_has_one_row_all_the_same(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "no_face.mp4", path)
     scan_into(tmp_path / "out", listed([path]), settings=ONE_FRAME)
     assert [(row["label"], row["error"]) for row in _rows(tmp_path / "out")] == [("no_face", None)]
+
+
+def test_two_names_that_look_alike_have_a_row_each(tmp_path: Path) -> None:
+    names = [tmp_path / os.fsdecode(b"a\xff.mp4"), tmp_path / "a\\xff.mp4"]
+    try:
+        for name in names:
+            shutil.copy(EXAMPLES / "no_face.mp4", name)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes only names in UTF-8")
+    for name in names:
+        scan_into(tmp_path / "out", listed([name]), settings=ONE_FRAME)
+    assert scan_into(tmp_path / "out", listed(names), settings=ONE_FRAME).n_skipped == 2
+    rows = _rows(tmp_path / "out")
+    assert len(rows) == len({row["path_sha256"] for row in rows}) == 2
+    assert len({row["path"] for row in rows}) == 1
+
+
+def test_a_table_from_before_names_were_hashed_is_gone_on_with(tmp_path: Path) -> None:
+    clip, out = tmp_path / "clip.mp4", tmp_path / "out"
+    kept = listed([EXAMPLES / "no_face.mp4"])
+    scan_into(out, [*kept, *listed([clip])], settings=ONE_FRAME)
+    (file,) = (out / "table").iterdir()
+    parquet.write_table(parquet.read_table(io.BytesIO(file.read_bytes())).drop_columns(["path_sha256"]), file)
+    shutil.copy(EXAMPLES / "no_face.mp4", clip)
+    again = scan_into(out, [*kept, *listed([clip])], settings=ONE_FRAME)
+    assert (again.n_skipped, again.n_failed) == (1, 0)
+    found = [row for file in (out / "table").iterdir() for row in parquet.read_table(file).to_pylist()]
+    assert sorted(Path(row["path"]).name for row in found) == ["clip.mp4", "no_face.mp4"]
+
+
+def test_a_step_up_after_a_link_leads_to_where_the_link_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other" / "folder").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "other"):
+        (folder / "x.mp4").touch()
+    (tmp_path / "link").symlink_to("other/folder")
+    monkeypatch.chdir(tmp_path / "other")
+    names = ["../link/../x.mp4", "../x.mp4", "./x.mp4", "../none/../x.mp4"]
+    paths = [item.path for item in listed(names)]
+    assert paths[:3] == [str((tmp_path / name).resolve()) for name in ("other/x.mp4", "x.mp4", "other/x.mp4")]
+    assert not os.path.exists(paths[3])  # noqa: PTH110
 
 
 def test_results_of_two_settings_are_not_mixed(tmp_path: Path) -> None:
@@ -198,6 +244,46 @@ def test_a_bucket_is_scanned_into_a_bucket(footage: Footage, tmp_path: Path) -> 
     assert str(Path(tempfile.gettempdir()) / "telltale-") not in "".join(row["report"] for row in rows.values())
     again = scan_into(results, items, settings=ONE_FRAME, engine=Engine(jobs=2))
     assert again.n_skipped == 3
+
+
+@pytest.mark.parametrize("folder", ["plain", "run [2026]", "what?", "s*r"])
+def test_what_is_removed_from_a_bucket_is_what_was_named(footage: Footage, folder: str) -> None:
+    there, beside = Bucket(f"{footage.url}/{folder}"), Bucket(f"{footage.url}/star")
+    for place in (there, beside):
+        for name in ("staged/a", "staged/b"):
+            place.write(name, b"1")
+    there.remove(["staged/a"])
+    assert there.names("staged") == ["staged/b"]
+    assert beside.names("staged") == ["staged/a", "staged/b"]
+
+
+def test_a_folder_made_in_a_console_is_no_result(footage: Footage) -> None:
+    there = Bucket(f"{footage.url}/results")
+    footage.files.pipe_file(f"{footage.root}/results/table/", b"")
+    assert there.names("table") == []
+    there.write("table/a", b"1")
+    assert there.names("table") == ["table/a"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+def test_a_full_disk_here_stops_the_run_and_blames_no_object(
+    footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _files(tmp_path / "in")
+    items, fetch = in_bucket(footage.put(tmp_path / "in", "clips"), MEDIA_SUFFIXES), Bucket.fetch
+
+    def fetch_to_full_disk(self: Bucket, url: str, to: Path) -> None:
+        to.symlink_to("/dev/full")
+        fetch(self, url, to)
+
+    with monkeypatch.context() as full:
+        full.setattr(Bucket, "fetch", fetch_to_full_disk)
+        with pytest.raises(OutputError, match="free some space or set TMPDIR"):
+            scan_into(tmp_path / "out", items, settings=ONE_FRAME)
+    with pytest.raises(OutputError, match="set TMPDIR"):
+        Bucket(footage.url).fetch(items[0].path, tmp_path / "no folder" / "input")
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+    assert scan_into(tmp_path / "out", items, settings=ONE_FRAME).n_failed == 1
 
 
 @needs_ray

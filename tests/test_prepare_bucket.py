@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from telltale._places import Bucket
 from telltale.cli import app
 from telltale.crops import CropSpec
 from telltale.engine import Engine
+from telltale.errors import OutputError
 from telltale.prepare import PrepareSettings, Progress, prepare
 from telltale.sampling import SamplePlan
 from telltale.store import Manifest, open_store
@@ -138,6 +140,54 @@ def test_a_killed_run_goes_on_where_it_was(
     assert 0 < len(staged) < 6
     assert faces(prepare(datasets.read_bucket(url), out, settings=SETTINGS)) == faces(manifest)
     assert len(fetches) == 6 - len(staged)
+
+
+def test_a_file_on_its_way_when_a_run_is_broken_off_is_not_recorded(
+    footage: Footage, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its copy goes with the worker's folder, which says nothing about the file."""
+    dataset, fetch = datasets.read_bucket(footage.put(data, "mine")), Bucket.fetch
+    is_first, is_on_its_way = threading.Lock(), threading.Event()
+
+    def slow_after_the_first(self: Bucket, url: str, to: Path) -> None:
+        fetch(self, url, to)
+        if not is_first.acquire(blocking=False):
+            is_on_its_way.set()
+            until = time.monotonic() + 20
+            while to.exists() and time.monotonic() < until:
+                time.sleep(0.01)
+
+    def stop(_: Progress) -> None:
+        is_on_its_way.wait(20)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Bucket, "fetch", slow_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(dataset, tmp_path / "s.store", settings=SETTINGS, engine=Engine(jobs=2), on_progress=stop)
+    assert len(list((tmp_path / "s.store").glob("staging/*/*.parquet"))) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+@pytest.mark.parametrize("full_for", ["fetched", "original/fetched"])
+def test_a_full_disk_here_stops_the_run_and_blames_no_object(
+    footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_for: str
+) -> None:
+    for label, name in (("real", "0000"), ("fake", "0000_fake")):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        make_videos.face_clip(tmp_path / "data" / label / f"{name}.mp4", seconds=0.5)
+    settings = PrepareSettings(plan=SamplePlan("first", 1), crop=CropSpec(size_px=64), boxes_from_original=True)
+    dataset, fetch, out = datasets.read_bucket(footage.put(tmp_path / "data", "data")), Bucket.fetch, tmp_path / "s"
+
+    def fetch_to_full_disk(self: Bucket, url: str, to: Path) -> None:
+        if f"{to.parent.name}/{to.name}".endswith(full_for):
+            to.symlink_to("/dev/full")
+        fetch(self, url, to)
+
+    with monkeypatch.context() as full:
+        full.setattr(Bucket, "fetch", fetch_to_full_disk)
+        with pytest.raises(OutputError, match="free some space or set TMPDIR"):
+            prepare(dataset, out, settings=settings)
+    assert prepare(dataset, out, settings=settings).failures == {}
 
 
 def test_fakes_are_cut_where_their_original_in_the_bucket_is(footage: Footage, tmp_path: Path) -> None:

@@ -325,8 +325,22 @@ def test_a_closed_worker_is_closed(worker: Worker) -> None:
     pid = pid_of(worker)
     worker.close()
     assert not is_running(pid)
-    with pytest.raises(UsageError, match="closed"):
+    with pytest.raises(Stopped):  # which nobody records: it says nothing about the file
         worker.run("pid", {}, deadline_s=1)
+
+
+def test_a_job_that_nobody_wants_any_more_is_not_begun(worker: Worker) -> None:
+    pid, stop = pid_of(worker), threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        worker.run("pid", {}, deadline_s=ENOUGH_S, stop=stop)
+    assert pid_of(worker) == pid
+
+
+@pytest.mark.parametrize("deadline_s", [1e10, float("inf")])
+def test_a_deadline_may_be_further_off_than_a_wait_can_be(face_clip: Path, deadline_s: float) -> None:
+    with Worker() as worker:
+        assert answers(worker, "probe", deadline_s=deadline_s, path=str(face_clip))
 
 
 def test_a_worker_that_is_forgotten_takes_its_child_with_it() -> None:

@@ -55,7 +55,7 @@ def opened(paths: Sequence[str], *, timeout_s: float) -> dict[str, list[int]]:
 
     thread = threading.Thread(target=work, name="telltale-open", daemon=True)
     thread.start()
-    thread.join(timeout_s)
+    thread.join(min(timeout_s, threading.TIMEOUT_MAX))  # a deadline may be any number, a wait may not
     with turn:
         is_too_late = not is_opened
     if is_too_late:

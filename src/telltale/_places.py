@@ -8,8 +8,10 @@ A place is named by its own option, never guessed from an input: a file may be c
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from telltale.errors import FileMissing, FileUnreadable, OutputError, UsageError
 
 SCHEMES = {"s3": "s3fs", "gs": "gcsfs"}
 """What a bucket's address may begin with, and the package that knows it."""
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
+_PATTERN = frozenset("*?[")
+_REMOVED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +128,20 @@ class Bucket:
                 yield Found(f"{self._scheme}://{name}", int(about.get("size") or 0), str(version), checksum)
 
     def fetch(self, url: str, to: Path) -> None:
-        """Copy an object to a file. Raises `FileMissing` or `FileUnreadable`."""
+        """Copy an object to a file. Raises `FileMissing` or `FileUnreadable`, and `OutputError` where it cannot be kept
+        here, which says nothing about the object."""
+        try:
+            to.touch()  # first, so that no folder is the object's fault; gcsfs would make one
+        except OSError as error:
+            raise _not_kept(to, error) from error
         try:
             self._fs.get_file(url.partition("://")[2], str(to))
         except FileNotFoundError:
             raise FileMissing(f"{visible(url)} is not there any more") from None
         except Exception as error:
+            ours = _on_this_side(error)
+            if ours is not None:
+                raise _not_kept(to, ours) from error
             raise FileUnreadable(f"{visible(url)} cannot be fetched ({_said(error)})") from error
 
     def names(self, folder: str) -> list[str]:
@@ -139,7 +152,10 @@ class Bucket:
             return []
         except Exception as error:
             raise OutputError(f"{self.url}/{folder} cannot be listed ({_said(error)}); check your keys") from error
-        return sorted(name.removeprefix(self._root + "/") for name in found)
+        # A console that "makes a folder" leaves an empty object of that name, with a slash at its end.
+        inside = f"{self._root}/{folder}/"
+        names = (name for name in found if name.startswith(inside) and not name.endswith("/"))
+        return sorted(name.removeprefix(f"{self._root}/") for name in names)
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -159,11 +175,19 @@ class Bucket:
     def remove(self, names: list[str]) -> None:
         for start in range(0, len(names), 1000):
             try:
-                self._fs.rm([f"{self._root}/{name}" for name in names[start : start + 1000]])
+                self._rm([f"{self._root}/{name}" for name in names[start : start + 1000]])
             except Exception as error:
                 raise OutputError(
                     f"{self.url} keeps what is to be removed ({_said(error)}); check your keys"
                 ) from error
+
+    def _rm(self, paths: list[str]) -> None:
+        if _PATTERN.isdisjoint("".join(paths)):
+            self._fs.rm(paths)
+            return
+        # `rm` takes names for patterns, and would remove what else they fit.
+        with ThreadPoolExecutor(_REMOVED_AT_ONCE, thread_name_prefix="remove") as pool:
+            list(pool.map(self._fs.rm_file, paths))
 
     def held(self) -> AbstractContextManager[None]:
         return nullcontext()  # a bucket knows no locks
@@ -171,12 +195,28 @@ class Bucket:
 
 @contextmanager
 def fetched(url: str, to: Path) -> Iterator[Path]:
-    """A copy at `to` of the object at `url`, for as long as it is needed. Raises `FileMissing` or `FileUnreadable`."""
+    """A copy at `to` of the object at `url`, for as long as it is needed. Raises as `Bucket.fetch` does."""
     try:
         Bucket(url.rpartition("/")[0]).fetch(url, to)
         yield to
     finally:
         to.unlink(missing_ok=True)
+
+
+def _on_this_side(error: BaseException) -> OSError | None:
+    """What of `error` is about this machine: a full disk, or too many open files, which connections are too."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _not_kept(to: Path, error: OSError) -> OutputError:
+    is_count = error.errno in (errno.EMFILE, errno.ENFILE)
+    remedy = "ask for fewer --jobs or raise ulimit -n" if is_count else "free some space or set TMPDIR"
+    return OutputError(f"{to.parent}: {error.strerror or error}; {remedy}")
 
 
 def _said(error: Exception) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from telltale.errors import UsageError, WorkerCrashed, require
+from telltale.errors import Stopped, UsageError, WorkerCrashed, require
 
 MAX_ATTEMPTS = 3
 MAX_FAILED_STARTS = 20
@@ -76,6 +76,7 @@ def map_tasks(
 
 def _local(task: Task[In, Out], items: Iterable[In], jobs: int) -> Iterator[tuple[int, Out]]:
     started = threading.local()
+    is_over = threading.Event()
     with ExitStack() as stack:
         lock = threading.Lock()
 
@@ -88,19 +89,27 @@ def _local(task: Task[In, Out], items: Iterable[In], jobs: int) -> Iterator[tupl
         def do(item: In) -> Out:
             if not hasattr(started, "run"):
                 start()  # here, not as the pool's initializer: of that one's errors only "broken pool" is told
+            if is_over.is_set():  # taken from the queue, or opened, while the rest was being closed
+                raise Stopped("the run was broken off")
             result: Out = started.run(item)
             return result
 
         pool = ThreadPoolExecutor(jobs, thread_name_prefix="task")
-        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        waiting = enumerate(items)
-        running = {pool.submit(do, item): index for index, item in islice(waiting, 2 * jobs)}
-        while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in sorted(done, key=running.__getitem__):
-                index = running.pop(future)
-                running |= {pool.submit(do, item): i for i, item in islice(waiting, 1)}
-                yield index, future.result()
+        stack.callback(pool.shutdown, wait=True)
+        try:
+            waiting = enumerate(items)
+            running = {pool.submit(do, item): index for index, item in islice(waiting, 2 * jobs)}
+            while running:
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in sorted(done, key=running.__getitem__):
+                    index = running.pop(future)
+                    running |= {pool.submit(do, item): i for i, item in islice(waiting, 1)}
+                    yield index, future.result()
+        finally:
+            # Before the workers are closed, which ends what is under way: a thread would give its next item to a
+            # closed one.
+            is_over.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _ray(task: Task[In, Out], items: Iterable[In], engine: Engine) -> Iterator[tuple[int, Out | WorkerCrashed]]:

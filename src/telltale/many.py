@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -30,7 +31,15 @@ from telltale._text import printable
 from telltale._versions import versions
 from telltale.bundle import load_bundle
 from telltale.engine import LOCAL, Engine, map_tasks
-from telltale.errors import BundleInvalid, Stopped, TelltaleError, UsageError, WorkerCrashed, WorkerNotStarted
+from telltale.errors import (
+    BundleInvalid,
+    InputError,
+    Stopped,
+    TelltaleError,
+    UsageError,
+    WorkerCrashed,
+    WorkerNotStarted,
+)
 from telltale.report import summarise, to_json
 from telltale.scan import Scanner, ScanSettings, load_scorer
 from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
@@ -41,6 +50,7 @@ SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
+        pa.field("path_sha256", pa.string()),
         pa.field("sha256", pa.string()),
         pa.field("label", pa.string(), nullable=False),
         pa.field("p_fake", pa.float64()),
@@ -53,7 +63,12 @@ SCHEMA = pa.schema(
         pa.field("report", pa.string(), nullable=False),
     ]
 )
-"""One row a file; `report` is the JSON of docs/report.md."""
+"""One row a file; `report` is the JSON of docs/report.md.
+
+`path` is made printable, so two files may share one: a name with the byte FF, and one with the four characters `\\xff`.
+`path_sha256` is of the name's own bytes: a new row takes the place of the one that has the same. Tables made before
+there was such a column are read and gone on with; in their rows `path` decides.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,7 @@ def listed(paths: Iterable[str | os.PathLike[str]]) -> list[Item]:
     items = []
     for path in paths:
         name = os.fspath(path)
-        absolute = os.path.abspath(name)  # noqa: PTH100 - a Path would drop what may be part of a strange name
+        absolute = _absolute(name)
         try:
             about = os.stat(absolute)  # noqa: PTH116
             version = f"{about.st_size} {about.st_mtime_ns}"
@@ -90,6 +105,18 @@ def listed(paths: Iterable[str | os.PathLike[str]]) -> list[Item]:
             version = "missing"
         items.append(Item(absolute, _key(absolute, version)))
     return items
+
+
+def _absolute(name: str) -> str:
+    """`name` from the root on. `..` leads to where the system goes: after a link, not back to where the link lies."""
+    # Not with Path, which would drop what may be part of a strange name.
+    head, climbs, rest = os.path.join(os.getcwd(), name).rpartition("/../")  # noqa: PTH109, PTH118
+    if climbs:
+        try:
+            name = os.path.join(os.path.realpath(f"{head}/..", strict=True), rest)  # noqa: PTH118
+        except (OSError, ValueError):
+            return head + climbs + rest  # there is no such folder; collapsed, it might name a file that is there
+    return os.path.abspath(name)  # noqa: PTH100
 
 
 def in_bucket(url: str, suffixes: frozenset[str]) -> list[Item]:
@@ -105,7 +132,11 @@ def _found(found: Found) -> Item:
 
 
 def _key(name: str, version: str) -> str:
-    return hashlib.sha256(f"{name}\0{version}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return _sha256(f"{name}\0{version}")[:32]
+
+
+def _sha256(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def scan_into(
@@ -205,11 +236,21 @@ class _ScanTask:
         scorer = load_scorer(self.model, self.settings)
         if scorer.bundle.sha256 != self.model_sha256:
             raise BundleInvalid(f"model {self.model} is another one on this machine; copy the same to all of them")
-        with Scanner(scorer, settings=self.settings) as scanner, TemporaryDirectory(prefix="telltale-") as scratch:
-            yield lambda item: self._do(item, place, scanner, Path(scratch))
+        is_over = threading.Event()
 
-    def _do(self, item: Item, place: Place, scanner: Scanner, scratch: Path) -> str:
-        report = self._scan(item, scanner, scratch)
+        def do(item: Item) -> str:
+            report = self._scan(item, scanner, Path(scratch))
+            if is_over.is_set():  # the copy it was reading may be gone: nothing is said of the file
+                raise Stopped("the run was broken off")
+            return self._keep(item, place, report)
+
+        with Scanner(scorer, settings=self.settings) as scanner, TemporaryDirectory(prefix="telltale-") as scratch:
+            try:
+                yield do
+            finally:
+                is_over.set()
+
+    def _keep(self, item: Item, place: Place, report: Report) -> str:
         if report.error is not None and report.error.code == WorkerNotStarted.code:  # says nothing about the file
             raise WorkerNotStarted(report.error.message)
         place.write(_staged(item), _row(item, report))
@@ -222,9 +263,7 @@ class _ScanTask:
         try:
             with fetched(item.path, path):
                 report = scanner.scan(path)
-        except Stopped:
-            raise
-        except TelltaleError as error:
+        except InputError as error:  # all else is not about the file: no room for a copy, a model that does not run
             return self._failed(item, error)
         shown = printable(item.path)
         said = json.loads(to_json(report).replace(json.dumps(str(path))[1:-1], json.dumps(shown)[1:-1]))
@@ -259,6 +298,7 @@ def _row(item: Item, report: Report) -> bytes:
     row = {
         "key": item.key,
         "path": summary.path,
+        "path_sha256": _sha256(item.path),
         "sha256": summary.sha256 or None,
         "label": summary.label,
         "p_fake": summary.p_fake,
@@ -280,8 +320,12 @@ def _parquet(table: pa.Table) -> bytes:
 
 
 def _read(place: Place, name: str, columns: list[str] | None = None) -> pa.Table:
-    data = place.read(name)
-    return parquet.read_table(io.BytesIO(data or b""), columns=columns, page_checksum_verification=True)
+    """`columns`: those of them that there are."""
+    data = io.BytesIO(place.read(name) or b"")
+    if columns is not None:
+        there = parquet.read_schema(data).names
+        columns = [column for column in columns if column in there]
+    return parquet.read_table(data, columns=columns, page_checksum_verification=True)
 
 
 def _finished(place: Place) -> dict[str, Any]:
@@ -299,18 +343,26 @@ def _compact(place: Place) -> None:
     staged = place.names(STAGED)
     for start in range(0, len(staged), ROWS_PER_FILE):
         names = staged[start : start + ROWS_PER_FILE]
-        fresh = pa.concat_tables(_read(place, name) for name in names)
+        fresh = pa.concat_tables((_read(place, name) for name in names), promote_options="default")
         written = _write_table(place, fresh)
-        # by path: a file that changed, or that was missing and is there, has another key and is the same file
-        replaced = set(fresh["path"].to_pylist())
+        # by name: a file that changed, or that was missing and is there, has another key and is the same file
+        replaced = {*_names(fresh), *fresh["path"].to_pylist()}
         for name in place.names(TABLE):
-            if name != written and not replaced.isdisjoint(_read(place, name, ["path"])["path"].to_pylist()):
+            if name != written and not replaced.isdisjoint(_names(_read(place, name, ["path", "path_sha256"]))):
                 table = _read(place, name)
-                kept = table.filter(pa.array([path not in replaced for path in table["path"].to_pylist()]))
+                kept = table.filter(pa.array([one not in replaced for one in _names(table)]))
                 if len(kept):
                     _write_table(place, kept)
                 place.remove([name])
         place.remove(names)
+
+
+def _names(table: pa.Table) -> list[str]:
+    """Whose row each is: `path_sha256`, or `path` where there is none, which no hash is equal to."""
+    paths: list[str] = table["path"].to_pylist()
+    if "path_sha256" not in table.column_names:
+        return paths
+    return [sha256 or path for sha256, path in zip(table["path_sha256"].to_pylist(), paths, strict=True)]
 
 
 def _write_table(place: Place, table: pa.Table) -> str:

@@ -76,10 +76,14 @@ class Worker:
         self._start()
 
     def _start(self) -> Future[Child]:
-        if not self._starting:
-            is_usual = self.limits == WorkerLimits() and self._jobs is JOBS
-            self._starting.append(_early.pop() if is_usual and _early else _started(self.limits, self._jobs))
-        return self._starting[0]
+        with contextlib.suppress(IndexError):  # not asked first: another thread may close the worker in between
+            return self._starting[0]
+        if self._is_closed:
+            raise Stopped("stopped on request")
+        is_usual = self.limits == WorkerLimits() and self._jobs is JOBS
+        starting = _early.pop() if is_usual and _early else _started(self.limits, self._jobs)
+        self._starting.append(starting)
+        return starting
 
     def warm(self, job: str) -> None:
         """Let the child import what `job` needs as soon as it has started, without waiting for either."""
@@ -92,13 +96,16 @@ class Worker:
         `boxes_from` name are opened here and handed over.
 
         Raises the `TelltaleError` that the job raised, `DeadlineExceeded`, `OutOfMemory` or `WorkerCrashed`, and
-        `Stopped` once another thread sets `stop` or closes the worker, which kills the child at once.
+        `Stopped` once another thread sets `stop` or closes the worker, which kills the child at once; where that was
+        done before, nothing is begun.
         Leaving the iteration early kills the child; the next run gets a new one.
         """
         if job not in self._jobs:
             raise UsageError(f"no job is called {job!r}; there are {', '.join(self._jobs)}")
-        if self._is_closed or self._is_busy:
-            raise UsageError("this worker is closed" if self._is_closed else "this worker is already at work")
+        if self._is_closed or (stop is not None and stop.is_set()):
+            raise Stopped("stopped on request")
+        if self._is_busy:
+            raise UsageError("this worker is already at work")
         messages = self._run(job, args, deadline_s, stop)
         next(messages)  # asked already: the caller may do something else before it listens
         return messages
@@ -123,7 +130,9 @@ class Worker:
             try:
                 asked = {"job": job, "args": dict(args), "folder": _folder(), "files": list(files)}
                 child.send(Message("run", asked), files)
-            except OSError:
+            except (OSError, ValueError) as error:
+                if isinstance(error, ValueError) and not self._is_closed:  # else: of a pipe that was closed meanwhile
+                    raise
                 raise self._why_it_ended(child, watch) from None
             yield Message("asked")
             while not is_clean:
@@ -137,7 +146,7 @@ class Worker:
             watch.end()
             self._watch = None
             self.peak_memory_bytes = max(self.peak_memory_bytes, child.memory_bytes("VmHWM"))
-            if is_clean and not watch.verdict:
+            if is_clean and not watch.verdict and not self._is_closed:
                 child.forget_words()
             else:
                 _dispose(self._starting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,15 @@ from telltale._request import ExtractRequest, default_deadline_s, face_from_json
 from telltale._text import visible
 from telltale.datasets import Record
 from telltale.datasets._bucket import fetched_to, opened
-from telltale.errors import DeadlineExceeded, InputError, Stopped, TelltaleError, WorkerCrashed, WorkerNotStarted
+from telltale.errors import (
+    DeadlineExceeded,
+    InputError,
+    OutputError,
+    Stopped,
+    TelltaleError,
+    WorkerCrashed,
+    WorkerNotStarted,
+)
 from telltale.faces import files_read
 from telltale.prepare._settings import PrepareSettings
 from telltale.sandbox import Powers, Worker, WorkerLimits
@@ -46,19 +55,30 @@ class PrepareTask:
     def start(self) -> Iterator[Callable[[Task], Done]]:
         writer = StoreWriter(self.out, settings=self.identity, originals=self.originals)
         powers = Powers(may_read=files_read(self.settings.detector, config=self.settings.detector_config))
+        is_over = threading.Event()
+
+        def do(task: Task) -> Done:
+            if writer.done(task, retry_failed=self.retry_failed):
+                return Done(len(task), was_done=True)
+            outcomes = [self._outcome(record, worker, Path(scratch)) for record in task]
+            if is_over.is_set():  # the copies it was reading may be gone: nothing is said of the files
+                raise Stopped("the run was broken off")
+            return self._keep(outcomes, writer)
+
         with (
             Worker(WorkerLimits(powers=powers)) as worker,
             TemporaryDirectory(prefix="telltale-") as scratch,
         ):
-            yield lambda task: self._do(task, writer, worker, Path(scratch))
+            try:
+                yield do
+            finally:
+                is_over.set()
 
-    def _do(self, task: Task, writer: StoreWriter, worker: Worker, scratch: Path) -> Done:
-        if writer.done(task, retry_failed=self.retry_failed):
-            return Done(len(task), was_done=True)
-        outcomes = [self._outcome(record, worker, scratch) for record in task]
+    @staticmethod
+    def _keep(outcomes: list[Outcome], writer: StoreWriter) -> Done:
         writer.stage(outcomes)
         return Done(
-            len(task),
+            len(outcomes),
             n_failed=sum(outcome.failure is not None for outcome in outcomes),
             n_faces=sum(len(outcome.faces) for outcome in outcomes),
         )
@@ -83,7 +103,7 @@ class PrepareTask:
         try:
             with self._original(record, scratch) as original:
                 found = self._extract(as_file(here, scratch), original, worker)
-        except (WorkerNotStarted, Stopped):  # says nothing about the file
+        except (WorkerNotStarted, Stopped, OutputError):  # says nothing about the file
             raise
         except TelltaleError as error:
             return Outcome(here, sha256, failure=ErrorInfo(code=error.code, message=error.message))
