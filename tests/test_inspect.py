@@ -27,7 +27,8 @@ from telltale.errors import DataError, UnknownName, UsageError
 from telltale.inspect import HTML_NAME, JSON_NAME, Inspection, InspectSettings, Measure, inspect_data
 from telltale.inspect._facts import Capture, original_of
 from telltale.inspect._findings import find_findings
-from telltale.inspect._seen import draw
+from telltale.inspect._pictures import gif
+from telltale.inspect._seen import Seen, SeenFrame, draw
 from telltale.split import make_split
 from telltale.store import StoreWriter, open_store, tasks
 from telltale.types import FaceRecord, VideoRecord
@@ -358,6 +359,24 @@ def test_a_recipe_wants_somewhere_to_show_and_a_name_that_exists(made: Path, tmp
 def test_too_small_a_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="2 or more"):
         InspectSettings(n_videos=1)
+
+
+def test_a_seed_below_0_is_refused(made: Path) -> None:
+    with pytest.raises(UsageError, match="--seed wants 0 or more"):
+        InspectSettings(seed=-1)
+    code, _, err = run([str(made), "--seed", "-1"])
+    assert code == 2
+    assert "--seed" in err
+
+
+@pytest.mark.parametrize("is_still", [False, True])
+def test_frames_that_are_far_apart_make_a_gif(is_still: bool) -> None:
+    black = np.zeros((8, 8, 3), np.uint8)
+    shown = [SeenFrame(750.0 * k, black + (0 if is_still else k), np.empty((0, 4), np.float32), None) for k in range(3)]
+    record = VideoRecord(dataset="d", video_id="v", path="v", name="v", label=0, group_id="d:v")
+    with Image.open(io.BytesIO(gif(Seen(record, tuple(shown), 1.0, 1.0, 1.0)))) as picture:
+        assert getattr(picture, "n_frames", 1) == (1 if is_still else 3)
+        assert 200_000 < picture.info["duration"] < 655_360
 
 
 def run(args: Sequence[str]) -> tuple[int, str, str]:

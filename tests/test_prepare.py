@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -25,7 +26,8 @@ from telltale._files import only_one
 from telltale.cli import app
 from telltale.crops import CropSpec
 from telltale.engine import Engine
-from telltale.errors import DataError, OutputBusy, UsageError, WorkerNotStarted
+from telltale.errors import DataError, DetectorWeights, OutputBusy, UsageError, WorkerNotStarted
+from telltale.faces import DetectorConfig, yunet
 from telltale.prepare import PrepareSettings, Progress, originals_of, prepare
 from telltale.sampling import SamplePlan
 from telltale.split import Draw
@@ -188,10 +190,58 @@ def test_a_draw_from_a_set_that_has_changed_is_no_smaller_one(tmp_path: Path) ->
     source, out = clips(tmp_path / "set", range(3)), tmp_path / "s.store"
     prepare(source, out, draw=Draw(6, balance=True))
     (source / "real" / "real0.mp4").unlink()
-    prepare(source, out, draw=Draw(6, balance=True))
+    with pytest.raises(UsageError, match="1 of them are not in"):
+        prepare(source, out, draw=Draw(6, balance=True))
+    prepare(source, out, draw=Draw(6, balance=True), drop_missing=True)
     assert n_videos(out) == 4
     prepare(clips(source, range(9)), out, draw=Draw(4))
     assert n_videos(out) == 4
+
+
+def test_a_store_of_another_set_is_not_replaced(tmp_path: Path) -> None:
+    one, other, out = clips(tmp_path / "one", range(2)), clips(tmp_path / "other", range(2)), tmp_path / "s.store"
+    before = prepare(one, out)
+    with pytest.raises(
+        UsageError,
+        match=r"holds 4 videos, and 4 of them are not in .*other, first fake/fake0\.mp4 of one: .*--drop-mis",
+    ):
+        prepare(other, out)
+    assert open_store(out).manifest == before
+    assert not (out / "staging").exists()
+
+
+def test_a_store_loses_no_video_that_is_gone_unless_told_to(tmp_path: Path) -> None:
+    source, out = clips(tmp_path / "set", range(3)), tmp_path / "s.store"
+    prepare(source, out)
+    (source / "real").rename(tmp_path / "unmounted")
+    command = ["prepare", str(source), "--out", str(out)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert "holds 6 videos, and 3 of them are not in" in result.stderr
+    assert n_videos(out) == 6
+    assert CliRunner().invoke(app, [*command, "--drop-missing"]).exit_code == 0
+    assert n_videos(out) == 3
+    (tmp_path / "unmounted").rename(source / "real")
+    prepare(source, out)
+    assert n_videos(out) == 6
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path: Path) -> None:
+    clips(tmp_path / "set[b]", range(1))
+    lines = "path,label,method\nreal/real0.mp4,real,\nfake/fake0.mp4,fake,[/x]\x1b[31m\n"
+    (tmp_path / "set[b]" / "manifest.csv").write_text(lines)
+    result = CliRunner().invoke(app, ["prepare", str(tmp_path / "set[b]"), "--out", str(tmp_path / "s.store")])
+    assert result.exit_code == 0, result.output
+    assert "[/x]" in result.stdout
+    assert "set[b]" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_a_draw_wants_a_seed_of_0_or_more(tmp_path: Path) -> None:
+    command = ["prepare", str(tmp_path), "--out", str(tmp_path / "s.store"), "--limit", "1", "--seed", "-1"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert "--seed" in result.stderr
 
 
 def test_a_balanced_draw_needs_a_number(data: Path, tmp_path: Path) -> None:
@@ -420,3 +470,20 @@ def test_the_manifest_says_how_it_was_made(manifest: Manifest) -> None:
     said = json.loads(manifest.model_dump_json())["settings"]
     assert said["plan"]["value"] == 4
     assert "n_threads" not in said
+
+
+def test_other_weights_of_a_detector_are_another_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(name: str | None, detector: str = "yunet") -> dict[str, object]:
+        config = DetectorConfig(model_path=None if name is None else str(tmp_path / name))
+        return PrepareSettings(detector=detector, detector_config=config).identity()
+
+    for name, data in {"a.onnx": b"a", "same.onnx": b"a", "b.onnx": b"b"}.items():
+        (tmp_path / name).write_bytes(data)
+    assert said("a.onnx") == said("same.onnx") != said("b.onnx")
+    assert said("a.onnx") != said(None)
+    with pytest.raises(DetectorWeights, match="there is no file"):
+        said("c.onnx")
+    with pytest.raises(UsageError, match="brings its own weights"):
+        said("a.onnx", detector="mtcnn")
+    monkeypatch.setattr(yunet, "SHA256", hashlib.sha256(b"a").hexdigest())
+    assert said("a.onnx") == said(None)

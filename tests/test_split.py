@@ -262,3 +262,17 @@ def test_leaks_are_found_across_stores() -> None:
     assert find_leaks({"train": a}, {"test": b}).groups == ("dfdc:x",)
     assert find_leaks({"train": [*a, *b]}).groups == ()
     assert persons(b[0]) == ["dfdc:p", "dfdc:q"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda seed: make_split(pairs(4), seed=seed),
+        lambda seed: k_fold(pairs(4), k=2, seed=seed),
+        lambda seed: Draw(2, seed=seed),
+    ],
+)
+def test_a_seed_below_0_is_refused(make: Callable[[int], object]) -> None:
+    make(0)
+    with pytest.raises(UsageError, match="--seed wants 0 or more, got -1"):
+        make(-1)

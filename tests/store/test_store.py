@@ -26,6 +26,7 @@ from telltale import datasets, store
 from telltale._stored_picture import rgb_of
 from telltale.errors import CorruptFile, DataError, StoreInvalid, UsageError
 from telltale.store import Outcome, Store, StoredFace, StoreWriter, open_store, tasks
+from telltale.store._format import read_parquet
 from telltale.types import ErrorInfo, FaceRecord, VideoRecord
 
 SETTINGS = {"size_px": 32, "crop": "as_given"}
@@ -145,6 +146,44 @@ def test_a_store_grows_to_what_it_would_have_been_at_once(made: Store, videos: l
     make(out, videos)
     assert hashes(out) == hashes(made.path)
     open_store(out).verify()
+
+
+def test_more_pictures_than_arrow_counts_are_written_in_pieces(
+    made: Store, videos: list[VideoRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 3 * max(len(made.image(row)) for row in range(len(made)))
+    for module in ("_compact", "_stage"):
+        monkeypatch.setattr(f"telltale.store.{module}.ARRAY_BYTES", most)
+    monkeypatch.setattr("telltale.store._compact.ROW_GROUP_ROWS", 1000)
+    again = make(tmp_path / "again.store", videos)
+    again.verify()
+    assert [again.image(row) for row in range(60)] == [made.image(row) for row in range(60)]
+    assert again.table().equals(made.table())
+    groups = [
+        parquet.read_metadata(again.path / part.name).row_group(k)
+        for part in again.manifest.shards
+        for k in range(parquet.read_metadata(again.path / part.name).num_row_groups)
+    ]
+    assert max(group.num_rows for group in groups) <= 5
+    assert len(make(tmp_path / "again.store", videos[:7])) == 35
+
+
+def test_a_table_with_more_pictures_than_arrow_counts_is_read_in_pieces(
+    tmp_path: Path, videos: list[VideoRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telltale.store._stage.ARRAY_BYTES", 2000)
+    writer = StoreWriter(tmp_path / "s", settings=FACE)
+    writer.stage([outcome(videos[0], 10)])
+    path = writer.staged_path(writer.task_name([videos[0]]))
+    whole = read_parquet(path, shown="it")
+    assert parquet.read_metadata(path).num_row_groups > 2
+
+    def refused(*_: object, **__: object) -> pa.Table:
+        raise pa.ArrowNotImplementedError("Nested data conversions not implemented for chunked array outputs")
+
+    monkeypatch.setattr(parquet.ParquetFile, "read", refused)
+    pieces = read_parquet(path, shown="it")
+    assert pieces.equals(whole, check_metadata=True)
 
 
 def test_other_settings_are_another_store(made: Store) -> None:

@@ -188,6 +188,34 @@ def test_export_that_cannot_be_finished_leaves_nothing(made: Store, tmp_path: Pa
     assert not list(tmp_path.glob(".telltale-*"))
 
 
+@pytest.mark.parametrize("kind", ["the folder itself", "a link"])
+def test_export_into_an_empty_folder_moves_no_folder(
+    made: Store, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there", target_is_directory=True)
+    monkeypatch.chdir(tmp_path / "there")
+    with monkeypatch.context() as broken:
+        rename = Path.rename
+        broken.setattr(Path, "rename", lambda path, to: cannot() if path.name == "faces.csv" else rename(path, to))
+        with pytest.raises(OutputError, match="nothing was written"):
+            store.export(made, "." if kind == "the folder itself" else tmp_path / "link")
+    assert list((tmp_path / "there").iterdir()) == []
+    assert store.export(made, "." if kind == "the folder itself" else tmp_path / "link") == 60
+    assert {path.name for path in (tmp_path / "there").iterdir()} == {"all", "faces.csv", "manifest.csv"}
+    assert (tmp_path / "link").is_symlink()
+
+
+def cannot() -> Path:
+    raise OSError(errno.EIO, "the disk fails")
+
+
+def test_export_refuses_a_link_that_leads_nowhere(made: Store, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(OutputError, match="leads nowhere"):
+        store.export(made, tmp_path / "link")
+
+
 def test_export_to_npy_refuses_crops_of_several_sizes(tmp_path: Path) -> None:
     for size in (32, 40):
         path = tmp_path / f"set/real/{size}.jpg"

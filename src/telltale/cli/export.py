@@ -15,7 +15,7 @@ from telltale.cli._errors import say, told
 def export(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A store made by `telltale prepare`.")],
     to: Annotated[str, typer.Option(metavar="folders|npy", help="SIDE/LABEL/*.jpg, or X and y as NumPy arrays.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", parser=folder, help="A new folder.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", parser=folder, help="A new folder, or an empty one.")],
     split: Annotated[str | None, typer.Option(metavar="NAME", help="A split of the store; else all together.")] = None,
 ) -> None:
     """Write a store's faces as folders of pictures or as NumPy arrays."""

@@ -40,7 +40,7 @@ def inspect(
             "--n", metavar="N", min=2, help="Look at N, drawn at random.", show_default="40 videos, 300 pictures"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the draw.")] = 0,
 ) -> None:
     """Show counts, classes, shared originals, leaks, faulty files; with --out also pictures and a page."""
     from dataclasses import replace

@@ -77,7 +77,7 @@ def prepare(
     ] = False,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="N videos, drawn at random.")] = None,
     balance: Annotated[bool, typer.Option("--balance", help="With --limit: half real, half fake.")] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the draw.")] = 0,
     deadline: Annotated[
         float | None,
         typer.Option(
@@ -85,6 +85,9 @@ def prepare(
         ),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try videos again that failed before.")] = False,
+    drop_missing: Annotated[
+        bool, typer.Option("--drop-missing", help="Take out of the store what the data set does not hold any more.")
+    ] = False,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Videos at a time.")] = 1,
     engine: Annotated[str, typer.Option(metavar="local|ray", help="Where the work is done.")] = "local",
     address: Annotated[str | None, typer.Option(metavar="A", help="Of the Ray cluster.")] = None,
@@ -130,6 +133,7 @@ def prepare(
             draw=None if limit is None else Draw(limit, balance=balance, seed=seed),
             engine=Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address),
             retry_failed=retry_failed,
+            drop_missing=drop_missing,
             on_progress=on_progress,
         )
     _conclude(manifest, out)
@@ -192,8 +196,9 @@ def _conclude(manifest: Manifest, out: Path) -> None:
     """Capture rate by label and method, failures by code, size."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    from telltale._text import file_size, plural
+    from telltale._text import file_size, plural, visible
 
     console = Console()
     table = Table("data set", "label", "method", *("videos", "failed", "faces", "frames with a face"), box=None)
@@ -203,7 +208,8 @@ def _conclude(manifest: Manifest, out: Path) -> None:
         rate = count.capture_rate
         captured = "" if rate is None else f"{count.n_frames_with_face:,} of {count.n_frames_sampled:,} ({rate:.1%})"
         numbers = (f"{count.n_videos:,}", f"{count.n_failed:,}", f"{count.n_faces:,}", captured)
-        table.add_row(count.dataset, "fake" if count.label else "real", count.method or "", *numbers)
+        names = (count.dataset, "fake" if count.label else "real", count.method or "")
+        table.add_row(*(Text(visible(name)) for name in names), *numbers)
     console.print(table)
     for code, n in sorted(manifest.failures.items()):
         console.print(f"{n:,} failed with {code}; the manifest names them")

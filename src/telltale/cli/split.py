@@ -34,7 +34,7 @@ def split(
     ] = "",
     per_class: Annotated[int | None, typer.Option(metavar="N", min=1, help="Draw N real and N fake first.")] = None,
     folds: Annotated[int | None, typer.Option(metavar="K", min=2, help="K-fold instead of one split.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the draw and of the sides.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the draw and of the sides.")] = 0,
 ) -> None:
     """Deal a store's videos out to train, val and test, so that no original is on two sides."""
     from telltale.cli._choices import choose

@@ -28,7 +28,7 @@ from typing import Any, cast
 from telltale._components import Components
 from telltale._text import printable
 from telltale.datasets._contract import OTHER_LABEL, Dataset, Found, Options, Problem, Reader, Record
-from telltale.datasets._files import folders, same_bytes
+from telltale.datasets._files import folders, nfc, same_bytes
 from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError
 from telltale.split import joined_group
 
@@ -101,13 +101,17 @@ def _share_groups(found: Found, doubles: Iterable[list[Record]]) -> None:
     ]
 
 
+_COMPARED = ("group_id", "person_id", "original_id")
+
+
 def _writable(record: Record) -> Record:
-    """`record` with names that any file or page takes: Linux lets files be called by bytes that are no text."""
+    """`record` with names that any file or page takes: Linux lets files be called by bytes that are no text. What other
+    records are compared with is in one form of Unicode."""
     said: dict[str, Any] = {
         field.name: text
         for field in fields(record)
         if field.name != "path" and isinstance(value := getattr(record, field.name), str)
-        if (text := printable(value)) != value
+        if (text := nfc(printable(value)) if field.name in _COMPARED else printable(value)) != value
     }
     return replace(record, **said) if said else record
 

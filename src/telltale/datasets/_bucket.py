@@ -56,12 +56,12 @@ class StandIn:
         found.problems += self.problems
 
     def same_bytes(self, records: Iterable[Record]) -> Iterable[list[Record]]:
-        """Records whose objects have one size and one checksum, in lists of two or more."""
+        """Records whose objects have one size, not 0, and one checksum, in lists of two or more."""
         urls = {thing.url: thing for thing in self.objects.values()}
         alike: dict[tuple[int, str], list[Record]] = {}
         for record in records:
             thing = urls[record.path]
-            if thing.checksum is not None:
+            if thing.checksum is not None and thing.size_bytes > 0:
                 alike.setdefault((thing.size_bytes, thing.checksum), []).append(record)
         return [same for same in alike.values() if len(same) > 1]
 

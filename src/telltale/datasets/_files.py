@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import struct
+import unicodedata
 import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,8 +24,14 @@ def suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - names, not paths: ten times faster on a million
 
 
+def nfc(name: str) -> str:
+    """`name` in the one form of Unicode in which names are compared: a Mac copies letters and accents apart."""
+    return unicodedata.normalize("NFC", name)
+
+
 def stem(name: str) -> str:
-    return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    """The name of a file without folders and suffix, as names are compared."""
+    return nfc(name.rsplit("/", 1)[-1].rsplit(".", 1)[0])
 
 
 def without_suffix(name: str) -> str:
@@ -75,7 +82,12 @@ def walk(root: Path, found: Found) -> list[str]:
                     if entry.name.startswith(".") or entry.name in ("Thumbs.db", "desktop.ini", "__MACOSX"):
                         continue
                     inside = f"{folder}/{entry.name}" if folder else entry.name
-                    if not entry.is_dir():
+                    try:
+                        is_folder = entry.is_dir()
+                    except OSError as error:  # a link to itself, or to a disk that does not answer
+                        found.problem("missing", inside, error.strerror or str(error))
+                        continue
+                    if not is_folder:
                         names.append(inside)
                     elif entry.is_symlink():
                         links.append(inside)
@@ -89,10 +101,17 @@ def walk(root: Path, found: Found) -> list[str]:
 def folders(root: Path, under: str = "") -> dict[str, str]:
     """Folded name -> name as it is, for the folders directly below: copies of a set differ in case."""
     try:
-        names = sorted(entry.name for entry in os.scandir(root / under) if entry.is_dir())
+        names = sorted(entry.name for entry in os.scandir(root / under) if _is_folder(entry))
     except OSError:
         return {}
     return {name.casefold(): name for name in reversed(names)}
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def read_json(path: Path) -> Any:
@@ -159,12 +178,13 @@ def _sha256(record: Record) -> str:
 def same_bytes(records: Sequence[Record]) -> Iterable[list[Record]]:
     """Records whose files are byte for byte the same, in lists of two or more. Only files of equal size are read.
 
-    A file that cannot be read is nobody's double: whoever prepares it names the failure.
+    A file that cannot be read, or is empty, is nobody's double: whoever prepares it names the failure.
     """
     by_size: dict[int, list[Record]] = {}
     for record in records:
         by_size.setdefault(_size(record), []).append(record)
-    by_size.pop(-1, None)
+    for nothing in (-1, 0):  # files that were not copied to the end are alike and have nothing to do with each other
+        by_size.pop(nothing, None)
     for alike in by_size.values():
         if len(alike) < 2:
             continue
@@ -181,6 +201,7 @@ __all__ = [
     "folders",
     "is_media",
     "is_video",
+    "nfc",
     "plain",
     "read_json",
     "read_lines",

@@ -30,7 +30,7 @@ class Placed:
 
     name: str
     below: tuple[str, ...]
-    """The folders between the label's and the file."""
+    """The folders between the label's and the file, as names are compared (`_files.nfc`)."""
     label: int
 
     @property

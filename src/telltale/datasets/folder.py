@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from telltale.datasets._contract import Found, Options, Record
-from telltale.datasets._files import folders, is_media, is_video, stem, walk
+from telltale.datasets._files import folders, is_media, is_video, nfc, stem, walk
 from telltale.datasets._frames import Frames, Placed
 from telltale.errors import UsageError
 from telltale.types import FaceRecord, Side, VideoRecord
@@ -95,7 +95,8 @@ def read(root: Path, options: Options) -> Found:
         elif not above:
             found.problem("unlabelled", name, "it lies in no folder that is named after a label")
         else:
-            placed.append((Placed(name, tuple(above[1:]), options.label(above[0], where=name)), side))
+            below = tuple(nfc(folder) for folder in above[1:])
+            placed.append((Placed(name, below, options.label(above[0], where=name)), side))
     frames = Frames(one for one, _ in placed)
     for one, side in placed:
         record = VideoRecord(

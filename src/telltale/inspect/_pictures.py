@@ -31,6 +31,8 @@ N_FACES = 25
 N_FRAMES = 12
 N_AUGMENTED = 9
 _GIF_HEIGHT_PX = 200
+_GIF_MS = 655_350
+"""The longest that a GIF can show a picture: 16 bits of hundredths of a second."""
 _FACE = CropSpec(size_px=160, margin_frac=0.15, down_frac=0.05)
 
 
@@ -217,7 +219,9 @@ def gif(seen: Seen) -> bytes:
     pictures = [_at_height(PIL.Image.fromarray(frame.rgb), _GIF_HEIGHT_PX) for frame in seen.frames]
     times = [frame.pts_s for frame in seen.frames]
     steps = np.diff(times)
-    shown_ms = [int(round(1000 * step, -1)) for step in (*steps, float(np.median(steps)))]
+    # Equal pictures in a row are written as one, as long as all of them: together they must fit.
+    longest_ms = _GIF_MS // len(pictures) // 10 * 10
+    shown_ms = [min(int(round(1000 * step, -1)), longest_ms) for step in (*steps, float(np.median(steps)))]
     out = io.BytesIO()
     pictures[0].save(
         out, format="GIF", save_all=True, append_images=pictures[1:], duration=[max(20, ms) for ms in shown_ms], loop=0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from telltale import datasets
 from telltale._files import only_one
+from telltale._text import visible
 from telltale.datasets import Dataset
 from telltale.engine import LOCAL, Engine, map_tasks
 from telltale.errors import DataError, UsageError, WorkerCrashed
@@ -34,14 +35,17 @@ def prepare(
     draw: Draw | None = None,
     engine: Engine = LOCAL,
     retry_failed: bool = False,
+    drop_missing: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Manifest:
     """Make the store at `out` from the data set at `source`, or go on making it.
 
     `source` is a folder or list that `datasets.read` recognises, or what it or `datasets.read_bucket` gave; files in a
-    bucket are fetched one at a time for each job, and removed. `draw` takes some of its videos. A cluster's machines
-    share the file system. The bytes of the store do not depend on `engine` or on how often the run was killed. Raises
-    `DataError`, `UsageError`, `OutputError`, `OutputBusy` where another run writes there now; never for one video.
+    bucket are fetched one at a time for each job, and removed. `draw` takes some of its videos. Of a finished store at
+    `out`, videos that the data set does not hold are a `UsageError`, or with `drop_missing` taken out. A cluster's
+    machines share the file system. The bytes of the store do not depend on `engine` or on how often the run was killed.
+    Raises `DataError`, `UsageError`, `OutputError`, `OutputBusy` where another run writes there now; never for one
+    video.
     """
     dataset = source if isinstance(source, Dataset) else datasets.read(source)
     records = dataset.records if draw is None else draw.of(dataset.records)
@@ -56,8 +60,7 @@ def prepare(
             identity["crop"] = asdict(crop_as_given(Path(out), records, settings))
         originals = originals_of(dataset.records) if settings.boxes_from_original else {}
         writer = StoreWriter(out, settings=identity, originals=originals)
-        if draw is not None:
-            _check_loses_none(writer, dataset, draw, n_drawn=len(records))
+        _check_loses_none(writer, dataset, draw, n_drawn=len(records), drop_missing=drop_missing)
         if not settings.detect:
             writer.keep_settings(records)
         job = PrepareTask(
@@ -71,15 +74,25 @@ def prepare(
         return writer.compact(records, problems=dataset.problems)
 
 
-def _check_loses_none(writer: StoreWriter, dataset: Dataset, draw: Draw, *, n_drawn: int) -> None:
-    """Raises UsageError where fewer are drawn than the finished store holds of the set. From a set that has grown the
+def _check_loses_none(
+    writer: StoreWriter, dataset: Dataset, draw: Draw | None, *, n_drawn: int, drop_missing: bool
+) -> None:
+    """Raises UsageError where the finished store holds videos that the set does not, unless they are to go: another set
+    was given, or a disk is not there. And where fewer are drawn than it holds of the set. From a set that has grown the
     same draw takes others, but no fewer; balanced, one that is gone takes one of the other label along."""
     if writer.manifest is None:
         return
-    held = Store(writer.out, writer.manifest).videos().column("video_id").to_pylist()
-    there = {record.video_id for record in dataset.records}
-    n_gone = len({*held} - there)
-    if n_drawn < len(held) - n_gone * (2 if draw.balance else 1):
+    held = Store(writer.out, writer.manifest).videos().select(["dataset", "video_id", "path"]).to_pylist()
+    there = {(record.dataset, record.video_id) for record in dataset.records}
+    gone = [row for row in held if (row["dataset"], row["video_id"]) not in there]
+    if gone and not drop_missing:
+        first = gone[0]
+        raise UsageError(
+            f"{visible(str(writer.out))} holds {len(held):,} videos, and {len(gone):,} of them are not in "
+            f"{visible(dataset.root)}, first {visible(first['path'])} of {visible(first['dataset'])}: choose another "
+            "--out, or take them out of the store with --drop-missing"
+        )
+    if draw is not None and n_drawn < len(held) - len(gone) * (2 if draw.balance else 1):
         raise UsageError(
             f"{writer.out} holds {len(held):,} videos, --limit would leave {n_drawn:,}: choose another --out"
         )

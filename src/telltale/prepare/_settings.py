@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from telltale._files import file_sha256
 from telltale.crops import CropSpec
-from telltale.faces import DetectorConfig
+from telltale.faces import DetectorConfig, files_read, yunet
 from telltale.sampling import SamplePlan
 
 
@@ -31,12 +33,17 @@ class PrepareSettings:
     n_threads: int = 2
 
     def identity(self) -> dict[str, Any]:
-        """The settings that change what is stored, as JSON."""
+        """The settings that change what is stored, as JSON. Raises `DetectorWeights`, `UsageError`."""
         said = asdict(self)
         for name in ("deadline_s", "n_threads", "margin_frac"):
             del said[name]
         for name in ("n_threads", "model_path"):
             del said["detector_config"][name]
+        if self.detect and self.detector_config.model_path is not None:
+            for file in files_read(self.detector, config=self.detector_config):
+                # The published file is what is taken where none is named: the same store.
+                if (digest := file_sha256(Path(file))) != yunet.SHA256:
+                    said["detector_config"]["model_sha256"] = digest
         return said
 
 

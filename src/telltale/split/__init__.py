@@ -29,7 +29,7 @@ import numpy as np
 
 from telltale.errors import UsageError
 from telltale.split._deal import by_group, one_by_one
-from telltale.split._draw import Draw, sample
+from telltale.split._draw import Draw, check_seed, sample
 from telltale.split._groups import (
     Leaks,
     Record,
@@ -121,6 +121,7 @@ def make_split(
     by group, in the proportion of `ratio`. `by="random"` ignores groups, as many papers did, and says how many it
     tears apart. `per_class` first draws that many reals and fakes. Raises `UsageError`.
     """
+    check_seed(seed)
     found = sorted(records, key=lambda record: (record.dataset, record.video_id))
     _check(found)
     shares = parse_ratio(ratio)
@@ -173,6 +174,7 @@ def k_fold(records: Iterable[Record], *, k: int, seed: int = 0, per_class: int |
     """`k` splits into train and val; every record validates exactly once. Grouped and stratified like `make_split`."""
     if k < 2:
         raise UsageError(f"--folds wants 2 or more, got {k}")
+    check_seed(seed)
     found = sorted(records, key=lambda record: (record.dataset, record.video_id))
     _check(found)
     if per_class is not None:

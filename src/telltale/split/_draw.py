@@ -13,7 +13,7 @@ from telltale.split._groups import Record
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """So many records, drawn evenly. Raises `UsageError` where that is none."""
+    """So many records, drawn evenly. Raises `UsageError` where that is none, or the seed is below 0."""
 
     limit: int
     """How many; all, where there are no more."""
@@ -26,6 +26,7 @@ class Draw:
             raise UsageError(f"--limit wants 1 or more, got {self.limit}")
         if self.balance and self.limit < 2:
             raise UsageError(f"--balance draws pairs: --limit wants 2 or more with it, got {self.limit}")
+        check_seed(self.seed)
 
     def of(self, records: Iterable[Record]) -> list[Record]:
         """Those of `records` that are drawn, in the order they came. Raises `UsageError` where halves are asked for of
@@ -47,6 +48,12 @@ class Draw:
         return [found[i] for i in sorted(drawn[: self.limit])]
 
 
+def check_seed(seed: int) -> None:
+    """Raises `UsageError` for a number that NumPy's generators do not take."""
+    if seed < 0:
+        raise UsageError(f"--seed wants 0 or more, got {seed}")
+
+
 def sample(records: Sequence[Record], per_class: int, seed: int) -> list[Record]:
     """`per_class` reals and as many fakes, drawn evenly."""
     rng = np.random.default_rng([seed, 1])
@@ -59,4 +66,4 @@ def sample(records: Sequence[Record], per_class: int, seed: int) -> list[Record]
     return chosen
 
 
-__all__ = ["Draw", "sample"]
+__all__ = ["Draw", "check_seed", "sample"]

@@ -25,6 +25,7 @@ from telltale._text import visible
 from telltale.datasets import Problem
 from telltale.errors import DataError, OutputError, StoreInvalid
 from telltale.store._format import (
+    ARRAY_BYTES,
     INDEX_DTYPE,
     MANIFEST,
     ROW_GROUP_ROWS,
@@ -40,6 +41,7 @@ from telltale.store._format import (
     Part,
     find_images,
     footer_sha256,
+    pictures_of,
     read_parquet,
 )
 from telltale.store._rows import read_videos, task_metadata
@@ -120,7 +122,7 @@ def _stage_again(
     writer: StoreWriter, task: str | None, tables: Sequence[pa.Table], videos: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> None:
     if task is not None and tables:
-        table = pa.concat_tables(tables).combine_chunks()
+        table = pa.concat_tables(tables)
         writer.stage_table(task, table.replace_schema_metadata(task_metadata(videos[task])))
 
 
@@ -187,6 +189,7 @@ class _Shards:
         self._temporary = Path()
         self._pending: list[pa.Table] = []
         self._n_pending = 0
+        self._n_pending_bytes = 0
         self._n_bytes = 0
         self._sizes: list[int] = []
         self._crcs: list[int] = []
@@ -195,18 +198,30 @@ class _Shards:
     def add(self, table: pa.Table) -> None:
         if table.num_rows == 0:
             return
-        pictures = table.column("image").combine_chunks().field("bytes")
-        for picture in pictures:
-            data = picture.as_buffer()
+        table = table.replace_schema_metadata(SCHEMA.metadata)
+        start = 0
+        for row, data in enumerate(pictures_of(table)):
+            if self._n_pending_bytes + data.size > ARRAY_BYTES:
+                self._keep(table.slice(start, row - start))
+                self._write()
+                start = row
             self._sizes.append(data.size)
             self._crcs.append(zlib.crc32(data))
             self._n_bytes += data.size
-        self._pending.append(table.replace_schema_metadata(SCHEMA.metadata))
-        self._n_pending += table.num_rows
+            self._n_pending_bytes += data.size
+        self._keep(table.slice(start))
         if self._n_pending >= ROW_GROUP_ROWS:
-            self._flush()
-            if self._n_bytes >= SHARD_BYTES:
-                self._finish()
+            self._write()
+
+    def _keep(self, table: pa.Table) -> None:
+        if table.num_rows:
+            self._pending.append(table)
+            self._n_pending += table.num_rows
+
+    def _write(self) -> None:
+        self._flush()
+        if self._n_bytes >= SHARD_BYTES:
+            self._finish()
 
     def _flush(self) -> None:
         if not self._pending:
@@ -219,7 +234,7 @@ class _Shards:
             self._writer = parquet.ParquetWriter(name, SCHEMA, **WRITE_OPTIONS)
         self._writer.write_table(pa.concat_tables(self._pending).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
         self._pending.clear()
-        self._n_pending = 0
+        self._n_pending = self._n_pending_bytes = 0
 
     def _finish(self) -> None:
         if self._writer is None:

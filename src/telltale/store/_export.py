@@ -27,7 +27,7 @@ _ROWS = (*_LIST[3:], "label", "person_id", "official_split")
 def export(
     store: Store, out: str | Path, *, to: Literal["folders", "npy"] = "folders", split: str | None = None
 ) -> int:
-    """Write every face of `store` (of `split`, where one is named) to the new folder `out`; how many they were.
+    """Write every face of `store` (of `split`, where one is named) to the new or empty folder `out`; how many.
 
     `folders`: `SIDE/real/*.jpg` and `SIDE/fake/*.jpg` with the bytes that are stored; without a split the side is
     `all`. With a `manifest.csv`, by which `datasets.read` finds groups, persons and sides again; without a split the
@@ -40,10 +40,13 @@ def export(
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{visible(str(out))} is not empty: choose another --out")
+    if out.is_symlink() and not out.exists():
+        raise OutputError(f"{visible(str(out))} is a link that leads nowhere: choose another --out")
     sides = store.sides(split) if split is not None else np.full(len(store), "all")
+    is_there = out.exists()  # it may be `.`, a link or a whole disk, which no other folder can be put in the place of
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".telltale-", suffix=".part", dir=out.parent))
+        part = Path(tempfile.mkdtemp(prefix=".telltale-", suffix=".part", dir=out if is_there else out.parent))
     except OSError as error:
         raise _failed(out, error) from error
     try:
@@ -52,15 +55,28 @@ def export(
         _write_list(part / "faces.csv", names, sides, lines)
         if to == "folders":
             _write_manifest(part / "manifest.csv", names, sides if split is not None else None, lines)
-        part.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        part.rename(out)
+        if is_there:
+            _move_up(part, out)
+        else:
+            part.chmod(0o755)
+            part.rename(out)
     except OSError as error:
         raise _failed(out, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return len(names)
+
+
+def _move_up(part: Path, out: Path) -> None:
+    """All that is in `part` into `out`, or, with an OSError, nothing; the lists last."""
+    moved: list[Path] = []
+    try:
+        for path in sorted(part.iterdir(), key=lambda path: (path.suffix == ".csv", path.name)):
+            moved.append(path.rename(out / path.name))
+    except OSError:
+        for path in moved:
+            path.rename(part / path.name)
+        raise
 
 
 def _failed(out: Path, error: OSError) -> OutputError:

@@ -25,6 +25,8 @@ STAGING = "staging"
 
 ROW_GROUP_ROWS = 512
 SHARD_BYTES = 128 << 20
+ARRAY_BYTES = (1 << 31) - 1
+"""Of pictures in one piece of a table: Arrow counts them in 31 bits."""
 
 _TEXT = pa.string()
 SCHEMA = pa.schema(
@@ -192,11 +194,23 @@ def footer_sha256(path: Path) -> str:
 def read_parquet(path: Path, columns: Sequence[str] | None = None, *, shown: str) -> pa.Table:
     """The table in `path`, page checksums verified; `StoreInvalid` naming `shown` where they, or anything, fail."""
     try:
-        return parquet.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
+        file = parquet.ParquetFile(path, page_checksum_verification=True)
+        try:
+            return file.read(columns=columns)
+        except pa.ArrowNotImplementedError:  # more than `ARRAY_BYTES` of pictures
+            groups = range(file.metadata.num_row_groups)
+            return pa.concat_tables([file.read_row_group(group, columns=columns) for group in groups])
     except (pa.ArrowException, OSError) as error:
         raise StoreInvalid(
             f"{shown} is damaged ({error}): restore it from a copy, or prepare the store again"
         ) from error
+
+
+def pictures_of(table: pa.Table) -> Iterator[pa.Buffer]:
+    """The encoded picture of each row, not copied."""
+    for chunk in table.column("image").chunks:
+        for picture in chunk.field("bytes"):
+            yield picture.as_buffer()
 
 
 def find_images(data: memoryview, file: parquet.ParquetFile, sizes: Sequence[int], crcs: Sequence[int]) -> list[int]:

@@ -22,11 +22,13 @@ from telltale._files import write_files
 from telltale.datasets import Problem, Record
 from telltale.errors import StoreInvalid, TelltaleError, UsageError
 from telltale.store._format import (
+    ARRAY_BYTES,
     MANIFEST,
     STAGING,
     WRITE_OPTIONS,
     Manifest,
     canonical_json,
+    pictures_of,
     read_parquet,
     settings_sha256,
 )
@@ -192,8 +194,11 @@ class StoreWriter:
         self.stage_table(name, staged_table(name, outcomes))
 
     def stage_table(self, name: str, table: pa.Table) -> None:
+        sizes = [picture.size for picture in pictures_of(table)]
+        # A row group is read as one array.
+        n_rows = len(sizes) if sum(sizes) <= ARRAY_BYTES else ARRAY_BYTES // max(sizes)
         buffer = io.BytesIO()
-        parquet.write_table(table, buffer, **WRITE_OPTIONS)
+        parquet.write_table(table, buffer, row_group_size=max(1, n_rows), **WRITE_OPTIONS)
         path = self.staged_path(name)
         write_files(path.parent, {path.name: buffer.getvalue()})
 
