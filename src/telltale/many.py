@@ -244,7 +244,11 @@ class _ScanTask:
                 raise Stopped("the run was broken off")
             return self._keep(item, place, report)
 
-        with Scanner(scorer, settings=self.settings) as scanner, TemporaryDirectory(prefix="telltale-") as scratch:
+        with (
+            Scanner(scorer, settings=self.settings) as scanner,
+            # A thread may still be fetching into it when a run is broken off; it clears away what it has.
+            TemporaryDirectory(prefix="telltale-", ignore_cleanup_errors=True) as scratch,
+        ):
             try:
                 yield do
             finally:

@@ -67,7 +67,8 @@ class PrepareTask:
 
         with (
             Worker(WorkerLimits(powers=powers)) as worker,
-            TemporaryDirectory(prefix="telltale-") as scratch,
+            # A thread may still be fetching into it when a run is broken off; it clears away what it has.
+            TemporaryDirectory(prefix="telltale-", ignore_cleanup_errors=True) as scratch,
         ):
             try:
                 yield do
