@@ -5,6 +5,7 @@ One rule for all: an input ends in a verdict, an abstention or a refusal with a 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ import make_hostile
 import make_videos
 from make_bundles import make_redness
 from make_hostile import Bad
+from telltale._source import open_regular
 from telltale.cli import app
+from telltale.errors import WorkerNotStarted
 from telltale.sampling import SamplePlan
 from telltale.scan import Scanner, ScanSettings
 from telltale.types import Code, Report
@@ -187,3 +190,13 @@ def test_every_report_can_be_written_and_read_again(scanner: Scanner, inputs: di
         line = report.model_dump_json()
         assert json.loads(line)["input"]["path"]
         assert Report.model_validate_json(line).verdict == report.verdict
+
+
+def test_too_many_open_files_are_no_fault_of_the_file(face_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as poor:
+        poor.setattr(os, "open", refused)
+        with pytest.raises(WorkerNotStarted, match="ulimit"):
+            open_regular(os.fspath(face_clip))

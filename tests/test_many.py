@@ -86,7 +86,7 @@ def test_a_driver_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_file_under_way_or_waiting_when_the_driver_is_stopped_is_not_recorded(tmp_path: Path, jobs: int) -> None:
     shutil.copy(EXAMPLES / "no_face.mp4", tmp_path / "short.mp4")
-    long = make_videos.face_clip(tmp_path / "long0.mp4", seconds=60)
+    long = make_videos.face_clip(tmp_path / "long0.mp4", seconds=24)
     names = [long, *(tmp_path / f"long{n}.mp4" for n in range(1, 5))]
     for name in names[1:]:
         os.link(long, name)

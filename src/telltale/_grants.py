@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 
-from telltale.errors import DeadlineExceeded
+from telltale.errors import DeadlineExceeded, WorkerNotStarted
 
 IS_USED = sys.platform == "linux"
 N_DESCRIPTORS = 12
@@ -28,7 +28,8 @@ _granted: dict[str, list[int]] = {}
 
 
 def opened(paths: Sequence[str], *, timeout_s: float) -> dict[str, list[int]]:
-    """Path -> descriptors. Raises `InputError`, and `DeadlineExceeded` on a disk that does not answer."""
+    """Path -> descriptors. Raises `InputError`, `DeadlineExceeded` on a disk that does not answer, and
+    `WorkerNotStarted` where too many files are open."""
     found: dict[str, list[int]] = {}
     errors: list[BaseException] = []
     turn = threading.Lock()
@@ -44,6 +45,8 @@ def opened(paths: Sequence[str], *, timeout_s: float) -> dict[str, list[int]]:
                 fd, _ = open_regular(path)
                 mine[path] = [fd]
                 mine[path] += [os.open(f"/proc/self/fd/{fd}", os.O_RDONLY) for _ in range(N_DESCRIPTORS - 1)]
+        except OSError as error:  # of a second descriptor of a file that is open
+            errors.append(WorkerNotStarted(f"{error.strerror}: ask for fewer files at a time, or raise ulimit -n"))
         except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
             errors.append(error)
         with turn:

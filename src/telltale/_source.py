@@ -13,6 +13,7 @@ telltale.errors.UnsupportedContainer: this is an HLS playlist, a list of other f
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -34,6 +35,7 @@ from telltale.errors import (
     NotAFile,
     UnsupportedCodec,
     UnsupportedContainer,
+    WorkerNotStarted,
 )
 
 _HEAD_BYTES = 4096
@@ -267,7 +269,7 @@ def printable(path: str) -> str:
 def open_regular(path: str) -> tuple[int, int]:
     """Descriptor and size. Looks before opening: opening a pipe waits, opening a device may do something.
 
-    Raises `InputError`.
+    Raises `InputError`, and `WorkerNotStarted` where this process has too many files open.
     """
     name = printable(path)
     fd = _grants.granted(path)
@@ -280,6 +282,8 @@ def open_regular(path: str) -> tuple[int, int]:
         raise FileMissing(f"{name} does not exist; check the spelling and the folder") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):  # says nothing about the file
+            raise WorkerNotStarted(f"{reason}: ask for fewer files at a time, or raise ulimit -n") from None
         raise FileUnreadable(f"{name} cannot be opened ({reason}); check its name and permissions") from None
     found = os.fstat(fd)
     try:

@@ -134,7 +134,7 @@ class Recipe(_Part):
     """Everything that decides a run, apart from the faces and the starting weights."""
 
     description: str = ""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     model: ModelPart = ModelPart()
     mix: dict[str, SourceMix] = Field(default_factory=lambda: {"*": SourceMix(real=16, fake=16)})
     """By source; `*` is every source not named. With several processes it is the batch of all of them together."""

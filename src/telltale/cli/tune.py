@@ -48,7 +48,7 @@ def tune(
         ),
     ] = None,
     refit: Annotated[bool, typer.Option("--refit/--no-refit", help="Train the best setting on the split.")] = True,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the folds and of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the folds and of the draw.")] = 0,
     workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load and augment faces.")] = 1,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads that compute.")] = 2,
 ) -> None:
