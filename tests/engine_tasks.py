@@ -102,12 +102,19 @@ class OneActorRay:
 
     exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
 
-    def __init__(self, killed_on: int) -> None:
+    def __init__(self, killed_on: int | None = None) -> None:
         self.killed_on = killed_on
         self.n_started = 0
+        self.joined: list[dict[str, object]] = []
 
     def is_initialized(self) -> bool:
-        return True
+        return False
+
+    def init(self, **options: object) -> None:
+        self.joined.append(options)
+
+    def shutdown(self) -> None:
+        """It holds nothing."""
 
     def remote(self, **_: object) -> Callable[[type], Any]:
         return lambda runner: SimpleNamespace(remote=lambda task: self._actor(runner(task)))

@@ -16,7 +16,7 @@ import pytest
 
 from engine_tasks import Fragile, OneActorRay, Raises, Square, UntilClosed
 from telltale.engine import MAX_ATTEMPTS, Engine, _start, map_tasks
-from telltale.errors import UsageError, WorkerCrashed
+from telltale.errors import UsageError, WorkerCrashed, WorkerNotStarted
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
 ENGINES = [
@@ -146,13 +146,32 @@ def test_a_cluster_that_starts_slowly_is_started_again() -> None:
             begun.append(address)
             if len(begun) == 1 or address == "elsewhere":
                 raise RuntimeError(
-                    "The current node timed out during startup." if address == "here" else "no such host"
+                    "The current node timed out during startup." if address == "local" else "no such host"
                 )
 
-    _start(Ray(), address="here")
-    with pytest.raises(RuntimeError, match="no such host"):
+    _start(Ray(), address="local")
+    with pytest.raises(WorkerNotStarted, match=r"no Ray cluster answers at elsewhere \(no such host\)"):
         _start(Ray(), address="elsewhere")
-    assert begun == ["here", "here", "elsewhere"]
+    assert begun == ["local", "local", "elsewhere"]
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "joined"),
+    [(None, None, "local"), (None, "there:6379", "there:6379"), ("auto", "there:6379", "auto")],
+)
+def test_only_a_cluster_that_was_named_is_joined(
+    address: str | None, said: str | None, joined: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given no address at all, Ray itself would join the cluster that was started last on this machine."""
+    ray = OneActorRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("RAY_ADDRESS", said)
+    assert dict(map_tasks(Square(Path(os.devnull)), [3], engine=Engine("ray", address=address))) == {0: 9}
+    (options,) = ray.joined
+    assert options["address"] == joined
+    assert ("num_cpus" in options) == (joined == "local")
 
 
 def test_an_unknown_engine_is_refused() -> None:

@@ -13,6 +13,7 @@ tried again on another worker, and set aside as `WorkerCrashed` when it has cost
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -21,11 +22,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from telltale.errors import Stopped, UsageError, WorkerCrashed, require
+from telltale.errors import Stopped, UsageError, WorkerCrashed, WorkerNotStarted, require
 
 MAX_ATTEMPTS = 3
 MAX_FAILED_STARTS = 20
 _SLOW_START = "timed out during startup"
+_HERE = "local"
+"""What Ray calls a cluster of its own; without an address it would join whichever was started last on this machine."""
 _LATE_START_S = 5.0
 START_WITHIN_S = 600.0
 """How long a cluster without a free processor is waited for: one that grows takes minutes."""
@@ -43,7 +46,7 @@ class Engine:
     """`local`: threads here; the work itself is in worker processes (`sandbox`). `ray`: actors on a Ray cluster."""
     jobs: int = 1
     address: str | None = None
-    """Of the Ray cluster; None: one is started here."""
+    """Of the Ray cluster; None: what the environment variable RAY_ADDRESS says, or else one is started here."""
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
@@ -116,22 +119,29 @@ def _ray(task: Task[In, Out], items: Iterable[In], engine: Engine) -> Iterator[t
     ray = require("ray", "ray")
     with ExitStack() as stack:
         if not ray.is_initialized():
+            address = engine.address or os.environ.get("RAY_ADDRESS") or _HERE
             # A cluster of its own takes the processors it needs; one that was there is left as it is.
-            own = {} if engine.address else {"num_cpus": engine.jobs, "include_dashboard": False}
-            _start(ray, address=engine.address, logging_level="ERROR", log_to_driver=False, **own)
+            own: dict[str, Any] = {"num_cpus": engine.jobs, "include_dashboard": False} if address == _HERE else {}
+            _start(ray, address=address, logging_level="ERROR", log_to_driver=False, **own)
             stack.callback(ray.shutdown)
         yield from _Actors(ray, task, engine.jobs).outcomes(items)
 
 
-def _start(ray: Any, **options: Any) -> None:
+def _start(ray: Any, *, address: str, may_be_slow: bool = True, **options: Any) -> None:
     """Ray gives a node 30 s to start, which no option changes. From a cold disk on a slow machine that is too little;
-    the second time its files are in memory."""
+    the second time its files are in memory. Raises `WorkerNotStarted` where there is no cluster to be had."""
     try:
-        ray.init(**options)
-    except Exception as error:
-        if _SLOW_START not in str(error):
-            raise
-        ray.init(**options)
+        ray.init(address=address, **options)
+    except Exception as error:  # Ray has no class of its own for these
+        if may_be_slow and _SLOW_START in str(error):
+            return _start(ray, address=address, may_be_slow=False, **options)
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        if address == _HERE:
+            raise WorkerNotStarted(f"Ray did not start here ({reason}); try --engine local") from error
+        raise WorkerNotStarted(
+            f"no Ray cluster answers at {address} ({reason}); see there with `ray status`, "
+            "or give no --address for one of this machine's own"
+        ) from error
 
 
 class _Actors(Generic[In, Out]):

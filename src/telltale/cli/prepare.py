@@ -90,7 +90,12 @@ def prepare(
     ] = False,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Videos at a time.")] = 1,
     engine: Annotated[str, typer.Option(metavar="local|ray", help="Where the work is done.")] = "local",
-    address: Annotated[str | None, typer.Option(metavar="A", help="Of the Ray cluster.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A", help="Of the Ray cluster, or auto; RAY_ADDRESS if not given, else one on this machine."
+        ),
+    ] = None,
 ) -> None:
     """Turn a data set into a store of faces. Killed and run again, it goes on where it was."""
     from telltale.engine import Engine

@@ -90,7 +90,12 @@ def scan(
     engine: Annotated[
         str, typer.Option(metavar="local|ray", help="Where the work is done. ray: results as a table, see --table.")
     ] = "local",
-    address: Annotated[str | None, typer.Option(metavar="A", help="Of the Ray cluster.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A", help="Of the Ray cluster, or auto; RAY_ADDRESS if not given, else one on this machine."
+        ),
+    ] = None,
     bucket: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Scan what is under s3://NAME/.. or gs://NAME/..; implies --table."),
