@@ -111,11 +111,12 @@ def write_video(
     options: dict[str, str] | None = None,
     colour: dict[str, int] | None = None,
     matrix: str | None = None,
+    pixel_aspect: Fraction | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """Encode frames. `pts`: a time for each in 1 / fps s, where they are not evenly spaced. `rotation_deg`:
     a clockwise turn that the file asks players for. `colour`: attributes of the codec context. `matrix`: how
-    RGB becomes YUV."""
+    RGB becomes YUV. `pixel_aspect`: width of a pixel by its height that the file states; the frames are as stored."""
     with av.open(str(path), "w", format=format, options=container_options) as out:
         stream: VideoStream | None = None
         for i, rgb in enumerate(frames):
@@ -123,6 +124,8 @@ def write_video(
                 stream = cast(VideoStream, out.add_stream(codec, rate=fps, options={**_fast(codec), **(options or {})}))
                 stream.width, stream.height, stream.pix_fmt = rgb.shape[1], rgb.shape[0], pix_fmt
                 stream.codec_context.time_base = Fraction(1, fps)
+                if pixel_aspect is not None:
+                    stream.codec_context.sample_aspect_ratio = pixel_aspect
                 for name, value in (colour or {}).items():
                     setattr(stream.codec_context, name, value)
                 if rotation_deg or mirrored:

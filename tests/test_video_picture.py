@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ import make_videos
 from reading import likeness, read
 from telltale.sampling import SamplePlan
 from telltale.types import Code
+from telltale.video import DecodeLimits, read_frames
 
 
 class TestPicture:
@@ -26,6 +29,43 @@ class TestPicture:
         assert (reader.info.width_px, reader.info.height_px) == (480, 360)
         if not mirrored:
             assert reader.info.rotation_deg == degrees
+
+    @pytest.mark.parametrize("degrees", [0, 90])
+    @pytest.mark.parametrize(
+        ("stored", "pixel_aspect", "shown"),
+        [((360, 360), Fraction(4, 3), (480, 360)), ((480, 270), Fraction(3, 4), (480, 360))],
+    )
+    def test_pixels_that_are_not_square_are_made_square(
+        self, tmp_path: Path, stored: tuple[int, int], pixel_aspect: Fraction, shown: tuple[int, int], degrees: int
+    ) -> None:
+        squeezed = (cv2.resize(rgb, stored, interpolation=cv2.INTER_AREA) for rgb in make_videos.face_frames(5))
+        pictures = (np.asarray(rgb, np.uint8) for rgb in squeezed)
+        path = make_videos.write_video(tmp_path / "clip.mp4", pictures, pixel_aspect=pixel_aspect, rotation_deg=degrees)
+        (frame,), reader = read(path, SamplePlan("first", 1))
+        upright = np.rot90(frame.rgb, degrees // 90)
+        assert upright.shape == (shown[1], shown[0], 3)
+        assert likeness(upright, next(make_videos.face_frames(5))) < 5
+        assert (reader.info.height_px, reader.info.width_px) == frame.rgb.shape[:2]
+
+    @pytest.mark.parametrize("interlaced", [False, True])
+    def test_woven_and_smaller_pictures_get_square_pixels_too(self, tmp_path: Path, interlaced: bool) -> None:
+        make = make_videos.interlaced_clip if interlaced else make_videos.face_clip
+        path = make(tmp_path / "clip.mp4", seconds=0.2, pixel_aspect=Fraction(2))
+        (frame,), _ = read(path, SamplePlan("first", 1, max_side_px=240))
+        assert frame.rgb.shape == (90, 240, 3)
+
+    @pytest.mark.parametrize("pixel_aspect", [Fraction(100, 101), Fraction(5), Fraction(1, 5)])
+    def test_pixels_all_but_square_or_of_no_likely_shape_are_taken_as_they_are(
+        self, tmp_path: Path, pixel_aspect: Fraction
+    ) -> None:
+        path = make_videos.face_clip(tmp_path / "clip.mp4", seconds=0.2, pixel_aspect=pixel_aspect)
+        (frame,), _ = read(path, SamplePlan("first", 1))
+        assert frame.rgb.shape == (360, 480, 3)
+
+    def test_a_picture_that_square_pixels_would_make_too_large_stays_as_it_is(self, tmp_path: Path) -> None:
+        path = make_videos.face_clip(tmp_path / "clip.mp4", seconds=0.2, pixel_aspect=Fraction(2))
+        (frame,) = read_frames(path, SamplePlan("first", 1), limits=DecodeLimits(max_pixels=480 * 360))
+        assert frame.rgb.shape == (360, 480, 3)
 
     @pytest.mark.parametrize("size", [(16, 16), (18, 34), (4096, 16), (16, 4096)])
     def test_tiny_and_odd_sizes(self, tmp_path: Path, size: tuple[int, int]) -> None:

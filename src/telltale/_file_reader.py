@@ -78,6 +78,11 @@ class FileReader(Reader):
             self._stream = _container.pick(streams, scans, source)
             _container.refuse_large(self._stream, source, limits)
             scan = scans[self._stream.index]
+            self._converter = Converter(
+                max_side_px=plan.max_side_px,
+                pixel_aspect=self._stream.sample_aspect_ratio,
+                max_pixels=limits.max_pixels,
+            )
             self._n_streams = sum(len(found.pts) > 1 for found in scans.values())  # a cover, an AVIF's still: no video
             self._timeline = _container.timeline(self._stream, scan)
             self._missing = _container.missing(self._stream, scan, self._timeline, source, limits)
@@ -89,7 +94,6 @@ class FileReader(Reader):
         super().__init__(source, info, FileHash(source.file()))
         self._limits = limits
         self._choice = choose(self._timeline.times_s, plan)
-        self._converter = Converter(max_side_px=plan.max_side_px)
         self._clock = Clock(self._timeline.interval_s)
         self._holds_times = _container.holds_times(self._container)
         self._damage = _Damage()
@@ -108,14 +112,15 @@ class FileReader(Reader):
 
     def _describe(self, source: Source, *, is_measured: bool) -> VideoInfo:
         stream = self._stream
+        width_px, height_px = self._converter.square(stream.width, stream.height)
         return VideoInfo(
             path=source.path,
             sha256="",
             size_bytes=source.size_bytes,
             container=self._container.format.name,
             codec=stream.codec_context.codec.canonical_name,
-            width_px=stream.width,
-            height_px=stream.height,
+            width_px=width_px,
+            height_px=height_px,
             rotation_deg=0,
             duration_s=self._timeline.end_s if is_measured else _container.declared_duration_s(stream, self._timeline),
             fps_header=_container.fps(stream),
@@ -197,7 +202,9 @@ class FileReader(Reader):
 
     def _note_size(self, frame: VideoFrame, *, is_first: bool) -> None:
         degrees, _ = self._converter.turn_of(frame)
-        width, height = (frame.height, frame.width) if degrees in (90, 270) else (frame.width, frame.height)
+        width, height = self._converter.square(frame.width, frame.height)
+        if degrees in (90, 270):
+            width, height = height, width
         if is_first:
             self._info = replace(self._info, width_px=width, height_px=height, rotation_deg=degrees)
         else:

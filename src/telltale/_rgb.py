@@ -1,6 +1,6 @@
-"""From a decoded frame to RGB as a player shows it: colours, HDR, transparency, interlacing, rotation.
+"""From a decoded frame to RGB as a player shows it: colours, HDR, transparency, interlacing, pixel shape, rotation.
 
-Only frames that were sampled come here. The sample aspect ratio is not applied: pixels stay as coded.
+Only frames that were sampled come here.
 
 >>> composite(np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)).tolist()
 [[[10, 20, 30], [255, 255, 255]]]
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from fractions import Fraction
 from typing import cast
 
 import cv2
@@ -39,23 +40,42 @@ _COMB_STEP = 400
 """Product of two opposite steps between lines, in grey levels squared, that counts as a tooth (20 x 20)."""
 
 
+_SQUARE_WITHIN = Fraction(2, 100)
+"""Pixels this close to square are taken as they are: nobody sees the difference, and resampling costs sharpness."""
+_MOST_OBLONG = 4
+"""Beyond it the header is wrong; broadcast and disc formats reach 3."""
+
+
 class Converter:
     """Turns frames of one stream into RGB; `codes` says what had to be done to them."""
 
-    def __init__(self, *, max_side_px: int | None = None) -> None:
+    def __init__(
+        self, *, max_side_px: int | None = None, pixel_aspect: Fraction | None = None, max_pixels: int | None = None
+    ) -> None:
+        """`pixel_aspect`: width of a pixel by its height, None where it is not said. A picture that would have more
+        than `max_pixels` with square ones stays as it is coded."""
         self.codes: set[Code] = set()
         self._max_side_px = max_side_px
+        self._pixel_aspect, self._max_pixels = _plausible(pixel_aspect), max_pixels
         self._reformatter = VideoReformatter()
         self._turns: dict[int, tuple[int, bool]] = {}
 
     def to_rgb(self, frame: VideoFrame) -> RgbImage:
         """uint8 (H, W, 3), as displayed."""
-        is_woven = frame.interlaced_frame  # then made smaller only after its lines were looked at
-        size = (frame.width, frame.height) if is_woven else self._size(frame.width, frame.height)
+        is_woven = frame.interlaced_frame  # then resized only after its lines were looked at
+        shown = self._limited(*self.square(frame.width, frame.height))
+        size = (frame.width, frame.height) if is_woven else shown
         rgb = self._tone_mapped(frame, *size) if frame.color_trc in (PQ, HLG) else self._converted(frame, *size)
         if is_woven:
-            rgb = self._progressive(rgb)
-        return turn(self.shrunk(rgb), *self.turn_of(frame))
+            rgb = _resized(self._progressive(rgb), *shown)
+        return turn(rgb, *self.turn_of(frame))
+
+    def square(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height in square pixels of a picture that is coded in so many: the side that was sampled more
+        thinly grows, so that nothing is lost."""
+        aspect = self._pixel_aspect
+        size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+        return size if self._max_pixels is None or size[0] * size[1] <= self._max_pixels else (width, height)
 
     def turn_of(self, frame: VideoFrame) -> tuple[int, bool]:
         """See `turn_of`. Looked up once for each rotation: a frame whose side data was asked for holds itself, and
@@ -100,7 +120,7 @@ class Converter:
         self.codes.add(Code.INTERLACED)
         return one_field(rgb) if is_combed(rgb) else rgb
 
-    def _size(self, width: int, height: int) -> tuple[int, int]:
+    def _limited(self, width: int, height: int) -> tuple[int, int]:
         longer = max(width, height)
         if self._max_side_px is None or longer <= self._max_side_px:
             return width, height
@@ -110,8 +130,21 @@ class Converter:
     def shrunk(self, rgb: RgbImage) -> RgbImage:
         """The picture, made smaller where its longer side is above the limit."""
         height, width = rgb.shape[:2]
-        size = self._size(width, height)
-        return rgb if size == (width, height) else cast(RgbImage, cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+        return _resized(rgb, *self._limited(width, height))
+
+
+def _plausible(pixel_aspect: Fraction | None) -> Fraction:
+    if not pixel_aspect or not Fraction(1, _MOST_OBLONG) <= pixel_aspect <= _MOST_OBLONG:
+        return Fraction(1)
+    return Fraction(1) if abs(pixel_aspect - 1) < _SQUARE_WITHIN else pixel_aspect
+
+
+def _resized(rgb: RgbImage, width: int, height: int) -> RgbImage:
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    is_smaller = width * height < rgb.shape[0] * rgb.shape[1]
+    how = cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR
+    return cast(RgbImage, cv2.resize(rgb, (width, height), interpolation=how))
 
 
 def _plane(plane: VideoPlane) -> npt.NDArray[np.uint8]:
