@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import sys
 import threading
 import warnings
@@ -155,9 +156,18 @@ def test_a_cluster_that_starts_slowly_is_started_again() -> None:
     assert begun == ["local", "local", "elsewhere"]
 
 
+def test_a_cluster_that_does_not_answer_is_not_waited_for() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = "{}:{}".format(*taken.getsockname())
+        with pytest.raises(WorkerNotStarted, match=f"no Ray cluster answers at {address}") as refused:
+            _start(None, address=address)
+    assert isinstance(refused.value.__cause__, ConnectionRefusedError)
+
+
 @pytest.mark.parametrize(
     ("address", "said", "joined"),
-    [(None, None, "local"), (None, "there:6379", "there:6379"), ("auto", "there:6379", "auto")],
+    [(None, None, "local"), (None, "there", "there"), ("auto", "there", "auto")],
 )
 def test_only_a_cluster_that_was_named_is_joined(
     address: str | None, said: str | None, joined: str, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ tried again on another worker, and set aside as `WorkerCrashed` when it has cost
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -30,6 +31,8 @@ _SLOW_START = "timed out during startup"
 _HERE = "local"
 """What Ray calls a cluster of its own; without an address it would join whichever was started last on this machine."""
 _LATE_START_S = 5.0
+_ANSWER_WITHIN_S = 10.0
+"""Ray itself tries for minutes where nothing listens."""
 START_WITHIN_S = 600.0
 """How long a cluster without a free processor is waited for: one that grows takes minutes."""
 In = TypeVar("In")
@@ -131,6 +134,9 @@ def _start(ray: Any, *, address: str, may_be_slow: bool = True, **options: Any) 
     """Ray gives a node 30 s to start, which no option changes. From a cold disk on a slow machine that is too little;
     the second time its files are in memory. Raises `WorkerNotStarted` where there is no cluster to be had."""
     try:
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_WITHIN_S).close()
         ray.init(address=address, **options)
     except Exception as error:  # Ray has no class of its own for these
         if may_be_slow and _SLOW_START in str(error):
@@ -140,7 +146,7 @@ def _start(ray: Any, *, address: str, may_be_slow: bool = True, **options: Any) 
             raise WorkerNotStarted(f"Ray did not start here ({reason}); try --engine local") from error
         raise WorkerNotStarted(
             f"no Ray cluster answers at {address} ({reason}); see there with `ray status`, "
-            "or give no --address for one of this machine's own"
+            "or leave --address and RAY_ADDRESS out for one of this machine's own"
         ) from error
 
 
