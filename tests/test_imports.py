@@ -14,10 +14,41 @@ SRC = Path(__file__).parents[1] / "src" / "telltale"
 LAYERS = (
     ("errors",),
     ("types",),
-    ("video", "sampling", "crops", "tracking", "augment", "perturb", "recompress", "selfblend", "metrics", "aggregate"),
-    ("faces", "datasets", "store", "split", "bundle", "runtime", "sandbox", "engine"),
+    (
+        "video",
+        "pictures",
+        "sampling",
+        "crops",
+        "tracking",
+        "augment",
+        "perturb",
+        "recompress",
+        "selfblend",
+        "metrics",
+        "aggregate",
+        "gate",
+        "recipe",
+    ),
+    (
+        "faces",
+        "following",
+        "extract",
+        "datasets",
+        "store",
+        "split",
+        "bundle",
+        "runtime",
+        "sandbox",
+        "engine",
+        "findings",
+        "provenance",
+    ),
     (
         "scan",
+        "many",
+        "annotate",
+        "stability",
+        "import_onnx",
         "prepare",
         "evaluate",
         "explain",
@@ -92,6 +123,12 @@ def _reach(graph: dict[str, set[str]], start: str) -> set[str]:
 def test_dependencies_point_one_way(unit: str) -> None:
     above = {other for other in _reach(_graph(also_in_functions=False), unit) if RANKS.get(other, -1) > RANKS[unit]}
     assert not above, f"{unit} must not depend on {sorted(above)}"
+
+
+def test_every_public_module_has_its_layer_and_no_private_one_knows_the_highest() -> None:
+    assert {unit for unit in _units() if not unit.startswith("_")} == RANKS.keys()
+    graph = _graph(also_in_functions=False)
+    assert not [unit for unit in graph if unit.startswith("_") and _reach(graph, unit) & {*LAYERS[-1]}]
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

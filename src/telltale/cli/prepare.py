@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -174,10 +175,10 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
     from telltale._text import clock
     from telltale.prepare import Rate
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():  # Rich would also draw into a file where FORCE_COLOR is set
         yield None
         return
+    console = Console(stderr=True)
     rate = Rate()
     columns = (
         TextColumn("preparing"),
