@@ -7,20 +7,15 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import Any
-
 import numpy as np
 
-from telltale.errors import OutputError
+from telltale._codecs import coded, with_lead
 from telltale.types import RgbImage
 
 CODECS = {"mpeg1video": (2, 14), "mpeg2video": (2, 16), "flv": (2, 14), "mpeg4": (2, 14), "libx264": (22, 40)}
 """Encoder -> the range of `quality` that is met with: quantiser of the MPEG family (`flv` is H.263), CRF of H.264.
 Higher is worse."""
-_DECODERS = {"libx264": "h264"}
-_LEAD = 2
-"""Frames put before a single picture: what is looked at is then a predicted frame, as most are."""
+_GOP_SIZE = 12
 
 
 def recompress(clip: RgbImage, *, codec: str, quality: int) -> RgbImage:
@@ -32,37 +27,16 @@ def recompress(clip: RgbImage, *, codec: str, quality: int) -> RgbImage:
     import av
     import cv2
 
-    n = len(clip)
-    frames = clip if n > 1 else np.stack([np.roll(clip[0], shift, 1) for shift in range(-_LEAD, 1)])
-    height, width = frames.shape[1:3]
-    try:
-        encoder: Any = av.CodecContext.create(codec, "w")
-        decoder: Any = av.CodecContext.create(_DECODERS.get(codec, codec), "r")
-    except (ValueError, av.FFmpegError) as error:
-        raise OutputError(f"this build of PyAV has no encoder {codec}: {error}") from error
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
-    encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
-    encoder.gop_size, encoder.max_b_frames = 12, 0
-    encoder.thread_count = decoder.thread_count = 1
-    encoder.options = (
+    # OpenCV's conversions: libswscale starts threads for each picture.
+    planes = [np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8) for rgb in with_lead(clip)]
+    frames = [av.VideoFrame.from_ndarray(picture, format="yuv420p") for picture in planes]
+    options = (
         {"preset": "veryfast", "tune": "zerolatency", "crf": str(quality)}
         if codec == "libx264"
         else {"qmin": str(quality), "qmax": str(quality)}
     )
-    decoded: list[Any] = []
-    for time, rgb in enumerate([*frames, None]):
-        picture = None
-        if rgb is not None:
-            # OpenCV's conversion: libswscale starts threads for each picture
-            planes = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8)
-            picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-            picture.pts = time
-        for packet in encoder.encode(picture):
-            decoded += decoder.decode(packet)
-    decoded += decoder.decode(None)
-    if len(decoded) != len(frames):
-        raise OutputError(f"{codec} gave back {len(decoded)} of {len(frames)} frames")
-    rgb_of = [cv2.cvtColor(frame.to_ndarray(format="yuv420p"), cv2.COLOR_YUV2RGB_I420) for frame in decoded[-n:]]
+    decoded = coded(frames, codec, options=options, gop_size=_GOP_SIZE)[-len(clip) :]
+    rgb_of = [cv2.cvtColor(frame.to_ndarray(format="yuv420p"), cv2.COLOR_YUV2RGB_I420) for frame in decoded]
     return np.stack(rgb_of).astype(np.uint8, copy=False)
 
 
