@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from telltale import _grants, _jpeg_file
+from telltale._text import visible
 from telltale.errors import (
     CorruptFile,
     FileEmpty,
@@ -129,7 +130,7 @@ class Source:
 
     def __init__(self, path: str | bytes | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
-        self.name = printable(self.path)
+        self.name = visible(self.path)
         self._fd, self.size_bytes = open_regular(self.path)
         try:
             if self.size_bytes == 0:
@@ -244,7 +245,7 @@ def read_regular(path: str) -> bytes:
         with os.fdopen(fd, "rb") as file:
             return file.read()
     except OSError as error:
-        raise FileUnreadable(f"{printable(path)} cannot be read ({error.strerror}); check the disk") from None
+        raise FileUnreadable(f"{visible(path)} cannot be read ({error.strerror}); check the disk") from None
 
 
 def _another(fd: int, path: str) -> int:
@@ -256,22 +257,12 @@ def _another(fd: int, path: str) -> int:
     return os.open(again, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
 
-def printable(path: str) -> str:
-    """A path as it can be written anywhere: bytes that are not UTF-8 as \\xNN, control characters escaped.
-
-    >>> printable(os.fsdecode(b"a\\xff.mp4"))
-    'a\\\\xff.mp4'
-    """
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def open_regular(path: str) -> tuple[int, int]:
     """Descriptor and size. Looks before opening: opening a pipe waits, opening a device may do something.
 
     Raises `InputError`, and `WorkerNotStarted` where this process has too many files open.
     """
-    name = printable(path)
+    name = visible(path)
     fd = _grants.granted(path)
     if fd is not None:
         return fd, os.fstat(fd).st_size
@@ -318,7 +309,6 @@ __all__ = [
     "Source",
     "fingerprint",
     "open_regular",
-    "printable",
     "read_regular",
     "sniff",
 ]
