@@ -8,7 +8,7 @@ scores = scorer.score(cutter.add(track_id, pts_s, crop) + cutter.finish())
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,12 @@ import numpy.typing as npt
 from telltale.bundle import Bundle
 from telltale.errors import BundleInvalid, DeviceMissing, UsageError
 from telltale.gate import Gate
-from telltale.types import Clip, Float32Array, Float64Array, RgbImage, Scores
+from telltale.types import BoolArray, Clip, Float32Array, Float64Array, RgbImage, Scores
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
+T = TypeVar("T")
 Device = Literal["cpu", "cuda", "auto"]
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 BATCH_SIZE = 2
@@ -151,45 +152,63 @@ def _open_session(bundle: Bundle, n_threads: int, device: Device) -> ort.Inferen
     return session
 
 
-class ClipCutter:
-    """Cuts the crops of each track into the clips a model looks at, as they arrive.
+class Windows(Generic[T]):
+    """Cuts what belongs to each track into the pieces a model looks at together, as it arrives.
 
-    Image models (`n_frames` = 1) get one clip a crop. Sequence models get clips that overlap by half; the last one
-    ends with the track, and a track shorter than a clip is padded with its last crop, masked. At most `n_frames`
-    crops a track are held.
+    With `n_frames` = 1 each item is a piece. Longer ones overlap by half; the last one ends with the track, and of a
+    track shorter than a piece there are fewer items in it. At most `n_frames` items a track are held.
     """
 
     def __init__(self, n_frames: int) -> None:
         self._n_frames = n_frames
         self._hop = max(n_frames // 2, 1)
-        self._held: dict[int, list[tuple[float, RgbImage]]] = {}
+        self._held: dict[int, list[T]] = {}
         self._n_uncut: dict[int, int] = {}
         self._due_at: dict[int, int] = {}
 
-    def add(self, track_id: int, pts_s: float, crop: RgbImage) -> list[Clip]:
-        """Clips that `crop`, uint8 (S, S, 3), completes. Crops of one track come in time order."""
+    def add(self, track_id: int, item: T) -> list[tuple[int, list[T]]]:
+        """(track, items) of the pieces that `item` completes. Those of one track come in time order."""
         held = self._held.setdefault(track_id, [])
-        held.append((pts_s, crop))
+        held.append(item)
         del held[: -self._n_frames]
         n_uncut = self._n_uncut.get(track_id, 0) + 1
         complete = n_uncut == self._due_at.setdefault(track_id, self._n_frames)
         if complete:
             n_uncut, self._due_at[track_id] = 0, self._hop
         self._n_uncut[track_id] = n_uncut
-        return [self._cut(track_id)] if complete else []
+        return [(track_id, list(held))] if complete else []
+
+    def finish(self) -> list[tuple[int, list[T]]]:
+        """The pieces that end with each track, where the last items are in none yet."""
+        rest = [(track_id, self._held[track_id]) for track_id, n_uncut in self._n_uncut.items() if n_uncut > 0]
+        self._held, self._n_uncut, self._due_at = {}, {}, {}
+        return rest
+
+
+def padded(n_items: int, n_frames: int) -> tuple[npt.NDArray[np.int64], BoolArray]:
+    """Which item stands in each place of a clip, (n_frames,), and which are not the last one repeated, (n_frames,)."""
+    index = np.arange(n_frames)
+    return np.minimum(index, n_items - 1), index < n_items
+
+
+class ClipCutter:
+    """Cuts the crops of each track into the clips a model looks at, as they arrive: see `Windows`. A track shorter than
+    a clip is padded with its last crop, masked."""
+
+    def __init__(self, n_frames: int) -> None:
+        self._n_frames = n_frames
+        self._windows: Windows[tuple[float, RgbImage]] = Windows(n_frames)
+
+    def add(self, track_id: int, pts_s: float, crop: RgbImage) -> list[Clip]:
+        """Clips that `crop`, uint8 (S, S, 3), completes. Crops of one track come in time order."""
+        return [self._clip(*cut) for cut in self._windows.add(track_id, (pts_s, crop))]
 
     def finish(self) -> list[Clip]:
         """The clips that end with each track, where the last crops are in no clip yet."""
-        rest = [self._cut(track_id) for track_id, n_uncut in self._n_uncut.items() if n_uncut > 0]
-        for state in (self._held, self._n_uncut, self._due_at):
-            state.clear()
-        return rest
+        return [self._clip(*cut) for cut in self._windows.finish()]
 
-    def _cut(self, track_id: int) -> Clip:
-        held = self._held[track_id]
-        index = np.arange(self._n_frames)
-        mask = index < len(held)
-        index = np.minimum(index, len(held) - 1)
+    def _clip(self, track_id: int, held: list[tuple[float, RgbImage]]) -> Clip:
+        index, mask = padded(len(held), self._n_frames)
         return Clip(
             track_id=track_id,
             pts_s=np.array([held[i][0] for i in index]),
@@ -204,4 +223,4 @@ def middle_s(clip: Clip) -> float:
     return float(seen[(len(seen) - 1) // 2])
 
 
-__all__ = ["BATCH_SIZE", "ClipCutter", "Device", "Scorer", "middle_s"]
+__all__ = ["BATCH_SIZE", "ClipCutter", "Device", "Scorer", "Windows", "middle_s", "padded"]

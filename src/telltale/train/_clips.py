@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from telltale.runtime import ClipCutter
+from telltale.runtime import Windows, padded
 from telltale.train._faces import FaceTable
-from telltale.types import BoolArray, Clip, RgbImage
+from telltale.types import BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +40,17 @@ def cut_clips(table: FaceTable, n_frames: int) -> ClipRows:
         return ClipRows(np.arange(len(table))[:, None], np.ones((len(table), 1), bool))
     order = np.lexsort((table.pts_s, table.track))
     _, first = np.unique(table.track[order], return_index=True)
-    clips: list[Clip] = []
+    pieces: list[list[int]] = []
     for rows in np.split(order, first[1:]):
-        cutter = ClipCutter(n_frames)
+        windows: Windows[int] = Windows(n_frames)
         for row in rows.tolist():
-            # the row's number travels through the cutter in the place of its pixels
-            clips += cutter.add(0, float(table.pts_s[row]), _as_picture(row))
-        clips += cutter.finish()
-    numbers = [[int.from_bytes(frame.tobytes(), "little") for frame in clip.rgb] for clip in clips]
-    masks = [clip.mask for clip in clips]
-    return ClipRows(np.array(numbers, np.int64).reshape(-1, n_frames), np.array(masks, bool).reshape(-1, n_frames))
-
-
-def _as_picture(row: int) -> RgbImage:
-    return np.frombuffer(row.to_bytes(12, "little"), np.uint8).reshape(2, 2, 3)
+            pieces += [held for _, held in windows.add(0, row)]
+        pieces += [held for _, held in windows.finish()]
+    numbers, mask = np.empty((len(pieces), n_frames), np.int64), np.empty((len(pieces), n_frames), bool)
+    for i, held in enumerate(pieces):
+        index, mask[i] = padded(len(held), n_frames)
+        numbers[i] = np.array(held)[index]
+    return ClipRows(numbers, mask)
 
 
 __all__ = ["ClipRows", "cut_clips"]
