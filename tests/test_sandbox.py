@@ -237,6 +237,28 @@ def test_a_process_that_cannot_be_started_is_named_and_tried_again(monkeypatch: 
         assert pid_of(worker)
 
 
+@pytest.mark.parametrize("name", ["telltale-listen", "telltale-drain"])
+def test_a_machine_without_a_thread_to_spare_starts_no_child_either(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, children = threading.Thread.start, []
+    popen = subprocess.Popen
+
+    def start_another(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def noted(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        children.append(popen(*args, **options))
+        return children[-1]
+
+    monkeypatch.setattr(threading.Thread, "start", start_another)
+    monkeypatch.setattr(subprocess, "Popen", noted)
+    with Worker(jobs=JOBS) as worker, pytest.raises(WorkerNotStarted, match="can't start new thread"):
+        pid_of(worker)
+    (child,) = children
+    assert child.returncode is not None, "it was waited for"
+
+
 def test_what_a_job_prints_reaches_neither_the_wire_nor_the_user(
     worker: Worker, capfd: pytest.CaptureFixture[str]
 ) -> None:

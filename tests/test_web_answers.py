@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,38 @@ def test_a_browser_asks_before_it_shows_what_it_kept(http: httpx2.Client, done: 
         assert again.headers["cache-control"] == "private, no-cache"
         assert again.headers["content-security-policy"] == first.headers["content-security-policy"]
     assert http.get(url, headers={"if-none-match": '"other"'}).content == first.content
+
+
+def test_an_upload_does_not_tell_when_its_bytes_first_came(
+    server: Running, http: httpx2.Client, done: ScanEntry
+) -> None:
+    url, file = f"/api/v1/scans/{done.id}/media", server.service.folder.media(done.id)
+    first = http.get(url).headers
+    os.utime(file, (0, 0))
+    later = http.get(url).headers
+    assert "last-modified" not in first
+    assert (first["etag"], later["etag"]) == (f'"{done.sha256[:20]}"',) * 2
+
+
+@pytest.mark.parametrize("name", ["media", "annotated.mp4"])
+def test_a_part_is_given_of_the_content_that_is_known_else_all_of_it(
+    http: httpx2.Client, done: ScanEntry, name: str
+) -> None:
+    url = f"/api/v1/scans/{done.id}/{name}"
+    while (whole := http.get(url)).status_code == 202:
+        pass  # waits by itself
+    assert "last-modified" not in whole.headers
+
+    def asked(if_range: str, part: str = "bytes=5-9") -> tuple[int, bytes]:
+        answer = http.get(url, headers={"range": part, "if-range": if_range})
+        return answer.status_code, answer.content
+
+    assert asked(whole.headers["etag"]) == (206, whole.content[5:10])
+    others = ('"other"', f"W/{whole.headers['etag']}", "Thu, 01 Jan 1970 00:00:00 GMT")
+    assert [asked(other) for other in others] == [(200, whole.content)] * 3
+    beyond = f"bytes={len(whole.content)}-"
+    assert asked('"other"', beyond) == (200, whole.content)
+    assert asked(whole.headers["etag"], beyond)[0] == 416
 
 
 def test_nothing_is_confirmed_to_those_who_may_not_see_it(tmp_path: Path, model: Path, portrait: Path) -> None:

@@ -148,6 +148,45 @@ def test_files_go_with_the_last_scan_that_refers_to_them(store: Store) -> None:
     assert store.analysis_ids() == set()
 
 
+def cancelled_and_done(store: Store) -> tuple[ScanRow, ScanRow]:
+    """Two scans of the same bytes: one cancelled while they were analysed, one that has its result."""
+    given_up, kept = admit(store, "k"), admit(store, "k")
+    assert store.cancel(given_up.id, owner="") == []
+    finish(store)
+    return given_up, kept
+
+
+def test_a_cancelled_scan_keeps_no_files(store: Store) -> None:
+    given_up, kept = cancelled_and_done(store)
+    assert store.analysis_ids() == {kept.analysis_id}
+    assert store.delete(kept.id, owner="") == [kept.analysis_id]
+    assert store.analysis_ids() == set()
+    assert store.counts() == {"cancelled": 1}
+    row = store.get(given_up.id, owner="")
+    assert row is not None
+    assert (row.state, row.outcome, row.media_type, row.has_thumbnail) == ("cancelled", None, "", 0)
+    assert admit(store, "k").analysis_id != kept.analysis_id, "analysed anew"
+    assert store.delete(given_up.id, owner="") == [given_up.analysis_id]
+    assert store.counts() == {"queued": 1}
+
+
+def test_a_cancelled_scan_keeps_no_files_of_one_that_expires(store: Store) -> None:
+    given_up, kept = cancelled_and_done(store)
+    store._db.execute("UPDATE scans SET cancelled_at = ? WHERE id = ?", (time.time() + 120, given_up.id))
+    assert store.expire(time.time() + 60) == ([(kept.analysis_id, kept.id, "")], [kept.analysis_id])
+    assert state(store, given_up) == "cancelled"
+    assert store.expire(time.time() + 180) == ([(given_up.analysis_id, given_up.id, "")], [given_up.analysis_id])
+    assert store.counts() == {}
+
+
+def test_a_scan_does_not_tell_when_another_one_had_its_bytes_analysed(store: Store) -> None:
+    admit(store, "k")
+    finish(store)
+    row = admit(store, "k")
+    assert row.started_at == row.finished_at == row.created_at
+    assert admit(store, "another").started_at is None
+
+
 def test_scans_expire_when_they_have_ended_not_before(store: Store) -> None:
     admit(store, "1"), admit(store, "2")
     ended = finish(store)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -67,7 +68,7 @@ class Ended:
 
 
 class Child:
-    """One running process, and the two threads that listen to it."""
+    """One running process, and the two threads that listen to it. Raises `OSError` where the system gives no more."""
 
     def __init__(self, jobs: Mapping[str, str], *, memory_bytes: int, powers: Powers) -> None:
         self._handing_over: socket.socket | None = None
@@ -106,12 +107,18 @@ class Child:
         self._is_dropped = False
         self.is_through = False
         """Whether it has said that the job it was given is over; what it said before may still wait to be received."""
-        self._threads = [
-            threading.Thread(target=self._listen, args=(self._process.stdout,), name="telltale-listen", daemon=True),
-            threading.Thread(target=self._drain, args=(self._process.stderr,), name="telltale-drain", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        for name, hear, pipe in (
+            ("listen", self._listen, self._process.stdout),
+            ("drain", self._drain, self._process.stderr),
+        ):
+            thread = threading.Thread(target=hear, args=(pipe,), name=f"telltale-{name}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system counts threads and processes together
+                self.dispose()
+                raise OSError(errno.EAGAIN, str(error)) from error
+            self._threads.append(thread)
 
     def send(self, message: Message, files: Mapping[str, Sequence[int]] = MappingProxyType({})) -> None:
         """A request, and the open files that belong to it, which are closed here. Raises `OSError` when the

@@ -163,7 +163,7 @@ class Worker:
     def _started_child(self) -> Child:
         try:
             return self._start().result()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread for the spawner
             self._starting.clear()
             raise WorkerNotStarted(
                 f"no process to read files with can be started ({error}); free memory or allow more processes"
@@ -206,8 +206,9 @@ def start_early(job: str) -> None:
     """Start the child of the next `Worker` with the usual limits: for a command that has a quarter of a second of
     imports before it. One that nobody takes ends with this process."""
     if not _early:
-        _early.append(_started(WorkerLimits(), JOBS))
-        _warm(_early[0], job)
+        with contextlib.suppress(RuntimeError):  # no thread for the spawner: whoever needs the child will say so
+            _early.append(_started(WorkerLimits(), JOBS))
+            _warm(_early[0], job)
 
 
 def _started(limits: WorkerLimits, jobs: Mapping[str, str]) -> Future[Child]:

@@ -13,9 +13,19 @@ from collections.abc import Mapping
 
 from telltale._report_words import ERRORS, headline, lede
 from telltale._text import percent
-from telltale.errors import InputError, Stopped, TelltaleError, UnknownName, WorkerCrashed, error_from_code
+from telltale.errors import (
+    InputError,
+    Stopped,
+    TelltaleError,
+    UnknownName,
+    WorkerCrashed,
+    WorkerError,
+    WorkerNotStarted,
+    error_from_code,
+)
 from telltale.findings import Progress
 from telltale.runtime import Scorer
+from telltale.sandbox import Worker
 from telltale.scan import Scanner, ScanSettings
 from telltale.types import Code, ErrorInfo, InputInfo, ModelInfo, Report, Verdict
 from telltale.web.files import DataFolder
@@ -33,6 +43,7 @@ _MEDIA_TYPES = {
 }
 """What a browser is told the upload is: from what was found in it, never from what the sender says."""
 _UNPLAYED = "application/octet-stream"
+_STARTS_WITHIN_S = 60.0
 PLAYED_AS = (*_MEDIA_TYPES.values(), _UNPLAYED)
 
 
@@ -47,7 +58,8 @@ class Analyst:
         return Scanner(next(iter(self._scorers.values())), settings=self._scan_settings())
 
     def scan(self, scanner: Scanner, work: Work, *, on_progress: Progress, stop: threading.Event) -> Report:
-        """The report on an upload. Raises `Stopped` once `stop` is set, and `UnknownName` for a model that is gone."""
+        """The report on an upload. Raises `Stopped` once `stop` is set, `UnknownName` for a model that is gone, and
+        `WorkerNotStarted`, which says nothing about the file."""
         if work.model not in self._scorers:
             message = f"the server was started anew without the model {work.model!r}; send the file once more"
             raise UnknownName(message)
@@ -56,9 +68,20 @@ class Analyst:
         report = scanner.scan(self._folder.media(work.id), on_progress=on_progress, stop=stop)
         if stop.is_set():
             raise Stopped("stopped on request")
+        if report.error is not None and report.error.code == WorkerNotStarted.code:
+            raise WorkerNotStarted(report.error.message)
         return report.model_copy(
             update={"input": InputInfo(path=report.input.path, sha256=work.sha256, size_bytes=work.size_bytes)}
         )
+
+    def can_start(self, stop: threading.Event) -> bool:
+        """Whether the machine lets a worker process start and answer now; False once `stop` is set."""
+        try:
+            with Worker() as worker:
+                list(worker.run("confined", {}, deadline_s=_STARTS_WITHIN_S, stop=stop))
+        except (WorkerError, Stopped):
+            return False
+        return True
 
     def _scan_settings(self, options: ScanOptions | None = None, model: str = "") -> ScanSettings:
         options = options or ScanOptions()

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from telltale import __version__
-from telltale.errors import Stopped, TelltaleError, WorkerCrashed
+from telltale.errors import Stopped, TelltaleError, WorkerCrashed, WorkerNotStarted
 from telltale.runtime import Scorer
 from telltale.scan import Scanner
 from telltale.types import ErrorInfo, Report
@@ -38,6 +38,8 @@ _TIDY_EVERY_S = 30.0
 _TRY_AGAIN_S = 1.0
 _LONGEST_WAIT_S = 120.0
 """That anybody is sent away for."""
+_QUEUE = None
+"""Has places that are handed out, as each client has."""
 _PLAUSIBLE_SHARE = 0.05
 """Below this an estimate of the time left means nothing."""
 
@@ -84,7 +86,8 @@ class Jobs:
         self._is_stopping = threading.Event()
         self._running: dict[str, _Running] = {}
         self._took_s = 2.0
-        self._next_place_at = 0.0
+        self._next_place_at: dict[str | None, float] = {}
+        self._held_up: set[str] = set()
         self._threads = [
             threading.Thread(target=self._work, name=f"analyst-{number}", daemon=True)
             for number in range(settings.workers)
@@ -114,6 +117,11 @@ class Jobs:
     @property
     def is_alive(self) -> bool:
         return all(thread.is_alive() for thread in self._threads)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether nothing is analysed because the machine starts no process; a single worker that starts is enough."""
+        return len(self._held_up) >= self._settings.workers
 
     @property
     def n_running(self) -> int:
@@ -149,7 +157,8 @@ class Jobs:
             self._metrics.reused.add()
         self._on_change(row.analysis_id)
         with self._news:
-            self._next_place_at -= self._took_s / self._settings.workers  # one who was told to come back has
+            for of in self._next_place_at.keys() & {_QUEUE, client}:  # one who was told to come back has
+                self._next_place_at[of] -= self._took_s / self._settings.workers
             self._news.notify()
         return row
 
@@ -208,23 +217,28 @@ class Jobs:
         return Progress(stage="waiting", ahead=self._store.ahead(row.queued_at))
 
     def retry_after_s(self) -> float:
-        """When to come back. Everybody turned away is told another time, as places come free one by one."""
+        """When to come back, as the queue may have a place."""
+        return self._next_place_s(_QUEUE)
+
+    def own_retry_after_s(self, client: str) -> float:
+        """When to come back, as one of this client's own scans may have ended."""
+        return self._next_place_s(client)
+
+    def _next_place_s(self, of: str | None) -> float:
+        """Everybody turned away is told another time, as places come free one by one."""
         now = time.monotonic()
         with self._news:
-            later = max(self._next_place_at, now) + self._took_s / self._settings.workers
-            self._next_place_at = min(later, now + _LONGEST_WAIT_S)
-            return self._next_place_at - now
-
-    def own_retry_after_s(self) -> float:
-        """When one of a caller's own scans may have ended."""
-        return min(self._took_s, _LONGEST_WAIT_S)
+            self._next_place_at = {whose: at for whose, at in self._next_place_at.items() if at > now}
+            later = self._next_place_at.get(of, now) + self._took_s / self._settings.workers
+            self._next_place_at[of] = min(later, now + _LONGEST_WAIT_S)
+            return self._next_place_at[of] - now
 
     def _work(self) -> None:
         while not self._is_stopping.is_set():
             try:
                 with self._analyst.scanner() as scanner:
                     while (work := self._next()) is not None:
-                        self._analyse(scanner, work)
+                        self._attempt(scanner, work)
             except Exception:  # noqa: BLE001 - one fault must not cost a worker for good
                 _log.exception("a worker stumbled")
                 self._is_stopping.wait(1.0)
@@ -238,25 +252,50 @@ class Jobs:
                 self._news.wait(timeout=1.0)
         return None
 
+    def _attempt(self, scanner: Scanner, work: Work) -> None:
+        """Analyse, or put back what came to no end through no fault of its own: not before it is out of `_running`, as
+        another thread may take it up at once."""
+        try:
+            self._analyse(scanner, work)
+        except Stopped:
+            if self._is_stopping.is_set():
+                self._store.put_back(work.id)
+        except WorkerNotStarted as error:
+            self._hold_up(work, error)
+
+    def _hold_up(self, work: Work, error: WorkerNotStarted) -> None:
+        """Let the queue wait until the machine starts processes again, rather than blame file after file."""
+        me = threading.current_thread().name
+        if not self._held_up:  # said once, not by every worker
+            _log.warning("analyses wait until a process can be started: %s", error.message)
+        self._held_up.add(me)
+        try:
+            self._once_possible(work, lambda: self._store.put_back(work.id))
+            self._on_change(work.id)
+            while not self._is_stopping.wait(_TRY_AGAIN_S) and not self._analyst.can_start(self._is_stopping):
+                pass
+        finally:
+            self._held_up.discard(me)
+
     def _analyse(self, scanner: Scanner, work: Work) -> None:
+        """Raises `Stopped` and `WorkerNotStarted`; all else is an end of the analysis."""
         self._running[work.id] = running = _Running(work)
-        if not self._store.is_running(work.id):
+        # `stop` or `remove` may have come between `claim` and now, and not found it.
+        if self._is_stopping.is_set() or not self._store.is_running(work.id):
             running.stop.set()
         self._on_change(work.id)
         try:
             try:
                 report = self._scan(scanner, running)
-            except Stopped:
-                if self._is_stopping.is_set():
-                    self._store.put_back(work.id)
-                return
+            except (Stopped, WorkerNotStarted):
+                raise
             except TelltaleError as error:
                 _log.warning("analysis %s failed: %s", work.id, error.message)
                 report = self._analyst.failed(work, error)
             except Exception as error:  # noqa: BLE001 - a fault of ours is the job's failure, not the server's
                 _log.exception("analysis %s failed", work.id)
                 report = self._analyst.failed(work, WorkerCrashed(f"the analysis broke off ({type(error).__name__})"))
-            self._conclude_once_possible(work, report)
+            self._once_possible(work, lambda: self._conclude(work, report))
             self._took_s += 0.2 * (time.monotonic() - running.started_at - self._took_s)
         finally:
             del self._running[work.id]
@@ -269,14 +308,14 @@ class Jobs:
 
         return self._analyst.scan(scanner, running.work, on_progress=on_progress, stop=running.stop)
 
-    def _conclude_once_possible(self, work: Work, report: Report) -> None:
+    def _once_possible(self, work: Work, write: Callable[[], None]) -> None:
         """A disk that is full takes no end of a scan either: it runs until there is room again, or the server stops."""
         while True:
             try:
-                self._conclude(work, report)
+                write()
                 return
             except sqlite3.OperationalError as error:
-                _log.warning("the end of %s cannot be written, tried again: %s", work.id, error)
+                _log.warning("what became of %s cannot be written, tried again: %s", work.id, error)
             if self._is_stopping.wait(_TRY_AGAIN_S):
                 self._store.put_back(work.id)
                 return
@@ -314,7 +353,7 @@ class Jobs:
                 _log.exception("removing old scans failed")
 
     def expire(self) -> Sequence[str]:
-        """Remove what has been kept long enough; returns the analyses that went."""
+        """Remove what has been kept long enough; returns the analyses whose files went."""
         scans, gone = self._store.expire(time.time() - self._settings.keep_s)
         self._folder.drop(gone)
         for analysis_id, scan_id, owner in scans:

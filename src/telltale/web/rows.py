@@ -32,11 +32,13 @@ CREATE TABLE keys (name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, created_a
 """
 STATE = "CASE WHEN s.cancelled_at IS NULL THEN a.state ELSE 'cancelled' END"
 SELECT = f"""
-SELECT s.id, s.analysis_id, s.name, s.created_at, a.sha256, a.size_bytes, a.model, a.options, a.queued_at, a.started_at,
+SELECT s.id, s.analysis_id, s.name, s.created_at, a.sha256, a.size_bytes, a.model, a.options, a.queued_at,
+    max(a.started_at, s.created_at) AS started_at,
     coalesce(s.cancelled_at, max(a.finished_at, s.created_at)) AS finished_at, a.outcome, a.error, a.media_type,
     a.has_thumbnail, {STATE} AS state
 FROM scans s JOIN analyses a ON a.id = s.analysis_id
 """
+"""No moment before the scan was created: when somebody else had the same bytes analysed is nobody's business."""
 IS_ACTIVE = "s.cancelled_at IS NULL AND a.state IN ('queued', 'running')"
 
 

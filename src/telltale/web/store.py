@@ -218,10 +218,10 @@ class Store(Database):
             return [row["analysis_id"]] if stopped.rowcount else []
 
     def delete(self, scan_id: str, *, owner: str) -> Sequence[str]:
-        """Forget an ended scan. Returns analyses that nobody refers to any more: their files can go."""
+        """Forget an ended scan. Returns analyses that nobody wants any more: their files can go."""
         with self._transaction() as db:
             db.execute("DELETE FROM scans WHERE id = ? AND owner = ?", (scan_id, owner))
-            return self._drop_orphans(db)
+            return self._drop_unwanted(db)
 
     def expire(self, ended_before: float) -> tuple[Sequence[tuple[str, str, str]], Sequence[str]]:
         """Forget scans that ended before then. Returns these, as (analysis, scan, owner), and analyses whose files can
@@ -232,17 +232,24 @@ class Store(Database):
                 "FROM analyses a WHERE a.id = scans.analysis_id)) < ? RETURNING analysis_id, id, owner",
                 (ended_before,),
             ).fetchall()
-            return [(row["analysis_id"], row["id"], row["owner"]) for row in rows], self._drop_orphans(db)
+            return [(row["analysis_id"], row["id"], row["owner"]) for row in rows], self._drop_unwanted(db)
 
-    def _drop_orphans(self, db: sqlite3.Connection) -> Sequence[str]:
+    def _drop_unwanted(self, db: sqlite3.Connection) -> Sequence[str]:
+        """Whoever cancelled a scan wants no result: where nobody else is left, only the row stays, for the list."""
         rows = db.execute(
             "DELETE FROM analyses WHERE state IN ('done', 'failed', 'cancelled') "
             "AND NOT EXISTS (SELECT 1 FROM scans WHERE analysis_id = analyses.id) RETURNING id"
         ).fetchall()
+        rows += db.execute(
+            "UPDATE analyses SET state = 'cancelled', is_reusable = 0, outcome = NULL, error = NULL, media_type = '', "
+            "has_thumbnail = 0 WHERE state IN ('done', 'failed') "
+            "AND NOT EXISTS (SELECT 1 FROM scans WHERE analysis_id = analyses.id AND cancelled_at IS NULL) RETURNING id"
+        ).fetchall()
         return [row["id"] for row in rows]
 
     def analysis_ids(self) -> set[str]:
-        return {row["id"] for row in self._rows("SELECT id FROM analyses")}
+        """Of analyses whose files are kept."""
+        return {row["id"] for row in self._rows("SELECT id FROM analyses WHERE state != 'cancelled'")}
 
     def counts(self) -> dict[str, int]:
         """State -> analyses in it."""

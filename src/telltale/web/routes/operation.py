@@ -22,6 +22,8 @@ async def readyz(service: Serving) -> Health:
     await service.db(service.store.count, "queued")
     if not service.jobs.is_alive:
         raise problem("not_ready", "a worker has ended; restart the server")
+    if service.jobs.is_held_up:
+        raise problem("not_ready", "no process to analyse with can be started; free memory or allow more processes")
     if not service.has_room():
         raise problem("not_ready", "the disk is full")
     return Health()

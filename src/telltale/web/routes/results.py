@@ -20,7 +20,7 @@ from telltale.report import to_html
 from telltale.web.analysis import PLAYED_AS
 from telltale.web.annotated import AnnotatorBusy
 from telltale.web.asked import Found, Serving
-from telltale.web.parts import file_in_parts, whole
+from telltale.web.parts import etag_from, etag_of, file_in_parts, whole
 from telltale.web.problems import documented, problem
 from telltale.web.rows import ScanRow
 from telltale.web.service import Service
@@ -108,13 +108,15 @@ async def annotated(request: Request, service: Serving, row: Found) -> Response:
     if not await service.is_there(row):
         raise problem("no_result", "the scan was deleted meanwhile")
     with _unless_deleted():
-        return file_in_parts(request, path, "video/mp4", _AS_UPLOADED)
+        made_ns = path.stat().st_mtime_ns  # for this scan alone, so that it tells of nobody else's
+        return file_in_parts(request, path, "video/mp4", _AS_UPLOADED, etag=etag_of(b"%d" % made_ns))
 
 
 async def _drawn_on(service: Service, row: ScanRow) -> Path | None:
     """The annotated clip; None while it is being made. Raises the problem where it cannot be."""
     try:
         made = asyncio.wrap_future(service.annotator.ask(row))
+        made.add_done_callback(_take_note)
         return await asyncio.wait_for(asyncio.shield(made), _PATIENCE_S)
     except TimeoutError:
         return None
@@ -126,6 +128,13 @@ async def _drawn_on(service: Service, row: ScanRow) -> Path | None:
     except (TelltaleError, FileNotFoundError) as error:
         service.annotator.forget(row.id)
         raise problem("no_result", f"the clip could not be made ({type(error).__name__})") from error
+
+
+def _take_note(made: asyncio.Future[Path]) -> None:
+    """Whoever asked may have left: asyncio must not complain that nobody looked at a failure. Those who ask later are
+    told of it."""
+    if not made.cancelled():
+        made.exception()
 
 
 @router.get(
@@ -144,7 +153,8 @@ async def media(request: Request, service: Serving, row: Found) -> Response:
     if row.state != "done" or not row.media_type:
         raise problem("no_result", "this upload is not kept, or not yet there to be played")
     with _unless_deleted():
-        return file_in_parts(request, service.folder.media(row.analysis_id), row.media_type, _AS_UPLOADED)
+        path, etag = service.folder.media(row.analysis_id), etag_from(row.sha256)
+        return file_in_parts(request, path, row.media_type, _AS_UPLOADED, etag=etag)
 
 
 @router.get(

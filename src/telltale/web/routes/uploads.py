@@ -44,7 +44,7 @@ async def create_scan(request: Request, response: Response, service: Serving, ca
     except QueueFull:
         raise _queue_full(service) from None
     except ClientBusy:
-        raise _client_busy(service) from None
+        raise _client_busy(service, caller) from None
     finally:
         upload.path.unlink(missing_ok=True)
     response.headers["Location"] = f"{UPLOAD_PATH}/{row.id}"
@@ -71,7 +71,7 @@ async def _check_room(service: Service, caller: Caller, n_bytes: int) -> None:
     """Turn an upload away before it is received, where it would be afterwards."""
     settings = service.settings
     if await service.db(service.store.active_of, caller.client) >= settings.per_client:
-        raise _client_busy(service)
+        raise _client_busy(service, caller)
     if await service.db(service.store.count, "queued") >= settings.queue_length:
         raise _queue_full(service)
     if not service.has_room(n_bytes):
@@ -87,9 +87,9 @@ def _queue_full(service: Service) -> ProblemError:
     return problem("queue_full", detail, retry_after_s=service.jobs.retry_after_s())
 
 
-def _client_busy(service: Service) -> ProblemError:
+def _client_busy(service: Service, caller: Caller) -> ProblemError:
     detail = f"{service.settings.per_client} of your scans are waiting or running; come back at the time given"
-    return problem("client_busy", detail, retry_after_s=service.jobs.own_retry_after_s())
+    return problem("client_busy", detail, retry_after_s=service.jobs.own_retry_after_s(caller.client))
 
 
 __all__ = ["UPLOAD_PATH", "router"]

@@ -1,0 +1,186 @@
+"""Work that comes to no end through no fault of its own, and when those who are turned away may come back."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import httpx2
+import pytest
+
+from make_bundles import make_redness
+from telltale import sandbox
+from telltale._process import Child
+from telltale.errors import WorkerNotStarted
+from telltale.types import Report
+from telltale.web import jobs as jobs_module
+from telltale.web.client import Client
+from telltale.web.rows import Work
+from telltale.web.schema import ScanEntry
+from telltale.web.settings import ServeSettings
+from web_server import Running, running
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_redness(tmp_path_factory.mktemp("models") / "redness", size_px=224)
+
+
+@pytest.fixture
+def server(tmp_path: Path, model: Path) -> Iterator[Running]:
+    with running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1)) as server:
+        yield server
+
+
+def no_process(*_: object) -> Future[Child]:
+    """As where the machine has no memory left, or no more processes are allowed."""
+    started = Future[Child]()
+    started.set_exception(BlockingIOError(11, "Resource temporarily unavailable"))
+    return started
+
+
+@pytest.fixture
+def exhausted(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """A server on a machine that starts no process until the patch is undone."""
+    monkeypatch.setattr(sandbox, "_started", no_process)
+    monkeypatch.setattr(jobs_module, "_TRY_AGAIN_S", 0.05)
+    with running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1)) as server:
+        yield server
+
+
+def until_not_ready(server: Running) -> httpx2.Response:
+    ends_at = time.monotonic() + 60
+    while (answer := httpx2.get(f"{server.url}/readyz")).status_code == 200:
+        assert time.monotonic() < ends_at, "it stays ready"
+        time.sleep(0.02)
+    return answer
+
+
+def until_put_back(client: Client, scan: ScanEntry) -> ScanEntry:
+    ends_at = time.monotonic() + 60
+    while (entry := client.get(scan.id)).state != "queued":
+        assert time.monotonic() < ends_at, f"it is {entry.state}"
+        time.sleep(0.02)
+    return entry
+
+
+def test_uploads_wait_where_no_process_can_be_started_and_are_analysed_when_one_can(
+    exhausted: Running,
+    portrait: Path,
+    face_clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with exhausted.client() as client:
+        scans = [client.submit(file) for file in (portrait, face_clip)]
+        problem = until_not_ready(exhausted).json()
+        assert problem["code"] == "not_ready"
+        assert problem["detail"] == "no process to analyse with can be started; free memory or allow more processes"
+        assert [until_put_back(client, scan).started_at for scan in scans] == [None, None]
+        assert "telltale_scans_total{" not in exhausted.service.metrics.text(), "one has ended"
+        monkeypatch.undo()
+        assert [client.wait(scan.id, wait_s=60).state for scan in scans] == ["done", "done"]
+        assert client.is_ready()
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("analyses wait until a process can be started: ")
+
+
+def test_waiting_for_a_process_is_no_attempt(
+    exhausted: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, store, claimed = exhausted.service.jobs, exhausted.service.store, SimpleQueue[Work]()
+    claim = store.claim
+
+    def noted() -> Work | None:
+        if work := claim():
+            claimed.put(work)
+        return work
+
+    monkeypatch.setattr(store, "claim", noted)
+    monkeypatch.setattr(jobs._analyst, "can_start", lambda _: True)  # and then it cannot after all
+    with exhausted.client() as client:
+        scan = client.submit(portrait)
+        assert [claimed.get(timeout=60).attempts for _ in range(5)] == [1] * 5
+        client.delete(scan.id)
+
+
+def test_one_worker_that_starts_keeps_the_server_ready(
+    tmp_path: Path, model: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        running(ServeSettings(data=tmp_path / "data", models=(model,), workers=2)) as server,
+        server.client() as client,
+    ):
+        jobs = server.service.jobs
+        scan, refusals = jobs._analyst.scan, iter([WorkerNotStarted("no room")])
+
+        def not_at_first(*args: Any, **options: Any) -> Report:
+            for error in refusals:
+                raise error
+            return scan(*args, **options)
+
+        monkeypatch.setattr(jobs._analyst, "scan", not_at_first)
+        monkeypatch.setattr(jobs._analyst, "can_start", lambda _: False)
+        assert client.wait(client.submit(portrait).id, wait_s=60).state == "done"
+        assert len(jobs._held_up) == 1
+        assert client.is_ready()
+
+
+def test_what_is_claimed_in_the_moment_of_the_stop_waits_for_the_next_start(
+    server: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, store = server.service.jobs, server.service.store
+    claim = store.claim
+
+    def as_it_stops() -> Work | None:
+        """`stop` has told all that were running by then, and this one is not yet among them."""
+        if work := claim():
+            jobs._is_stopping.set()
+        return work
+
+    monkeypatch.setattr(store, "claim", as_it_stops)
+    with server.client() as client:
+        scan = client.submit(portrait)
+        jobs._threads[0].join(timeout=60)
+        assert client.get(scan.id).state == "queued"
+        again = claim()
+    assert again is not None
+    assert (again.id, again.attempts) == (scan.id, 1)
+
+
+def test_those_who_are_turned_away_keep_no_one_else_away(server: Running) -> None:
+    jobs = server.service.jobs
+    for ask in (jobs.retry_after_s, lambda: jobs.own_retry_after_s("ann")):
+        waits = [ask() for _ in range(1000)]
+        assert waits[0] < waits[1] < max(waits) <= 120
+        assert ask() == pytest.approx(120)
+    assert jobs.own_retry_after_s("bob") == pytest.approx(waits[0], abs=0.1), "who waits for places of his own"
+    assert len(jobs._next_place_at) == 3
+
+
+def test_refused_uploads_of_one_client_do_not_all_come_back_at_once(tmp_path: Path, model: Path) -> None:
+    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, per_client=0)
+    with running(settings) as server, httpx2.Client(base_url=server.url, timeout=60) as http:
+        server.service.jobs._took_s = 40.0
+        answers = [http.post("/api/v1/scans", files={"file": b"x"}) for _ in range(3)]
+    assert [answer.json()["code"] for answer in answers] == ["client_busy"] * 3
+    first, second, third = (int(answer.headers["retry-after"]) for answer in answers)
+    assert first < second < third
+
+
+def test_a_client_who_was_let_in_after_all_makes_room_for_its_next_upload(server: Running, portrait: Path) -> None:
+    jobs = server.service.jobs
+    jobs._took_s = 10.0
+    waits = [jobs.own_retry_after_s("127.0.0.1") for _ in range(2)]
+    assert waits == pytest.approx([10, 20], abs=1)
+    with server.client() as client:
+        client.submit(portrait)
+    assert jobs.own_retry_after_s("127.0.0.1") < 25
