@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 import make_videos
 from make_bundles import make_redness
 from telltale.web import events
-from telltale.web.client import Client
 from telltale.web.guard import digest
 from telltale.web.schema import ScanOptions
 from telltale.web.settings import ServeSettings
+from web_page import CHROMIUM, WAIT_MS, chromium, drop, expect, names, row, submit_broken, wait_until
 from web_server import Running, running
 
 pytest.importorskip("onnx", reason="makes models with onnx")
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt-get install chromium)")
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, FileChooser, Page
-
-WAIT_MS = 120_000
-"""For whatever a test waits for: a loaded machine is slow, not wrong."""
-DROP = """([files]) => {
-  const carried = new DataTransfer();
-  for (const [name, content] of files) {
-    const bytes = Uint8Array.from(atob(content), (char) => char.charCodeAt(0));
-    carried.items.add(new File([bytes], name));
-  }
-  for (const kind of ["dragenter", "dragover", "drop"]) {
-    document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true }));
-  }
-}"""
+    from playwright.sync_api import Browser, Dialog, FileChooser, Page, Route
 
 WATCH = """() => {
   window.shares = [];
@@ -73,6 +55,10 @@ WATCH_STAGE = """() => {
   }
 }"""
 FOCUSED = "(id) => document.activeElement.id === id"
+DEAF = "window.EventSource = class extends EventTarget { close() {} }"
+"""No news, and no refusal either."""
+REFUSED = re.compile("the server responded with a status of (429|502)")
+"""What tests let a server answer on purpose, in Chromium's words."""
 
 
 @pytest.fixture(scope="module")
@@ -87,26 +73,40 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as playwright:
-        sandbox = [] if os.geteuid() else ["--no-sandbox"]
-        sync_api.expect.set_options(timeout=WAIT_MS)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
-def test_a_key_lets_a_browser_in_and_out(browser: Browser, tmp_path: Path) -> None:
-    model = make_redness(tmp_path / "redness", size_px=224)
-    with running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)) as server:
+@contextlib.contextmanager
+def signed_in(browser: Browser, folder: Path) -> Iterator[tuple[Page, Running]]:
+    """The home page of a server that wants keys, for whoever has alice's."""
+    model = make_redness(folder / "redness", size_px=224)
+    with running(ServeSettings(data=folder / "data", models=(model,), workers=1, require_key=True)) as server:
         server.service.keys.add("alice", digest("key of alice"))
         page = browser.new_page()
         page.goto(server.url)
         page.get_by_label("key").fill("key of alice")
         page.keyboard.press("Enter")
-        sync_api.expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-        page.get_by_role("button", name="Sign out").click()
-        sync_api.expect(page.get_by_label("key")).to_be_visible()
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        yield page, server
         page.close()
+
+
+def test_a_key_lets_a_browser_in_and_out(browser: Browser, tmp_path: Path) -> None:
+    with signed_in(browser, tmp_path) as (page, _):
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("key")).to_be_visible()
+
+
+def test_whoever_listens_with_a_key_that_is_withdrawn_is_asked_for_one(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_ASK_AGAIN_S", 0.0)
+    with signed_in(browser, tmp_path) as (page, server):
+        wait_for_streams(page, server, 1)
+        server.service.keys.remove("alice")
+        server.service.hub.changed()
+        expect(page.get_by_label("key")).to_be_visible()
 
 
 @pytest.fixture
@@ -118,7 +118,12 @@ def page(browser: Browser, server: Running) -> Iterator[Page]:
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+        "console",
+        lambda said: (
+            complaints.append(said.text)
+            if said.type in ("error", "warning") and not REFUSED.search(said.text)
+            else None
+        ),
     )
     page.on("request", lambda request: None if request.url.startswith(server.url) else complaints.append(request.url))
     page.goto("/")
@@ -128,24 +133,6 @@ def page(browser: Browser, server: Running) -> Iterator[Page]:
         for entry in list(client.scans()):
             client.delete(entry.id)
     assert complaints == []
-
-
-def drop(page: Page, *files: tuple[str, bytes]) -> None:
-    """Files let go of over the page, as from a file manager."""
-    page.evaluate(DROP, [[[name, base64.b64encode(content).decode("ascii")] for name, content in files]])
-
-
-def row(page: Page, name: str, state: str = "done") -> Any:
-    return page.locator(f".scan[data-state='{state}']").filter(has_text=name).first
-
-
-def expect(locator: Any) -> Any:
-    return sync_api.expect(locator)
-
-
-def wait_until(page: Page, condition: str, *values: Any) -> None:
-    """Until a JavaScript function of `values` gives true."""
-    page.wait_for_function(f"values => ({condition})(...values)", arg=list(values), timeout=WAIT_MS)
 
 
 def test_a_clip_is_dropped_watched_read_sought_and_deleted(page: Page, shared: Path) -> None:
@@ -228,10 +215,7 @@ def unseen(page: Page, server: Running) -> Iterator[None]:
 
     def show(*, is_hidden: bool, n_streams: int) -> None:
         page.evaluate(HIDE, is_hidden)
-        ends_at = time.monotonic() + WAIT_MS / 1000
-        while server.service.hub.n_streams != n_streams:
-            assert time.monotonic() < ends_at, f"{server.service.hub.n_streams} streams are open"
-            page.wait_for_timeout(50)
+        wait_for_streams(page, server, n_streams)
 
     show(is_hidden=False, n_streams=1)
     show(is_hidden=True, n_streams=0)
@@ -242,14 +226,99 @@ def unseen(page: Page, server: Running) -> Iterator[None]:
         page.wait_for_timeout(1000)
 
 
-def submit_broken(client: Client, folder: Path, *names: str) -> None:
-    (folder / "broken").write_bytes(b"no clip")
-    for name in names:
-        client.wait(client.submit(folder / "broken", name=name).id, wait_s=60)
+def wait_for_streams(page: Page, server: Running, n_streams: int) -> None:
+    ends_at = time.monotonic() + WAIT_MS / 1000
+    while server.service.hub.n_streams != n_streams:
+        assert time.monotonic() < ends_at, f"{server.service.hub.n_streams} streams are open"
+        page.wait_for_timeout(50)
 
 
-def names(page: Page) -> Any:
-    return page.locator("#scans .scan-name")
+def test_a_page_whose_stream_is_refused_asks_and_listens_again_later(
+    page: Page, server: Running, tmp_path: Path
+) -> None:
+    """A browser gives a refused stream up for good."""
+    page.route("**/api/v1/events", lambda route: route.fulfill(status=429))
+    with page.expect_response("**/api/v1/events"):
+        page.reload()
+    with server.client() as client:
+        submit_broken(client, tmp_path, "asked.mp4")
+        expect(names(page)).to_have_text(["asked.mp4"])
+        page.unroute("**/api/v1/events")
+        wait_for_streams(page, server, 1)
+        submit_broken(client, tmp_path, "told.mp4")
+        expect(names(page)).to_have_text(["told.mp4", "asked.mp4"])
+
+
+def test_the_page_of_a_scan_whose_stream_is_refused_comes_to_its_end(page: Page, server: Running, clips: Path) -> None:
+    clip = make_videos.face_clip(clips / "long.mp4", seconds=25.0)
+    page.route("**/events", lambda route: route.fulfill(status=502))
+    with server.client() as client:
+        entry = client.submit(clip, options=ScanOptions(all_frames=True))
+        with page.expect_response("**/events"):
+            page.goto(f"/scans/{entry.id}")
+        client.delete(entry.id)
+    expect(page.locator("#headline")).to_have_text("Cancelled")
+
+
+def test_a_busy_server_is_asked_until_it_has_every_upload_in_its_order(page: Page, portrait: Path) -> None:
+    content = portrait.read_bytes()
+    turned_away: list[bytes] = []
+
+    def answer(route: Route) -> None:
+        if len(turned_away) < 18:
+            turned_away.append(re.findall(b"[012].jpg", route.request.post_data_buffer or b"")[0])
+            route.fulfill(status=429, headers={"Retry-After": "1"})
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/scans", answer)
+    drop(page, *((f"{number}.jpg", content + bytes([number])) for number in range(3)))
+    for number in range(3):
+        expect(row(page, f"{number}.jpg")).to_be_visible()
+    assert set(turned_away) == {b"0.jpg", b"1.jpg"}  # two at a time, and no other is sent before there is room
+
+
+def test_an_upload_is_sent_again_after_a_restart(page: Page, portrait: Path) -> None:
+    page.route("**/api/v1/scans", lambda route: route.fulfill(status=502), times=1)
+    page.set_input_files("#files", str(portrait))
+    expect(row(page, portrait.name)).to_be_visible()
+
+
+def test_leaving_is_asked_about_while_something_is_being_sent_and_not_afterwards(page: Page, portrait: Path) -> None:
+    held: list[Route] = []
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.route("**/api/v1/scans", lambda route: held.append(route))
+    with page.expect_request("**/api/v1/scans"):
+        page.set_input_files("#files", str(portrait))
+    api = page.get_by_role("link", name="API", exact=True).first
+    with page.expect_event("dialog"):
+        api.click()
+    held[0].continue_()
+    expect(row(page, portrait.name)).to_be_visible()
+    api.click()
+    page.wait_for_url("**/docs")
+    assert asked == ["beforeunload"]
+
+
+def test_a_setting_that_cannot_be_is_shown_and_nothing_sent(page: Page, portrait: Path) -> None:
+    settings, seconds = page.locator("summary", has_text="Settings"), page.locator("#seconds")
+    settings.click()
+    seconds.fill("0")
+    settings.click()
+    expect(seconds).to_be_hidden()
+    page.set_input_files("#files", str(portrait))
+    expect(page.locator("#trouble")).to_contain_text("The file was not sent. Only the first seconds: ")
+    wait_until(page, FOCUSED, "seconds")
+    seconds.fill("1")
+    page.set_input_files("#files", str(portrait))
+    expect(row(page, portrait.name)).to_be_visible()
+    expect(page.locator("#trouble")).to_be_hidden()
 
 
 def test_a_scan_that_was_searched_for_and_ended_unseen_is_shown_as_it_is(
@@ -326,7 +395,7 @@ def test_progress_is_read_aloud_by_its_stages_only(page: Page, server: Running, 
 
 
 def test_cancelling_what_has_ended_meanwhile_keeps_it(page: Page, server: Running, portrait: Path) -> None:
-    page.route("**/api/v1/events", lambda route: route.fulfill(status=204))
+    page.add_init_script(DEAF)
     page.reload()
     page.set_input_files("#files", str(portrait))
     cancel = page.get_by_role("button", name=f"Cancel {portrait.name}")
@@ -344,7 +413,7 @@ def test_a_running_scan_is_cancelled_from_the_list(page: Page, clips: Path) -> N
     page.locator("summary", has_text="Settings").click()
     page.select_option("#fps", "25")
     page.set_input_files("#files", str(clip))
-    page.get_by_role("button", name="Cancel long.mp4").click()
+    page.locator("#scans").get_by_role("button", name="Cancel long.mp4").click()  # and not while it is being sent
     cancelled = row(page, "long.mp4", "cancelled")
     expect(cancelled).to_contain_text("Cancelled")
     page.get_by_role("button", name="Delete long.mp4").click()

@@ -5,13 +5,15 @@
         for entry in client.scans(q="clip"):
             print(entry.name, entry.outcome)
 
-A server that is busy says when to come back (429); uploads are then repeated by themselves.
+A server that is busy says when to come back (429); uploads are then repeated by themselves. One that is started anew
+still has its scans: `wait` and `events` go on with them.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +22,17 @@ from typing import Any, Self
 
 import httpx2
 
-from telltale.errors import FileMissing, FileUnreadable, TelltaleError
+from telltale.errors import FileMissing, FileUnreadable, TelltaleError, UsageError
 from telltale.types import Report
 from telltale.web.schema import ENDED, FILE_FIELD, ModelEntry, Problem, Scan, ScanEntry, ScanOptions, ScanPage, State
 
 SCANS = "/api/v1/scans"
 _OK, _BEING_MADE, _TRY_AGAIN = 200, 202, 429
+_PASSING = frozenset({_TRY_AGAIN, 502, 503, 504})
+"""Answers that say nothing of the scan: too much at once, and a proxy's while the server behind it is started anew."""
+_MAX_NAME_CHARS = 255
+"""Of a name the server keeps the last so many; a very long one would be no form that it reads."""
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
 _POLL_S = 0.5
 
 
@@ -50,8 +57,11 @@ class Client:
     """One server. Safe to share between threads."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, key: str | None = None, timeout_s: float = 60.0) -> None:
-        """`timeout_s` bounds the silence between two bytes, not a whole upload."""
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        """`timeout_s` bounds the silence between two bytes, not a whole upload. Raises `UsageError` for a key or
+        an address that cannot be one."""
+        if not url.lower().startswith(("http://", "https://")):
+            raise UsageError("the address of a server begins with http:// or https://; put that before it")
+        headers = {"Authorization": f"Bearer {_plain(key)}"} if key else {}
         self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout_s)
 
     def scan(
@@ -88,11 +98,13 @@ class Client:
         form = {key: json.dumps(value) if isinstance(value, bool) else str(value) for key, value in fields.items()}
         if model is not None:
             form["model"] = model
+        # As browsers do where a name's bytes are no text. (An escape has a backslash, at which the server cuts.)
+        sent_name = _NOT_TEXT.sub("\ufffd", name or file.name)[-_MAX_NAME_CHARS:]
         ends_at = time.monotonic() + wait_s
         while True:
             try:
                 with file.open("rb") as content:
-                    answer = self._send("POST", SCANS, data=form, files={FILE_FIELD: (name or file.name, content)})
+                    answer = self._send("POST", SCANS, data=form, files={FILE_FIELD: (sent_name, content)})
                 return ScanEntry.model_validate_json(answer.content)
             except FileNotFoundError as error:
                 raise FileMissing(f"{file} does not exist; check the spelling and the folder") from error
@@ -109,28 +121,63 @@ class Client:
         return Scan.model_validate_json(self._send("GET", f"{SCANS}/{scan_id}").content)
 
     def wait(self, scan_id: str, *, wait_s: float = 3600.0) -> Scan:
-        """The scan when it has ended. Raises `TimeoutError` after `wait_s`."""
+        """The scan when it has ended. Raises `TimeoutError` after `wait_s`.
+
+        A server that is gone may come back with its scans: only after `wait_s` is `ServerUnreachable` raised, or the
+        `ApiError` of a proxy.
+        """
         ends_at = time.monotonic() + wait_s
         while True:
-            scan = self.get(scan_id)
+            try:
+                scan = self.get(scan_id)
+            except (ApiError, ServerUnreachable) as error:
+                pause_s = _pause_s(error)
+                if pause_s is None or time.monotonic() + pause_s > ends_at:
+                    raise
+                time.sleep(pause_s)
+                continue
             if scan.state in ENDED:
                 return scan
             if time.monotonic() > ends_at:
                 raise TimeoutError(f"scan {scan_id} is still {scan.state} after {wait_s:g} s")
             time.sleep(_POLL_S)
 
-    def events(self, scan_id: str) -> Iterator[ScanEntry]:
-        """The scan every time there is news, the last time when it has ended."""
+    def events(self, scan_id: str, *, wait_s: float = 600.0) -> Iterator[ScanEntry]:
+        """The scan every time there is news, the last time when it has ended.
+
+        A stream that ends before the scan is opened anew. Raises `ServerUnreachable`, or the `ApiError` of a proxy,
+        after `wait_s` without an answer, and `ApiError` (`not_found`) where the scan was deleted.
+        """
+        told: ScanEntry | None = None
+        ends_at: float | None = None
+        while True:
+            try:
+                for entry in self._stream(scan_id):
+                    ends_at = None
+                    if entry != told:
+                        told = entry
+                        yield entry
+                    if entry.state in ENDED:
+                        return
+            except (ApiError, ServerUnreachable) as error:
+                ends_at = ends_at or time.monotonic() + wait_s
+                pause_s = _pause_s(error)
+                if pause_s is None or time.monotonic() + pause_s > ends_at:
+                    raise
+                time.sleep(pause_s)
+
+    def _stream(self, scan_id: str) -> Iterator[ScanEntry]:
+        """What one stream tells. Raises `ServerUnreachable` at its end."""
         try:
             with self._http.stream("GET", f"{SCANS}/{scan_id}/events") as answer:
-                if answer.is_error:
+                if not answer.is_success:
                     answer.read()
                 _check(answer)
-                for line in answer.iter_lines():
-                    if line.startswith("data: {"):
-                        yield ScanEntry.model_validate_json(line.removeprefix("data: "))
+                for data in _data_of(answer):
+                    yield ScanEntry.model_validate_json(data)
         except httpx2.TransportError as error:
             raise _unreachable(error) from error
+        raise ServerUnreachable("the server ended the stream before the scan; is it being started anew?")
 
     def page(self, *, limit: int = 20, cursor: str | None = None, q: str = "", state: State | None = None) -> ScanPage:
         """One page of scans, the newest first."""
@@ -209,6 +256,30 @@ class Client:
         return answer
 
 
+def _plain(key: str) -> str:
+    """The key without the white space around it, as in a file's last line. Raises `UsageError`, without the key."""
+    key = key.strip()
+    if not (key and key.isascii() and key.isprintable()):
+        raise UsageError("this cannot be an API key; copy it anew, as `telltale serve --new-key NAME` printed it")
+    return key
+
+
+def _pause_s(error: ApiError | ServerUnreachable) -> float | None:
+    """Seconds until the server may be asked again; None where that would change nothing."""
+    if isinstance(error, ServerUnreachable):
+        return _POLL_S
+    return error.retry_after_s or _POLL_S if error.problem.status in _PASSING else None
+
+
+def _data_of(answer: httpx2.Response) -> Iterator[str]:
+    """The JSON objects of a stream's events that came whole. Only a newline ends a line: a name may hold U+2028."""
+    rest = ""
+    for text in answer.iter_text():
+        *events, rest = (rest + text).split("\n\n")
+        for event in events:
+            yield from (line[6:] for line in event.split("\n") if line.startswith("data: {"))
+
+
 def _save(answer: httpx2.Response, path: Path) -> None:
     """All of it, or nothing."""
     part = path.with_name(f"{path.name}.part")
@@ -231,7 +302,7 @@ def _check(answer: httpx2.Response) -> None:
     try:
         problem = Problem.model_validate_json(answer.content)
     except ValueError:  # a proxy's own page
-        detail = f"{answer.request.url} answered {answer.status_code}"
+        detail = f"{answer.request.url.copy_with(userinfo=b'')} answered {answer.status_code}"
         problem = Problem(
             type="about:blank", title="No answer of Telltale's", status=answer.status_code, detail=detail, code="api"
         )

@@ -1,5 +1,6 @@
 // The page to drop clips on: sends them, and keeps the list up to date.
 import { ask } from "./ask.js";
+import { listen } from "./listen.js";
 import { Row } from "./rows.js";
 import { Uploads } from "./uploads.js";
 
@@ -61,12 +62,18 @@ function listed(values) {
   return fetch(`/api/v1/scans?${query}`);
 }
 
+// The page of whoever is no longer known asks for the key. Nothing can be sent without one.
+function signIn() {
+  uploads.letGo();
+  location.reload();
+}
+
 const endOf = ({ items, next }) => (next ? place(items.at(-1)) : "");
 
 async function fetchPage() {
   const asked = wanted;
   const answer = await listed(cursor ? { limit: 20, cursor } : { limit: 20 });
-  if (answer.status === 401) return location.reload();
+  if (answer.status === 401) return signIn();
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   const page = await answer.json();
   if (asked !== wanted) return;
@@ -126,8 +133,7 @@ async function remove(row) {
 }
 
 // What happens to scans, as it happens.
-let events = null;
-let wasOpen = false;
+let is_first = true; // the first time, the list is just being fetched
 function heard({ data }) {
   const entry = JSON.parse(data);
   const known = rows.get(entry.id);
@@ -143,24 +149,11 @@ function heardGone({ data }) {
   if (rows.has(id)) takeOut(rows.get(id));
 }
 
-// Only while the page is seen: a browser has six connections to a server for all of its tabs.
-function listen() {
-  if (document.hidden) {
-    events?.close();
-    events = null;
-  } else if (!events) {
-    events = new EventSource("/api/v1/events");
-    events.addEventListener("scan", heard);
-    events.addEventListener("gone", heardGone);
-    events.addEventListener("open", catchUp);
-  }
-}
-
 async function catchUp() {
   // What happened while nobody listened.
-  const [known, asked, is_first] = [[...rows.values()], wanted, !wasOpen];
-  wasOpen = true;
-  const answer = is_first ? null : await listed({ limit: 100 }).catch(() => null);
+  const [known, asked] = [[...rows.values()], wanted];
+  const answer = await listed({ limit: 100 }).catch(() => null);
+  if (answer?.status === 401) return signIn();
   if (!answer?.ok) return;
   const page = await answer.json();
   if (asked !== wanted) return;
@@ -172,19 +165,24 @@ async function catchUp() {
     else if (isActive(row.entry) && (await look(row))?.status === 404) takeOut(row);
   }
 }
-listen();
-document.addEventListener("visibilitychange", listen);
-addEventListener("pageshow", listen);
-addEventListener("pagehide", () => {
-  events?.close();
-  events = null;
-});
+
+function opened() {
+  if (!is_first) catchUp();
+  is_first = false;
+}
+
+function refused() {
+  is_first = false;
+  catchUp();
+}
+listen("/api/v1/events", { scan: heard, gone: heardGone, open: opened }, refused);
 
 // Uploads.
 const uploads = new Uploads($("uploads"), {
   maxBytes: Number(drop.dataset.maxBytes),
   maxSize: drop.dataset.maxSize,
   onTrouble: say,
+  onKeyWanted: signIn,
   onArrived: (entry, sent) => {
     sent.item.remove();
     put(entry);
@@ -202,8 +200,20 @@ function fields() {
   return chosen;
 }
 
-function send(files) {
-  if (!files.length || !drop.reportValidity()) return;
+// A field that is not seen cannot say what is wrong with it.
+function correct(field, is_one) {
+  field.closest("details").open = true;
+  field.reportValidity();
+  const [what, them] = is_one ? ["The file was", "it"] : ["The files were", "them"];
+  const why = `${field.labels[0].textContent}: ${field.validationMessage}`;
+  trouble(`${what} not sent. ${why} Correct this, then choose ${them} once more.`);
+}
+
+function send(files, remark = "") {
+  if (files.length || remark) trouble(remark);
+  if (!files.length) return;
+  const wrong = drop.querySelector("input:invalid");
+  if (wrong) return correct(wrong, files.length === 1);
   uploads.add(files, fields());
   tally();
 }
@@ -232,9 +242,9 @@ addEventListener("drop", (event) => {
   over((depth = 0) > 0);
   const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
   const folders = items.filter((item) => item.webkitGetAsEntry?.()?.isDirectory).length;
-  trouble(folders ? "Folders are left out here; choose the files in them, or use telltale scan." : "");
+  const remark = folders ? "Folders are left out here; choose the files in them, or use telltale scan." : "";
   const files = items.filter((item) => !item.webkitGetAsEntry?.()?.isDirectory).map((item) => item.getAsFile());
-  send(items.length ? files.filter(Boolean) : [...event.dataTransfer.files]);
+  send(items.length ? files.filter(Boolean) : [...event.dataTransfer.files], remark);
 });
 addEventListener("paste", (event) => send([...(event.clipboardData?.files ?? [])]));
 

@@ -1,11 +1,13 @@
 // One scan: its progress until there is a report; then the video beside the time line, and what one can do with it.
 import { ask } from "./ask.js";
+import { listen } from "./listen.js";
 import { stage } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const scan = $("scan");
 const { id, state, name } = scan.dataset;
-const is_active = state === "queued" || state === "running";
+const isActive = ({ state }) => state === "queued" || state === "running";
+const is_active = isActive(scan.dataset);
 
 const button = $("delete");
 button.hidden = false;
@@ -15,7 +17,7 @@ button.addEventListener("click", async () => {
   if (is_active) {
     // It may have ended without news of it: what is there is not thrown away by a click on Cancel.
     const now = await fetch(`/api/v1/scans/${id}`).catch(() => null);
-    if (now?.ok && !["queued", "running"].includes((await now.json()).state)) return location.reload();
+    if (now?.ok && !isActive(await now.json())) return location.reload();
   }
   const answer = await fetch(`/api/v1/scans/${id}`, { method: "DELETE" }).catch(() => null);
   if (answer?.ok || answer?.status === 404) location.assign("/");
@@ -23,10 +25,8 @@ button.addEventListener("click", async () => {
 });
 
 if (is_active) {
-  let events = null;
   let said = "";
-  const progress = ({ data }) => {
-    const entry = JSON.parse(data);
+  const show = (entry) => {
     $("stage").textContent = `${stage(entry)}.`;
     // Frames are counted several times a second: too often to be read aloud.
     if (entry.progress.stage !== said) $("said").textContent = $("stage").textContent;
@@ -34,25 +34,20 @@ if (is_active) {
     if (entry.progress.share === null) $("bar").removeAttribute("value");
     else $("bar").value = entry.progress.share;
   };
-  const close = () => {
-    events?.close();
-    events = null;
+  const ended = () => {
+    close();
+    location.reload();
   };
-  // Only while the page is seen: a browser has six connections to a server for all of its tabs.
-  const listen = () => {
-    if (document.hidden) return close();
-    if (events) return;
-    events = new EventSource(`/api/v1/scans/${id}/events`);
-    events.addEventListener("progress", progress);
-    events.addEventListener("end", () => {
-      close();
-      location.reload();
-    });
+  const refused = async () => {
+    const answer = await fetch(`/api/v1/scans/${id}`).catch(() => null);
+    if (answer?.status === 401 || answer?.status === 404) return ended();
+    if (!answer?.ok) return;
+    const entry = await answer.json();
+    if (isActive(entry)) show(entry);
+    else ended();
   };
-  listen();
-  document.addEventListener("visibilitychange", listen);
-  addEventListener("pageshow", listen);
-  addEventListener("pagehide", close);
+  const progress = ({ data }) => show(JSON.parse(data));
+  const close = listen(`/api/v1/scans/${id}/events`, { progress, end: ended }, refused);
 }
 
 // The annotated clip is made when it is asked for.

@@ -1,41 +1,66 @@
-// Uploads: two at a time, with progress; a busy server is asked again when it says so.
+// Uploads: two at a time, in their order, with progress; a busy server is asked again when it says so.
 import { Row } from "./rows.js";
 import { left, size } from "./words.js";
 
 const AT_A_TIME = 2;
 const TRIES = 8;
+const WAITS = "Waiting to be sent";
+const AWAY = [502, 503, 504]; // what a proxy answers while the server behind it is started anew
+
+const ask = (event) => event.preventDefault(); // whether to leave the page
 
 export class Uploads {
   // `onArrived` gets what the server says about an upload that has arrived.
-  constructor(list, { maxBytes, maxSize, onArrived, onTrouble }) {
-    Object.assign(this, { list, maxBytes, maxSize, onArrived, onTrouble });
+  constructor(list, { maxBytes, maxSize, onArrived, onTrouble, onKeyWanted }) {
+    Object.assign(this, { list, maxBytes, maxSize, onArrived, onTrouble, onKeyWanted });
     this.waiting = [];
+    this.open = new Set(); // all that wait, are sent, or will be sent again
+    this.n_added = 0;
     this.n_sending = 0;
+    this.paused_until = 0;
   }
 
   add(files, fields) {
     for (const file of files) {
-      const upload = { file, fields, tries: 0 };
+      const upload = { file, fields, number: (this.n_added += 1), n_lost: 0 };
       upload.row = new Row(file.name || "pasted picture", () => this.#drop(upload));
       this.list.append(upload.row.item);
       if (file.size > this.maxBytes) {
-        upload.is_over = true;
         upload.row.trouble(`This file has ${size(file.size)}; the server takes up to ${this.maxSize}.`);
       } else {
-        upload.row.sending("Waiting to be sent", 0);
-        this.waiting.push(upload);
+        this.open.add(upload);
+        addEventListener("beforeunload", ask);
+        this.#wait(upload);
       }
     }
     this.#next();
   }
 
+  // The page may be left, whatever is lost.
+  letGo() {
+    removeEventListener("beforeunload", ask);
+  }
+
+  #wait(upload) {
+    upload.row.sending(WAITS, 0);
+    this.waiting.push(upload);
+    this.waiting.sort((one, other) => one.number - other.number);
+  }
+
+  #end(upload) {
+    this.open.delete(upload);
+    if (!this.open.size) this.letGo();
+  }
+
   #next() {
-    while (this.n_sending < AT_A_TIME && this.waiting.length) this.#send(this.waiting.shift());
+    while (this.n_sending < AT_A_TIME && this.waiting.length && performance.now() >= this.paused_until) {
+      this.#send(this.waiting.shift());
+    }
   }
 
   #drop(upload) {
-    const was_sending = upload.request && !upload.is_over;
-    upload.is_over = true;
+    const was_sending = upload.request;
+    this.#end(upload);
     clearTimeout(upload.timer);
     upload.request?.abort();
     this.waiting = this.waiting.filter((one) => one !== upload);
@@ -56,7 +81,6 @@ export class Uploads {
     const request = new XMLHttpRequest();
     const started = performance.now();
     upload.request = request;
-    upload.tries += 1;
     this.n_sending += 1;
     request.upload.onprogress = ({ loaded, total }) => {
       const seconds = (performance.now() - started) / 1000;
@@ -65,12 +89,12 @@ export class Uploads {
       upload.row.sending(parts.filter(Boolean).join(" · "), loaded / total);
     };
     request.onload = () => {
-      this.#free(upload);
       this.#answered(upload, request);
+      this.#free(upload);
     };
     request.onerror = () => {
+      this.#lost(upload, "The connection was lost");
       this.#free(upload);
-      this.#later(upload, Math.min(30, 2 ** upload.tries), "The connection was lost");
     };
     request.open("POST", "/api/v1/scans");
     request.responseType = "json";
@@ -80,36 +104,54 @@ export class Uploads {
   #answered(upload, request) {
     const answer = request.response;
     if (request.status === 202) {
-      upload.is_over = true;
+      this.#end(upload);
       this.onArrived(answer, upload.row);
     } else if (request.status === 429) {
-      this.#later(upload, Number(request.getResponseHeader("Retry-After")) || 5, "The server is busy");
+      // No room for one is no room for the others: none is sent before the time given.
+      const seconds = Number(request.getResponseHeader("Retry-After")) || 5;
+      this.paused_until = Math.max(this.paused_until, performance.now() + 1000 * seconds);
+      this.#wait(upload);
+      this.#pause();
     } else if (request.status === 401) {
-      location.reload();
+      this.onKeyWanted();
+    } else if (AWAY.includes(request.status)) {
+      this.#lost(upload, "The server does not answer");
     } else {
-      upload.is_over = true;
       const words = answer?.detail ? `${answer.title}: ${answer.detail}.` : `The server answered ${request.status}.`;
-      upload.row.trouble(words);
-      this.onTrouble(`${upload.row.title}: ${words}`);
+      this.#giveUp(upload, words, words);
     }
   }
 
-  #later(upload, seconds, why) {
-    if (upload.tries >= TRIES) {
-      upload.is_over = true;
-      upload.row.trouble(`${why}. Not sent after ${TRIES} attempts; choose the file once more.`);
-      this.onTrouble(`${upload.row.title}: ${why}.`);
-      return;
+  #pause() {
+    clearTimeout(this.timer);
+    const rest_ms = this.paused_until - performance.now();
+    if (rest_ms <= 0) return this.#next();
+    const [first, ...others] = this.waiting;
+    first?.row.sending(`The server is busy; sent again in ${Math.ceil(rest_ms / 1000)} s`, null);
+    for (const { row } of others) row.sending(WAITS, 0); // one of them may have been the first before
+    this.timer = setTimeout(() => this.#pause(), Math.min(1000, rest_ms));
+  }
+
+  #lost(upload, why) {
+    upload.n_lost += 1;
+    if (upload.n_lost >= TRIES) {
+      return this.#giveUp(upload, `${why}. Not sent after ${TRIES} attempts; choose the file once more.`, `${why}.`);
     }
     const tick = (rest) => {
       if (rest <= 0) {
-        this.waiting.push(upload);
+        this.#wait(upload);
         this.#next();
         return;
       }
       upload.row.sending(`${why}; sent again in ${rest} s`, null);
       upload.timer = setTimeout(tick, 1000, rest - 1);
     };
-    tick(Math.ceil(seconds));
+    tick(Math.min(30, 2 ** upload.n_lost));
+  }
+
+  #giveUp(upload, words, aloud) {
+    this.#end(upload);
+    upload.row.trouble(words);
+    this.onTrouble(`${upload.row.title}: ${aloud}`);
   }
 }
