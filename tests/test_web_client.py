@@ -16,9 +16,8 @@ from make_bundles import make_redness
 from telltale.errors import UsageError
 from telltale.web import client as client_module
 from telltale.web.client import ApiError, Client, ServerUnreachable
-from telltale.web.schema import Problem, Progress, Scan, ScanEntry, ScanOptions, State
+from telltale.web.schema import MAX_NAME_CHARS, Problem, Progress, Scan, ScanEntry, ScanOptions, State
 from telltale.web.settings import ServeSettings
-from telltale.web.upload import MAX_NAME_CHARS
 from web_server import Running, running
 
 ID = "0123456789abcdef" * 2

@@ -24,14 +24,23 @@ import httpx2
 
 from telltale.errors import FileMissing, FileUnreadable, TelltaleError, UsageError
 from telltale.types import Report
-from telltale.web.schema import ENDED, FILE_FIELD, ModelEntry, Problem, Scan, ScanEntry, ScanOptions, ScanPage, State
+from telltale.web.schema import (
+    ENDED,
+    FILE_FIELD,
+    MAX_NAME_CHARS,
+    ModelEntry,
+    Problem,
+    Scan,
+    ScanEntry,
+    ScanOptions,
+    ScanPage,
+    State,
+)
 
 SCANS = "/api/v1/scans"
 _OK, _BEING_MADE, _TRY_AGAIN = 200, 202, 429
 _PASSING = frozenset({_TRY_AGAIN, 502, 503, 504})
 """Answers that say nothing of the scan: too much at once, and a proxy's while the server behind it is started anew."""
-_MAX_NAME_CHARS = 255
-"""Of a name the server keeps the last so many; a very long one would be no form that it reads."""
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 _POLL_S = 0.5
 
@@ -99,7 +108,9 @@ class Client:
         if model is not None:
             form["model"] = model
         # As browsers do where a name's bytes are no text. (An escape has a backslash, at which the server cuts.)
-        sent_name = _NOT_TEXT.sub("\ufffd", name or file.name)[-_MAX_NAME_CHARS:]
+        sent_name = _NOT_TEXT.sub("\ufffd", name or file.name)[
+            -MAX_NAME_CHARS:
+        ]  # a very long one would be no form that the server reads
         ends_at = time.monotonic() + wait_s
         while True:
             try:

@@ -26,6 +26,8 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 FILE_FIELD = "file"
 """The form field that holds an upload."""
+MAX_NAME_CHARS = 255
+"""Of a file's name; of longer ones the end is kept."""
 ScanId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 """128 random bits, made by the server."""
 
@@ -151,6 +153,7 @@ class Problem(Written):
 __all__ = [
     "ENDED",
     "FILE_FIELD",
+    "MAX_NAME_CHARS",
     "Health",
     "ModelEntry",
     "Outcome",

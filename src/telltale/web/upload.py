@@ -25,11 +25,10 @@ from starlette.requests import ClientDisconnect
 
 from telltale._text import printable
 from telltale.web.problems import ProblemError, problem
-from telltale.web.schema import FILE_FIELD
+from telltale.web.schema import FILE_FIELD, MAX_NAME_CHARS
 
 MAX_PARTS = 32
 MAX_FIELD_BYTES = 4096
-MAX_NAME_CHARS = 255
 _WRITE_BYTES = 256 << 10
 
 
