@@ -56,6 +56,22 @@ def test_between_the_thresholds_it_is_uncertain_and_says_why() -> None:
     assert "30%" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.916, "The face scores 91.6%, between 25.6% and 91.8%, where"),
+        (0.2589, "The face scores 25.9%, between 25.6% and 91.8%, where"),
+        (0.25599, "The face scores 25.60%, below the 25.62% under which"),
+        (0.9191, "The face scores 91.9%, at or above the 91.8% that"),
+        (0.5, "The face scores 50%, between 26% and 92%, where"),
+        (0.95, "The face scores 95%, at or above the 92% that"),
+    ],
+)
+def test_a_score_near_a_line_reads_unlike_it(p: float, said: str) -> None:
+    thresholds = Thresholds(real_below=0.2562, fake_above=0.9177)
+    assert verdict_of(judged([p] * 8), thresholds=thresholds).reasons[0].startswith(said)
+
+
 def test_no_face_is_no_score() -> None:
     verdict = verdict_of()
     assert (verdict.label, verdict.p_fake) == ("no_face", None)
@@ -101,6 +117,55 @@ def test_three_forged_seconds_in_a_minute_show() -> None:
     assert span[1] == pytest.approx(33.0, abs=1.6)
 
 
+@pytest.mark.parametrize("step_s", [0.5, 1.001, 1.5, 6.0])
+def test_two_forged_minutes_show_however_sparsely_a_long_video_is_looked_at(step_s: float) -> None:
+    pts_s = np.arange(0, 900, step_s)
+    p = np.where((pts_s > 400) & (pts_s < 520), 0.999, 0.05)
+    verdict, (track,) = decide(
+        [judged(p.tolist(), fps=1 / step_s)],
+        calibration=Calibration(),
+        thresholds=THRESHOLDS,
+        minimum=Minimum(),
+        is_still=False,
+    )
+    assert verdict.label == "fake"
+    (span,) = track.suspicious_s
+    assert span == pytest.approx((400, 520), abs=max(3.0, 4 * step_s))
+
+
+def test_half_a_video_forged_shows_as_one_stretch_of_it_not_as_one_of_many_moments() -> None:
+    p = [0.05] * 240 + [0.97] * 240
+    assert verdict_of(judged(p)).label == "fake"
+
+
+def suspicious(
+    p: list[float], *, fps: float = 2.0, is_still: bool = False
+) -> tuple[Verdict, list[tuple[float, float]]]:
+    thresholds = Thresholds(real_below=0.3, fake_above=0.9)
+    verdict, (track,) = decide(
+        [judged(p, fps=fps)], calibration=Calibration(), thresholds=thresholds, minimum=Minimum(), is_still=is_still
+    )
+    return verdict, list(track.suspicious_s)
+
+
+def test_a_face_below_the_line_parts_what_is_suspicious() -> None:
+    verdict, spans = suspicious([0.99, 0.2, 0.99, 0.99, 0.99])
+    assert spans == [(0.0, 0.0), (1.0, 2.0)]
+    assert verdict.reasons[-1] == "Most suspicious at 0.0 s, 1.0-2.0 s."
+    _, spans = suspicious([0.99] * 8 + [0.2] + [0.99] * 8)
+    assert spans == [(0.0, 3.5), (4.5, 8.0)], "windows reach the line on both sides of that face, none with it"
+
+
+def test_faces_that_were_looked_at_far_apart_are_no_span() -> None:
+    assert suspicious([0.99, 0.99, 0.99], fps=0.1)[1] == [(0.0, 0.0), (10.0, 10.0), (20.0, 20.0)]
+
+
+def test_a_picture_has_no_seconds() -> None:
+    verdict, spans = suspicious([0.99], is_still=True)
+    assert (verdict.label, spans) == ("fake", [])
+    assert len(verdict.reasons) == 1
+
+
 def test_one_odd_frame_in_a_minute_does_not_make_a_fake() -> None:
     p = [0.05] * 120
     p[60] = 0.999
@@ -129,10 +194,56 @@ def test_a_crowd_raises_the_bar() -> None:
     assert "With 30 people the bar for fake is higher" in " ".join(verdict.reasons)
 
 
+def appearance(p: float, track_id: int, person: int | None) -> JudgedTrack:
+    of = judged([p] * 8, track_id=track_id)
+    return replace(of, track=replace(of.track, person=person))
+
+
+def test_cuts_do_not_raise_the_bar_for_one_person() -> None:
+    speaker = [appearance(0.9, track_id, 1) for track_id in range(1, 8)]
+    verdict = verdict_of(*speaker)
+    assert verdict.label == "fake"
+    assert verdict.thresholds == verdict_of(judged([0.9] * 8)).thresholds
+    assert verdict.reasons[0].startswith(
+        "Person 1 is the most suspicious of 7 appearances, which look like 1 person. The face"
+    )
+    assert "people" not in " ".join(verdict.reasons)
+
+
+def test_people_count_once_each_however_often_they_appear() -> None:
+    twice_each = [appearance(0.05, track_id, track_id % 3) for track_id in range(6)]
+    verdict = verdict_of(*twice_each)
+    assert verdict.thresholds == verdict_of(*twice_each[:3]).thresholds
+    assert "of 6 appearances, which look like 3 people." in verdict.reasons[0]
+    assert "With 3 people the bar" in " ".join(verdict.reasons)
+
+
+def test_only_people_who_can_be_judged_count() -> None:
+    hardly_seen = judged([0.9] * 2, track_id=0)
+    again = [appearance(0.9, track_id, 0) for track_id in (1, 2)]
+    assert verdict_of(hardly_seen, *again).thresholds == verdict_of(judged([0.9] * 8)).thresholds
+
+
+def test_tracks_that_nobody_compared_are_people_of_their_own() -> None:
+    assert verdict_of(*[appearance(0.05, track_id, None) for track_id in range(3)]).thresholds == verdict_of(
+        *[appearance(0.05, track_id, track_id) for track_id in range(3)]
+    ).thresholds  # fmt: skip
+
+
 def test_a_model_without_a_tail_does_not_say_that_the_bar_was_raised() -> None:
     verdict = verdict_of(judged([0.9] * 8), judged([0.05] * 8, track_id=1), thresholds=Thresholds())
     assert verdict.thresholds == (Thresholds().real_below, Thresholds().fake_above)
     assert "the one for a single person" in " ".join(verdict.reasons)
+
+
+def test_a_tail_that_is_flat_has_no_bar_for_several_either() -> None:
+    """Of few groups the largest score counts, at every rate."""
+    flat = Thresholds(fake_above=float(sigmoid(1.0)), tail=((0.05, 1.0), (0.01, 1.0), (0.001, 1.0)))
+    verdict = verdict_of(judged([0.9] * 8), judged([0.05] * 8, track_id=1), thresholds=flat)
+    assert "the one for a single person" in " ".join(verdict.reasons)
+    rising = flat.model_copy(update={"tail": ((0.05, 1.0), (0.01, 1.0), (0.001, 2.0))})
+    verdict = verdict_of(judged([0.9] * 8), judged([0.05] * 8, track_id=1), thresholds=rising)
+    assert "the bar for fake is higher" in " ".join(verdict.reasons)
 
 
 def test_a_crowd_of_real_faces_raises_no_more_false_alarms_than_one() -> None:

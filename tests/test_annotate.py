@@ -185,6 +185,20 @@ def test_a_variable_rate_stays_variable(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.diff(got), np.diff(sorted(shown_s)), atol=2e-3)
 
 
+def test_a_film_says_that_it_lasts_until_its_last_frame_is_shown(tmp_path: Path) -> None:
+    """With B-frames FFmpeg counts the end of a variable rate wrongly, and browsers stop there."""
+    path, shown_s = tmp_path / "film.mp4", [*(i / 25 for i in range(25)), 3.0, 6.0, 9.0]
+    pictures = make_videos.face_frames(len(shown_s))
+    with Film(path, width_px=480, height_px=360, fps=25) as film:
+        for rgb, time_s in zip(pictures, shown_s, strict=True):
+            film.add(rgb, time_s)
+    assert times(path) == pytest.approx(shown_s, abs=1e-3)
+    with av.open(str(path)) as container:
+        assert container.duration is not None
+        assert container.duration / av.time_base == pytest.approx(9.04, abs=0.01)
+    assert duration_s(path) == pytest.approx(9.04, abs=0.01)
+
+
 @pytest.mark.parametrize("size", [(64, 48), (17, 33), (16, 16)])
 def test_small_and_odd_sizes_are_written(tmp_path: Path, size: tuple[int, int]) -> None:
     source = make_videos.write_video(
@@ -384,7 +398,7 @@ def drawn_words(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> list[str]:
     text_mask.cache_clear()
     rgb = np.zeros((360, 640, 3), np.uint8)
     sheet = Sheet(plan, tile_px=320, n_columns=4)
-    sheet.see(rgb, 0.0, scale=1.0)
+    sheet.see(rgb, 0.0, shot_s=0.0, scale=1.0)
     assert sheet.encoded() is not None
     Painter(plan, width_px=640, height_px=360).paint(rgb, 0.0)
     return words

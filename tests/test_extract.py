@@ -53,6 +53,19 @@ def test_two_people_are_two_tracks(two_face_clip: Path) -> None:
     assert {row["track_id"] for message in messages["faces"] for row in message.data["faces"]} == {0, 1}
 
 
+def test_one_speaker_in_two_shots_is_two_tracks_of_one_person(tmp_path: Path) -> None:
+    shot = list(make_videos.face_frames(50))
+    cutaway = [np.full_like(shot[0], (20, 60, 160))] * 25
+    path = make_videos.write_video(tmp_path / "cut.mp4", [*shot, *cutaway, *shot], fps=25)
+    messages = extract(path)
+    assert {row["track_id"] for message in messages["faces"] for row in message.data["faces"]} == {0, 1}
+    assert messages["done"][0].data["persons"] == [0, 0]
+
+
+def test_two_people_are_two_persons(two_face_clip: Path) -> None:
+    assert extract(two_face_clip)["done"][0].data["persons"] == [0, 1]
+
+
 def test_a_gap_is_bridged_once_the_face_is_back(tmp_path: Path) -> None:
     visible = [i for i in range(50) if not 20 <= i < 30]
     path = make_videos.write_video(tmp_path / "gap.mp4", make_videos.face_frames(50, with_face=visible), fps=25)

@@ -121,6 +121,13 @@ def test_noise_is_bounded_and_holds_no_face() -> None:
     assert create("mtcnn").detect([Frame(0, 0.0, noise)]) == [[]]
 
 
+def test_a_picture_longer_than_opencv_samples_from_is_searched_all_the_same() -> None:
+    strip = np.full((110, 34_000, 3), 200, np.uint8)
+    paste_portrait(strip, 33_880, 0, 110)
+    (face,) = _found(strip, 20)
+    assert 33_880 < face.box_xyxy[0] < face.box_xyxy[2] < 34_000
+
+
 def test_suppression_in_blocks_is_suppression_at_once() -> None:
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 140, (300, 2))

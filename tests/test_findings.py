@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from make_bundles import make_redness
+from make_reports import make_video
 from telltale.bundle import load_bundle
 from telltale.findings import MAX_CROPS_A_TRACK, MAX_THUMBNAILS, Findings
 from telltale.runtime import Scorer
 from telltale.sandbox import Message
+from telltale.types import Code, VideoInfo
 
 pytest.importorskip("onnx", reason="makes models with onnx")
 
 
-def faces(index: int, *reds: int) -> Message:
+def faces(index: int, *reds: int, source: str = "detected") -> Message:
     """A frame with one face a track, each of one colour."""
     rows = [
         {
@@ -27,7 +31,7 @@ def faces(index: int, *reds: int) -> Message:
             "box_xyxy": [0.0, 0.0, 50.0, 50.0],
             "points": None,
             "confidence": 0.9,
-            "source": "detected",
+            "source": source,
         }
         for track_id in range(len(reds))
     ]
@@ -53,6 +57,19 @@ def test_every_face_gets_its_own_score_whatever_the_batches(scorer: Scorer) -> N
     assert [len(judged.track.faces) for judged in (first, second)] == [37, 37]
 
 
+def test_where_nobody_was_seen_nothing_is_scored_but_a_sequence_goes_on(tmp_path: Path) -> None:
+    scored = {}
+    for n_frames in (1, 4):
+        scorer = Scorer(load_bundle(make_redness(tmp_path / str(n_frames), n_frames=n_frames)))
+        with ThreadPoolExecutor(1) as executor:
+            findings = Findings(scorer.bundle.card, lambda: scorer, executor)  # noqa: B023
+            for i in range(4):
+                findings.take(faces(i, 16, source="interpolated" if i in (1, 2) else "detected"))
+            (judged,) = findings.finish()
+        scored[n_frames] = np.isfinite(judged.p_face).tolist()
+    assert scored == {1: [True, False, False, True], 4: [False, True, False, False]}
+
+
 def test_a_sequence_model_scores_the_face_its_clip_is_centred_on(tmp_path: Path) -> None:
     scorer = Scorer(load_bundle(make_redness(tmp_path, n_frames=4)))
     with ThreadPoolExecutor(1) as executor:
@@ -61,6 +78,27 @@ def test_a_sequence_model_scores_the_face_its_clip_is_centred_on(tmp_path: Path)
             findings.take(faces(i, 16))
         (judged,) = findings.finish()
     assert np.isfinite(judged.p_face).tolist() == [False, True, False, False]
+
+
+def test_who_is_taken_for_one_person_is_said_in_the_ids_of_the_report(scorer: Scorer) -> None:
+    done = {
+        "info": asdict(VideoInfo("a.mp4", "", 1, "mp4", "h264", 64, 64, 0, 1.0, 25.0, 25, 0)),
+        "decoded": 3,
+        "analysed": 3,
+        "lost": 0,
+        "codes": [],
+        "warnings": [],
+        "partial": [],
+        "is_out_of_time": False,
+        "persons": [0, None, 0],
+        "timings_s": {},
+    }
+    with ThreadPoolExecutor(1) as executor:
+        findings = Findings(scorer.bundle.card, lambda: scorer, executor)
+        findings.take(faces(0, 10, 20, 30))
+        findings.take(Message("done", done))
+        judged = findings.finish()
+    assert [(of.track.id, of.track.person) for of in judged] == [(1, 1), (2, None), (3, 1)]
 
 
 def test_pictures_are_few_and_spread_over_a_long_video(scorer: Scorer) -> None:
@@ -86,6 +124,23 @@ def test_progress_is_a_share_of_the_video_or_unknown(scorer: Scorer) -> None:
         )
         findings.take(faces(0, 1))
     assert seen == [(None, 1)]
+
+
+def test_what_was_not_looked_at_is_told_apart_from_the_other_warnings(scorer: Scorer) -> None:
+    """A code comes once, its warning as often as there are reasons: two of them may say why it is only a part."""
+    done: dict[str, Any] = {
+        "info": asdict(make_video("clip.mkv")), "decoded": 9, "analysed": 3, "lost": 0, "timings_s": {},
+        "codes": [Code.PARTIAL, Code.CAPPED, Code.SEVERAL_VIDEO_STREAMS, Code.INTERLACED, Code.FACE_CROP_INPUT],
+        "warnings": ["Stopped.", "Capped.", "Cut off.", "Two videos.", "Woven."],
+        "partial": ["Stopped.", "Cut off."], "is_out_of_time": True, "persons": [],
+    }  # fmt: skip
+    with ThreadPoolExecutor(1) as executor:
+        findings = Findings(scorer.bundle.card, lambda: scorer, executor)
+        findings.take(Message("done", done))
+    stopped, cut_off, several = findings.partial
+    assert (stopped, cut_off) == ("Stopped.", "Cut off.")
+    assert several.startswith("Two videos. Take each of the others out")
+    assert findings.warnings == ("Stopped.", "Capped.", "Cut off.", several, "Woven.")
 
 
 def test_a_message_of_another_kind_is_an_error(scorer: Scorer) -> None:

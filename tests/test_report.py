@@ -17,12 +17,13 @@ import pytest
 
 from make_reports import SHA256, THRESHOLDS, make_report, make_track, wave
 from read_page import ReadPage
-from telltale import _report_words, errors
+from telltale import _report_page, _report_words, errors
 from telltale._files import drop_earlier
 from telltale._report_chart import ZoneScale, lay_out, ticks, x_percent
 from telltale._report_index import summarise
 from telltale._report_page import build_page
 from telltale._report_people import MAX_CROPS, MAX_CROPS_PERSON
+from telltale._report_quality import build_quality
 from telltale._text import csv_cell, file_stem, printable, visible
 from telltale.errors import OutputError
 from telltale.report import report_name, to_html, to_json, to_notebook, write_index, write_report
@@ -31,6 +32,7 @@ from telltale.types import Code, FrameCounts, Label, Report, TrackReport
 LABELS: tuple[Label, ...] = ("fake", "real", "uncertain", "no_face", "failed")
 HOSTILE = "clips/<script>alert(1)</script>=cmd() \u202egpj.\x1b[31m\"'&.mp4"
 DOCS = Path(__file__).parents[1] / "docs"
+SRC = Path(__file__).parents[1] / "src" / "telltale"
 
 
 # JSON
@@ -195,6 +197,45 @@ def test_the_index_and_the_spreadsheet_say_what_was_cut_off(tmp_path: Path) -> N
     index = write_index([cut_off("real")], tmp_path)
     assert CUT_OFF in " ".join(ReadPage(index.read_text()).text)
     assert CUT_OFF in (tmp_path / "summary.csv").read_text()
+
+
+@pytest.mark.parametrize("code", sorted(_report_page.TOLD_BY_WARNINGS))
+def test_what_the_reader_found_is_said_once_in_its_own_words(code: Code) -> None:
+    report = make_report(warnings=["As the reader found it."])
+    verdict = report.verdict.model_copy(update={"codes": (code, Code.FACE_CROP_INPUT)})
+    notes = build_page(report.model_copy(update={"verdict": verdict})).notes
+    assert notes == [_report_words.CODES[Code.FACE_CROP_INPUT], "As the reader found it."]
+
+
+def test_whatever_the_readers_warn_of_is_among_the_codes_that_warnings_tell() -> None:
+    """Each file that warns names its codes; nothing else in it does."""
+    told = {
+        Code[name]
+        for file in ("_file_reader.py", "_reader.py")
+        for name in re.findall(r"Code\.([A-Z_]+)", (SRC / file).read_text())
+    }
+    assert told == _report_page.TOLD_BY_WARNINGS
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "n_analysed", "codes", "remedy"),
+    [
+        (12.0, 24, (), "A denser sampling (--fps 10) may find more."),
+        (2.0, 24, (), "Looking at every frame (--all-frames) may find more."),
+        (1.0, 30, (), "Every frame was looked at; a longer clip may show the face more often."),
+        (900.0, 600, (Code.CAPPED,), "Looking at more frames (--max-frames 6000) may find more."),
+    ],
+)
+def test_few_faces_come_with_what_can_be_done(
+    duration_s: float, n_analysed: int, codes: tuple[Code, ...], remedy: str
+) -> None:
+    made = make_report(label="real", tracks=[make_track(1, [0.05] * 4)], duration_s=duration_s)
+    n_decoded = n_analysed if duration_s == 1.0 else 30 * round(duration_s)
+    frames = FrameCounts(decoded=n_decoded, analysed=n_analysed, lost=0)
+    verdict = made.verdict.model_copy(update={"codes": codes})
+    quality = build_quality(made.model_copy(update={"frames": frames, "verdict": verdict}))
+    assert quality is not None
+    assert quality.rows[-1].told == f"Few: one odd frame weighs much. {remedy}"
 
 
 def test_frames_that_are_missing_are_not_called_left_out_alone() -> None:

@@ -16,9 +16,10 @@ import make_videos
 import telltale
 from make_bundles import make_redness
 from telltale import SamplePlan, Scanner, ScanSettings
+from telltale._report_index import summarise
 from telltale.bundle import load_bundle
 from telltale.errors import BundleInvalid, DeviceMissing, Stopped
-from telltale.types import Report
+from telltale.types import Code, Report
 
 pytest.importorskip("onnx", reason="makes models with onnx")
 
@@ -77,6 +78,34 @@ def test_a_verdict_on_a_part_says_so_among_its_reasons(scanner: Scanner, tmp_pat
     assert partial in report.warnings
 
 
+def test_a_verdict_on_one_of_several_videos_says_so_and_how_to_scan_the_others(
+    scanner: Scanner, tmp_path: Path
+) -> None:
+    report = scanner.scan(make_videos.several_streams(tmp_path / "two.mkv", [(480, 360), (400, 300)], seconds=2))
+    score, several, *_ = report.verdict.reasons
+    assert "scores" in score
+    assert several.startswith("The file holds 2 videos; stream 0 (480x360) was looked at.")
+    assert several.endswith("-map 0:v:1 -c copy other.mkv takes the second), and scan it too.")
+    assert several in report.warnings
+    assert several in summarise(report).reason, "the table has it too"
+
+
+@pytest.mark.parametrize(
+    ("plan", "remedy"),
+    [
+        (SamplePlan("all"), "Every frame was looked at; a longer clip may show the face more often."),
+        (SamplePlan("first", 1), "A denser sampling (--fps 10) may find more."),
+    ],
+)
+def test_a_face_seen_too_seldom_comes_with_what_can_be_done(
+    redness: Path, tmp_path: Path, plan: SamplePlan, remedy: str
+) -> None:
+    clip = make_videos.face_clip(tmp_path / "short.mp4", seconds=0.08 if plan.kind == "all" else 2)
+    report = telltale.scan(clip, model=redness, settings=ScanSettings(plan=plan))
+    assert report.verdict.codes == ("too_few_faces",)
+    assert report.verdict.reasons[0].endswith(f"at least 3 are needed. {remedy}")
+
+
 def test_a_report_knows_whether_time_cut_it_short_and_does_not_write_it(
     scanner: Scanner, tmp_path: Path, face_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +133,13 @@ def test_a_still_needs_one_face_only(scanner: Scanner, portrait: Path) -> None:
     assert report.frames.decoded == 1
 
 
+def test_one_frame_of_an_animation_is_no_still(redness: Path, tmp_path: Path) -> None:
+    moving = make_videos.animated_gif(tmp_path / "moving.gif", n=5, size=make_videos.SIZE)
+    with Scanner(redness, settings=ScanSettings(plan=SamplePlan("first", 1))) as scanner:
+        report = scanner.scan(moving)
+    assert (report.verdict.label, report.verdict.codes) == ("no_face", (Code.TOO_FEW_FACES,))
+
+
 def test_a_bad_file_is_a_report_and_the_next_one_is_scanned(scanner: Scanner, tmp_path: Path, face_clip: Path) -> None:
     junk = tmp_path / "junk.mp4"
     junk.write_bytes(b"#EXTM3U\nhttp://127.0.0.1:9/x.ts\n")
@@ -119,6 +155,13 @@ def test_a_missing_file_is_a_report(scanner: Scanner, tmp_path: Path) -> None:
     report = scanner.scan(tmp_path / "nowhere.mp4")
     assert report.error is not None
     assert report.error.code == "file_missing"
+
+
+def test_one_path_is_one_file_and_not_its_letters(scanner: Scanner, tmp_path: Path) -> None:
+    path = tmp_path / "nothing.mp4"
+    for given in (path, str(path), [path]):
+        reports = list(telltale.scan_many(given, model=scanner.scorer))
+        assert [report.input.path for report in reports] == [str(path)]
 
 
 def test_bytes_in_a_name_that_are_no_text_are_written_as_escapes(scanner: Scanner, tmp_path: Path) -> None:

@@ -41,7 +41,12 @@ def test_time_counts_from_the_beginning_of_the_file() -> None:
     assert line([100, 104], start_pts=90).times_s == pytest.approx([0.1, 0.14])
 
 
-@pytest.mark.parametrize("start_pts", [None, 5000, -(1 << 40)])
+def test_a_picture_may_begin_long_after_the_sound() -> None:
+    assert line([7000, 7004], start_pts=0).times_s == pytest.approx([70, 70.04])
+    assert line([350_000, 350_004], start_pts=0).times_s == pytest.approx([3500, 3500.04])
+
+
+@pytest.mark.parametrize("start_pts", [None, 5000, -360_000, -(1 << 40)])
 def test_a_beginning_that_cannot_be_is_not_believed(start_pts: int | None) -> None:
     assert line([100, 104], start_pts=start_pts).times_s == pytest.approx([0, 0.04])
 

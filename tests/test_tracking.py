@@ -95,15 +95,14 @@ def test_thirty_people_are_thirty_tracks(fps: float) -> None:
     assert all(_belongs(track, people[track.id]) for track in tracks)
 
 
-@FPS
-def test_sparse_sampling_still_gives_one_track_a_person(fps: float) -> None:
+def test_sparse_sampling_still_gives_one_track_a_person_and_invents_no_face_in_between() -> None:
     """`--frames 32` of a long interview: seconds between frames."""
-    del fps
     tracker = Tracker()
     for i in range(20):
-        tracker.update(i, 18.0 * i, [_face(i, 18.0 * i, 200 + 15 * (i % 3), 150)] if i % 5 != 4 else [])
+        faces = [_face(i, 18.0 * i, 200 + 15 * (i % 3), 150)] if i % 5 != 4 else []
+        assert [link.provisional for link in tracker.update(i, 18.0 * i, faces)] == [False] * len(faces)
     (track,) = tracker.finish()
-    assert [face.source for face in track.faces].count("interpolated") == 3
+    assert [face.source for face in track.faces] == ["detected"] * 16
 
 
 def test_a_missed_face_is_provisional_until_the_track_is_hit_again() -> None:
@@ -208,6 +207,81 @@ def test_the_other_person_of_an_interview_does_not_inherit_the_track() -> None:
             picture[:, 260:] = (30, 60, 30)
         tracker.update(i, i / 2, [Face(i, i / 2, face.box_xyxy, 0.99)], rgb=picture)
     assert [len(track.faces) for track in tracker.finish()] == [2, 2]
+
+
+def _interview(*shots: tuple[RgbImage, list[Face]], n: int = 4) -> list[Track]:
+    """The tracks of shots of two seconds each, with a cut between any two."""
+    tracker = Tracker()
+    for shot, (picture, faces) in enumerate(shots):
+        for i in range(n):
+            at = shot * n + i
+            seen = [Face(at, at / 2, face.box_xyxy, 0.99) for face in faces]
+            tracker.update(at, at / 2, seen, rgb=picture, cut=i == 0)
+    return tracker.finish()
+
+
+RED, GREEN = _shown(150, (180, 30, 30)), _shown(150, (30, 150, 40))
+
+
+def test_who_is_seen_again_after_a_cutaway_has_a_track_of_their_own_and_is_the_same_person() -> None:
+    cutaway: tuple[RgbImage, list[Face]] = (np.full_like(RED[0], 90), [])
+    tracks = _interview((RED[0], [RED[1]]), cutaway, (RED[0], [RED[1]]), cutaway, (RED[0], [RED[1]]))
+    assert [(track.id, track.person) for track in tracks] == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_shot_and_reverse_shot_are_two_people() -> None:
+    tracks = _interview(*[(picture, [face]) for picture, face in (RED, GREEN, RED, GREEN)])
+    assert [track.person for track in tracks] == [0, 1, 0, 1]
+
+
+def test_the_same_colours_do_not_make_another_face_the_same_person() -> None:
+    """In a picture without colours everybody's are alike."""
+    grey, face = _shown(150, (60, 60, 60))
+    grey[...] = grey.mean(axis=2, keepdims=True).astype(np.uint8)
+    x0, y0, x1, y1 = face.box_xyxy.astype(int)
+    other = grey.copy()
+    other[y0:y1, x0:x1] = other[y0:y1, x0:x1][::-1]
+    tracks = _interview((grey, [face]), (other, [face]), (grey, [face]))
+    assert [track.person for track in tracks] == [0, 1, 0]
+
+
+def test_who_is_seen_at_the_same_time_is_not_the_same_person_however_alike() -> None:
+    picture, left = RED
+    picture = np.concatenate([picture, picture], axis=1)
+    right = Face(0, 0.0, left.box_xyxy + np.array([480, 0, 480, 0], np.float32), 0.99)
+    tracks = _interview((picture, [left, right]), (picture, [left]))
+    assert [track.person for track in tracks] == [0, 1, 0]
+
+
+def test_who_was_hardly_seen_is_nobody_else() -> None:
+    tracks = _interview((RED[0], [RED[1]]), (RED[0], [RED[1]]), n=2)
+    assert [track.person for track in tracks] == [0, 1]
+
+
+def test_without_pictures_nobody_is_compared() -> None:
+    (track,) = _tracks(2, 3, lambda t: (100 + t, 100))
+    assert track.person is None
+
+
+def test_another_person_before_the_same_backdrop_does_not_inherit_the_track() -> None:
+    """A cut that leaves nine of ten colours where they were, to a face of other light and shade over another jacket."""
+    frame, face = _shown(150, (180, 30, 30))
+    recast = frame.copy()
+    x0, y0, x1, y1 = face.box_xyxy.astype(int)
+    recast[y0:y1, x0:x1] = recast[y0:y1, x0:x1][::-1]
+    recast[y1:260, :175] = (30, 150, 40)
+
+    def tracks_to(after: RgbImage) -> list[int]:
+        tracker = Tracker()
+        for i, picture in enumerate([frame, frame, after, after]):
+            tracker.update(i, i / 2, [Face(i, i / 2, face.box_xyxy, 0.99)], rgb=picture)
+        return [len(track.faces) for track in tracker.finish()]
+
+    assert tracks_to(recast) == [2, 2]
+    turned, lit = frame.copy(), frame.copy()
+    turned[y0:y1, x0:x1] = recast[y0:y1, x0:x1]
+    lit[y1:260, :175] = recast[y1:260, :175]
+    assert tracks_to(turned) == tracks_to(lit) == [4], "a head turns, a jacket is taken off"
 
 
 def test_another_frame_size_is_a_cut() -> None:

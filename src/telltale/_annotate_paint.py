@@ -50,9 +50,10 @@ class Painter:
         self._strip = _Strip(plan, width_px, height_px) if with_timeline and height_px >= _LEAST_HEIGHT_PX else None
         self._people = sorted(plan.people, key=lambda person: person.suspicion)
 
-    def paint(self, rgb: RgbImage, time_s: float, *, scale: float = 1.0) -> None:
-        """Draw into `rgb`. `scale`: from the report's pixels to those of `rgb`."""
-        there = [(person, person.box_at(time_s, most_apart_s=self._plan.most_apart_s)) for person in self._people]
+    def paint(self, rgb: RgbImage, time_s: float, *, shot_s: float = 0.0, scale: float = 1.0) -> None:
+        """Draw into `rgb`. `shot_s`: when its shot began. `scale`: from the report's pixels to those of `rgb`."""
+        apart_s = self._plan.most_apart_s
+        there = [(person, person.box_at(time_s, most_apart_s=apart_s, shot_s=shot_s)) for person in self._people]
         shown = [(person, _scaled(box, scale)) for person, box in there if box is not None]
         for person, box in shown:  # the most suspicious last, on top
             self._outline(rgb, person, box)

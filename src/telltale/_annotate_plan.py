@@ -1,6 +1,7 @@
 """What is drawn on an annotated clip, as plain values: who is where at each moment, and which seconds tell most.
 
-A report knows a face at the sampled frames only; between two of them its box is drawn where a straight line puts it.
+A report knows a face at the sampled frames only. Between two of them its box is drawn where a straight line puts it,
+after the last for a moment where it was, before the first nowhere, and over a cut never: it would be on somebody else.
 
 >>> person = Person(1, "real", 0.1, times=[0.0, 1.0], boxes=[[0, 0, 10, 10], [10, 0, 20, 10]], scores=[0.1, None])
 >>> person.box_at(0.5, most_apart_s=2.0)
@@ -26,6 +27,10 @@ N_TILES = 12
 _APART = 2.5
 """Samples of one face this many times the usual distance apart are not joined: nobody looked between."""
 _LEAST_APART_S = 0.1
+_NEXT = 1.5
+"""The next look comes within so many usual steps."""
+_SAME_S = 0.001
+"""Times this close are one moment: far below any frame interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +44,26 @@ class Person:
     boxes: list[list[float]]
     """px of the picture as displayed."""
     scores: list[float | None]
-    stays: bool = False
-    """Still there in the last frame that was looked at."""
+    held_steps: float = 0.5
+    """How long the box stays after the last sample, in usual steps."""
 
     @property
     def suspicion(self) -> tuple[bool, float]:
         return suspicion(self.label, self.p_fake)
 
-    def box_at(self, time_s: float, *, most_apart_s: float) -> Box | None:
-        """Where the face is at a time; None where it was not seen around it."""
-        after = bisect.bisect_left(self.times, time_s)
-        before = after - 1
-        if after < len(self.times) and self.times[after] == time_s:
-            before = after
-        if 0 <= before < after < len(self.times) and self.times[after] - self.times[before] <= most_apart_s:
-            share = (time_s - self.times[before]) / (self.times[after] - self.times[before])
-            pairs = zip(self.boxes[before], self.boxes[after], strict=True)
-            return _box([a + share * (b - a) for a, b in pairs])
-        near = min(
-            (i for i in (before, after) if 0 <= i < len(self.times)),
-            key=lambda i: abs(self.times[i] - time_s),
-            default=None,
-        )
-        # A sample stands for half the distance to the next one; the last of the clip for all that follows.
-        usual_s = most_apart_s / _APART
-        reach_s = usual_s if self.stays and time_s > self.times[-1] else usual_s / 2
-        if near is None or abs(self.times[near] - time_s) > reach_s:
+    def box_at(self, time_s: float, *, most_apart_s: float, shot_s: float = 0.0) -> Box | None:
+        """Where the face is at a time; None where it was not seen in this shot, which began at `shot_s`, before."""
+        at = bisect.bisect_right(self.times, time_s + _SAME_S) - 1
+        if at < 0 or self.times[at] < shot_s - _SAME_S:
             return None
-        return _box(self.boxes[near])
+        since_s = max(0.0, time_s - self.times[at])
+        is_last = at + 1 == len(self.times)
+        step_s = 0.0 if is_last else self.times[at + 1] - self.times[at]
+        if 0.0 < step_s <= most_apart_s:
+            pairs = zip(self.boxes[at], self.boxes[at + 1], strict=True)
+            return _box([a + since_s / step_s * (b - a) for a, b in pairs])
+        held_s = (self.held_steps if is_last else 0.5) * most_apart_s / _APART
+        return _box(self.boxes[at]) if since_s <= max(held_s, _SAME_S) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,9 @@ class Plan:
 def make_plan(report: Report, *, headline: str, caption: list[str]) -> Plan:
     """What to draw for a report."""
     times = sorted({face.pts_s for track in report.tracks for face in track.faces})
-    people = [_person(track, stays=track.faces[-1].pts_s == times[-1]) for track in report.tracks if track.faces]
+    step_s = _usual_step(report)
+    seen = [track for track in report.tracks if track.faces]
+    people = [_person(track, held_steps=_held_steps(track, seen, times[-1], step_s)) for track in seen]
     duration_s = report.video.duration_s if report.video else None
     plan = report.settings.get("plan") or {}
     return Plan(
@@ -111,7 +110,7 @@ def make_plan(report: Report, *, headline: str, caption: list[str]) -> Plan:
         p_fake=report.verdict.p_fake,
         thresholds=report.verdict.thresholds,
         people=people,
-        most_apart_s=max(_LEAST_APART_S, _APART * _usual_step(report)),
+        most_apart_s=max(_LEAST_APART_S, _APART * step_s),
         end_s=max([*times, duration_s or 0.0]),
         telling_s=telling_seconds(report),
         tiles_s=_tiles(report, times),
@@ -120,7 +119,7 @@ def make_plan(report: Report, *, headline: str, caption: list[str]) -> Plan:
     )
 
 
-def _person(track: TrackReport, *, stays: bool) -> Person:
+def _person(track: TrackReport, *, held_steps: float) -> Person:
     return Person(
         id=track.id,
         label=track.label,
@@ -128,8 +127,23 @@ def _person(track: TrackReport, *, stays: bool) -> Person:
         times=[face.pts_s for face in track.faces],
         boxes=[list(face.box_xyxy) for face in track.faces],
         scores=[face.p_fake for face in track.faces],
-        stays=stays,
+        held_steps=held_steps,
     )
+
+
+def _held_steps(track: TrackReport, others: list[TrackReport], end_s: float, step_s: float) -> float:
+    """Half a step after the last sample, as nobody knows when the face went; to the end of the clip where it had not
+    gone at the last look; not at all where the next look finds somebody else in its place."""
+    last = track.faces[-1]
+    if last.pts_s == end_s:
+        return 1.0
+    next_s = last.pts_s + _NEXT * step_s
+    new = [one.faces[0] for one in others if last.pts_s < one.faces[0].pts_s <= next_s]
+    return 0.0 if any(_meet(last.box_xyxy, face.box_xyxy) for face in new) else 0.5
+
+
+def _meet(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _usual_step(report: Report) -> float:

@@ -56,7 +56,8 @@ class Encoder:
     """An encoder and what it is told. Threads and time base are the film's business."""
 
     name: str = "libx264"
-    options: tuple[tuple[str, str], ...] = (("preset", "veryfast"), ("crf", "21"))
+    options: tuple[tuple[str, str], ...] = (("preset", "veryfast"), ("crf", "21"), ("bf", "0"))
+    """No B-frames: with them the end of a clip of variable rate comes out too early, and browsers stop there."""
     container: str = "mp4"
 
 

@@ -31,11 +31,10 @@ def look_job(args: dict[str, Any]) -> Iterator[Message]:
 
     with open_video(args["path"], SamplePlan(**args["plan"]), n_threads=1) as reader:
         for frame in reader:
-            is_still = reader.info.is_image and (reader.info.n_frames_header or 1) == 1
             boxes = np.empty((0, 4), np.float32)
             if args["detector"] is not None:
                 detector = _detector(args["detector"])
-                found = detect_still(detector, frame)[0] if is_still else detector.detect([frame])[0]
+                found = detect_still(detector, frame)[0] if reader.info.is_still else detector.detect([frame])[0]
                 found = sorted(found, key=lambda face: -max(face.width_px, face.height_px))
                 height, width = frame.rgb.shape[:2]
                 boxes = np.array([face.box_xyxy for face in found], np.float32).reshape(-1, 4)

@@ -76,7 +76,7 @@ def summarise(report: Report) -> Summary:
 
 
 def _reason(report: Report) -> str:
-    """The first reason, and that only a part was looked at: the one reason that is a warning, too."""
+    """The first reason, and what was not looked at: the reasons that are warnings, too."""
     if report.error is not None:
         return visible(report.error.message)
     reasons = report.verdict.reasons

@@ -22,6 +22,23 @@ from telltale._text import clock, file_size, percent, visible
 from telltale.types import Code, Label, Pictures, Report
 
 MAX_STRIP = 10
+TOLD_BY_REASONS = frozenset({Code.NO_FACE, Code.BETWEEN_THRESHOLDS, Code.TOO_SMALL, Code.TOO_FEW_FACES})
+"""Codes of which a reason says more."""
+TOLD_BY_WARNINGS = frozenset(
+    {
+        Code.PARTIAL,
+        Code.CAPPED,
+        Code.FRAMES_LOST,
+        Code.TIMESTAMPS_SYNTHETIC,
+        Code.TIMESTAMPS_REPAIRED,
+        Code.GEOMETRY_CHANGED,
+        Code.SEVERAL_VIDEO_STREAMS,
+        Code.HDR_TONE_MAPPED,
+        Code.ALPHA_COMPOSITED,
+        Code.INTERLACED,
+    }
+)
+"""Codes that the reader gives together with a warning: the same, with the figures of this file."""
 Pairs = list[tuple[str, str]]
 
 
@@ -197,9 +214,8 @@ def _x(fraction: float) -> str:
 
 
 def _notes(report: Report) -> list[str]:
-    """What a reader must know about this analysis: codes and warnings that no reason repeats."""
-    told = {Code.NO_FACE, Code.BETWEEN_THRESHOLDS, Code.TOO_SMALL, Code.TOO_FEW_FACES}
-    codes = [_words.CODES[code] for code in report.verdict.codes if code not in told]
+    """What a reader must know about this analysis: codes and warnings, each said once, that no reason repeats."""
+    codes = [_words.CODES[code] for code in report.verdict.codes if code not in TOLD_BY_REASONS | TOLD_BY_WARNINGS]
     warnings = [visible(warning) for warning in report.warnings if warning not in report.verdict.reasons]
     return list(dict.fromkeys([*codes, *warnings]))
 

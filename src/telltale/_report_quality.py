@@ -13,6 +13,7 @@ import re
 import statistics
 from dataclasses import dataclass
 
+from telltale._report_words import to_see_more
 from telltale._text import plural, visible
 from telltale.types import Report, TrackReport
 
@@ -137,7 +138,8 @@ def _count(report: Report) -> QualityRow | None:
         return None
     n = sum(face.p_fake is not None and face.source == "detected" for face in track.faces)
     if 0 < n < _FEW_FACES:
-        told = "Few: one odd frame weighs much. A denser sampling finds more (--fps 10)."
+        more = to_see_more(report.video, report.frames, report.verdict.codes)
+        told = f"Few: one odd frame weighs much. {more}"
         return QualityRow("Faces judged", str(n), told, "few faces judged")
     return QualityRow("Faces judged", str(n), "Enough that no single frame decides.") if n else None
 

@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from telltale._text import clock, percent, plural
-from telltale.types import Code, Label, Report, TrackReport
+from telltale.types import Code, FrameCounts, Label, Report, TrackReport, VideoInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ CODES: dict[Code, str] = {
     Code.HDR_TONE_MAPPED: "High-dynamic-range video, converted to ordinary brightness first.",
     Code.HDR_NOT_TONE_MAPPED: "High-dynamic-range video that could not be converted: scores are less reliable.",
     Code.ALPHA_COMPOSITED: "The picture has transparent parts; they were put on a plain background.",
-    Code.INTERLACED: "Interlaced video: fine lines in moving faces may disturb the model.",
+    Code.INTERLACED: "Interlaced video: where two moments were woven together, one of them was kept.",
     Code.FACE_CROP_INPUT: "The picture is itself a tightly cut face and was taken as such.",
 }
 
@@ -83,6 +85,31 @@ ERRORS: dict[str, str] = {
     "output_failed": "The result could not be written: the disk is full, or the folder read-only.",
     "output_busy": "Another command is writing to the same folder: wait for it, or choose another.",
 }
+
+
+DENSER = "A denser sampling (--fps 10) may find more."
+"""What to do about too few faces, where no more is known."""
+_DENSE_FPS = 10
+
+
+def to_see_more(video: VideoInfo | None, frames: FrameCounts, codes: Collection[str]) -> str:
+    """What can be done where a face was seen too seldom: a sentence that does not advise what was done already."""
+    if Code.CAPPED in codes:
+        return "Looking at more frames (--max-frames 6000) may find more."
+    if video is not None and frames.decoded <= frames.analysed and _n_frames(video) <= frames.analysed:
+        return "Every frame was looked at; a longer clip may show the face more often."
+    if video is not None and video.duration_s and frames.analysed >= _DENSE_FPS * video.duration_s:
+        return "Looking at every frame (--all-frames) may find more."
+    return DENSER
+
+
+def _n_frames(video: VideoInfo) -> float:
+    """As many as the file says that it holds, in one way or another."""
+    if video.n_frames_header is not None:
+        return video.n_frames_header
+    if video.duration_s is None or video.fps_header is None:
+        return math.inf
+    return round(video.duration_s * video.fps_header)
 
 
 def headline(*, label: Label, any_face: bool) -> str:
@@ -182,6 +209,7 @@ def explain_code(code: str) -> str:
 
 __all__ = [
     "CODES",
+    "DENSER",
     "ERRORS",
     "LABELS",
     "LabelWords",
@@ -190,4 +218,5 @@ __all__ = [
     "headline",
     "lede",
     "meaning",
+    "to_see_more",
 ]

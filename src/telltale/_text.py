@@ -17,6 +17,7 @@ import unicodedata
 MAX_CHARS, MAX_ENTRIES = 500, 64
 """Of one value of a file's metadata, and of a list of them: a file may hold megabytes of either."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_MOST_DECIMALS = 4
 _JOINERS = "\u200c\u200d"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WINDOWS_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
@@ -112,17 +113,32 @@ def file_size(size_bytes: int) -> str:
     raise AssertionError("unreachable")
 
 
-def percent(p: float) -> str:
-    """A probability as whole per cent; never 0 % or 100 %, which no model can promise.
+def percent(p: float, *, n_decimals: int = 0) -> str:
+    """A probability in per cent; never 0 % or 100 %, which no model can promise.
 
-    >>> percent(0.934), percent(0.9991), percent(0.001)
-    ('93%', '>99%', '<1%')
+    >>> percent(0.934), percent(0.9991), percent(0.001), percent(0.9991, n_decimals=1)
+    ('93%', '>99%', '<1%', '99.9%')
     """
-    if p > 0.995:
-        return ">99%"
-    if p < 0.005:
-        return "<1%"
-    return f"{p * 100:.0f}%"
+    step = 10.0**-n_decimals
+    if 100 * p > 100 - step / 2:
+        return f">{100 - step:.{n_decimals}f}%"
+    if 100 * p < step / 2:
+        return f"<{step:.{n_decimals}f}%"
+    return f"{100 * p:.{n_decimals}f}%"
+
+
+def percents(*values: float) -> list[str]:
+    """Probabilities of one sentence, with as many decimals as tell those apart that differ.
+
+    >>> percents(0.916, 0.918), percents(0.916, 0.25)
+    (['91.6%', '91.8%'], ['92%', '25%'])
+    """
+    texts = [percent(p) for p in values]
+    for n_decimals in range(1, _MOST_DECIMALS + 1):
+        if len(set(texts)) == len(set(values)):
+            break
+        texts = [percent(p, n_decimals=n_decimals) for p in values]
+    return texts
 
 
 def plural(n: int, one: str, many: str = "") -> str:
@@ -141,6 +157,7 @@ __all__ = [
     "file_size",
     "file_stem",
     "percent",
+    "percents",
     "plural",
     "printable",
     "short",

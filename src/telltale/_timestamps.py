@@ -30,8 +30,9 @@ _GAP_ABOVE_S = 3600.0
 """A step forward larger than this is damage: even a slide show changes its slide within the hour."""
 _MAX_REORDER = 64
 """Packets come in decoding order; H.264 and HEVC show a frame at most 16 places from there."""
-_START_WITHIN_S = 60.0
-"""A file's own beginning is believed when its first frame follows within this time."""
+_START_WITHIN_S = 3600.0
+"""A file's own beginning is believed when its first frame follows within this time: a picture may come in a minute and
+more after the sound, and players count from the sound."""
 
 
 class Clock:

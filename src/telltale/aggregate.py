@@ -1,11 +1,11 @@
 """From logits of single faces to a verdict: calibrate, gather per person, decide for the video.
 
     frame   p = sigmoid(scale * logit + bias)
-    track   the larger of two log-odds, calibrated as a track:
+    track   the largest of these log-odds, calibrated as a track:
               the trimmed mean of p over all its faces;
-              the highest trimmed mean in a sliding window, less ln(number of windows): a three-second forgery in
-              a minute must show, and looking in twenty places must not by itself raise the score
-    video   the most suspicious track against a threshold that allows for the number of tracks (Sidak, 1967)
+              the highest trimmed mean in a sliding window of 3, 12 and 60 s, less ln(number of such windows): three
+              forged seconds in a minute must show, and looking in twenty places must not by itself raise the score
+    video   the most suspicious track against a threshold that allows for the number of people (Sidak, 1967)
 
 >>> float(calibrate(np.array([0.0], np.float32), Calibration())[0])
 0.5
@@ -22,12 +22,18 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from telltale._text import percent
+from telltale._report_words import DENSER
+from telltale._text import percent, percents, plural
 from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written
 
-WINDOW_S = 3.0
+WINDOWS_S = (3.0, 12.0, 60.0)
 _TRIM_FRAC = 0.1
 _MIN_WINDOW_FACES = 4
+_STARTS_A_WINDOW = 10
+_JITTER = 1.2
+"""A window for so many faces is a little longer than they usually take: they are not evenly spaced."""
+_JOINED_S = 1.0
+"""Suspicious faces further apart are no span: nobody looked between them."""
 _P_LIMIT = 1e-6
 
 
@@ -56,20 +62,30 @@ class Thresholds(Written):
     tail: tuple[tuple[float, float], ...] = ()
     """(false-positive rate, calibrated log-odds reached at that rate), worst source, rates falling."""
     tail_extrapolated_below: float | None = None
-    """Rates under this one come from a fitted tail, not from counts."""
+    """Rates under this one come from a fitted tail or from few groups, not from counts."""
     population: str = ""
     n_real: int = 0
     n_fake: int = 0
 
-    def fake_above_for(self, n_tracks: int) -> float:
-        """The `fake` threshold when the most suspicious of `n_tracks` people is looked at.
+    @property
+    def is_counted(self) -> bool:
+        """Whether there were reals enough to count `false_positive_rate` among them."""
+        return self.tail_extrapolated_below is None or self.false_positive_rate >= self.tail_extrapolated_below
+
+    @property
+    def is_for_one(self) -> bool:
+        """Whether nothing is known of rates under `false_positive_rate`, so that there is no bar for several people."""
+        return len({odds for rate, odds in self.tail if rate <= self.false_positive_rate}) < 2
+
+    def fake_above_for(self, n_people: int) -> float:
+        """The `fake` threshold when the most suspicious of `n_people` is looked at.
 
         Each person gets the rate 1 - (1 - rate)^(1/n), so that together they raise no more false alarms than one.
         The log-odds at that rate are interpolated in `tail`, linearly in ln(rate), and continued with its last slope.
         """
-        if n_tracks <= 1 or len(self.tail) < 2:
+        if n_people <= 1 or len(self.tail) < 2:
             return self.fake_above
-        rate = 1.0 - (1.0 - self.false_positive_rate) ** (1.0 / n_tracks)
+        rate = 1.0 - (1.0 - self.false_positive_rate) ** (1.0 / n_people)
         x = np.log([point[0] for point in self.tail])[::-1]
         y = np.array([point[1] for point in self.tail])[::-1]
         at = math.log(rate)
@@ -96,7 +112,8 @@ class JudgedTrack:
 
     track: Track
     p_face: Float64Array
-    """(number of faces,) calibrated; NaN for a face that no clip is centred on."""
+    """(number of faces,) calibrated; NaN for a face that no clip is centred on, and for single pictures of places
+    where a face was expected and not found: there may be a wall."""
     distance: Float64Array | None = None
     """(number of faces,) from what the model knows (`gate`); NaN where it was not measured, None where nowhere."""
 
@@ -120,21 +137,34 @@ def calibrate(logit: npt.ArrayLike, calibration: Calibration) -> Float64Array:
 def track_log_odds(pts_s: Float64Array, p_face: Float64Array, calibration: Calibration) -> float:
     """Calibrated log-odds of one track from its faces' times and probabilities, both (n,), n >= 1, no NaN."""
     best = float(log_odds(_trimmed_mean(p_face)))
-    windows = sliding_windows(pts_s, p_face)
-    if windows:
-        n_independent = max(1.0, (pts_s[-1] - pts_s[0]) / WINDOW_S)
-        best = max(best, max(z for _, _, z in windows) - math.log(n_independent))
+    for window_s in sorted({_stretched(window_s, pts_s) for window_s in WINDOWS_S}):
+        windows = sliding_windows(pts_s, p_face, window_s)
+        if windows:
+            n_independent = (pts_s[-1] - pts_s[0]) / window_s
+            best = max(best, max(z for _, _, z in windows) - math.log(n_independent))
     return calibration.track_scale * best + calibration.track_bias
 
 
-def sliding_windows(pts_s: Float64Array, p_face: Float64Array) -> list[tuple[float, float, float]]:
-    """(start_s, end_s, log-odds of the trimmed mean) of each window of `WINDOW_S` seconds with enough faces."""
-    ends = np.searchsorted(pts_s, pts_s + WINDOW_S, side="right")
-    return [
-        (float(pts_s[i]), float(pts_s[j - 1]), float(log_odds(_trimmed_mean(p_face[i:j]))))
-        for i, j in enumerate(ends)
-        if j - i >= _MIN_WINDOW_FACES and pts_s[-1] - pts_s[0] > WINDOW_S
-    ]
+def sliding_windows(
+    pts_s: Float64Array, p_face: Float64Array, window_s: float = WINDOWS_S[0]
+) -> list[tuple[float, float, float]]:
+    """(start_s, end_s, log-odds of the trimmed mean) of each window with enough faces; none in a track no longer than
+    one. A window begins with each face, ten at most in its own length. Where faces lie far apart,
+    `window_s` grows to what enough of them take: a long video must not lose its windows because it is looked at more
+    sparsely."""
+    window_s = _stretched(window_s, pts_s)
+    if pts_s[-1] - pts_s[0] <= window_s:
+        return []
+    _, starts = np.unique(np.floor((pts_s - pts_s[0]) / (window_s / _STARTS_A_WINDOW)), return_index=True)
+    ends = np.searchsorted(pts_s, pts_s[starts] + window_s, side="right")
+    rows = [(i, j) for i, j in zip(starts.tolist(), ends.tolist(), strict=True) if j - i >= _MIN_WINDOW_FACES]
+    odds = log_odds([_trimmed_mean(p_face[i:j]) for i, j in rows])
+    return [(float(pts_s[i]), float(pts_s[j - 1]), float(z)) for (i, j), z in zip(rows, odds, strict=True)]
+
+
+def _stretched(window_s: float, pts_s: Float64Array) -> float:
+    took_s = pts_s[_MIN_WINDOW_FACES - 1 :] - pts_s[: 1 - _MIN_WINDOW_FACES]
+    return max(window_s, _JITTER * float(np.median(took_s))) if len(took_s) else window_s
 
 
 def decide(
@@ -145,25 +175,29 @@ def decide(
     minimum: Minimum,
     is_still: bool,
     farthest: float | None = None,
+    to_see_more: str = DENSER,
 ) -> tuple[Verdict, list[TrackReport]]:
     """The verdict on a video and on each person in it, in the order given. Never a score without enough faces.
 
+    Tracks of one person (`Track.person`), as cuts leave them, are judged each for itself and counted as one.
     `farthest`: the distance beyond which a person's faces are too unlike what the model knows to be called fake.
+    `to_see_more`: what can be done about too few faces.
     """
     n_faces = 1 if is_still else minimum.n_faces
-    shortfalls = [_shortfall(judged.track, n_faces, minimum.face_px) for judged in tracks]
-    n_judged = sum(shortfall is None for shortfall in shortfalls)
-    fake_above = thresholds.fake_above_for(n_judged)
+    shortfalls = [_shortfall(judged.track, n_faces, minimum.face_px, to_see_more) for judged in tracks]
+    judgeable = [judged.track for judged, shortfall in zip(tracks, shortfalls, strict=True) if shortfall is None]
+    n_people = len({track.id if track.person is None else track.person for track in judgeable})
+    fake_above = thresholds.fake_above_for(n_people)
     # Where they cross, fake yields: both stated rates then still hold.
     bounds = (thresholds.real_below, max(fake_above, thresholds.real_below))
     reports = [
         _judge(judged, bounds, calibration, farthest) if shortfall is None else _abstain(judged, *shortfall)
         for judged, shortfall in zip(tracks, shortfalls, strict=True)
     ]
-    return _video_verdict(reports, bounds, n_judged, thresholds), reports
+    return _video_verdict(reports, bounds, n_people, thresholds), reports
 
 
-def _shortfall(track: Track, n_faces: int, face_px: float) -> tuple[Code, str] | None:
+def _shortfall(track: Track, n_faces: int, face_px: float, to_see_more: str) -> tuple[Code, str] | None:
     detected = [face for face in track.faces if face.source == "detected"]
     size_px = float(np.median([max(face.width_px, face.height_px) for face in detected])) if detected else 0.0
     if detected and size_px < face_px:
@@ -174,8 +208,8 @@ def _shortfall(track: Track, n_faces: int, face_px: float) -> tuple[Code, str] |
     if len(detected) < n_faces:
         return (
             Code.TOO_FEW_FACES,
-            f"The face was found in {len(detected)} of the frames looked at; at least {n_faces} are needed. "
-            "A denser sampling (--fps 10) may find more.",
+            f"The face was found in {len(detected)} of the frames looked at; "
+            f"at least {n_faces} are needed. {to_see_more}",
         )
     return None
 
@@ -217,17 +251,19 @@ def _is_strange(judged: JudgedTrack, farthest: float | None) -> bool:
 
 def _label(p_fake: float, bounds: tuple[float, float]) -> tuple[Label, Code | None, str]:
     real_below, fake_above = bounds
-    low, high, score = percent(real_below), percent(fake_above), f"The face scores {percent(p_fake)}"
     if p_fake >= fake_above:
-        return "fake", None, f"{score}, at or above the {high} that real faces very rarely reach."
+        score, high = percents(p_fake, fake_above)
+        return "fake", None, f"The face scores {score}, at or above the {high} that real faces very rarely reach."
     if p_fake < real_below:
-        return "real", None, f"{score}, below the {low} under which few forgeries fall."
-    reason = f"{score}, between {low} and {high}, where real and forged faces both occur."
+        score, low = percents(p_fake, real_below)
+        return "real", None, f"The face scores {score}, below the {low} under which few forgeries fall."
+    score, low, high = percents(p_fake, real_below, fake_above)
+    reason = f"The face scores {score}, between {low} and {high}, where real and forged faces both occur."
     return "uncertain", Code.BETWEEN_THRESHOLDS, reason
 
 
 def _video_verdict(
-    reports: Sequence[TrackReport], bounds: tuple[float, float], n_judged: int, thresholds: Thresholds
+    reports: Sequence[TrackReport], bounds: tuple[float, float], n_people: int, thresholds: Thresholds
 ) -> Verdict:
     is_higher = bounds[1] > max(thresholds.fake_above, thresholds.real_below)
     if not reports:
@@ -239,17 +275,21 @@ def _video_verdict(
         return Verdict(label="no_face", codes=codes, reasons=why[:3])
     worst = max(judged, key=lambda report: report.suspicion)
     reasons = list(worst.reasons)
-    if n_judged > 1:
-        reasons[0] = f"Person {worst.id} is the most suspicious of {n_judged}. {reasons[0]}"
+    if len(judged) > 1:
+        of = str(len(judged))
+        if n_people < len(judged):
+            of += f" appearances, which look like {plural(n_people, 'person', 'people')}"
+        reasons[0] = f"Person {worst.id} is the most suspicious of {of}. {reasons[0]}"
+    if n_people > 1:
         if is_higher:
             reasons.append(
-                f"With {n_judged} people the bar for fake is higher, so that a crowd raises no more false alarms than "
+                f"With {n_people} people the bar for fake is higher, so that a crowd raises no more false alarms than "
                 "one person."
             )
-        elif not thresholds.tail:
+        elif thresholds.is_for_one:
             reasons.append("The bar for fake is the one for a single person: the model's card has none for several.")
     if worst.suspicious_s and worst.label != "real":
-        spans = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in worst.suspicious_s[:3])
+        spans = ", ".join(_span(start, end) for start, end in worst.suspicious_s[:3])
         reasons.append(f"Most suspicious at {spans}.")
     return Verdict(
         label=worst.label,
@@ -259,6 +299,15 @@ def _video_verdict(
         codes=worst.codes,
         reasons=tuple(reasons),
     )
+
+
+def _span(start_s: float, end_s: float) -> str:
+    """
+    >>> _span(0.52, 0.52), _span(0.5, 2.0)
+    ('0.5 s', '0.5-2.0 s')
+    """
+    start, end = f"{start_s:.1f}", f"{end_s:.1f}"
+    return f"{start} s" if start == end else f"{start}-{end} s"
 
 
 def _track_report(judged: JudgedTrack, *, label: Label, **fields: object) -> TrackReport:
@@ -305,7 +354,13 @@ def _interval(p_face: Float64Array, p_fake: float, calibration: Calibration) -> 
 def _suspicious(
     pts_s: Float64Array, p_face: Float64Array, fake_above: float, calibration: Calibration
 ) -> tuple[tuple[float, float], ...]:
-    """Union of the windows (or of single faces in a short track) that reach the `fake` threshold."""
+    """Union of the windows (or of single faces in a short track) that reach the `fake` threshold; none in a picture.
+
+    Whoever quotes a span must find no face in it that was left out of it: only what overlaps or follows at once, and
+    soon, is joined.
+    """
+    if pts_s[0] == pts_s[-1]:
+        return ()
     spans = sliding_windows(pts_s, p_face) or [
         (float(t), float(t), float(log_odds(p))) for t, p in zip(pts_s, p_face, strict=True)
     ]
@@ -313,11 +368,17 @@ def _suspicious(
     for start, end, z in spans:
         if sigmoid(calibration.track_scale * z + calibration.track_bias) < fake_above:
             continue
-        if merged and start <= merged[-1][1] + 1.0:
+        if merged and _follows(start, merged[-1][1], pts_s):
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:
             merged.append((start, end))
     return tuple(merged)
+
+
+def _follows(start_s: float, end_s: float, pts_s: Float64Array) -> bool:
+    """Whether no face lies between, and not too long a time."""
+    first, last = np.searchsorted(pts_s, (start_s, end_s))
+    return bool(first <= last + 1 and start_s <= end_s + _JOINED_S)
 
 
 __all__ = [

@@ -4,7 +4,8 @@
 
 Writes `annotated.mp4` (H.264, the clip's own size, times and sound), `telling.gif` (the seconds that tell most) and
 `contact_sheet.png`; for a still picture `annotated.png`. Boxes have the colour and the shape of each person's verdict,
-and glide between the frames that were looked at. The clip is decoded, drawn on and encoded in a worker process.
+and glide between the frames that were looked at, never over a cut. The clip is decoded, drawn on and encoded in a
+worker process.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def annotate_job(args: dict[str, Any]) -> Iterator[Message]:
 
     plan = Plan.from_json(args["plan"])
     with open_video(args["path"], SamplePlan("all", max_frames=_EVERY_FRAME)) as reader:
-        if reader.info.is_image and (reader.info.n_frames_header or 1) == 1:
+        if reader.info.is_still:
             yield from _still(reader, plan)
             return
         yield from _moving(reader, args["path"], Path(args["film"]), plan)
@@ -177,6 +178,7 @@ def _still(reader: VideoReader, plan: Plan) -> Iterator[Message]:
 
 def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iterator[Message]:
     from telltale._annotate_paint import Painter
+    from telltale._annotate_shots import Shots
     from telltale._annotate_stills import Gif, Sheet
     from telltale._film import Film, Sound
     from telltale._source import Source
@@ -184,6 +186,7 @@ def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iter
     film: Film | None = None
     gif = Gif(plan, side_px=_GIF_SIDE_PX, step_s=_GIF_STEP_S)
     sheet = Sheet(plan, tile_px=_TILE_PX, n_columns=_TILE_COLUMNS)
+    shots = Shots()
     painter: Painter | None = None
     told_s = 0.0
     with Source(path) as source, ExitStack() as stack:  # the film is finished, or abandoned where something fails
@@ -191,8 +194,9 @@ def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iter
             rgb = _drawable(frame.rgb)
             height, width = rgb.shape[:2]
             scale = _scale(plan, rgb)
-            gif.see(rgb, frame.pts_s, scale=scale)
-            sheet.see(rgb, frame.pts_s, scale=scale)
+            shot_s = shots.begun_s(rgb, frame.pts_s)
+            gif.see(rgb, frame.pts_s, shot_s=shot_s, scale=scale)
+            sheet.see(rgb, frame.pts_s, shot_s=shot_s, scale=scale)
             if film is None or painter is None:
                 sound = None if source.is_picture else Sound(source, origin_s=reader.origin_s)
                 film = stack.enter_context(
@@ -201,9 +205,9 @@ def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iter
                 painter = Painter(plan, width_px=width, height_px=height)
                 first = width, height
             if (width, height) == first:
-                painter.paint(rgb, frame.pts_s, scale=scale)
+                painter.paint(rgb, frame.pts_s, shot_s=shot_s, scale=scale)
             else:
-                Painter(plan, width_px=width, height_px=height).paint(rgb, frame.pts_s, scale=scale)
+                Painter(plan, width_px=width, height_px=height).paint(rgb, frame.pts_s, shot_s=shot_s, scale=scale)
             film.add(rgb, frame.pts_s)
             if frame.pts_s - told_s >= _TOLD_EVERY_S:
                 told_s = frame.pts_s

@@ -5,7 +5,8 @@
     info        what the file says about itself
     faces       one a frame analysed: its faces, detected or bridged, and their crops (K, S, S, 3)
     thumbnail   a small JPEG of the frame, if asked for
-    done        what was decoded, analysed and lost, how long each stage took, and the file's SHA-256
+    done        what was decoded, analysed and lost, which tracks are taken for one person, how long each stage took,
+                and the file's SHA-256
 
 Frames never leave the process they are decoded in: a crop is a twentieth of a 1080p frame.
 """
@@ -76,7 +77,7 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
         with closing(decoded(reader, stages)) as frames:
             for frame in frames:
                 n_analysed += 1
-                yield linker.link(frame, is_still=_is_still(reader))
+                yield linker.link(frame, is_still=reader.info.is_still)
                 if request.thumbnails:
                     yield Message("thumbnail", {"pts_s": frame.pts_s}, {"jpeg": _thumbnail(frame.rgb)})
                 if time.monotonic() - started_at > stop_after_s:
@@ -102,6 +103,7 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
             "warnings": warnings,
             "partial": partial,
             "is_out_of_time": is_out_of_time,
+            "persons": linker.persons(),
             "timings_s": stages.as_dict(),
         },
     )
@@ -137,6 +139,10 @@ class _Linker:
                 else:
                     sure.append((link.track_id, link.face, crop))
         return _faces_message(frame, sure, self.request.crop.size_px)
+
+    def persons(self) -> list[int | None]:
+        """`Track.person` of each track, in the order of their ids. Ends them all."""
+        return [track.person for track in self._tracker.finish()]
 
     def _detect(self, frame: Frame, is_still: bool) -> list[Face]:
         config = self.request.detector_config
@@ -200,6 +206,10 @@ class _Borrower:
                     sure.append((row["track_id"], face, crop_face(frame.rgb, face.box_xyxy, face.points, self._crop)))
         return _faces_message(frame, sure, self._size_px)
 
+    def persons(self) -> list[int | None]:
+        """Nobody was compared here."""
+        return []
+
 
 def _faces_message(frame: Frame, sure: list[tuple[int, Face, RgbImage]], size_px: int) -> Message:
     rows = [face_to_json(track_id, face) for track_id, face, _ in sure]
@@ -252,10 +262,6 @@ def _decoded_ahead(reader: VideoReader, stages: _Stages) -> Generator[Frame, Non
             except queue.Empty:
                 continue
         thread.join()
-
-
-def _is_still(reader: VideoReader) -> bool:
-    return reader.info.is_image and (reader.info.n_frames_header or 1) == 1
 
 
 def _thumbnail(rgb: RgbImage) -> RgbImage:

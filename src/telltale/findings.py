@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, Generic, TypeVar
 
@@ -39,6 +39,9 @@ from telltale.types import (
 MAX_THUMBNAILS = 96
 MAX_CROPS_A_TRACK = 60
 _MAX_BATCHES_WAITING = 4
+_TAKE_OUT = (
+    "Take each of the others out (ffmpeg -i FILE -map 0:v:1 -c copy other.mkv takes the second), and scan it too."
+)
 T = TypeVar("T")
 _Scored = tuple[Scores, Float32Array | None, float]
 """Scores, what each place of each crop says (N, h, w) if that was asked for, and the seconds it took."""
@@ -67,7 +70,7 @@ class Findings:
         self.codes: tuple[Code, ...] = ()
         self.warnings: tuple[str, ...] = ()
         self.partial: tuple[str, ...] = ()
-        """Those of the warnings that say why only a part of the file was looked at."""
+        """Those of the warnings that say what of the file was not looked at."""
         self.is_out_of_time = False
         self.timings_s: dict[str, float] = {}
         self.explanation: Heat | None = None
@@ -80,6 +83,7 @@ class Findings:
         self._on_progress = on_progress
         self._cutter = ClipCutter(card.n_frames)
         self._faces: dict[int, list[Face]] = {}
+        self._person: dict[int, int] = {}
         self._clips: list[Clip] = []
         self._scoring: deque[Future[_Scored]] = deque()
         self._logit: dict[tuple[int, float], float] = {}
@@ -91,8 +95,8 @@ class Findings:
 
     @property
     def is_still(self) -> bool:
-        """One picture, not a video: a single face is then enough for a verdict."""
-        return self.video is not None and self.video.is_image and self.frames.decoded == 1
+        """`VideoInfo.is_still`, once the file is known."""
+        return self.video is not None and self.video.is_still
 
     def take(self, message: Message) -> None:
         """One message of an `extract` job. Raises what scoring raised."""
@@ -121,7 +125,8 @@ class Findings:
         for track_id, faces in sorted(self._faces.items()):
             logits = np.array([self._logit.get((track_id, face.pts_s), np.nan) for face in faces])
             far = np.array([self._distance.get((track_id, face.pts_s), np.nan) for face in faces])
-            judged.append(JudgedTrack(Track(track_id, tuple(faces)), calibrate(logits, calibration), far))
+            track = Track(track_id, tuple(faces), self._person.get(track_id))
+            judged.append(JudgedTrack(track, calibrate(logits, calibration), far))
         return judged
 
     def pictures(self) -> Pictures:
@@ -146,7 +151,8 @@ class Findings:
         for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
             face, track_id = face_from_json(row), row["track_id"] + 1  # people count from 1
             self._faces.setdefault(track_id, []).append(face)
-            self._clips += self._cutter.add(track_id, face.pts_s, crop)
+            if face.source == "detected" or self._card.n_frames > 1:  # sequences need what lies between, too
+                self._clips += self._cutter.add(track_id, face.pts_s, crop)
             if self._keep_pictures:
                 kept = self._crops.setdefault(track_id, _Thinned(MAX_CROPS_A_TRACK))
                 if kept.wants_next():
@@ -163,10 +169,19 @@ class Findings:
         self.video = VideoInfo(**data["info"])
         self.frames = FrameCounts(decoded=data["decoded"], analysed=data["analysed"], lost=data["lost"])
         self.codes = tuple(Code(code) for code in data["codes"])
-        self.warnings = tuple(data["warnings"])
-        self.partial = tuple(data["partial"])
+        self._take_warnings(data["warnings"], data["partial"])
         self.is_out_of_time = data["is_out_of_time"]
+        self._person = {i + 1: person + 1 for i, person in enumerate(data["persons"]) if person is not None}
         self.timings_s |= data["timings_s"]
+
+    def _take_warnings(self, warnings: Sequence[str], partial: Sequence[str]) -> None:
+        """Each code has its warning at the same place; two may say why it is a part, and the last codes have none."""
+        codes = [code for code in self.codes if code is not Code.PARTIAL]
+        others = zip(codes, (warning for warning in warnings if warning not in partial), strict=False)
+        several = [warning for code, warning in others if code is Code.SEVERAL_VIDEO_STREAMS]
+        told = {warning: f"{warning} {_TAKE_OUT}" for warning in several}
+        self.warnings = tuple(told.get(warning, warning) for warning in warnings)
+        self.partial = (*partial, *told.values())
 
     def _submit(self, clips: list[Clip]) -> None:
         if not clips:

@@ -25,6 +25,7 @@ from typing import Any
 from telltale import _extras
 from telltale._cam import Head, find_head
 from telltale._card_words import summarise_card
+from telltale._report_words import to_see_more
 from telltale._request import ExtractRequest, default_deadline_s
 from telltale._text import printable
 from telltale._versions import versions
@@ -238,6 +239,7 @@ class Scanner:
             minimum=card.minimum,
             is_still=findings.is_still,
             farthest=None if card.gate is None else card.gate.limit,
+            to_see_more=to_see_more(findings.video, findings.frames, findings.codes),
         )
         codes = tuple(dict.fromkeys((*verdict.codes, *findings.codes)))
         first, *rest = verdict.reasons
@@ -328,7 +330,7 @@ def scan(
 
 
 def scan_many(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     model: str | Path | Bundle | Scorer = "default",
     settings: ScanSettings | None = None,
@@ -336,6 +338,7 @@ def scan_many(
     on_progress: Progress | None = None,
 ) -> Iterator[Report]:
     """Reports in the order of `paths`, from `jobs` worker processes that share one model."""
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     settings = settings or ScanSettings()
     if jobs > 1:
         settings = replace(settings, n_threads=1)

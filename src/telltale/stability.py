@@ -111,7 +111,7 @@ def measure_stability(
     """
     if report.verdict.p_fake is None or report.video is None:
         return None
-    is_still = report.video.is_image and report.frames.decoded == 1
+    is_still = report.video.is_still
     stretch = None if is_still else _stretch(report)
     chosen = _fitting(treatments or (PICTURE_TREATMENTS if is_still else CLIP_TREATMENTS), report)
     allowed_s = deadline_s or _SLOWER * default_deadline_s(report.video.duration_s)

@@ -18,20 +18,20 @@ track's recent average is handed out as *provisional*: crop it too, and keep the
 >>> [[face.source for face in track.faces] for track in tracker.finish()]
 [['detected', 'detected', 'interpolated', 'detected']]
 
-Give `update` the frame's picture too where there is one: colours then tell people apart whose paths cross, and a cut
-to another shot ends every track.
+Give `update` the frame's picture too where there is one: colours then tell people apart whose paths cross, a cut to
+another shot ends every track, and `finish` says which tracks look like the same person's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
 
-from telltale._appearance import look_of, scene_of
+from telltale._appearance import Appearance, Look, blend, look_of, resemblance, same_person, scene_of, strangeness
 from telltale._assign import cheapest_pairs
 from telltale.types import Face, Float32Array, Float64Array, RgbImage, Track
 
@@ -74,7 +74,9 @@ class _Path:
     """The last few detected ones."""
     awaiting: list[Face] = field(default_factory=list)
     """Provisional faces since the last hit."""
-    look: Float32Array | None = None
+    look: Look | None = None
+    appearance: Appearance | None = None
+    """Every look so far; None where no picture was given."""
     centre: Float64Array = field(default_factory=lambda: np.zeros(2))
     """Of the last hit, (2,) px."""
     velocity: Float64Array = field(default_factory=lambda: np.zeros(2))
@@ -82,8 +84,13 @@ class _Path:
     size_px: float = 0.0
     """Mean of the last hits."""
 
-    def hit(self, face: Face) -> None:
+    def hit(self, face: Face, look: Look | None) -> None:
         self.faces.append(face)
+        if look is not None:
+            self.look = look if self.look is None else blend(self.look, look)
+            if self.appearance is None:
+                self.appearance = Appearance(self.faces[0].pts_s, face.pts_s)
+            self.appearance.add(look, face.pts_s)
         self.hits = [*self.hits, face][-AVERAGED:]
         self.centre = _centre(face)
         self.size_px = float(np.mean([_size(hit) for hit in self.hits]))
@@ -116,8 +123,9 @@ class Tracker:
 
     def __init__(self, *, max_gap_s: float = 1.2, max_lost_s: float = 4.0) -> None:
         """`max_gap_s`: longest time between two hits of a track that is filled with interpolated faces.
-        `max_lost_s`: how long a lost person may be taken up again under the same id, without filling the gap.
-        Both are stretched to at least 2.1 sampling intervals, so that sparse sampling still gives one track a person.
+        `max_lost_s`: how long a lost person may be taken up again under the same id, without filling the gap; at least
+        2.1 sampling intervals, so that sparse sampling still gives one track a person. Where somebody was many seconds
+        from where they were seen is not known: `max_gap_s` is not stretched.
         """
         if not 0.0 <= max_gap_s <= max_lost_s:
             raise ValueError(f"expected 0 <= max_gap_s <= max_lost_s, got {max_gap_s} and {max_lost_s}")
@@ -153,7 +161,7 @@ class Tracker:
             self._end(self._paths)
         self._times = [*self._times[-8:], pts_s]
         interval_s = float(median(np.diff(self._times))) if len(self._times) > 1 else 0.0
-        gap_s, lost_s = max(self._max_gap_s, 2.1 * interval_s), max(self._max_lost_s, 2.1 * interval_s)
+        lost_s = max(self._max_lost_s, 2.1 * interval_s)
         self._end([path for path in self._paths if pts_s - path.hits[-1].pts_s > lost_s])
 
         looks = [None if rgb is None else look_of(rgb, face.box_xyxy) for face in faces]
@@ -161,14 +169,14 @@ class Tracker:
         links = dict(cheapest_pairs(cost, _UNLINKED))
         linked = []
         for i, face in enumerate(faces):
-            path = self._paths[links[i]] if i in links else self._begin(face)
+            path = self._paths[links[i]] if i in links else self._begin()
             if i in links:
-                self._hit(path, face, filled=pts_s - path.hits[-1].pts_s <= gap_s)
-            path.look = _blend(path.look, looks[i])
+                self._settle(path, filled=pts_s - path.hits[-1].pts_s <= self._max_gap_s)
+            path.hit(face, looks[i])
             linked.append(Linked(path.id, face))
         hit = {link.track_id for link in linked}
         for path in self._paths:
-            if path.id not in hit and pts_s - path.hits[-1].pts_s < gap_s:
+            if path.id not in hit and pts_s - path.hits[-1].pts_s < self._max_gap_s:
                 face = path.average(frame_index, pts_s)
                 path.awaiting.append(face)
                 linked.append(Linked(path.id, face, provisional=True))
@@ -201,17 +209,21 @@ class Tracker:
     def finish(self) -> list[Track]:
         """All tracks, in the order of their first face. The tracker can then begin another video, ids from 0."""
         self._end(self._paths)
-        tracks = [Track(path.id, tuple(path.faces)) for path in sorted(self._done, key=lambda path: path.id)]
+        paths = sorted(self._done, key=lambda path: path.id)
+        seen = [path for path in paths if path.appearance is not None]
+        first = same_person([path.appearance for path in seen if path.appearance is not None])
+        person = {path.id: seen[i].id for path, i in zip(seen, first, strict=True)}
+        tracks = [Track(path.id, tuple(path.faces), person.get(path.id)) for path in paths]
         self._done, self._times, self._scene, self._frame_size, self._kept = [], [], None, None, None
         return tracks
 
-    def _begin(self, face: Face) -> _Path:
+    def _begin(self) -> _Path:
         path = _Path(len(self._paths) + len(self._done))
-        path.hit(face)
         self._paths.append(path)
         return path
 
-    def _hit(self, path: _Path, face: Face, *, filled: bool) -> None:
+    def _settle(self, path: _Path, *, filled: bool) -> None:
+        """What was expected of a track that is hit again: there, or nobody knows where."""
         named = {(path.id, expected.frame_index) for expected in path.awaiting}
         if filled:
             path.faces += path.awaiting
@@ -219,7 +231,6 @@ class Tracker:
         else:
             self._dropped |= named
         path.awaiting = []
-        path.hit(face)
 
     def _end(self, paths: Sequence[_Path]) -> None:
         for path in list(paths):
@@ -248,7 +259,7 @@ class Tracker:
 
 def _link_costs(
     faces: Sequence[Face],
-    looks: Sequence[Float32Array | None],
+    looks: Sequence[Look | None],
     paths: Sequence[_Path],
     pts_s: float,
     interval_s: float,
@@ -273,36 +284,34 @@ def _link_costs(
     freedom = 0.9 * np.minimum(elapsed_s, min(interval_s + 0.3, 1.0))  # face sizes one may have moved unexpectedly
     absence = 0.1 * np.minimum(missed_s / 0.2, 1.0)  # of two at the same place, the one seen just before
 
-    strangeness = np.array([[_strangeness(look, path.look) for path in paths] for look in looks])
+    strange = _pairwise(strangeness, looks, paths)
     # Who was out of sight must look the same when back, and so must whoever is there after what may be a cut.
     doubt = np.maximum(np.minimum(missed_s, 1.0), min(max((0.8 - scene_kept) / 0.2, 0.0), 1.0))
     tolerated = 0.25 - 0.17 * doubt
-    alike = np.clip((0.1 - strangeness) / 0.05, 0.0, 1.0)
+    alike = np.clip((0.1 - strange) / 0.05, 0.0, 1.0)
     reach = 0.5 + freedom * (1.0 + 6.0 * alike)
-    by_look = 0.55 * distance / reach + 0.15 * growth + 0.3 * np.minimum(strangeness / tolerated, 1.5)
+    by_look = 0.55 * distance / reach + 0.15 * growth + 0.3 * np.minimum(strange / tolerated, 1.5)
     by_place = 0.8 * distance / (0.5 + freedom) + 0.2 * growth
-    cost: Float64Array = np.where(np.isnan(strangeness), by_place, by_look) + absence
-    someone_else = (growth > 1.0) | ((doubt > 0.2) & (strangeness > tolerated))
+    # Light changes colours and a turning head changes the picture. Where both change and the frame has changed a little
+    # too, a shot with somebody else before the same backdrop may have begun.
+    other_face = np.clip((0.75 - _pairwise(resemblance, looks, paths)) / 0.1, 0.0, 1.0)
+    cut = min(max((0.92 - scene_kept) / 0.04, 0.0), 1.0)
+    recast = cut * other_face * np.clip((strange - 0.1) / 0.1, 0.0, 1.0)
+    cost: Float64Array = np.where(np.isnan(strange), by_place, by_look + recast) + absence
+    someone_else = (growth > 1.0) | ((doubt > 0.2) & (strange > tolerated))
     return np.where(someone_else, 2.0 * _UNLINKED, cost)
 
 
-def _strangeness(look: Float32Array | None, other: Float32Array | None) -> float:
-    """0 alike, 1 nothing in common, NaN not known."""
-    return math.nan if look is None or other is None else 1.0 - float(look @ other)
+def _pairwise(how: Callable[[Look, Look], float], looks: Sequence[Look | None], paths: Sequence[_Path]) -> Float64Array:
+    """(looks, paths): NaN where one of the two is not known."""
+    return np.array(
+        [[math.nan if look is None or path.look is None else how(look, path.look) for path in paths] for look in looks]
+    )
 
 
 def _length(vectors: Float64Array) -> Float64Array:
     lengths: Float64Array = np.hypot(vectors[..., 0], vectors[..., 1])
     return lengths
-
-
-def _blend(before: Float32Array | None, now: Float32Array | None) -> Float32Array | None:
-    if before is None or now is None:
-        return now if before is None else before
-    mixed = np.float32(0.7) * before + np.float32(0.3) * now
-    length = np.sqrt(mixed @ mixed)
-    blended: Float32Array = mixed / length
-    return blended
 
 
 def _centre(face: Face) -> Float64Array:

@@ -108,6 +108,11 @@ class VideoInfo:
     timestamps: Timestamps = "exact"
     is_image: bool = False
 
+    @property
+    def is_still(self) -> bool:
+        """One picture, neither a video nor an animation: a single face is then enough for a verdict."""
+        return self.is_image and (self.n_frames_header or 1) == 1
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -169,10 +174,12 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One person through the video: faces in time order."""
+    """One person through a shot or more: faces in time order."""
 
     id: int
     faces: tuple[Face, ...]
+    person: int | None = None
+    """Id of the first track that is taken for the same person's, its own if none is; None where nobody compared."""
 
     def __post_init__(self) -> None:
         times = [face.pts_s for face in self.faces]

@@ -27,7 +27,7 @@ def print_table(summaries: Sequence[Summary], console: Console) -> None:
 def _wide(summaries: Sequence[Summary]) -> Table:
     table = _table()
     table.add_column("File", overflow="fold", ratio=2)
-    for name in ("People", "Faces", "Time"):
+    for name in ("People", "Faces", "Took"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("Why", overflow="fold", ratio=3)
     for one in summaries:
@@ -41,7 +41,8 @@ def _narrow(summaries: Sequence[Summary]) -> Table:
     table.add_column("File, what was found, why", overflow="fold", ratio=1)
     for one in summaries:
         counts = [plural(one.n_people, "person", "people"), plural(one.n_faces, "face")] if one.n_analysed else []
-        found = ", ".join([*counts, _took(one)])
+        took = [] if one.took_s is None else [f"took {_took(one)}"]  # else it reads like the clip's own length
+        found = ", ".join([*counts, *took])
         table.add_row(*_verdict(one), Text.assemble(visible(one.path), (f"\n{found}\n{_why(one)}", "dim")))
     return table
 

@@ -103,7 +103,8 @@ def _clips(
                     track_id = int(faces.columns["track_id"][index])
                     times = track_at.setdefault(track_id, {})
                     times[float(faces.pts_s[index])] = index
-                    at += [(clip, times) for clip in cutter.add(track_id, float(faces.pts_s[index]), crop)]
+                    if card.n_frames > 1 or faces.columns["source"][index] != "interpolated":  # as a scan does
+                        at += [(clip, times) for clip in cutter.add(track_id, float(faces.pts_s[index]), crop)]
                     yield index, at
     yield len(faces), [(clip, track_at[clip.track_id]) for clip in cutter.finish()]
 

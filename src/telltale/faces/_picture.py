@@ -23,6 +23,8 @@ LEAST_FACE_PX = 20.0
 """The smallest face looked for is at least this large in the shrunk picture: below, detectors see too little."""
 MOST_PX = 4_000_000
 """Of the shrunk picture, whatever was asked for: detection runs where memory is bounded."""
+MOST_SIDE_PX = 32_000
+"""Of the shrunk picture, likewise: OpenCV's remap counts rows and columns in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Shrunk:
 def shrink(rgb: RgbImage, config: DetectorConfig) -> Shrunk:
     """The frame at `config.side_px`, or as much larger as `config.min_face_px` asks for; never enlarged.
 
-    Nor is it ever larger than `MOST_PX`: the smallest face found is then larger than asked for.
+    Nor is it ever larger than `MOST_PX` or longer than `MOST_SIDE_PX`: the smallest face found is then larger than
+    asked for.
     """
     import cv2
 
@@ -51,7 +54,7 @@ def shrink(rgb: RgbImage, config: DetectorConfig) -> Shrunk:
     scale = min(1.0, config.side_px / long_side)
     if config.min_face_px is not None:
         scale = min(1.0, max(scale, LEAST_FACE_PX / config.min_face_px))
-    most = math.sqrt(MOST_PX / (height * width))
+    most = min(math.sqrt(MOST_PX / (height * width)), MOST_SIDE_PX / long_side)
     scale = min(scale, most)
     if config.min_face_px is None:
         min_face_px = max(LEAST_FACE_PX, DEFAULT_MIN_FACE_FRAC * long_side * scale)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from telltale.faces import DetectorConfig
-from telltale.faces._picture import Shrunk, shrink
+from telltale.faces._picture import MOST_SIDE_PX, Shrunk, shrink
 from telltale.faces._pyramid import levels_of
 from telltale.types import Face, Float32Array, Frame, RgbImage
 
@@ -29,8 +29,6 @@ PNET_FACE_PX = 12
 PNET_STRIDE_PX = 2
 PNET_LEAST, RNET_LEAST, ONET_LEAST = 0.6, 0.7, 0.8
 """Confidences below are dropped after each network."""
-_MOST_REMAPPED = 32_000
-"""Rows that OpenCV's remap takes: it counts them in 16 bits."""
 MOST_PER_LEVEL = 2000
 """Proposals kept per level: a bound for pictures of noise; real frames stay under 300."""
 RNET_BATCH, ONET_BATCH = 32, 16
@@ -183,7 +181,7 @@ def _patches(rgb: RgbImage, boxes: Boxes, size: int) -> npt.NDArray[Any]:
     shape = (len(boxes), size, size)
     x = np.broadcast_to((x0 + (x1 - x0) * along)[:, None, :], shape).reshape(-1, size).astype(np.float32)
     y = np.broadcast_to((y0 + (y1 - y0) * along)[:, :, None], shape).reshape(-1, size).astype(np.float32)
-    rows_at_once = _MOST_REMAPPED // size * size
+    rows_at_once = MOST_SIDE_PX // size * size
     patches = [
         cv2.remap(
             rgb,
