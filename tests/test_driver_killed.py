@@ -14,6 +14,7 @@ import pytest
 from pyarrow import parquet
 
 import make_videos
+from ray_cluster import ray_cluster
 from telltale.engine import Engine
 from telltale.many import listed, scan_into
 from telltale.prepare import PrepareSettings, Progress, prepare
@@ -37,16 +38,8 @@ def options(engine: Engine) -> list[str]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a Ray cluster of two processors."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        from ray.cluster_utils import Cluster
-
-        without = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}  # starts sooner
-        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **without})
-        try:
-            yield started.address
-        finally:
-            started.shutdown()  # type: ignore[no-untyped-call]
+    with ray_cluster() as address:
+        yield address
 
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=[needs_ray, pytest.mark.slow])])

@@ -16,27 +16,36 @@ from pathlib import Path
 import pytest
 
 from engine_tasks import Fragile, OneActorRay, Raises, Square, UntilClosed
+from ray_cluster import ray_cluster
 from telltale.engine import MAX_ATTEMPTS, Engine, _start, map_tasks
 from telltale.errors import UsageError, WorkerCrashed, WorkerNotStarted
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
-ENGINES = [
-    pytest.param(Engine(), id="local"),
-    pytest.param(Engine("ray"), id="ray", marks=[needs_ray, pytest.mark.slow]),
-]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a Ray cluster of two processors, whose workers find `engine_tasks`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
+        with ray_cluster() as address:
+            yield address
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=[needs_ray, pytest.mark.slow])])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """This machine, or a cluster on it."""
+    return Engine() if request.param == "local" else Engine("ray", address=request.getfixturevalue("cluster"))
 
 
 @pytest.fixture(autouse=True)
-def _ray_workers_find_the_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+def _ray_may_leave_files_open() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves its log files open
+        warnings.simplefilter("ignore", ResourceWarning)
         warnings.simplefilter("ignore", FutureWarning)
         yield
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_item_is_done_once_and_every_worker_closed(engine: Engine, jobs: int, tmp_path: Path) -> None:
     task = Square(tmp_path / "log")
@@ -47,7 +56,6 @@ def test_every_item_is_done_once_and_every_worker_closed(engine: Engine, jobs: i
     assert 1 <= log.count("open") <= jobs
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 def test_an_error_in_the_task_is_raised_here(engine: Engine) -> None:
     with pytest.raises(ValueError, match="not liked"):
         dict(map_tasks(Raises(), range(4), engine=engine))
@@ -55,8 +63,8 @@ def test_an_error_in_the_task_is_raised_here(engine: Engine) -> None:
 
 @needs_ray
 @pytest.mark.slow
-def test_what_kills_its_worker_is_tried_again_then_set_aside(tmp_path: Path) -> None:
-    outcomes = dict(map_tasks(Fragile(tmp_path), range(6), engine=Engine("ray", jobs=2)))
+def test_what_kills_its_worker_is_tried_again_then_set_aside(cluster: str, tmp_path: Path) -> None:
+    outcomes = dict(map_tasks(Fragile(tmp_path), range(6), engine=Engine("ray", jobs=2, address=cluster)))
     poison = outcomes.pop(3)
     assert isinstance(poison, WorkerCrashed)
     assert str(MAX_ATTEMPTS) in poison.message
