@@ -5,6 +5,7 @@ A face is one colour: its logit is (red - green) / 16.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def store_of_clips(
     outcomes = [_outcome(folder, i, clip, dataset, crop.size_px) for i, clip in enumerate(clips)]
     for i in range(n_without):
         record = _record(folder, len(clips) + i, fake=False, group=f"none{i}", dataset=dataset)
-        outcomes.append(Outcome(record, "0" * 64, failure=ErrorInfo(code="no_face", message="nobody")))
+        outcomes.append(Outcome(record, _digest(record), failure=ErrorInfo(code="no_face", message="nobody")))
     for outcome in outcomes:
         writer.stage([outcome])
     writer.compact([outcome.record for outcome in outcomes])
@@ -91,7 +92,12 @@ def _outcome(folder: Path, number: int, clip: Clip, dataset: str, size_px: int) 
         for track, logits in enumerate(clip.logits)
         for i, logit in enumerate(logits)
     ]
-    return Outcome(record, "0" * 64, faces=faces, n_frames_sampled=20, n_frames_with_face=len(faces))
+    return Outcome(record, _digest(record), faces=faces, n_frames_sampled=20, n_frames_with_face=len(faces))
+
+
+def _digest(record: VideoRecord) -> str:
+    """As of a file of its own."""
+    return hashlib.sha256(record.path.encode()).hexdigest()
 
 
 def store_of_pictures(

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from telltale import metrics
-from telltale.aggregate import calibrate, sigmoid, track_log_odds
+from telltale.aggregate import Calibration, Thresholds, calibrate, log_odds, sigmoid, track_log_odds
+from telltale.cli._card import _reached
 from telltale.train._calibrate import RATES, Clips, fit_platt, fit_thresholds, of_tracks, real_tail
+from telltale.train._judge import Answers, fit_reading, measure
+from telltale.train._validation import ValidationSet
 from telltale.types import Float64Array
 
 
@@ -92,6 +97,48 @@ def test_the_tail_is_counted_where_there_are_enough_and_fitted_where_not() -> No
     assert at == pytest.approx(np.log(999), rel=0.35)
 
 
+def _scanned(logit: Float64Array, calibration: Calibration) -> Float64Array:
+    """What a scan compares with the lines: the probability of a track of one face."""
+    return sigmoid(log_odds(calibrate(logit, calibration)))
+
+
+@pytest.mark.parametrize("n", [1, 12, 60, 199, 500, 599, 650, 1000, 1099])
+@pytest.mark.parametrize("n_values", [0, 10], ids=["continuous", "votes of ten trees"])
+def test_no_more_faces_lie_beyond_a_line_than_is_said(n: int, n_values: int) -> None:
+    label = np.repeat([0, 1], n)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        logit = rng.normal(4.0 * label - 2.0, 1.0)
+        if n_values:
+            votes = rng.binomial(n_values, np.where(label == 1, 0.7, 0.25))
+            logit = np.log((votes + 0.5) / (n_values - votes + 0.5))
+        calibration = fit_platt(logit, label)
+        lines = fit_thresholds(_clips(label), logit, calibration)
+        p = _scanned(logit, calibration)
+        assert (p[label == 0] >= lines.fake_above).mean() <= lines.false_positive_rate
+        assert (p[label == 1] < lines.real_below).mean() <= lines.miss_rate
+        assert all((p[label == 0] >= float(sigmoid(odds))).mean() <= rate for rate, odds in lines.tail)
+
+
+def test_a_rate_of_few_groups_is_not_said_to_be_counted() -> None:
+    logit, label = _scores(12)
+    few = fit_thresholds(_clips(label), logit, fit_platt(logit, label))
+    assert few.tail_extrapolated_below == 1.0
+    assert not few.is_counted
+    assert "12 real (too few groups for a rate: none of them reaches the line)" in few.population
+    logit, label = _scores(4000)
+    many = fit_thresholds(_clips(label), logit, fit_platt(logit, label))
+    assert many.tail_extrapolated_below == 0.002
+    assert many.is_counted
+
+
+def test_the_card_says_how_many_real_faces_reached_the_line() -> None:
+    few = Thresholds(tail_extrapolated_below=1.0, n_real=12)
+    assert _reached(few).startswith("none of the 12 real faces it was measured on")
+    assert "too few to count a rate" in _reached(few.model_copy(update={"n_real": 400}))
+    assert _reached(Thresholds(tail_extrapolated_below=0.005, n_real=1288)) == "reached by at most 1.0% of real faces"
+
+
 def test_the_worst_source_sets_the_fake_threshold() -> None:
     logit, label = _scores()
     source = np.where(label == 1, "a", np.where(np.arange(len(label)) % 2 == 0, "a", "b"))
@@ -117,7 +164,9 @@ def test_one_clip_is_no_tail_but_its_largest_logit_counts() -> None:
     group = np.append(np.arange(8000).astype(str), ["one"] * 3)
     calibration = fit_platt(logit, label)
     thresholds = fit_thresholds(_clips(label, source, group), logit, calibration)
-    assert thresholds.fake_above == pytest.approx(float(calibrate(np.array([5.0]), calibration)[0]))
+    largest = float(calibrate(np.array([5.0]), calibration)[0])
+    assert thresholds.fake_above > largest
+    assert thresholds.fake_above == pytest.approx(largest)
     assert "clip 3 real (too few groups" in thresholds.population
 
 
@@ -171,3 +220,36 @@ def test_tracks_of_many_clips_are_calibrated_as_a_scan_judges_them() -> None:
 def test_single_faces_are_their_own_tracks() -> None:
     shown, logit = _tracks(1)
     assert of_tracks(shown, logit, fit_platt(logit, shown.label)) is None
+
+
+def _answers(shown: Clips, logit: Float64Array) -> Answers:
+    """What a network said of the clips, of which nobody looks at the pixels."""
+    n = len(logit)
+    of = ValidationSet(
+        clips=np.zeros((n, 1, 2, 2, 3), np.uint8), mask=np.ones((n, 1), bool), kind=np.full(n, "plain"),
+        source=shown.source, label=shown.label, group=shown.group, track=shown.track, pts_s=shown.pts_s,
+    )  # fmt: skip
+    return Answers(of, logit, None)
+
+
+@pytest.mark.parametrize("n_clips", [1, 12])
+def test_a_card_says_what_a_scan_would_have_called_its_validation_tracks(n_clips: int) -> None:
+    shown, logit = _tracks(n_clips, n_tracks=400)
+    shown = replace(shown, source=np.where(shown.label == 1, "fakes", "reals"))
+    answers = _answers(shown, logit)
+    reading = fit_reading(answers, None)
+    assert (reading.calibration.track_scale > 1.2) == (n_clips > 1)
+    label = shown.label[::n_clips]
+    p_face, lines = calibrate(logit, reading.calibration), reading.thresholds
+    p = np.array(
+        [
+            float(sigmoid(track_log_odds(shown.pts_s[rows], p_face[rows], reading.calibration)))
+            for rows in np.arange(len(logit)).reshape(400, n_clips)
+        ]
+    )
+    figures = measure(answers, reading)
+    for value, name in ((0, "real"), (1, "fake")):
+        mine, said = p[label == value], figures[f"{name}s"][f"{name}_called"]
+        assert said["fake"] == pytest.approx((mine >= lines.fake_above).mean(), abs=1e-4)
+        assert said["real"] == pytest.approx((mine < lines.real_below).mean(), abs=1e-4)
+    assert figures["reals"]["real_called"]["fake"] <= 0.01

@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from make_bundles import make_redness
 from make_stores import SIZE_PX, Clip, store_of_clips, store_of_pictures
+from telltale._group_hashes import hash_groups
 from telltale.aggregate import Calibration, Minimum
+from telltale.bundle import TrainingSource
 from telltale.cli import app
 from telltale.errors import UsageError
 from telltale.evaluate import EvaluateSettings, compare
@@ -131,3 +133,40 @@ def test_the_command_prints_which_differences_are_clear(store: Store, tmp_path: 
     assert "worse" in done.stdout
     done = CliRunner().invoke(app, [*command, "--json"])
     assert json.loads(done.stdout)["names"] == ["a", "b"]
+
+
+def test_no_difference_of_few_groups_is_clear_and_it_says_why(tmp_path: Path) -> None:
+    fakes = [bool(i % 2) for i in range(38)]
+    logits = [2.0 if fake else -2.0 for fake in fakes]
+    models = [model(tmp_path, "a"), model(tmp_path, "b", scale=9.0)]
+    groups = [str(i // 2) for i in range(38)]
+    few = store_of_pictures(tmp_path / "few", logits, fakes, groups=groups)
+    (pair,) = compare(models, on=few, settings=ALL).differences
+    low, high = pair.video["log_loss"].ci95
+    assert pair.n_groups == 19
+    assert not low <= 0 <= high
+    assert not any(difference.clear for level in (pair.frame, pair.video) for difference in level.values())
+    enough = store_of_pictures(tmp_path / "enough", [*logits, -2.0], [*fakes, False], groups=[*groups, "more"])
+    assert compare(models, on=enough, settings=ALL).differences[0].video["log_loss"].clear
+    command = ["compare", *map(str, models), "--on", str(few.path), "--side", "all", "--resamples", "50"]
+    said = " ".join(CliRunner().invoke(app, command).stdout.split())
+    assert "of 19 groups: too few to call a difference clear (20 at least)" in said
+    assert "better" not in said
+
+
+def test_the_command_prints_the_warnings_and_leaks_of_every_model(store: Store, tmp_path: Path) -> None:
+    groups = store.table(["group_id"]).column("group_id").to_pylist()
+    knowing = make_redness(
+        tmp_path / "knowing", name="knowing", size_px=SIZE_PX, minimum=Minimum(n_faces=1),
+        training=(TrainingSource(name="stills", group_hashes=hash_groups(groups[:3])),),
+    )  # fmt: skip
+    models = [str(knowing), str(model(tmp_path, "plain")), str(model(tmp_path, "other"))]
+    command = ["compare", *models, "--on", str(store.path), "--side", "all", "--resamples", "50", "--allow-leaks"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    assert "LEAK (knowing): 3 groups of this side were learned from; the figures say nothing about people" in said
+    assert "LEAK (plain)" not in said
+    for name in ("plain", "other"):
+        assert f"The card of {name} does not list what it learned from" in said
+    assert said.count("Of 60 real videos 1 % is less than one") == 1

@@ -236,7 +236,7 @@ def test_a_group_that_was_learned_from_is_an_error(store: Store, tmp_path: Path)
         evaluate(model, store, settings=ALL)
     said = evaluate(model, store, settings=EvaluateSettings(side="all", repeats=0, allow_leaks=True))
     assert said.leaked_groups == 2
-    assert not said.warnings
+    assert not any("does not list" in warning for warning in said.warnings)
 
 
 def test_a_card_that_lists_nothing_is_a_warning(store: Store, model: Path) -> None:

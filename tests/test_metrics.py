@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from telltale import metrics
-from telltale.metrics import HIGHER_IS_BETTER, bootstrap_figures, figures, group_weights, resampled
+from telltale.metrics import HIGHER_IS_BETTER, bootstrap_figures, ece_by_chance, figures, group_weights, resampled
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="compares with scikit-learn")
 
@@ -170,3 +170,19 @@ def test_the_interval_of_one_figure_is_that_of_all() -> None:
     assert one == every["eer"]
     with pytest.raises(ValueError, match="must be one of"):
         metrics.bootstrap_ci(max, label, p, groups=np.arange(80), rng=np.random.default_rng(5))
+
+
+@pytest.mark.parametrize("n", [50, 1000])
+def test_chance_alone_makes_as_large_a_calibration_error_as_true_probabilities_measure(n: int) -> None:
+    rng = np.random.default_rng(0)
+    p = rng.random(n)
+    measured = [figures((rng.random(n) < p).astype(int), p)["ece"] for _ in range(60)]
+    by_chance = ece_by_chance(p, rng=np.random.default_rng(1))
+    assert by_chance == pytest.approx(np.mean(measured), rel=0.1)
+    assert by_chance == ece_by_chance(p, rng=np.random.default_rng(1))
+
+
+def test_chance_makes_no_calibration_error_where_nothing_is_left_to_it() -> None:
+    assert ece_by_chance([0.0, 1.0, 1.0], rng=np.random.default_rng(0)) == 0
+    with pytest.raises(ValueError, match="0-1"):
+        ece_by_chance([1.5], rng=np.random.default_rng(0))

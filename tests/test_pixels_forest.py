@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from telltale.models._forest import Forest, ForestOptions, Tree, _by_counting, _by_sorting
+from telltale.models._forest import Forest, ForestOptions, Tree, _by_counting, _by_sorting, _Faces
 
 IntArray = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -42,14 +42,34 @@ def test_a_tree_is_scikit_learns_where_no_two_splits_are_equally_good(seed: int,
     np.testing.assert_allclose(ours.p_fake, theirs.value[:, 0, 1])
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("n", "least", "depth"), [(120, 12, 2), (250, 5, 2), (2000, 150, 3)])
+def test_a_face_that_was_drawn_twice_is_one_face_in_a_leaf_as_in_scikit_learn(
+    seed: int, n: int, least: int, depth: int
+) -> None:
+    """scikit-learn makes a weight of how often a face was drawn, and counts faces."""
+    tree_module = pytest.importorskip("sklearn.tree", reason="compares with scikit-learn")
+    pixels, label = data(n, seed=seed)
+    forest = Forest(ForestOptions(n_trees=1, max_features="all", min_samples_leaf=least, max_depth=depth), seed=seed)
+    forest.grow(pixels, label, np.arange(n))
+    ours = forest.trees[0]
+    drawn = np.bincount(np.random.default_rng([seed, 0]).choice(np.arange(n), n), minlength=n)
+    theirs = tree_module.DecisionTreeClassifier(min_samples_leaf=least, max_depth=depth, random_state=0)
+    theirs = theirs.fit(pixels.T, label, sample_weight=drawn.astype(float)).tree_
+    np.testing.assert_array_equal(ours.feature, np.where(theirs.children_left < 0, -1, theirs.feature))
+    inner = ours.feature >= 0
+    assert inner.any()
+    np.testing.assert_array_equal(ours.threshold[inner], theirs.threshold[inner])
+    np.testing.assert_allclose(ours.p_fake, theirs.value[:, 0, 1])
+
+
 @pytest.mark.parametrize("least", [1, 5])
 def test_counting_and_sorting_find_the_same_split(least: int) -> None:
     for seed in range(30):
         pixels, label = data(60, 8, seed=seed)
         pixels >>= 3  # many equal values
-        found = [
-            search(pixels, label.astype(np.uint8), int(label.sum()), least) for search in (_by_counting, _by_sorting)
-        ]
+        faces = _Faces(label.astype(np.uint8), int(label.sum()), is_first=(np.arange(60) % 3 > 0) | (least == 1))
+        found = [search(pixels, faces, least) for search in (_by_counting, _by_sorting)]
         assert found[0] == found[1]
         assert found[0] is not None
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -25,6 +27,7 @@ from telltale.train._pairs import changed, graft, is_unchanged
 from telltale.train._run import start
 from telltale.types import RgbImage
 
+IntArray = npt.NDArray[np.int64]
 CHANGED = (slice(44, 60), slice(30, 66))
 """What `pair` forges, rows and columns."""
 BATCH: dict[str, dict[str, int]] = {"made": {"real": 4, "fake": 4, "graft": 3, "blend": 2}}
@@ -149,6 +152,68 @@ def test_originals_are_of_the_same_moment() -> None:
     mix = Mix(later, recipe(mix={"made": {"real": 1, "graft": 4}}))
     found = {draw.row: draw.original for draw in mix.draws(0, 0) if later.label[draw.row]}
     assert found == {1: 0, 3: None, 5: 4, 7: None}
+
+
+def faces_of(groups: Sequence[tuple[str, int, int]]) -> FaceTable:
+    """So many reals and fakes of each group, all of one source; no picture is looked at."""
+    return FaceTable.from_rows(
+        [
+            {
+                "dataset": "made", "image_id": f"{group}-{label}-{i}", "label": label, "group_id": f"made:{group}",
+                "side": "train", "box_xyxy": make_faces.BOX, "image": b"",
+            }
+            for group, n_real, n_fake in groups
+            for label, n in enumerate((n_real, n_fake))
+            for i in range(n)
+        ]
+    )  # fmt: skip
+
+
+def times_drawn(table: FaceTable, wanted: Recipe, *, n_steps: int) -> IntArray:
+    """(N,): how often each row is drawn."""
+    mix = Mix(table, wanted)
+    rows = [draw.row for step in range(n_steps) for draw in mix.draws(0, step)]
+    return np.bincount(rows, minlength=len(table))
+
+
+@pytest.mark.parametrize("n_unpaired_reals", [0, 3, 30])
+@pytest.mark.parametrize("pairing", ["source", "alike"])
+def test_fakes_of_groups_without_a_real_are_drawn_as_often_as_others(pairing: str, n_unpaired_reals: int) -> None:
+    swaps, unpaired = [(f"swap{i}", 1, 1) for i in range(12)], [(f"real{i}", 1, 0) for i in range(n_unpaired_reals)]
+    table = faces_of([*swaps, *unpaired, *((f"made-up{i}", 0, 1) for i in range(20))])
+    drawn = times_drawn(table, recipe(mix={"made": {"real": 4, "fake": 4}}, pairing=pairing), n_steps=800)
+    fake, lone = table.label == 1, np.char.startswith(table.group_id, "made:made-up")
+    assert drawn[fake].sum() == 3200
+    assert drawn[lone].tolist() == pytest.approx([100] * 20, abs=1), "they do not come in turn"
+    assert drawn[fake & ~lone].tolist() == pytest.approx([100] * 12, abs=25)
+    assert np.ptp(drawn[~fake]) <= 1
+
+
+def test_where_no_fake_has_a_real_they_come_in_turn() -> None:
+    table = faces_of([("a", 4, 0), *((f"made-up{i}", 0, 1) for i in range(6))])
+    paired, turned = (
+        [[draw.row for draw in Mix(table, recipe(mix={"made": {"real": 2, "fake": 4}}, pairing=how)).draws(0, step)]
+         for step in range(9)]
+        for how in ("source", "none")
+    )  # fmt: skip
+    assert paired == turned
+
+
+def test_where_every_fake_has_a_real_each_real_brings_one_of_its_group() -> None:
+    """The very draws of runs before there was a share for fakes without a real: they can be repeated."""
+    table = faces_of([("a", 1, 3), ("b", 2, 1), ("c", 1, 0), ("d", 1, 5), ("e", 1, 0)])
+    wanted = recipe(mix={"made": {"real": 3, "fake": 4}}, pairing="source")
+    mix, fakes = Mix(table, wanted), np.flatnonzero(table.label == 1)
+    for step in range(12):
+        draws = [draw.row for draw in mix.draws(0, step)]
+        rng = np.random.default_rng([wanted.seed, 0, step, 0, 1])
+        series = [np.random.default_rng([wanted.seed, 0, turn, 1, 2]).permutation(fakes) for turn in range(8)]
+        spare = iter(np.concatenate(series)[4 * step :].tolist())
+        expected = []
+        for real in [*draws[:3], None]:
+            own = [] if real is None else [row for row in fakes if table.group_id[row] == table.group_id[real]]
+            expected.append(rng.choice(own) if own else next(spare))
+        assert draws[3:] == expected
 
 
 def test_a_group_of_two_people_says_of_no_fake_whom_it_shows() -> None:

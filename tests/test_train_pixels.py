@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from make_stores import Clip, split, store_of_clips, store_of_pictures
+from make_stores import PICTURE_PX, Clip, colour, split, store_of_clips, store_of_pictures
 from telltale.bundle import load_bundle
 from telltale.cli import app
 from telltale.crops import CropSpec
@@ -156,7 +156,10 @@ def test_what_it_was_neither_trained_nor_chosen_on_is_known(
 
 def test_a_data_set_that_it_was_only_chosen_on_is_not_unseen(store: Store, tmp_path: Path) -> None:
     fakes = [number % 2 == 1 for number in range(40)]
-    chosen_on = store_of_pictures(tmp_path / "b", [2.0 * fake - 1 for fake in fakes], fakes, dataset="others")
+    logits = [2.0 * fake - 1 for fake in fakes]
+    chosen_on = store_of_pictures(
+        tmp_path / "b", logits, fakes, dataset="others", picture=lambda i: colour(logits[i], size_px=PICTURE_PX + 1)
+    )
     dealt = make_split(chosen_on.face_records())
     chosen_on.write_split("main", replace(dealt, sides=dict.fromkeys(dealt.sides, "val")), unit="face")
     run = train_pixels([store, chosen_on], recipe("logistic"), out=tmp_path / "out")

@@ -18,7 +18,7 @@ import make_faces
 import make_runs
 from telltale.errors import DataError, UsageError
 from telltale.recipe import Recipe, SourceMix
-from telltale.train import read_faces, train
+from telltale.train import as_list, read_faces, train
 from telltale.train._faces import concat
 from telltale.train._finish import _margins
 from telltale.train._mix import Mix
@@ -107,6 +107,14 @@ def test_a_picture_that_cannot_be_read_is_named_with_the_way_on(tmp_path: Path) 
     (tmp_path / "faces" / "real" / "page.jpg").write_text("<html>")
     with pytest.raises(DataError, match=r"page\.jpg cannot be read as a picture.*telltale prepare"):
         read_faces(tmp_path / "faces")
+
+
+def test_one_of_what_is_learned_from_is_a_list_of_one() -> None:
+    table = make_faces.table(n=8)
+    assert as_list("faces.store") == ["faces.store"]
+    assert as_list(Path("faces.store")) == [Path("faces.store")]
+    assert as_list(table) == [table]
+    assert as_list(("a.store", table)) == ["a.store", table]
 
 
 def test_a_data_set_s_own_sides_are_kept(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rich.console import Console
 import make_bundles
 import make_faces
 import make_runs
+import make_stores
 from telltale import models
 from telltale.bundle import load_bundle
 from telltale.crops import CropSpec, crop_face
@@ -128,6 +129,22 @@ def test_leaks_that_are_accepted_are_counted_on_the_card(tmp_path: Path) -> None
     assert bundle.card.limits[-1].startswith("2 groups had faces on more than one side")
 
 
+def test_a_file_of_two_stores_on_different_sides_is_a_leak(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures, fakes = rng.integers(0, 256, (40, 48, 48, 3), np.uint8), [bool(i % 2) for i in range(40)]
+    one, two = (
+        make_stores.store_of_pictures(tmp_path / name, [0] * 40, fakes, picture=pictures.__getitem__, dataset=name)
+        for name in ("one", "two")
+    )
+    dealt = [make_stores.split(store, seed=seed).sides for seed, store in enumerate((one, two))]
+    torn = [name for name in dealt[0] if dealt[0][name] != dealt[1][name]]
+    with pytest.raises(LeakFound, match=f"^{len(torn)} files in several stores"):
+        load_all([one, two])
+    recipe = make_runs.tiny("baseline-cnn", *BASELINE)
+    bundle = train([one, two], recipe=recipe, out=tmp_path / "run", settings=replace(make_runs.ALONE, allow_leaks=True))
+    assert bundle.card.limits[-1].startswith(f"{2 * len(torn)} groups had faces on more than one side")
+
+
 def test_a_recipe_names_where_it_begins(baseline: Path, tmp_path: Path) -> None:
     begin = make_runs.tiny("baseline-cnn", *BASELINE, f"weights={baseline / 'bundle'}", "stages.0.lr=1e-12")
     again = fit(begin, tmp_path / "again", weights=None)
@@ -198,6 +215,18 @@ def test_a_stage_ends_when_nothing_gets_better(tmp_path: Path) -> None:
     )
     with (out / "stage-0" / "metrics.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 3
+
+
+def test_a_stage_that_ended_for_want_of_patience_does_not_go_on_when_resumed(tmp_path: Path) -> None:
+    """Killed between its last epoch and the mark that it is done."""
+    recipe = make_runs.tiny("baseline-cnn", *BASELINE, "stages.0.epochs=9", "stages.0.patience=2", "stages.0.lr=1e-12")
+    out = fit(recipe, tmp_path)
+    whole = {path.name: path.read_bytes() for path in (out / "stage-0").glob("*.c*")}
+    assert set(whole) == {"best.ckpt", "last.ckpt", "metrics.csv"}
+    (out / "stage-0" / "done").unlink()
+    fit(recipe, out, resume=True)
+    assert {name: (out / "stage-0" / name).read_bytes() for name in whole} == whole
+    assert (out / "stage-0" / "done").is_file()
 
 
 def test_curves_are_left_as_csv_picture_and_events(baseline: Path) -> None:

@@ -11,10 +11,14 @@ from telltale._text import percent, plural, visible
 from telltale.bundle import ModelCard
 from telltale.types import CardSummary
 
+NOT_MEASURED = "not measured"
+"""Of a threshold that no face was counted for."""
+
 
 def summarise_card(card: ModelCard) -> CardSummary:
     """The part of a card that goes into every report."""
     limits = card.thresholds
+    is_measured = limits.n_real > 0 and limits.n_fake > 0
     return CardSummary(
         description=card.description,
         n_frames=card.n_frames,
@@ -25,7 +29,7 @@ def summarise_card(card: ModelCard) -> CardSummary:
         real_below=limits.real_below,
         false_positive_rate=limits.false_positive_rate,
         miss_rate=limits.miss_rate,
-        population=limits.population,
+        population=limits.population if is_measured else "",
         training=tuple(
             f"{source.name}: {source.n_real:,} real, {source.n_fake:,} fake. {source.terms}".strip()
             for source in card.training
@@ -38,6 +42,10 @@ def summarise_card(card: ModelCard) -> CardSummary:
 def card_facts(card: CardSummary) -> list[tuple[str, str]]:
     """What a reader wants to know first; ready to be shown."""
     what = "one face at a time" if card.n_frames == 1 else f"{card.n_frames} faces in a row"
+    reached = missed = f" ({NOT_MEASURED})"
+    if card.population:
+        reached = f", which at most {card.false_positive_rate:.1%} of real faces reach, of those it was measured on"
+        missed = f", where at most {card.miss_rate:.1%} of fakes lie"
     facts = [
         ("Looks at", f"{what}, cut to {card.size_px} × {card.size_px} pixels"),
         (
@@ -45,11 +53,8 @@ def card_facts(card: CardSummary) -> list[tuple[str, str]]:
             f"faces of at least {card.min_face_px:.0f} pixels, in a video found in at least "
             f"{plural(card.min_faces, 'frame')}",
         ),
-        (
-            "Says fake from",
-            f"{percent(card.fake_above)}, which at most {card.false_positive_rate:.1%} of real faces reach",
-        ),
-        ("Says real below", f"{percent(card.real_below)}, where at most {card.miss_rate:.1%} of fakes lie"),
+        ("Says fake from", f"{percent(card.fake_above)}{reached}"),
+        ("Says real below", f"{percent(card.real_below)}{missed}"),
     ]
     if card.population:
         facts.append(("Measured on", card.population))
@@ -59,4 +64,4 @@ def card_facts(card: CardSummary) -> list[tuple[str, str]]:
     return [(key, visible(value)) for key, value in facts]
 
 
-__all__ = ["card_facts", "summarise_card"]
+__all__ = ["NOT_MEASURED", "card_facts", "summarise_card"]

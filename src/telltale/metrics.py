@@ -175,6 +175,22 @@ def ece(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> float:
     return figures(label, p_fake)["ece"]
 
 
+def ece_by_chance(p_fake: npt.ArrayLike, *, rng: np.random.Generator, repeats: int = 200) -> float:
+    """The mean `ece` that a model measures whose probabilities are true: labels are drawn from them, `repeats` times.
+
+    Each of the n is drawn alone: the faces of a video, whose label is one, make it larger still. Raises ValueError for
+    probabilities outside 0-1, and for n = 0.
+    """
+    _, p = _checked(np.zeros(np.shape(p_fake), np.int64), p_fake)
+    in_bin = np.eye(N_ECE_BINS)[_bins(p)]
+    step = max(1, _CHUNK_ELEMENTS // len(p))
+    found = []
+    for start in range(0, repeats, step):
+        draws = rng.random((min(step, repeats - start), len(p)))
+        found.append(np.abs(((draws < p) - p) @ in_bin).sum(axis=1) / len(p))
+    return float(np.concatenate(found).mean())
+
+
 def confusion(label: npt.ArrayLike, p_fake: npt.ArrayLike, *, threshold: float = 0.5) -> tuple[Pair, Pair]:
     """((true real, real called fake), (fake called real, true fake))."""
     truth, p = _checked(label, p_fake)
@@ -284,9 +300,8 @@ class _Evaluator:
         self._columns = np.stack(
             [np.ones_like(p), fake, right * (1 - fake), right * fake, loss, (p - fake) ** 2], axis=1
         )
-        bins = np.clip((p * N_ECE_BINS).astype(np.int64), 0, N_ECE_BINS - 1)
         self._excess = np.zeros((len(p), N_ECE_BINS))
-        self._excess[np.arange(len(p)), bins] = fake - p
+        self._excess[np.arange(len(p)), _bins(p)] = fake - p
 
     def __call__(self, weights: Float64Array) -> dict[str, Float64Array]:
         """(R, n) -> figure -> (R,)."""
@@ -306,6 +321,11 @@ class _Evaluator:
             "tpr_at_1pct_fpr": _tpr_at(curves, 0.01),
             "tpr_at_5pct_fpr": _tpr_at(curves, 0.05),
         }
+
+
+def _bins(p: Float64Array) -> npt.NDArray[np.int64]:
+    """The bin of the calibration error that each probability falls into."""
+    return np.clip((p * N_ECE_BINS).astype(np.int64), 0, N_ECE_BINS - 1)
 
 
 def _curve(label: npt.ArrayLike, score: npt.ArrayLike, what: str) -> _Curves:
@@ -347,6 +367,7 @@ __all__ = [
     "brier",
     "confusion",
     "ece",
+    "ece_by_chance",
     "eer",
     "figures",
     "group_weights",

@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from telltale._card_words import NOT_MEASURED
 from telltale._text import percent, visible
+from telltale.aggregate import Thresholds
 from telltale.bundle import Bundle, ModelCard
 
 _FIGURES = (
@@ -38,11 +40,9 @@ def _rows(bundle: Bundle, card: ModelCard) -> Iterator[tuple[str, str]]:
     yield "samples", f"{card.sample.kind} {card.sample.value:g}"
     yield "detector", f"{card.detector.name}, confidence from {card.detector.min_confidence:g}"
     limits = card.thresholds
-    yield (
-        "says fake from",
-        f"{percent(limits.fake_above)} (reached by at most {limits.false_positive_rate:.1%} of real faces)",
-    )
-    yield "says real below", f"{percent(limits.real_below)} (at most {limits.miss_rate:.1%} of fakes lie there)"
+    yield "says fake from", f"{percent(limits.fake_above)} ({_reached(limits)})"
+    missed = f"at most {limits.miss_rate:.1%} of fakes lie there" if limits.n_fake else NOT_MEASURED
+    yield "says real below", f"{percent(limits.real_below)} ({missed})"
     if card.gate is not None:
         yield "calls no fake", f"faces unlike those it knows ({card.gate.fitted_on})"
     if limits.population:
@@ -54,6 +54,20 @@ def _rows(bundle: Bundle, card: ModelCard) -> Iterator[tuple[str, str]]:
         yield "licence", card.licence
     for limit in card.limits:
         yield "limit", limit
+
+
+def _reached(limits: Thresholds) -> str:
+    """By how many real faces the line for fake is reached."""
+    if not limits.n_real:
+        return NOT_MEASURED
+    if limits.is_counted:
+        return f"reached by at most {limits.false_positive_rate:.1%} of real faces"
+    if limits.n_real * limits.false_positive_rate < 1:
+        return f"none of the {limits.n_real:,} real faces it was measured on reached it: too few to count a rate"
+    return (
+        f"reached by at most {limits.false_positive_rate:.1%} of the real faces it was measured on: too few to count a "
+        "rate"
+    )
 
 
 def _figures(metrics: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from telltale._text import plural, visible
+from telltale.evaluate._measure import ROUGH_BELOW
 from telltale.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _WORDS: Mapping[str, str] = {
     "log_loss": "log loss",
     "brier": "Brier",
     "ece": "calibration error",
+    "ece_by_chance": "… by chance alone",
     "tpr_at_1pct_fpr": "found at 1 % false alarms",
     "tpr_at_5pct_fpr": "found at 5 % false alarms",
 }
@@ -53,14 +55,15 @@ def print_evaluation(said: Evaluation) -> None:
     elif said.perturbed:
         console.print(_many("degraded", [("as it is", said.video), *((p.name, p.video) for p in said.perturbed)]))
     if said.leaked_groups:
-        console.print(
-            Text(
-                f"LEAK: {plural(said.leaked_groups, 'group')} of this side were learned from; the figures flatter.",
-                "bold red",
-            )
-        )
+        console.print(_leak(said))
     for warning in said.warnings:
         console.print(Text(visible(warning), style="yellow"))
+
+
+def _leak(said: Evaluation, *, of: str = "") -> Text:
+    groups = plural(said.leaked_groups, "group")
+    told = f"LEAK{of}: {groups} of this side were learned from; the figures say nothing about people it never saw."
+    return Text(visible(told), "bold red")
 
 
 def print_comparison(found: Comparison) -> None:
@@ -79,7 +82,17 @@ def print_comparison(found: Comparison) -> None:
             verdict = "" if not difference.clear else "better" if better else "worse"
             table.add_row(_WORDS[name], f"{difference.value:+.3f}", f"{low:+.3f} to {high:+.3f}", verdict)
         console.print(table)
-        console.print(Text(f"{plural(pair.n_videos, 'video')} that both judged", style="dim"))
+        told = f"{plural(pair.n_videos, 'video')} that both judged"
+        if pair.n_groups < ROUGH_BELOW:
+            told += (
+                f", of {plural(pair.n_groups, 'group')}: too few to call a difference clear ({ROUGH_BELOW} at least)"
+            )
+        console.print(Text(told, style="dim"))
+    for name, said in zip(found.names, found.evaluations, strict=True):
+        if said.leaked_groups:
+            console.print(_leak(said, of=f" ({name})"))
+    for warning in dict.fromkeys(warning for said in found.evaluations for warning in said.warnings):
+        console.print(Text(visible(warning), style="yellow"))
 
 
 def _table(sets: Sequence[tuple[str, Measures]]) -> Table:

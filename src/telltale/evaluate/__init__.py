@@ -160,8 +160,8 @@ def _check_learned(card: ModelCard, faces: Faces, stores: Sequence[Store], *, al
         where = " and ".join(str(store.path) for store in stores)
         raise LeakFound(
             f"{card.name} was trained on {len(found)} of the {len(set(groups))} groups of this side of {where} "
-            f"({shown}): the figures would flatter. Judge it with `telltale evaluate --side unseen` or on the split it "
-            "was trained with, or accept it with --allow-leaks"
+            f"({shown}): the figures would say nothing about people it never saw. Judge it with `telltale evaluate "
+            "--side unseen` or on the split it was trained with, or accept it with --allow-leaks"
         )
     return found
 

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from telltale._components import Components
 from telltale._group_hashes import known_groups
 from telltale._suffixes import PICTURE_SUFFIXES
+from telltale._text import plural
 from telltale.bundle import ModelCard
 from telltale.crops import CropSpec, centre_square
-from telltale.errors import DataError, StoreInvalid, UsageError
+from telltale.errors import DataError, LeakFound, StoreInvalid, UsageError
 from telltale.split import SIDES, Leaks, check_leaks, group_pieces
 from telltale.store import Store
 from telltale.types import BoolArray, Float64Array, RgbImage, VideoRecord
@@ -202,13 +203,46 @@ def choose_split(stores: Sequence[Store], split: str | None, side: SideName) -> 
 
 
 def split_leaks(stores: Sequence[Store], split: str | None, *, allow_leaks: bool) -> Leaks:
-    """Groups on two sides of `split`, over all stores together. Raises LeakFound unless `allow_leaks`."""
+    """Groups on two sides of `split`, over all stores together, those of copied files among them. Raises LeakFound
+    unless `allow_leaks`."""
     sides: dict[str, list[VideoRecord]] = {side: [] for side in SIDES}
     if split is not None:
         for store in stores:
             for side, records in store.side_records(split).items():
                 sides[side] += records
-    return check_leaks(sides, allow_leaks=allow_leaks)
+    leaks = check_leaks(sides, allow_leaks=allow_leaks)
+    return replace(leaks, groups=tuple(sorted({*leaks.groups, *copied(stores, split, allow_leaks=allow_leaks)})))
+
+
+def copied(stores: Sequence[Store], split: str | None, *, allow_leaks: bool) -> set[str]:
+    """The groups of files that lie in several stores, on different sides of `split`. Raises LeakFound unless
+    `allow_leaks`.
+
+    Told by the SHA-256 that `prepare` noted. Copies within one store are in one group already.
+    """
+    if split is None or len(stores) < 2:
+        return set()
+    found: dict[str, dict[tuple[int, str], VideoRecord]] = {}  # SHA-256 -> (store, side) -> one of the copies
+    for number, store in enumerate(stores):
+        videos = store.videos().select(["video_id", "sha256"]).to_pylist()
+        digests = {row["video_id"]: row["sha256"] for row in videos}
+        for side, records in store.side_records(split).items():
+            for record in records:
+                found.setdefault(digests[record.video_id], {})[number, side] = record
+    found.pop("", None)  # of what lies in a bucket
+    torn = [
+        list(copies.values())
+        for copies in found.values()
+        if len({number for number, _ in copies}) > 1 and len({side for _, side in copies}) > 1
+    ]
+    if torn and not allow_leaks:
+        first, last = torn[0][0], torn[0][-1]
+        raise LeakFound(
+            f"{plural(len(torn), 'file')} in several stores, on different sides of the split ({first.path} of "
+            f"{first.dataset} is {last.path} of {last.dataset}): the figures would say nothing about people that the "
+            "model never saw. Leave one copy out and prepare its store again, or accept it with --allow-leaks"
+        )
+    return {record.group_id for copies in torn for record in copies}
 
 
 def _on_side(store: Store, split: str | None, side: Sides) -> npt.NDArray[np.int64]:
@@ -263,6 +297,7 @@ __all__ = [
     "balance",
     "check_crops",
     "choose_split",
+    "copied",
     "crop_spec",
     "load",
     "split_leaks",

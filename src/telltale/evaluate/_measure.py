@@ -16,6 +16,9 @@ from telltale.types import ModelInfo, Written
 
 Pair = tuple[int, int]
 
+ROUGH_BELOW = 20
+"""With fewer groups, intervals are rough and no difference is called clear."""
+
 
 class Measures(Written):
     """Figures of one set: faces or videos. None where there is none, as an AUC of one class."""
@@ -30,6 +33,8 @@ class Measures(Written):
     log_loss: float | None = None
     brier: float | None = None
     ece: float | None = None
+    ece_by_chance: float | None = None
+    """The `ece` of a model with these probabilities if they were true; None without resamples, as intervals."""
     tpr_at_1pct_fpr: float | None = None
     """Share of fakes found at the threshold that at most 1 % of reals reach."""
     tpr_at_5pct_fpr: float | None = None
@@ -97,7 +102,8 @@ class Evaluation(Written):
     selective: Selective | None = None
     """What is gained by leaving unsure videos open."""
     leaked_groups: int = 0
-    """Groups on this side that the model or another side also saw: the figures flatter."""
+    """Groups on this side that the model or another side also saw: the figures say nothing about people it never
+    saw."""
     stores: tuple[str, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -117,6 +123,9 @@ def measure(
     if not len(label):
         return Measures(n=0, n_fake=0)
     values = {name: _known(value) for name, value in metrics.figures(label, p_fake).items()}
+    if repeats:
+        rng = np.random.default_rng([seed, 17])
+        values["ece_by_chance"] = metrics.ece_by_chance(p_fake, rng=rng)
     return Measures(
         n=len(label),
         n_fake=int(label.sum()),
@@ -196,4 +205,14 @@ def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-__all__ = ["Evaluation", "Measures", "MethodMeasures", "Perturbed", "VideoColumns", "by_method", "counts", "measure"]
+__all__ = [
+    "ROUGH_BELOW",
+    "Evaluation",
+    "Measures",
+    "MethodMeasures",
+    "Perturbed",
+    "VideoColumns",
+    "by_method",
+    "counts",
+    "measure",
+]

@@ -14,6 +14,7 @@ from telltale.bundle import ModelCard
 from telltale.errors import UsageError
 from telltale.evaluate._faces import SIDE_NAMES, Faces, SideName
 from telltale.evaluate._measure import (
+    ROUGH_BELOW,
     Evaluation,
     Measures,
     MethodMeasures,
@@ -30,6 +31,13 @@ from telltale.evaluate._selective import risk_coverage
 from telltale.split import group_pieces
 from telltale.store import Store
 from telltale.types import BoolArray, Float64Array, ModelInfo
+
+_NARROW_BELOW = 50
+"""Groups of the rarer class. Of 150 drawn sets with a true AUC of .98 the interval held it in 89 % with 30 groups of
+each class, and in 94 % with 60."""
+_NEAR_1 = 0.95
+_FOR_1PCT = 100
+"""Reals of which 1 % is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +124,7 @@ def summarise(
         leaked_groups=len(leaked & {p for g in set(faces.columns["group_id"].tolist()) for p in (g, *group_pieces(g))}),
         stores=tuple(str(store.path) for store in faces.stores),
         settings={"repeats": settings.repeats, "seed": settings.seed, "perturb": settings.perturb},
-        warnings=tuple(_warnings(video, settings)),
+        warnings=tuple(_warnings(video, _rarer_groups(faces, videos), settings)),
         versions=versions(),
     )
     return Scored(evaluation, card, faces, logit, p_face, videos)
@@ -210,12 +218,31 @@ def _without_faces(stores: Sequence[Store]) -> dict[str, int]:
     return counts(np.array(codes, np.str_))
 
 
-def _warnings(video: Measures, settings: EvaluateSettings) -> list[str]:
+def _rarer_groups(faces: Faces, videos: Sequence[JudgedVideo]) -> int:
+    """Groups of the judged videos of the class that has fewer."""
+    at = np.array([video.first for video in videos if video.p_fake is not None], np.int64)
+    return min(len(np.unique(faces.cluster[at][faces.label[at] == label])) for label in (0, 1))
+
+
+def _warnings(video: Measures, n_rarer: int, settings: EvaluateSettings) -> list[str]:
     found = []
-    if settings.repeats and video.n_groups < 20:
+    if settings.repeats and video.n_groups < ROUGH_BELOW:
         found.append(f"There are only {video.n_groups} groups: the intervals are rough.")
     if video.n and video.n_fake in (0, video.n):
         found.append(f"Every video is {'fake' if video.n_fake else 'real'}: figures that need both are missing.")
+    if "auc" in video.ci95 and video.ci95["auc"][1] > _NEAR_1 and n_rarer < _NARROW_BELOW:
+        found.append(f"The rarer class has only {n_rarer} groups: intervals near an AUC of 1 are too narrow.")
+    flat = [name for name, (low, high) in video.ci95.items() if low == high]
+    if flat:
+        found.append(
+            f"The interval of {', '.join(flat)} has no width, because all resamples agree: that is too few videos, not "
+            "certainty."
+        )
+    n_real = video.n - video.n_fake
+    if video.tpr_at_1pct_fpr is not None and n_real < _FOR_1PCT:
+        found.append(
+            f"Of {n_real} real videos 1 % is less than one: tpr_at_1pct_fpr is the share found at no false alarm."
+        )
     return found
 
 

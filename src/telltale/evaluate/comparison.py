@@ -19,6 +19,7 @@ from telltale import metrics
 from telltale.errors import UsageError
 from telltale.evaluate import EvaluateSettings, Evaluation, Model, Progress, Scored, score_model
 from telltale.evaluate._grid import RobustnessDifference
+from telltale.evaluate._measure import ROUGH_BELOW
 from telltale.evaluate._robustness import differences as grid_differences
 from telltale.types import Float64Array, Written
 
@@ -32,7 +33,7 @@ class Difference(Written):
     value: float
     ci95: tuple[float, float]
     clear: bool
-    """The interval leaves out 0."""
+    """The interval leaves out 0, and there are groups enough to believe it (`ROUGH_BELOW`)."""
 
 
 class ModelPair(Written):
@@ -41,6 +42,8 @@ class ModelPair(Written):
     n_faces: int
     n_videos: int
     """That both judged: abstentions of either are in neither figure."""
+    n_groups: int = 0
+    """Of these videos: what is resampled."""
     frame: dict[str, Difference] = Field(default_factory=dict)
     video: dict[str, Difference] = Field(default_factory=dict)
 
@@ -120,6 +123,7 @@ def _pair(first: str, second: str, one: Scored, other: Scored, settings: Evaluat
         second=second,
         n_faces=int(seen.sum()),
         n_videos=int(judged.sum()),
+        n_groups=len(np.unique(faces.cluster[at])),
         frame=_differences(faces.label[seen], one.p_face[seen], other.p_face[seen], faces.cluster[seen], settings),
         video=_differences(faces.label[at], one.p_video[judged], other.p_video[judged], faces.cluster[at], settings),
     )
@@ -133,7 +137,8 @@ def _differences(
     settings: EvaluateSettings,
 ) -> dict[str, Difference]:
     """Of every figure that both have; none where there are fewer than two groups."""
-    if len(np.unique(cluster)) < 2:
+    n_groups = len(np.unique(cluster))
+    if n_groups < 2:
         return {}
     rng = np.random.default_rng([settings.seed, 13])
     weights = metrics.group_weights(cluster, rng=rng, repeats=settings.repeats)
@@ -144,7 +149,8 @@ def _differences(
         value = points[1][name] - points[0][name]
         low, high = metrics.interval(draws[1][name] - draws[0][name])
         if np.isfinite([value, low, high]).all():
-            found[name] = Difference(value=value, ci95=(low, high), clear=not low <= 0 <= high)
+            is_clear = n_groups >= ROUGH_BELOW and not low <= 0 <= high
+            found[name] = Difference(value=value, ci95=(low, high), clear=is_clear)
     return found
 
 

@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from telltale.types import Float32Array, Float64Array, Int32Array
+from telltale.types import BoolArray, Float32Array, Float64Array, Int32Array
 
 Bytes = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
@@ -140,6 +140,18 @@ class _Split:
     """The smallest that goes right."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Faces:
+    """The faces of a node, of which the bootstrap may have drawn some several times."""
+
+    label: Bytes
+    """(n,)"""
+    n_fake: int
+    is_first: BoolArray
+    """(n,): the first time it was drawn. scikit-learn weighs faces by their draws, but counts each once for a leaf. All
+    are, where a leaf may be of one face: it makes no difference there."""
+
+
 class _Grower:
     """One tree."""
 
@@ -161,8 +173,10 @@ class _Grower:
                 columns[parent][3 if is_right else 2] = number
             columns.append([-1, 0.0, -1, -1, n_fake / len(rows)])
             deep = self.options.max_depth is not None and depth >= self.options.max_depth
-            small = len(rows) < 2 * self.options.min_samples_leaf
-            split = None if deep or small or n_fake in (0, len(rows)) else self._best(rows, n_fake)
+            once = np.diff(rows, prepend=-1) != 0 if self.options.min_samples_leaf > 1 else np.ones(len(rows), bool)
+            faces = _Faces(self.label[rows], n_fake, is_first=once)
+            small = faces.is_first.sum() < 2 * self.options.min_samples_leaf
+            split = None if deep or small or n_fake in (0, len(rows)) else self._best(rows, faces)
             if split is not None:
                 columns[number][:2] = [split.feature, (split.low + split.high) / 2]
                 goes_left = self.pixels[split.feature, rows] <= split.low
@@ -171,23 +185,23 @@ class _Grower:
         kinds = (np.int32, np.float32, np.int32, np.int32, np.float64)
         return Tree(*(np.array(column, kind) for column, kind in zip(zip(*columns, strict=True), kinds, strict=True)))
 
-    def _best(self, rows: Rows, n_fake: int) -> _Split | None:
+    def _best(self, rows: Rows, faces: _Faces) -> _Split | None:
         features = self.rng.choice(len(self.pixels), self.n_features, replace=False)
-        best = self._best_of(features, rows, n_fake)
+        best = self._best_of(features, rows, faces)
         if best is None and self.n_features < len(self.pixels):
             # As scikit-learn: where all that were drawn are constant, draw on until one is not.
             varied = self._varied(rows)
             if len(varied):
-                best = self._best_of(self.rng.choice(varied, 1), rows, n_fake)
+                best = self._best_of(self.rng.choice(varied, 1), rows, faces)
         return best
 
-    def _best_of(self, features: Rows, rows: Rows, n_fake: int) -> _Split | None:
+    def _best_of(self, features: Rows, rows: Rows, faces: _Faces) -> _Split | None:
         search = _by_sorting if len(rows) < _SORT_BELOW else _by_counting
-        label, best = self.label[rows], None
+        best = None
         step = max(1, _CHUNK // len(rows))
         for start in range(0, len(features), step):
             some = features[start : start + step]
-            found = search(self.pixels[some[:, None], rows], label, n_fake, self.options.min_samples_leaf)
+            found = search(self.pixels[some[:, None], rows], faces, self.options.min_samples_leaf)
             if found is not None and (best is None or found.score > best.score):
                 best = _Split(found.score, int(some[found.feature]), found.low, found.high)
         return best
@@ -199,24 +213,29 @@ class _Grower:
         return np.flatnonzero(np.concatenate([block.min(axis=1) < block.max(axis=1) for block in blocks]))
 
 
-def _gini(fakes: Float64Array, n: Float64Array, n_fake: int, n_all: int, least: int) -> Float64Array:
-    """What grows as the Gini impurity of both sides falls, for `fakes` of `n` faces to the left; -1 where too few."""
-    right = n_all - n
+def _gini(fakes: Float64Array, n: Float64Array, once: Float64Array, of: _Faces, least: int) -> Float64Array:
+    """What grows as the Gini impurity of both sides falls, for `fakes` of `n` draws of `once` faces to the left; -1
+    where too few."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        score = fakes * fakes / n + (n_fake - fakes) ** 2 / right
-    return np.where((n >= least) & (right >= least), score, -1.0)
+        score = fakes * fakes / n + (of.n_fake - fakes) ** 2 / (len(of.label) - n)
+    return np.where((once >= least) & (of.is_first.sum() - once >= least), score, -1.0)
 
 
-def _by_counting(values: Bytes, label: Bytes, n_fake: int, least: int) -> _Split | None:
+def _by_counting(values: Bytes, of: _Faces, least: int) -> _Split | None:
     """Best cut over `values` (features, faces): classes counted for each value, `feature` an index into `values`."""
-    n_features, n = values.shape
+    n_features = len(values)
     key = values.astype(np.intp)
     key *= 2
-    key += label
+    key += of.label
     key += (np.arange(n_features) * 512)[:, None]
     counts = np.bincount(key.ravel(), minlength=n_features * 512).reshape(n_features, 256, 2)
     below = counts.cumsum(axis=1)[:, :-1].astype(np.float64)
-    score = _gini(below[..., 1], below.sum(axis=2), n_fake, n, least)
+    n = once = below.sum(axis=2)
+    if least > 1:
+        key >>= 1
+        firsts = np.bincount(key[:, of.is_first].ravel(), minlength=n_features * 256).reshape(n_features, 256)
+        once = firsts.cumsum(axis=1)[:, :-1].astype(np.float64)
+    score = _gini(below[..., 1], n, once, of, least)
     feature, low = divmod(int(score.argmax()), 255)
     if score[feature, low] < 0:
         return None
@@ -225,16 +244,17 @@ def _by_counting(values: Bytes, label: Bytes, n_fake: int, least: int) -> _Split
     return _Split(float(score[feature, low]), feature, low, high)
 
 
-def _by_sorting(values: Bytes, label: Bytes, n_fake: int, least: int) -> _Split | None:
-    """The same for a few faces: sorted by value, the class in the lowest bit."""
+def _by_sorting(values: Bytes, of: _Faces, least: int) -> _Split | None:
+    """The same for a few faces: sorted by value, the class and whether it is the first draw in the lowest bits."""
     n = values.shape[1]
     key = values.astype(np.uint16)
-    key <<= 1
-    key |= label
+    key <<= 2
+    key |= of.label << 1 | of.is_first
     key.sort(axis=1)
-    fakes = (key[:, :-1] & 1).cumsum(axis=1, dtype=np.float64)
-    key >>= 1
-    score = _gini(fakes, np.arange(1.0, n), n_fake, n, least)
+    fakes = ((key[:, :-1] >> 1) & 1).cumsum(axis=1, dtype=np.float64)
+    once = np.arange(1.0, n) if least == 1 else (key[:, :-1] & 1).cumsum(axis=1, dtype=np.float64)
+    key >>= 2
+    score = _gini(fakes, np.arange(1.0, n), once, of, least)
     score[key[:, 1:] == key[:, :-1]] = -1.0
     feature, at = divmod(int(score.argmax()), n - 1)
     if score[feature, at] < 0:

@@ -22,7 +22,7 @@ from telltale._text import plural
 from telltale.bundle import Bundle, DetectorSettings
 from telltale.errors import DataError, LeakFound, UsageError
 from telltale.evaluate import as_stores
-from telltale.evaluate._faces import choose_split, crop_spec
+from telltale.evaluate._faces import choose_split, copied, crop_spec
 from telltale.recipe import Recipe, load_recipe, override
 from telltale.split import group_pieces
 from telltale.store import Store, check_distinct
@@ -43,7 +43,7 @@ Given = str | Path | Store | FaceTable
 
 
 def train(
-    faces: Sequence[Given],
+    faces: Given | Sequence[Given],
     *,
     recipe: str | Path | Recipe = "mobilenetv2",
     out: str | Path,
@@ -62,6 +62,7 @@ def train(
     settings = settings or TrainSettings()
     chosen = _recipe(recipe, overrides)
     check_prunable(chosen)
+    faces = as_list(faces)
     if chosen.model.name == "pixels":
         return _train_pixels(faces, chosen, out=Path(out), settings=settings)
     if chosen.members:
@@ -79,9 +80,14 @@ def _job(faces: Sequence[Given], recipe: Recipe, out: Path, settings: TrainSetti
     table, recipe = load_all(faces, split=settings.split, allow_leaks=settings.allow_leaks), framed(recipe, faces)
     check_sizes(recipe, faces)
     leaks = check_parents(parents_of(recipe, settings.begin(recipe)), table, allow_leaks=settings.allow_leaks)
-    leaks += leak_limits(torn_groups(table))
-    card = recipe.card.model_copy(update={"limits": (*recipe.card.limits, *leaks)})
-    return Job(table, recipe.model_copy(update={"card": card}), out, settings, _detector(faces))
+    leaks += leak_limits(leaked_groups(faces, table, split=settings.split))
+    return Job(table, _limited(recipe, leaks), out, settings, _detector(faces))
+
+
+def _limited(recipe: Recipe, limits: Sequence[str]) -> Recipe:
+    """`recipe`, whose card names these limits, too."""
+    card = recipe.card.model_copy(update={"limits": (*recipe.card.limits, *limits)})
+    return recipe.model_copy(update={"card": card})
 
 
 def _train_members(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings: TrainSettings) -> Bundle:
@@ -95,8 +101,9 @@ def _train_members(faces: Sequence[Given], recipe: Recipe, *, out: Path, setting
         for number, member in enumerate(recipe.members)
     ]
     shares = [member.share for member in recipe.members]
+    limits = leak_limits(leaked_groups(faces, table, split=settings.split))
     return join(
-        bundles, table, framed(recipe, faces), shares=shares, out=out / "bundle", pictures=out,
+        bundles, table, framed(_limited(recipe, limits), faces), shares=shares, out=out / "bundle", pictures=out,
         allow_leaks=settings.allow_leaks,
     )  # fmt: skip
 
@@ -116,7 +123,7 @@ def _train_pixels(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings
 
 def export_checkpoint(
     checkpoint: str | Path,
-    faces: Sequence[Given],
+    faces: Given | Sequence[Given],
     *,
     recipe: str | Path | Recipe,
     out: str | Path,
@@ -132,7 +139,7 @@ def export_checkpoint(
     what training could go on from. Raises UsageError where there is no such checkpoint, BundleInvalid if the graph does
     not say what the network says, and what `train` raises of faces.
     """
-    faces = opened(faces)
+    faces = opened(as_list(faces))
     path, chosen = Path(checkpoint), framed(_recipe(recipe, overrides), faces)
     if chosen.members:
         raise UsageError("a recipe with members has no checkpoints: give the recipe of the member, and one of its own")
@@ -152,7 +159,7 @@ def export_checkpoint(
 
 
 def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: bool = False) -> FaceTable:
-    """All faces in one table. Raises LeakFound where a group is on two sides, over all of them."""
+    """All faces in one table. Raises LeakFound where a group or a copied file is on two sides, over all of them."""
     given_faces = opened(faces)
     stores = [given for given in given_faces if isinstance(given, Store)]
     if split is not None and not stores:
@@ -170,9 +177,17 @@ def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: b
     if torn and not allow_leaks:
         raise LeakFound(
             f"{plural(len(torn), 'group')} on more than one side ({', '.join(torn[:3])}): split by group, with one "
-            "seed for all, or accept figures that flatter with --allow-leaks"
+            "seed for all, or accept with --allow-leaks that the figures say nothing about people it never saw"
         )
+    copied(stores, name, allow_leaks=allow_leaks)
     return table
+
+
+def leaked_groups(faces: Sequence[Given], table: FaceTable, *, split: str | None) -> list[str]:
+    """The originals of `table`, which is of `faces`, that are on more than one side: their own faces or copies."""
+    stores = [given for given in faces if isinstance(given, Store)]
+    name = choose_split(stores, split, "train") if stores else None
+    return sorted({*torn_groups(table), *copied(stores, name, allow_leaks=True)})
 
 
 def torn_groups(table: FaceTable) -> list[str]:
@@ -182,6 +197,11 @@ def torn_groups(table: FaceTable) -> list[str]:
         for piece in group_pieces(group):
             sides.setdefault(piece, set()).add(side)
     return sorted(piece for piece, found in sides.items() if len(found) > 1)
+
+
+def as_list(faces: Given | Sequence[Given]) -> list[Given]:
+    """One of them is a list of one: a path is a sequence of letters, too."""
+    return [faces] if isinstance(faces, (str, Path, Store, FaceTable)) else list(faces)
 
 
 def opened(faces: Sequence[Given]) -> list[Given]:
@@ -250,6 +270,7 @@ def _recipe(recipe: str | Path | Recipe, overrides: Sequence[str]) -> Recipe:
 __all__ = [
     "FaceTable",
     "TrainSettings",
+    "as_list",
     "check_sizes",
     "export_checkpoint",
     "framed",

@@ -27,6 +27,9 @@ FEW_GROUPS = 50
 _SEVERAL = 0.5
 _COUNTED = 5
 """A rate is read from counts where so many reals of the source lie above it; otherwise from a fitted tail."""
+_CLEARANCE = 1e-6
+"""In log-odds: how far a line lies beyond a score that is not to reach it. A scan says `fake` at the line itself, and
+comes to a score another way (`log_odds` of a mean), which rounding leaves a few units in the last place away."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +93,11 @@ def of_tracks(of: Clips, logit: Float64Array, calibration: Calibration) -> tuple
     `of` and `logit` (n,) are clips as they are. None where fewer than half of the tracks of either class have more than
     one clip, as in sets of pictures: a track is then a face.
     """
-    tracks = np.char.add(np.char.add(of.source, "/"), of.track)
-    _, first, inverse, counts = np.unique(tracks, return_index=True, return_inverse=True, return_counts=True)
-    label = of.label[first]
+    track, first = tracks(of)
+    counts, label = np.bincount(track), of.label[first]
     if any((counts[label == value] > 1).mean() < _SEVERAL for value in (0, 1) if (label == value).any()):
         return None
-    p = calibrate(logit, calibration)
-    odds = np.empty(len(first))
-    for track in range(len(first)):
-        rows = np.flatnonzero(inverse == track)
-        rows = rows[np.argsort(of.pts_s[rows], kind="stable")]
-        odds[track] = track_log_odds(of.pts_s[rows], p[rows], calibration)
+    odds = odds_of_tracks(of, logit, calibration)
     fitted = fit_platt(odds, label)
     whole = calibration.model_copy(
         update={
@@ -113,25 +110,50 @@ def of_tracks(of: Clips, logit: Float64Array, calibration: Calibration) -> tuple
     return whole, thresholds.model_copy(update={"population": f"tracks: {thresholds.population}"})
 
 
+def tracks(of: Clips) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Each clip's track by number (n,), and each track's first clip."""
+    names = np.char.add(np.char.add(of.source, "/"), of.track)
+    _, first, track = np.unique(names, return_index=True, return_inverse=True)
+    return track, first
+
+
+def odds_of_tracks(of: Clips, logit: Float64Array, calibration: Calibration) -> Float64Array:
+    """Log-odds of each of `tracks`, as a scan has them."""
+    p, (track, first) = calibrate(logit, calibration), tracks(of)
+    odds = np.empty(len(first))
+    for number in range(len(first)):
+        rows = np.flatnonzero(track == number)
+        rows = rows[np.argsort(of.pts_s[rows], kind="stable")]
+        odds[number] = track_log_odds(of.pts_s[rows], p[rows], calibration)
+    return odds
+
+
 def real_tail(logit: Float64Array, rate: float) -> tuple[float, bool]:
-    """The logit that a share `rate` of these reals exceeds, and whether it was counted (else a logistic tail's).
+    """The logit that at most a share `rate` of these reals exceeds; whether it was counted, or comes of a fitted tail.
 
     The tail goes through the 90th percentile with the slope of the upper half: for a logistic distribution, the truth.
     """
+    counted = -_share_below(-logit, rate)
     if rate * len(logit) >= _COUNTED:
-        return float(np.quantile(logit, 1 - rate)), True
+        return counted, True
     middle, upper = np.quantile(logit, [0.5, 0.9])
     spread = max(float(upper - middle), 1e-3) / np.log(9.0)
     fitted = float(upper) + spread * (np.log((1 - rate) / rate) - np.log(9.0))
-    return max(fitted, float(np.quantile(logit, 1 - rate, method="lower"))), False
+    return max(fitted, counted), False
+
+
+def _share_below(values: Float64Array, rate: float) -> float:
+    """The largest of `values` (n,) that at most a share `rate` of them lies under. A quantile between two values may
+    have one more under it."""
+    return float(np.sort(values)[int(rate * len(values) + 1e-9)])
 
 
 def fit_thresholds(of: Clips, logit: Float64Array, calibration: Calibration) -> Thresholds:
-    """`fake` above what at most 1 % of the reals of the worst source reach; `real` below what 5 % of the fakes of the
+    """`fake` above what at most 1 % of the reals of the worst source exceed; `real` below what 5 % of the fakes of the
     worst source fall under; where they cross, `fake` yields.
 
     `of` and `logit` (n,). A source with fewer than `FEW_GROUPS` groups of reals (one clip, say) has no tail to fit: the
-    largest logit seen there counts instead. Raises ValueError where a class is missing.
+    largest logit seen there counts instead, and is no rate. Raises ValueError where a class is missing.
     """
     reals, fakes = _by_source(of, logit, 0), _by_source(of, logit, 1)
     if not reals or not fakes:
@@ -143,19 +165,19 @@ def fit_thresholds(of: Clips, logit: Float64Array, calibration: Calibration) -> 
 
     def worst(rate: float) -> tuple[float, bool]:
         return max(
-            (float(values.max()), True) if name in few else real_tail(values, rate) for name, values in reals.items()
+            (float(values.max()), False) if name in few else real_tail(values, rate) for name, values in reals.items()
         )
 
     tail = [(rate, *worst(rate)) for rate in RATES]
     fitted = [rate for rate, _, counted in tail if not counted]
-    fake_above = odds(worst(FALSE_POSITIVE_RATE)[0])
-    real_below = odds(min(float(np.quantile(values, MISS_RATE)) for values in fakes.values()))
+    fake_above = odds(worst(FALSE_POSITIVE_RATE)[0]) + _CLEARANCE
+    real_below = odds(min(_share_below(values, MISS_RATE) for values in fakes.values())) - _CLEARANCE
     return Thresholds(
         real_below=float(sigmoid(real_below)),
         fake_above=float(sigmoid(max(fake_above, real_below))),
         false_positive_rate=FALSE_POSITIVE_RATE,
         miss_rate=MISS_RATE,
-        tail=tuple((rate, odds(at)) for rate, at, _ in tail),
+        tail=tuple((rate, odds(at) + _CLEARANCE) for rate, at, _ in tail),
         tail_extrapolated_below=_next_above(max(fitted)) if fitted else None,
         population=f"{_counts(reals, 'real', few=few)}; {_counts(fakes, 'fake')}",
         n_real=sum(len(values) for values in reals.values()),
@@ -170,7 +192,7 @@ def _by_source(of: Clips, logit: Float64Array, label: int) -> dict[str, Float64A
 
 
 def _counts(of: Mapping[str, Float64Array], kind: str, *, few: Set[str] = frozenset()) -> str:
-    but = " (too few groups for a tail: the largest counts)"
+    but = " (too few groups for a rate: none of them reaches the line)"
     return ", ".join(f"{name} {len(values)} {kind}{but if name in few else ''}" for name, values in of.items())
 
 

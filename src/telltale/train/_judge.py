@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from telltale import metrics
-from telltale.aggregate import Calibration, Thresholds, calibrate
+from telltale.aggregate import Calibration, Thresholds, calibrate, sigmoid
 from telltale.export import onnx_outputs
 from telltale.gate import Gate
 from telltale.train import _calibrate, _validation
@@ -97,8 +97,10 @@ def _population(of: _validation.ValidationSet) -> str:
 
 
 def measure(answers: Answers, reading: Reading) -> dict[str, Any]:
-    """Figures by source: those of `metrics.figures` where both classes are there, else what the reals were called."""
+    """Figures by source: those of `metrics.figures`, of single faces, where both classes are there, and what the tracks
+    of each class were called."""
     of, p, is_strange = answers.of, calibrate(answers.logit, reading.calibration), reading.is_strange(answers)
+    clips = _clips(of)
     found: dict[str, Any] = {}
     for source in sorted(set(of.source.tolist())):
         here, plain = of.source == source, of.kind == "plain"
@@ -107,7 +109,7 @@ def measure(answers: Answers, reading: Reading) -> dict[str, Any]:
         for label, name in ((0, "real"), (1, "fake")):
             if (rows & (of.label == label)).any():
                 ours = rows & (of.label == label)
-                entry[f"{name}_called"] = called(p[ours], reading.thresholds, is_strange[ours])
+                entry[f"{name}_called"] = called(clips.take(ours), answers.logit[ours], reading, is_strange[ours])
         if entry["n_real"] and entry["n_fake"]:
             entry |= _balanced(of.label[rows], p[rows], of.group[rows])
             for kind in ("jpeg30", "half"):
@@ -121,11 +123,13 @@ def measure(answers: Answers, reading: Reading) -> dict[str, Any]:
     return found
 
 
-def called(p: Float64Array, thresholds: Thresholds, is_strange: BoolArray) -> dict[str, float]:
-    """Shares called real, uncertain and fake, one face at a time."""
-    above = p >= max(thresholds.fake_above, thresholds.real_below)
-    fake = above & ~is_strange
-    real = ~above & (p < thresholds.real_below)
+def called(clips: _calibrate.Clips, logit: Float64Array, reading: Reading, is_strange: BoolArray) -> dict[str, float]:
+    """Shares of the tracks called real, uncertain and fake, as a scan calls them; a picture is a track of one face."""
+    odds, limits = _calibrate.odds_of_tracks(clips, logit, reading.calibration), reading.thresholds
+    p, (track, _) = sigmoid(odds), _calibrate.tracks(clips)
+    above = p >= max(limits.fake_above, limits.real_below)
+    fake = above & ~(np.bincount(track, is_strange) / np.bincount(track) > 0.5)
+    real = ~above & (p < limits.real_below)
     return {
         "real": _rounded(float(real.mean())),
         "uncertain": _rounded(float((~fake & ~real).mean())),

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from telltale.errors import DataError, UsageError
 from telltale.recipe import Recipe
 from telltale.train._faces import FaceTable
+from telltale.types import BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,15 @@ class Mix:
         self.sources = sorted(set(table.dataset.tolist()))
         self._real: dict[str, npt.NDArray[np.int64]] = {}
         self._fake: dict[str, npt.NDArray[np.int64]] = {}
+        self._lone: dict[str, BoolArray] = {}
+        """Of each of `_fake`: whether its group has no real, so that no real brings it along."""
         self._partners: dict[str, list[int]] = {}
         for source in self.sources:
             mine = table.dataset == source
             self._real[source] = np.flatnonzero(mine & (table.label == 0))
             self._fake[source] = np.flatnonzero(mine & (table.label == 1))
+            of_reals = table.group_id[self._real[source]]
+            self._lone[source] = ~np.isin(table.group_id[self._fake[source]], of_reals)
             mix = recipe.mix_for(source)
             for wanted, rows, kind in (
                 (mix.real + mix.blend, self._real[source], "real"),
@@ -126,16 +131,17 @@ class Mix:
             mix = self.recipe.mix_for(source)
             rng = np.random.default_rng([self.recipe.seed, stage, step, number, 1])
             n_real = max(mix.real, mix.blend)
-            reals = self._cycle(self._real[source], n_real, stage, step, 2 * number)
+            reals = self._cycle(self._real[source], step * n_real, n_real, stage, 2 * number)
             first = len(batch)
             batch += [Draw(row) for row in reals[: mix.real]]
-            fakes = self._cycle(self._fake[source], mix.fake, stage, step, 2 * number + 1)
-            if self.recipe.pairing != "none":
-                fakes = self._paired(source, reals[: mix.real], fakes, rng)
+            if self.recipe.pairing == "none" or not mix.real:
+                fakes = self._cycle(self._fake[source], step * mix.fake, mix.fake, stage, 2 * number + 1)
+            else:
+                fakes = self._paired(number, reals[: mix.real], mix.fake, stage, step, rng)
             for i, row in enumerate(fakes):
                 alike = self.recipe.pairing == "alike" and i < mix.real and self._is_pair(row, reals[i])
                 batch.append(Draw(row, original=self._originals.get(row), twin=first + i if alike else None))
-            for row in self._cycle(self._fake[source], mix.graft, stage, step, 1000 + number) if mix.graft else ():
+            for row in self._cycle(self._fake[source], step * mix.graft, mix.graft, stage, 1000 + number):
                 original = self._originals.get(row)
                 batch.append(Draw(row, original=original, graft=original is not None))
             for row in reals[: mix.blend]:
@@ -148,21 +154,35 @@ class Mix:
         """Whether the fake is of the real's group, and the real is the only one there."""
         return bool(self.table.group_id[fake] == self.table.group_id[real]) and self._moments[real] in self._reals
 
-    def _paired(self, source: str, reals: list[int], fakes: list[int], rng: np.random.Generator) -> list[int]:
-        """As many as `fakes`: a fake of each real's group; where a group has none, the next of `fakes`."""
-        spare = iter(fakes)
-        rows = []
-        for i in range(len(fakes)):
-            partners = self._partners.get(f"{source}/{self.table.group_id[reals[i]]}", []) if i < len(reals) else []
-            rows.append(int(rng.choice(partners)) if partners else next(spare))
-        return rows
+    def _paired(
+        self, number: int, reals: Sequence[int], n: int, stage: int, step: int, rng: np.random.Generator
+    ) -> list[int]:
+        """`n` fakes, one of each real's group; where a group has none, the next of those that have a real.
 
-    def _cycle(self, rows: npt.NDArray[np.int64], n: int, stage: int, step: int, stream: int) -> list[int]:
-        """`n` rows from position step * n of an endless series of permutations."""
+        Fakes whose group has no real would never come: they take as large a share of the places as they are of the
+        fakes, first those that no real claims.
+        """
+        source = self.sources[number]
+        rows, lone = self._fake[source], self._lone[source]
+        groups = [f"{source}/{group}" for group in self.table.group_id[list(reals[:n])].tolist()]
+        partners = [self._partners.get(group, []) for group in groups] + [[]] * (n - len(groups))
+        done, due = (n * at * int(lone.sum()) // len(rows) for at in (step, step + 1)) if n else (0, 0)
+        theirs = sorted(range(n), key=lambda place: bool(partners[place]))[: due - done]
+        alone = iter(self._cycle(rows[lone], done, due - done, stage, 2 * number + 1))
+        spare = iter(self._cycle(rows[~lone], step * n, n if not lone.all() else 0, stage, 2 * number + 1))
+        found = []
+        for place, own in enumerate(partners):
+            if place in theirs:
+                found.append(next(alone))
+            else:
+                found.append(int(rng.choice(own)) if own else next(spare))
+        return found
+
+    def _cycle(self, rows: npt.NDArray[np.int64], first: int, n: int, stage: int, stream: int) -> list[int]:
+        """`n` rows from position `first` of an endless series of permutations."""
         found: list[int] = []
-        position = step * n
         while len(found) < n:
-            turn, at = divmod(position + len(found), len(rows))
+            turn, at = divmod(first + len(found), len(rows))
             order = np.random.default_rng([self.recipe.seed, stage, turn, stream, 2]).permutation(rows)
             found += order[at : at + n - len(found)].tolist()
         return found

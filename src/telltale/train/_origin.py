@@ -54,7 +54,8 @@ def leak_limits(groups: Sequence[str]) -> tuple[str, ...]:
     """What a card says among its limits where these groups were on more than one side of the split, and accepted."""
     if not groups:
         return ()
-    return (f"{plural(len(groups), 'group')} had faces on more than one side of the split: its figures flatter.",)
+    torn = f"{plural(len(groups), 'group')} had faces on more than one side of the split"
+    return (f"{torn}: its figures say nothing about people it never saw.",)
 
 
 def _resources(run: Path) -> dict[str, float]:

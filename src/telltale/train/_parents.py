@@ -18,7 +18,10 @@ def parents_of(recipe: Recipe, weights: models.Weights) -> tuple[ModelCard, ...]
     return tuple(load_bundle(name).card for name in dict.fromkeys(names))
 
 
-_WAY_OUT = "take the split it was trained with, or accept figures that flatter with --allow-leaks"
+_WAY_OUT = (
+    "take the split it was trained with, or accept with --allow-leaks that the figures say nothing about people it "
+    "never saw"
+)
 
 
 def check_parents(
@@ -37,7 +40,7 @@ def check_parents(
         leak = f"{card.name} learned from {len(found)} of the {len(set(judged))} groups that this run validates or"
         if not allow_leaks:
             raise LeakFound(f"{leak} tests on ({', '.join(sorted(found)[:3])}): {way_out}")
-        said.append(f"{leak} tests on: its figures flatter.")
+        said.append(f"{leak} tests on: its figures say nothing about people it never saw.")
     return tuple(said)
 
 

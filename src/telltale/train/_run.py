@@ -131,6 +131,8 @@ def _fit_stage(run: _Run, net: nn.Module, number: int) -> Usage:
     recipe, stage, folder = run.recipe.in_stage(number), run.recipe.stages[number], run.out / f"stage-{number}"
     last = folder / "last.ckpt"
     with Usage() as usage, _quiet(), kept_memory():
+        if last.exists() and _lost_patience(last):
+            return usage
         validation = _validation.build(run.judged, recipe, size_px=stage.size_px, limit=recipe.val_limit)
         _validation.check_monitor(validation, recipe.monitor)
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,6 +152,14 @@ def _fit_stage(run: _Run, net: nn.Module, number: int) -> Usage:
             weights_only=False,
         )
     return usage
+
+
+def _lost_patience(checkpoint: Path) -> bool:
+    """Whether the stage ended there: Lightning would train another epoch before it looks."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["callbacks"]
+    return any(
+        said["wait_count"] >= said["patience"] for name, said in state.items() if name.startswith("EarlyStopping")
+    )
 
 
 def _computed_once(

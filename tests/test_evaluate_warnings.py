@@ -1,0 +1,99 @@
+"""What an evaluation says beside its figures: copies on two sides, intervals that say too much, what chance does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from make_bundles import make_redness
+from make_stores import SIZE_PX, Clip, colour, split, store_of_clips, store_of_pictures
+from telltale import metrics
+from telltale.cli import app
+from telltale.errors import LeakFound
+from telltale.evaluate import EvaluateSettings, evaluate, score_model
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+
+ALL = EvaluateSettings(side="all", repeats=50)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return make_redness(tmp_path / "redness", size_px=SIZE_PX)
+
+
+def test_a_file_of_two_stores_on_different_sides_is_an_error(tmp_path: Path, model: Path) -> None:
+    """Two data sets under names of their own, of the same pictures: no group tells it."""
+    rng = np.random.default_rng(0)
+    pictures, fakes = rng.integers(0, 256, (40, 48, 48, 3), np.uint8), [bool(i % 2) for i in range(40)]
+    stores = [
+        store_of_pictures(tmp_path / name, [0] * 40, fakes, picture=pictures.__getitem__, dataset=name)
+        for name in ("first", "second")
+    ]
+    dealt = [split(store, seed=seed).sides for seed, store in enumerate(stores)]
+    torn = [name for name in dealt[0] if dealt[0][name] != dealt[1][name]]
+    assert torn
+    with pytest.raises(LeakFound, match=rf"^{len(torn)} files in several stores, .* of first is .* of second"):
+        evaluate(model, stores)
+    said = evaluate(model, stores, settings=EvaluateSettings(allow_leaks=True, repeats=0))
+    assert said.leaked_groups == sum(sides[name] == "test" for name in torn for sides in dealt)
+    split(stores[1], seed=0)
+    assert evaluate(model, stores, settings=EvaluateSettings(repeats=0)).leaked_groups == 0
+
+
+def test_copies_within_a_store_are_no_leak_beyond_their_group(tmp_path: Path, model: Path) -> None:
+    """In DFDC some recordings are there twice: what their groups say of them stands."""
+    twice = store_of_pictures(
+        tmp_path / "twice", [0] * 40, [bool(i % 2) for i in range(40)], picture=lambda i: colour(i // 20, size_px=48)
+    )
+    other = store_of_clips(
+        tmp_path / "other", [Clip([[0.0] * 4], bool(i % 2), str(i // 2)) for i in range(20)], dataset="other"
+    )
+    split(twice)
+    split(other)
+    assert evaluate(model, [twice, other], settings=EvaluateSettings(repeats=0)).leaked_groups == 0
+
+
+def _warned(folder: Path, n_groups: int, *, n_wrong: int = 0, repeats: int = 50) -> str:
+    """The warnings of a model that is right about two pictures a group but for some."""
+    fakes = [bool(i % 2) for i in range(2 * n_groups)]
+    logits = [2.0 if fake == (i >= n_wrong) else -2.0 for i, fake in enumerate(fakes)]
+    made = store_of_pictures(folder / "s", logits, fakes, groups=[str(i // 2) for i in range(2 * n_groups)])
+    judged = make_redness(folder / "redness", size_px=SIZE_PX)
+    return " ".join(evaluate(judged, made, settings=EvaluateSettings(side="all", repeats=repeats)).warnings)
+
+
+def test_intervals_that_say_too_much_are_warned_of(tmp_path: Path) -> None:
+    perfect = _warned(tmp_path / "perfect", 30)
+    assert "The rarer class has only 30 groups: intervals near an AUC of 1 are too narrow." in perfect
+    assert "The interval of auc, ap, eer, accuracy, balanced_accuracy" in perfect
+    assert "has no width" in perfect
+    nearly = _warned(tmp_path / "nearly", 30, n_wrong=3)
+    assert "too narrow" in nearly
+    assert "The interval of auc" not in nearly
+    assert "too narrow" not in _warned(tmp_path / "many", 60, n_wrong=3)
+    assert "too narrow" not in _warned(tmp_path / "none", 30, repeats=0)
+
+
+def test_of_fewer_reals_than_a_hundred_one_in_a_hundred_is_none(tmp_path: Path) -> None:
+    assert "Of 99 real videos 1 % is less than one: tpr_at_1pct_fpr" in _warned(tmp_path / "few", 99, repeats=0)
+    assert "tpr_at_1pct_fpr" not in _warned(tmp_path / "enough", 100, repeats=0)
+
+
+def test_beside_the_calibration_error_stands_what_chance_alone_makes_it(tmp_path: Path, model: Path) -> None:
+    rng = np.random.default_rng(0)
+    videos = [Clip([rng.normal(1.5 * (i % 2) - 0.7, 1.5, 6).tolist()], bool(i % 2), str(i // 2)) for i in range(24)]
+    store = store_of_clips(tmp_path / "clips.store", videos)
+    scored = score_model(model, [store], settings=ALL)
+    said = scored.evaluation
+    for measures, p in ((said.video, scored.p_video), (said.frame, scored.p_face)):
+        by_chance = metrics.ece_by_chance(p, rng=np.random.default_rng([0, 17]))
+        assert measures.ece_by_chance == pytest.approx(by_chance)
+    assert evaluate(model, store, settings=replace(ALL, repeats=0)).video.ece_by_chance is None
+    shown = CliRunner().invoke(app, ["evaluate", str(model), str(store.path), "--side", "all", "--resamples", "50"])
+    (row,) = [line for line in shown.stdout.splitlines() if "by chance alone" in line]
+    assert f"{said.video.ece_by_chance:.3f}" in row
