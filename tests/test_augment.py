@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -120,3 +121,28 @@ def test_a_colour_cast_moves_colours_further() -> None:
         return float(np.mean([np.abs(colour(lit, seed) - colour(still, seed)).mean() for seed in range(20)]))
 
     assert moved(1.0) > 1.5 * moved(0.0)
+
+
+@pytest.mark.parametrize("name", [name for name in Augmentation.__dataclass_fields__ if name.endswith("_p")])
+@pytest.mark.parametrize("chance", [-0.1, 1.1, float("nan")])
+def test_a_chance_lies_between_0_and_1(name: str, chance: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a chance from 0 to 1"):
+        Augmentation(**{name: chance})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scale": (1.2, 0.8)}, {"scale": (0, 1)}, {"jpeg_quality": (96, 28)}, {"jpeg_quality": (50, 101)},
+        {"film_px": (2, 64)}, {"rescale_px": (0, 64)}, {"shift_frac": -0.1}, {"contrast": float("inf")},
+    ],
+)  # fmt: skip
+def test_what_no_picture_can_be_drawn_from_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        replace(NONE, **wrong)
+
+
+@pytest.mark.parametrize("quality", [(99, 100), (100, 100)])
+def test_the_mildest_compression_can_be_asked_for(quality: tuple[int, int]) -> None:
+    spec = replace(ALWAYS, jpeg_quality=quality)
+    assert all(_augmented(_face()[None], seed=seed, spec=spec).shape == (1, 64, 64, 3) for seed in range(8))

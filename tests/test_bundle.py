@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from make_bundles import make_redness
+from make_stores import colour
 from telltale.bundle import load_bundle, shipped_names
-from telltale.errors import BundleInvalid, UnknownName
+from telltale.errors import BundleInvalid, UnknownName, UsageError
+from telltale.runtime import Scorer
+from telltale.types import Clip
 
 pytest.importorskip("onnx", reason="makes models with onnx")
 
@@ -82,3 +86,17 @@ def test_crops_of_another_size_than_the_model_takes_are_refused(folder: Path) ->
 def test_a_folder_without_a_card_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleInvalid, match=r"card\.json"):
         load_bundle(tmp_path)
+
+
+def test_a_bundle_scores_clips_as_a_scorer_does(folder: Path) -> None:
+    clips = [Clip(0, np.zeros(1), colour(logit)[None], np.ones(1, bool)) for logit in (-3, 0, 5)]
+    bundle = load_bundle(folder)
+    assert bundle.score(clips).logit.tolist() == Scorer(bundle).score(clips).logit.tolist()
+    assert bundle.score(clips).logit == pytest.approx([-3, 0, 5], abs=0.1)
+    assert bundle.score([]).logit.shape == (0,)
+
+
+def test_a_clip_of_another_size_is_refused_with_both_sizes(folder: Path) -> None:
+    clip = Clip(0, np.zeros(1), colour(0, 64)[None], np.ones(1, bool))
+    with pytest.raises(UsageError, match=r"takes clips of \(1, 32, 32, 3\), got \(1, 64, 64, 3\)"):
+        load_bundle(folder).score([clip])

@@ -9,7 +9,9 @@ import pkgutil
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -80,3 +82,29 @@ def test_links_inside_the_docs_lead_to_files(page: Path) -> None:
 def test_every_page_of_the_docs_is_listed() -> None:
     listed = set(re.findall(r"\]\(([^)#/]+\.md)\)", (ROOT / "docs" / "README.md").read_text(encoding="utf-8")))
     assert listed == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
+@pytest.mark.slow
+def test_the_python_of_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("torch", "lightning", "matplotlib", "onnx"):
+        pytest.importorskip(module, reason="trains")
+    from PIL import Image
+
+    import make_videos
+
+    for number in range(10):
+        for label, shade in (("real", 0), ("fake", 60)):
+            picture = make_videos.portrait().copy()
+            picture[..., 1] = np.maximum(picture[..., 1], shade)
+            picture[:10, :10] = 10 * number + shade  # no two files are alike
+            (tmp_path / "mine" / label).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(tmp_path / "mine" / label / f"{number}.png")
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "train.md").read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    said: list[Any] = []
+    exec(block, {"print": said.append})
+    auc, logit = said
+    assert 0 <= auc <= 1
+    assert logit.shape == (20,)
+    assert np.isfinite(logit).all()
+    assert (tmp_path / "figures" / "roc.png").is_file()

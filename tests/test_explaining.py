@@ -74,11 +74,17 @@ def test_a_network_that_averages_with_the_mirror_image_has_a_map(tmp_path: Path)
     assert np.mean(said) == pytest.approx(float(scorer.score([one(rgb)]).logit[0]), abs=1e-4)
 
 
-@pytest.mark.parametrize(("make", "options"), [(make_redness, {}), (make_patches, {"gives_features": False})])
-def test_a_model_without_a_map_says_so(tmp_path: Path, make: object, options: dict[str, bool]) -> None:
+@pytest.mark.parametrize(
+    ("make", "options", "said"),
+    [
+        (make_redness, {}, "no output `features`; .* `telltale explain MODEL FILE --method lime --out DIR`"),
+        (make_patches, {"gives_features": False}, "gives no `features`"),
+    ],
+)
+def test_a_model_without_a_map_says_so(tmp_path: Path, make: object, options: dict[str, bool], said: str) -> None:
     folder = make(tmp_path / "model", **options)  # type: ignore[operator]
     scorer = Scorer(load_bundle(folder))
-    with pytest.raises(UsageError, match=r"features|occlusion or lime"):
+    with pytest.raises(UsageError, match=said):
         create("cam").explain(scorer, one(face(32)))
 
 
@@ -131,8 +137,15 @@ def test_the_weights_of_the_head_are_those_that_onnx_reads(trainable: Path) -> N
 
 def test_gradients_need_weights(patches: Path) -> None:
     pytest.importorskip("captum", reason="gradcam is captum's")
-    with pytest.raises(UsageError, match=r"without weights\.safetensors"):
+    with pytest.raises(UsageError, match=r"without weights\.safetensors.* use --method cam, or"):
         create("gradcam").explain(Scorer(load_bundle(patches)), one(face(32)))
+
+
+def test_gradients_that_are_not_to_be_had_never_lead_to_a_method_that_refuses_too(tmp_path: Path) -> None:
+    pytest.importorskip("captum", reason="gradcam is captum's")
+    scorer = Scorer(load_bundle(make_redness(tmp_path / "model")))
+    with pytest.raises(UsageError, match=r"without weights\.safetensors.* use `telltale explain .* --method lime "):
+        create("gradcam").explain(scorer, one(face(32)))
 
 
 def test_gradients_of_other_weights_are_refused(trainable: Path, tmp_path: Path) -> None:

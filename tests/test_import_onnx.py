@@ -12,12 +12,16 @@ import pytest
 from typer.testing import CliRunner
 
 import make_bundles
+from telltale._card_words import card_facts, summarise_card
 from telltale._onnx_file import read_graph
-from telltale.bundle import Bundle, load_bundle
+from telltale.aggregate import Thresholds
+from telltale.bundle import Bundle, ModelCard, load_bundle
 from telltale.cli import app
 from telltale.cli._layers import layers_of
+from telltale.crops import CropSpec
 from telltale.errors import BundleInvalid, UsageError
 from telltale.import_onnx import import_onnx
+from telltale.report import to_html
 from telltale.runtime import Scorer
 from telltale.scan import Scanner
 from telltale.types import Clip, Float64Array, RgbImage
@@ -175,8 +179,60 @@ def test_an_imported_model_scans(tmp_path: Path, face_clip: Path) -> None:
     said = card(tmp_path, input={"layout": "NHWC", "answers": "probability"})
     done = CliRunner().invoke(app, ["models", "import", str(keras(tmp_path)), "--card", str(said)])
     assert done.exit_code == 0, done.output
+    assert "says fake from 75% (not measured)" in " ".join(done.stdout.split())
     with Scanner(tmp_path / "keras") as scanner:
-        assert scanner.scan(face_clip).verdict.p_fake is not None
+        report = scanner.scan(face_clip)
+    assert report.verdict.p_fake is not None
+    assert "75% (not measured)" in to_html(report)
+
+
+@pytest.mark.parametrize(
+    ("limits", "fake", "real"),
+    [
+        (Thresholds(), "75% (not measured)", "25% (not measured)"),
+        (Thresholds(population="made up"), "75% (not measured)", "25% (not measured)"),
+        (
+            Thresholds(population="9 faces", n_real=4, n_fake=5),
+            "75%, which at most 1.0% of real faces reach, of those it was measured on",
+            "25%, where at most 5.0% of fakes lie",
+        ),
+    ],
+)
+def test_rates_that_nobody_measured_are_not_claimed(limits: Thresholds, fake: str, real: str) -> None:
+    said = ModelCard(name="mine", size_px=16, crop=CropSpec(size_px=16), thresholds=limits)
+    facts = dict(card_facts(summarise_card(said)))
+    assert facts["Says fake from"] == fake
+    assert facts["Says real below"] == real
+    assert ("Measured on" in facts) == (limits.n_real > 0)
+
+
+def test_the_card_states_the_scale_and_the_kind_that_the_graph_was_wrapped_for(tmp_path: Path) -> None:
+    said = card(tmp_path, mean=[9, 9, 9], input={"layout": "NCHW", "mean": MEAN, "std": STD})
+    found = import_onnx(torch_like(tmp_path), card=said, out=tmp_path / "mine").card
+    assert found.mean == pytest.approx(MEAN)
+    assert found.std == pytest.approx(STD)
+    assert found.input_kind == "frame"
+    said = card(
+        tmp_path, n_frames=4, input={"layout": "NTHWC", "scale": 1, "mean": [51, 0, 0], "answers": "probability"}
+    )
+    clips = keras(tmp_path, shape=["n", 4, SIZE_PX, SIZE_PX, 3], axes=[1, 2, 3])
+    found = import_onnx(clips, card=said, out=tmp_path / "clips").card
+    assert found.input_kind == "clip"
+    assert found.mean == pytest.approx((0.2, 0, 0))
+    assert found.std == pytest.approx((1 / 255, 1 / 255, 1 / 255), rel=1e-5)
+
+
+def test_a_constant_that_is_infinite_is_a_mask_not_a_fault(tmp_path: Path, pictures: RgbImage) -> None:
+    path = keras(tmp_path)
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-np.inf], np.float32), "mask"))
+    model.graph.node.insert(2, onnx.helper.make_node("Max", ["sum", "mask"], ["kept"]))
+    model.graph.node[3].input[0] = "kept"
+    onnx.save(model, path)
+    said = card(tmp_path, input={"layout": "NHWC", "answers": "probability"})
+    red, green, _ = pictures.mean(axis=(1, 2)).T / 255
+    bundle = import_onnx(path, card=said, out=tmp_path / "mine")
+    assert logits(bundle, pictures) == pytest.approx(4 * red - 4 * green, abs=1e-4)
 
 
 def _outside(folder: Path) -> Path:
@@ -224,6 +280,23 @@ def test_a_card_that_is_none_says_how_one_begins(tmp_path: Path) -> None:
     (tmp_path / "mine" / "note").write_text("kept")
     with pytest.raises(UsageError, match="not empty"):
         import_onnx(keras(tmp_path), card=card(tmp_path), out=tmp_path / "mine")
+
+
+def test_a_deviation_of_nothing_is_the_card_s_fault(tmp_path: Path) -> None:
+    said = card(tmp_path, input={"layout": "NHWC", "std": [0, 1, 1]})
+    with pytest.raises(UsageError, match=r"input\.std\.0: Input should be greater than 0"):
+        import_onnx(keras(tmp_path), card=said, out=tmp_path / "mine")
+
+
+def test_a_model_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
+    said = card(tmp_path, input={"layout": "NHWC"})
+    bare = keras(tmp_path).rename(tmp_path / "kerasmodel")
+    before = bare.read_bytes()
+    done = CliRunner().invoke(app, ["models", "import", str(bare), "--card", str(said)])
+    assert done.exit_code == 2
+    assert "kerasmodel is a file" in done.stderr
+    assert "--out" in done.stderr
+    assert bare.read_bytes() == before
 
 
 def test_show_lists_layers_and_counts(tmp_path: Path) -> None:

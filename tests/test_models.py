@@ -22,6 +22,67 @@ def test_an_unknown_model_names_the_nearest() -> None:
         models.create("tranfer", weights=Weights("none"))
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("transfer", {"dropout": "lots"}, "model.options.dropout of transfer: .*, got 'lots'"),
+        ("transfer", {"dropout": 3}, "model.options of transfer: dropout probability has to be between 0 and 1"),
+        ("transfer", {"hidden": -1}, "model.options of transfer: "),
+        ("transfer", {"mean": 0.5}, "model.options.mean of transfer: "),
+        ("transfer", {"std": [0, 1, 1]}, "std must be three numbers above 0"),
+        ("cnn_lstm", {"n_frames": 2, "units": -2}, "model.options of cnn_lstm: "),
+        ("cnn_lstm", {"n_frames": 1}, "n_frames of a model of sequences wants 2 or more, got 1"),
+        ("feature_gru", {"backbone": "mobilenetv2", "n_frames": 1}, "wants 2 or more, got 1"),
+        ("cnn_lstm", {"units": 2}, r"needs --set model\.options\.n_frames="),
+        ("feature_gru", {"backbone": "mobilenetv2", "n_frames": 2, "units": 16}, "model.options.units of feature_gru"),
+    ],
+)
+def test_an_option_that_a_model_cannot_take_is_named(name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        models.create(name, weights=Weights("none"), options=options)
+
+
+def test_options_as_yaml_reads_them_have_the_types_that_a_model_wants() -> None:
+    options = {"backbone": "mobilenetv2", "n_frames": 2, "units": [4, 3]}
+    net: Any = models.create("feature_gru", weights=Weights("none"), options=options)
+    assert (net.first.hidden_size, net.second.hidden_size) == (4, 3)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_weights_of_a_timm_backbone_come_from_either_kind_of_file(suffix: str, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    options = {"backbone": "mobilenetv2_035"}
+    first: Any = models.create("transfer", weights=Weights("none"), options=options)
+    path = tmp_path / f"weights.{suffix}"
+    if suffix == "pth":
+        torch.save(first.backbone.state_dict(), path)
+    else:
+        save_file(first.backbone.state_dict(), path)
+    again: Any = models.create("transfer", weights=Weights(str(path)), options=options)
+    assert torch.equal(first.backbone.conv_stem.weight, again.backbone.conv_stem.weight)
+
+
+def test_files_that_are_no_weights_say_what_to_do_with_them(tmp_path: Path) -> None:
+    net = nn.Linear(2, 2)
+    torch.save(net, tmp_path / "whole.pth")
+    torch.save({"state_dict": net.state_dict(), "epoch": 3}, tmp_path / "run.pth")
+    torch.save(net.state_dict(), tmp_path / "other.pth")
+    (tmp_path / "junk.npz").write_bytes(b"junk" * 100)
+    timm, ours = {"backbone": "mobilenetv2_035"}, {"backbone": "mobilenetv2"}
+    for name, options, said in (
+        ("whole.pth", timm, r"a whole pickled network.*torch\.save\(net\.state_dict\(\), FILE\)"),
+        ("run.pth", timm, r"holds state_dict, epoch where weights by name were expected"),
+        ("other.pth", timm, "it lacks conv_stem.weight.*name the backbone"),
+        ("junk.npz", ours, r"is no \.npz of weights"),
+    ):
+        with pytest.raises(BundleInvalid, match=said) as told:
+            models.create("transfer", weights=Weights(str(tmp_path / name)), options=options)
+        assert told.value.message.isprintable()
+    with pytest.raises(UsageError, match=r"takes weights in an \.npz"):
+        models.create("transfer", weights=Weights(str(tmp_path / "other.pth")), options=ours)
+
+
 def test_mobilenetv2_is_never_silently_random() -> None:
     with pytest.raises(UsageError, match="--weights"):
         models.create("transfer", weights=Weights("hub"))

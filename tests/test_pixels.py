@@ -102,6 +102,8 @@ def test_a_crop_of_another_size_is_refused() -> None:
         ({"kind": "svm", "c": -1}, "c must be above 0"),
         ({"kind": "svm", "c": "abc"}, "model.options.c of the svm is a number, got 'abc'"),
         ({"kind": "random-forest", "n_trees": True}, "n_trees of the random-forest is a number, got True"),
+        ({"kind": "random-forest", "max_features": [1, 2]}, r"max_features of the random-forest: .*, got \[1, 2\]"),
+        ({"kind": "random-forest", "max_depth": "deep"}, "max_depth of the random-forest: .*, got 'deep'"),
         ({"kind": "logistic", "size_px": 4}, "from 8 to 1024"),
     ],
 )

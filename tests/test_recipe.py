@@ -70,6 +70,32 @@ def test_a_missing_or_broken_file_is_a_usage_error(tmp_path: Path) -> None:
         load_recipe(tmp_path / "bad.yaml")
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("mix.*={real: 8, fake: 8", r"--set mix\.\*={real: 8, fake: 8 is no YAML: expected ',' or '}'"),
+        ("card.name=@x", "--set card.name=@x is no YAML"),
+        ("card.name=2024-13-01", "--set card.name=2024-13-01 is no YAML: month must be in 1"),
+        ("augmentation.flip_p=7", "augmentation: flip_p must be a chance from 0 to 1, got 7"),
+        ("augmentation.jpeg_quality=[96,28]", "augmentation: jpeg_quality must be from 1 to 100, lower end first"),
+        ("augmentation.scale=[0,1]", "augmentation: scale must be from"),
+        ("augmentation={rotaton_deg: 3}", "did you mean rotation_deg"),
+        ("mix.*.scale=[1.3,0.8]", "scale must be from"),
+        ("model.options.n_frames=ten", "n_frames must be a whole number from 1 on, got 'ten'"),
+    ],
+)
+def test_a_slip_in_a_value_is_named_before_anything_begins(setting: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as told:
+        override(Recipe(), [setting])
+    assert "\n" not in told.value.message
+
+
+def test_a_file_that_is_no_utf_8_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes("description: café\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"latin\.yaml is no UTF-8 text \(byte 16\)"):
+        load_recipe(tmp_path / "latin.yaml")
+
+
 def test_a_source_s_own_scale_replaces_the_common_one() -> None:
     recipe = override(Recipe(), ["mix.tight={real: 1, fake: 1, scale: [0.9, 1.0]}"])
     assert recipe.augmentation_for("tight").scale == (0.9, 1.0)

@@ -24,7 +24,7 @@ from telltale._report_index import summarise
 from telltale._report_page import build_page
 from telltale._report_people import MAX_CROPS, MAX_CROPS_PERSON
 from telltale._report_quality import build_quality
-from telltale._text import csv_cell, file_stem, printable, visible
+from telltale._text import csv_cell, encodable, file_stem, visible
 from telltale.errors import OutputError
 from telltale.report import report_name, to_html, to_json, to_notebook, write_index, write_report
 from telltale.types import Code, FrameCounts, Label, Report, TrackReport
@@ -87,7 +87,7 @@ def test_json_never_holds_a_number_that_is_none() -> None:
 )
 def test_names_are_shown_as_text(name: str, shown: str) -> None:
     assert visible(name) == shown
-    assert printable(name).encode()
+    assert encodable(name).encode()
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -20,9 +17,9 @@ import numpy as np
 import pytest
 
 from sandbox_jobs import JOBS
-from telltale import _wire, sandbox
+from telltale import sandbox
 from telltale._process import Child
-from telltale._wire import Message, WireError
+from telltale._wire import Message
 from telltale.errors import (
     CorruptFile,
     DeadlineExceeded,
@@ -456,62 +453,3 @@ def test_a_file_that_never_ends_is_stopped_at_the_deadline(tmp_path: Path) -> No
         with pytest.raises(DeadlineExceeded):
             answers(worker, "open_blindly", deadline_s=1.0, name=str(tmp_path / "clip.mp4"))
         assert time.monotonic() - start < 1.0 + 2.0
-
-
-class TestWire:
-    """Nothing that is received is executed, believed or allocated for before it is checked."""
-
-    @staticmethod
-    def received(
-        header: object, payload: bytes = b"", *, magic: bytes = b"TLT1", n_bytes: int | None = None
-    ) -> Message:
-        text = header if isinstance(header, bytes) else json.dumps(header).encode()
-        head = struct.pack("!4sI", magic, len(text) if n_bytes is None else n_bytes)
-        message = _wire.read(io.BytesIO(head + text + payload))
-        assert message is not None
-        return message
-
-    def test_a_message_comes_through(self) -> None:
-        message = self.received(["say", {"a": 1}, [["x", "uint8", [2, 2]]]], b"\1\2\3\4")
-        assert (message.kind, message.data) == ("say", {"a": 1})
-        assert message.arrays["x"].tolist() == [[1, 2], [3, 4]]
-
-    def test_the_end_between_messages_is_an_end(self) -> None:
-        assert _wire.read(io.BytesIO(b"")) is None
-
-    @pytest.mark.parametrize(
-        "header",
-        [
-            b"\x80\x04cposix\nsystem\n",
-            b"[" * 100_000,
-            b"",
-            {},
-            ["say", {}],
-            ["say", [], []],
-            [1, {}, []],
-            ["say", {}, [["x", "object", [1]]]],
-            ["say", {}, [["x", "U8", [1]]]],
-            ["say", {}, [["x", "uint8", [-1]]]],
-            ["say", {}, [["x", "uint8", [1.5]]]],
-            ["say", {}, [["x", "uint8", [1 << 40, 1 << 40]]]],
-            ["say", {}, [["x", "float64", [1 << 27]]]],
-            ["say", {}, [["x", "uint8", [0] * 9]]],
-            ["say", {}, [["x", "uint8", [8]]]],
-        ],
-        ids=lambda header: repr(header)[:40],
-    )
-    def test_what_is_not_a_message_is_refused(self, header: object) -> None:
-        with pytest.raises(WireError):
-            self.received(header)
-
-    def test_a_wrong_beginning_is_refused(self) -> None:
-        with pytest.raises(WireError):
-            self.received(["say", {}, []], magic=b"GET ")
-
-    def test_a_header_that_claims_gigabytes_is_refused_unread(self) -> None:
-        with pytest.raises(WireError):
-            self.received(["say", {}, []], n_bytes=1 << 31)
-
-    def test_objects_do_not_leave(self) -> None:
-        with pytest.raises(TypeError, match="dtype must be one of"):
-            _wire.write(io.BytesIO(), Message("say", {}, {"x": np.array([object()])}))

@@ -119,7 +119,10 @@ def test_of_a_vit_only_layer_norms_and_the_head_learn() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"backbone": "resnet18"}, "vision transformer"), ({"backbone": "test_vit", "tune": "bias"}, "tune must be")],
+    [
+        ({"backbone": "resnet18"}, "vision transformer"),
+        ({"backbone": "test_vit", "tune": "bias"}, "options.tune of vit"),
+    ],
 )
 def test_a_vit_of_another_kind_is_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):

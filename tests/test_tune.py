@@ -18,6 +18,7 @@ from make_stores import Clip, split, store_of_clips, store_of_pictures
 from telltale._group_hashes import hash_groups
 from telltale.bundle import TrainingSource, load_bundle
 from telltale.cli import app
+from telltale.cli.tune import _grid
 from telltale.errors import DataError, LeakFound, UsageError
 from telltale.models._forest import Forest
 from telltale.recipe import Recipe, load_recipe
@@ -112,6 +113,33 @@ def test_sizes_and_kinds_of_settings_may_be_mixed(store: Store, tmp_path: Path) 
         store, tmp_path, "svm", grid={"model.options.size_px": [8, 10], "model.options.gamma": ["scale", 0.001]}
     )
     assert len(tuning.points) == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ("[16,8],[32,16]", [[16, 8], [32, 16]]),
+        ("1e-4,1e-3", [1e-4, 1e-3]),
+        ("sqrt,log2,0.5,null", ["sqrt", "log2", 0.5, None]),
+        ("{real: 8, fake: 8},{real: 4, fake: 4}", [{"real": 8, "fake": 8}, {"real": 4, "fake": 4}]),
+    ],
+)
+def test_a_grid_is_yaml_of_which_a_value_may_be_a_list(given: str, values: list[Any]) -> None:
+    assert _grid([f"a.b={given}"]) == {"a.b": values}
+
+
+def test_a_grid_that_is_no_yaml_is_named() -> None:
+    with pytest.raises(UsageError, match=r"--grid a\.b=\[16,8 is no YAML"):
+        _grid(["a.b=[16,8"])
+
+
+def test_one_path_is_one_store(store: Store, tmp_path: Path) -> None:
+    def found(given: Any, name: str) -> tuple[float, ...]:
+        options: dict[str, Any] = {"overrides": TINY, "settings": TuneSettings(folds=3, refit=False)}
+        out = tmp_path / name
+        return tune(given, recipe="logistic", out=out, grid={"model.options.c": [1.0]}, **options).points[0].folds
+
+    assert found(str(store.path), "text") == found(store.path, "path") == found([store], "list")
 
 
 def test_a_random_search_draws_from_the_grid(store: Store, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ _POOL_AXES = ({2, 3}, {-2, -1})
 _SAME_VALUES = ("Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 _MIRRORING = ("Add", "Div", "Mul")
 """How a graph averages the logits of a picture and of its mirror image, where the card says that it does."""
+BY_HIDING = "`telltale explain MODEL FILE --method lime --out DIR`"
+"""The command that explains any model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ def find_head(bundle: Bundle) -> Head:
         return _head(graph, may_follow=_SAME_VALUES + (_MIRRORING if bundle.card.flip_average else ()))
     except (_NoHead, NotOnnx) as error:
         raise UsageError(
-            f"model {bundle.card.name} gives no class activation map: {error}; "
-            "use --method occlusion or lime, which need nothing but its scores"
+            f"model {bundle.card.name} gives no class activation map: {error}; hiding parts of the face needs nothing "
+            f"but its scores: {BY_HIDING}"
         ) from None
 
 
@@ -140,4 +142,4 @@ def _leads_to_logit(graph: Graph, node: Node, through: tuple[str, ...]) -> bool:
     return any(_leads_to_logit(graph, follower, through) for follower in followers if follower.op in through)
 
 
-__all__ = ["Head", "find_head", "place_logits", "to_crop"]
+__all__ = ["BY_HIDING", "Head", "find_head", "place_logits", "to_crop"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from telltale._report_index import report_name
-from telltale._text import printable
+from telltale._text import encodable
 from telltale.errors import InputError, WorkerError
 from telltale.sandbox import Worker
 from telltale.types import Report
@@ -53,7 +53,7 @@ def with_annotation(
     try:
         made = annotate(report, path, out_dir / report_name(report), deadline_s=deadline_s, stop=stop)
     except (InputError, WorkerError) as error:
-        told = f"The annotated clip could not be made: {printable(error.message)}"
+        told = f"The annotated clip could not be made: {encodable(error.message)}"
         return _with(report, "annotate", started, warnings=(*report.warnings, told))
     return _with(report, "annotate", started, attachments=made)
 

@@ -23,7 +23,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _WINDOWS_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
 
 
-def printable(name: str | os.PathLike[str]) -> str:
+def encodable(name: str | os.PathLike[str]) -> str:
     """A file name as text that any encoder takes: bytes that are not UTF-8 become \\xNN."""
     return _SURROGATE.sub(_surrogate_as_text, os.fspath(name))
 
@@ -40,7 +40,7 @@ def short(value: object) -> str:
     >>> len(short("x" * 10_000))
     500
     """
-    text = printable(str(value)).replace("\0", "")
+    text = encodable(str(value)).replace("\0", "")
     return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…"
 
 
@@ -49,7 +49,7 @@ def visible(text: str) -> str:
 
     A right-to-left override makes `exe.gpj` read as a picture; an escape sequence repaints a terminal.
     """
-    return "".join(_escape(char) if _is_unsafe(char) else char for char in printable(text))
+    return "".join(_escape(char) if _is_unsafe(char) else char for char in encodable(text))
 
 
 def _is_unsafe(char: str) -> bool:
@@ -154,12 +154,12 @@ __all__ = [
     "MAX_ENTRIES",
     "clock",
     "csv_cell",
+    "encodable",
     "file_size",
     "file_stem",
     "percent",
     "percents",
     "plural",
-    "printable",
     "short",
     "visible",
 ]

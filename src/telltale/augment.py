@@ -11,8 +11,9 @@ no trace of the augmentation can stand for a class.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,16 @@ from telltale.types import RgbImage
 Picture = npt.NDArray[np.uint8]
 Step = Callable[[Picture], Picture]
 
+_RANGES = {"scale": (0.01, 100), "rescale_px": (1, 4096), "jpeg_quality": (1, 100), "film_px": (16, 4096)}
+"""Fields that are two numbers, and between which both must lie. No video codec takes less than 16 pixels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How much of each. `*_p` is the chance that a step happens at all. The defaults train the default model."""
+    """How much of each. `*_p` is the chance that a step happens at all. The defaults train the default model.
+
+    Raises ValueError for a chance outside 0 to 1, a range whose ends are swapped or too far out, a number below 0.
+    """
 
     scale: tuple[float, float] = (0.8, 1.3)
     """Side of the square that is cut out, as a multiple of the one a scan would cut."""
@@ -61,6 +68,20 @@ class Augmentation:
     film_px: tuple[int, int] = (72, 208)
     cutout_p: float = 0.15
     """A rectangle of one colour over a part of the face."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in _RANGES:
+                least, most = _RANGES[field.name]
+                low, high = value
+                if not least <= low <= high <= most:
+                    raise ValueError(f"{field.name} must be from {least} to {most}, lower end first, got {low}, {high}")
+            elif field.name.endswith("_p"):
+                if not 0 <= value <= 1:
+                    raise ValueError(f"{field.name} must be a chance from 0 to 1, got {value}")
+            elif not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{field.name} must be 0 or more, got {value}")
 
 
 NONE = Augmentation(scale=(1.0, 1.0), shift_frac=0, rotation_deg=0, aspect=0, flip_p=0, degrade_p=0)
@@ -168,7 +189,8 @@ def _quality(size_px: int, rng: np.random.Generator, spec: Augmentation) -> list
     if rng.random() < spec.noise_p:
         middle.append(_noise(size_px, rng))
     if rng.random() < spec.jpeg_p / 3:
-        middle.append(_jpeg(int(rng.integers(max(50, spec.jpeg_quality[0]), 99))))
+        mild = max(50, spec.jpeg_quality[0])
+        middle.append(_jpeg(int(rng.integers(mild, max(99, mild + 1)))))
     rng.shuffle(middle)
     steps += middle
     if rng.random() < spec.jpeg_p:

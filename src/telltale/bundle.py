@@ -7,6 +7,7 @@ weights lie in other files, and weights that are no numbers are refused (`_onnx_
 
     bundle = load_bundle("default")
     bundle.card.thresholds.false_positive_rate      # 0.01
+    bundle.score(clips).logit                       # positive = fake
 
 The graph takes `clips`, uint8 (N, T, S, S, 3) RGB, and gives `logit`, float32 (N,), positive = fake. Scaling and
 normalisation are part of the graph, so that no caller can get them wrong. An optional second output,
@@ -17,11 +18,12 @@ take `mask`, bool (N, T), beside the clips.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
@@ -29,10 +31,13 @@ from telltale._files import file_sha256
 from telltale._onnx_check import check_model
 from telltale.aggregate import Calibration, Minimum, Thresholds
 from telltale.crops import CropSpec
-from telltale.errors import BundleInvalid, UnknownName
+from telltale.errors import BundleInvalid, UnknownName, UsageError
 from telltale.gate import Gate
 from telltale.sampling import SamplePlan
 from telltale.types import Written
+
+if TYPE_CHECKING:
+    from telltale.types import Clip, Scores
 
 CARD_NAME = "card.json"
 MODEL_NAME = "model.onnx"
@@ -115,6 +120,20 @@ class Bundle:
     def sha256(self) -> str:
         """Of `model.onnx`: what a report names as the model."""
         return self.card.files[MODEL_NAME]
+
+    def score(self, clips: Sequence[Clip]) -> Scores:
+        """Logits of `clips`, in their order: uint8 crops (T, S, S, 3) with the card's `n_frames` and `size_px`.
+
+        Each call loads the model anew, on one thread: for clips that come a few at a time keep a `Scorer`. Raises what
+        `Scorer` and its `score` do, `UsageError` where a clip has another shape.
+        """
+        from telltale.runtime import Scorer
+
+        shape = (self.card.n_frames, self.card.size_px, self.card.size_px, 3)
+        other = next((clip.rgb.shape for clip in clips if clip.rgb.shape != shape), None)
+        if other is not None:
+            raise UsageError(f"{self.card.name} takes clips of {shape}, got {other}: cut them as its card says")
+        return Scorer(self).score(clips)
 
 
 def shipped_names() -> list[str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -30,6 +30,7 @@ _MAX_BYTES = 2**31 - 1
 _SAMPLE = 3
 _PREFIX = "telltale/"
 """Of the names of what is put around a graph."""
+_Above0 = Annotated[float, Field(gt=0)]
 
 
 class GraphInput(Written):
@@ -40,7 +41,7 @@ class GraphInput(Written):
     scale: float = Field(default=1 / 255, gt=0)
     """1/255 gives 0-1; 1 leaves 0-255."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    std: tuple[_Above0, _Above0, _Above0] = (1.0, 1.0, 1.0)
     channels: Literal["RGB", "BGR"] = "RGB"
     answers: Literal["logit", "probability"] = "logit"
     """With two outputs a clip, `probability` is a softmax and `logit` what goes into one."""
@@ -57,11 +58,14 @@ class ImportCard(ModelCard):
 def import_onnx(model: str | Path, *, card: str | Path, out: str | Path) -> Bundle:
     """Check `model` on a sample, wrap it as its card says, and write the bundle into the folder `out`.
 
+    Whether it looks at frames or clips, and its mean and std, are stated in the bundle's card as `input` has them.
     Raises UsageError where a file is missing, the card is no card or OUT is taken; BundleInvalid where the graph keeps
     weights outside the file, has weights or answers that are no numbers, or takes other shapes than the card says.
     """
     onnx = require("onnx", "train")
     said, folder = _read_card(Path(card)), Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, and the new model wants a folder: name another with --out")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: choose another --out")
     graph = _read_graph(onnx, Path(model))
@@ -70,7 +74,7 @@ def import_onnx(model: str | Path, *, card: str | Path, out: str | Path) -> Bund
     write_files(folder, {MODEL_NAME: graph.SerializeToString()})
     fields = {name: getattr(said, name) for name in ModelCard.model_fields if name != "files"}
     try:
-        write_card(folder, ModelCard(**fields))
+        write_card(folder, ModelCard(**fields | _stated(said)))
         bundle = load_bundle(folder)
         _try_out(bundle, Path(model))
     except BaseException:
@@ -93,6 +97,18 @@ def _read_card(path: Path) -> ImportCard:
         raise UsageError(f"the card {path}: {where}: {first['msg']}; a card begins as {fields}") from error
 
 
+def _stated(said: ImportCard) -> dict[str, object]:
+    """What the wrapping makes true, whatever the card's own fields say: pixels become (x / 255 - mean) / std."""
+    if said.input.layout == "clips":
+        return {}
+    unit = 255 * said.input.scale
+    return {
+        "input_kind": "frame" if said.n_frames == 1 else "clip",
+        "mean": tuple(float(f"{value / unit:.6g}") for value in said.input.mean),
+        "std": tuple(float(f"{value / unit:.6g}") for value in said.input.std),
+    }
+
+
 def _read_graph(onnx: Any, path: Path) -> Any:
     """The model, whole and with weights that are numbers. What lies outside the file is never opened."""
     if not path.is_file():
@@ -110,7 +126,7 @@ def _read_graph(onnx: Any, path: Path) -> Any:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise _no_outside(path)
         if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16):
-            bad = int((~np.isfinite(onnx.numpy_helper.to_array(tensor))).sum())
+            bad = int(np.isnan(onnx.numpy_helper.to_array(tensor)).sum())  # an infinite constant is a mask
             if bad:
                 raise BundleInvalid(
                     f"{path}: {bad} values of {tensor.name or 'a constant'} are no numbers: export it again"

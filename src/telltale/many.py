@@ -27,7 +27,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from telltale._places import Bucket, Folder, Found, Place, fetched
-from telltale._text import printable
+from telltale._text import encodable
 from telltale._versions import versions
 from telltale.bundle import load_bundle
 from telltale.engine import LOCAL, Engine, map_tasks
@@ -269,7 +269,7 @@ class _ScanTask:
                 report = scanner.scan(path)
         except InputError as error:  # all else is not about the file: no room for a copy, a model that does not run
             return self._failed(item, error)
-        shown = printable(item.path)
+        shown = encodable(item.path)
         said = json.loads(to_json(report).replace(json.dumps(str(path))[1:-1], json.dumps(shown)[1:-1]))
         return Report.model_validate(said)
 
@@ -283,9 +283,9 @@ class _ScanTask:
         return label
 
     def _failed(self, item: Item, error: TelltaleError) -> Report:
-        message = printable(error.message)
+        message = encodable(error.message)
         return Report(
-            input=InputInfo(path=printable(item.path), sha256="", size_bytes=0),
+            input=InputInfo(path=encodable(item.path), sha256="", size_bytes=0),
             verdict=Verdict(label="failed", reasons=(message,)),
             error=ErrorInfo(code=error.code, message=message),
             model=ModelInfo(name=Path(self.model).name, sha256=self.model_sha256),

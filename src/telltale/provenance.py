@@ -18,7 +18,7 @@ from contextlib import closing
 from typing import Any
 
 from telltale._source import Source
-from telltale._text import MAX_ENTRIES, printable, short
+from telltale._text import MAX_ENTRIES, encodable, short
 from telltale._wire import Message
 from telltale.errors import InputError, WorkerError
 from telltale.sandbox import Worker
@@ -56,7 +56,7 @@ def read_provenance(path: str | os.PathLike[str], worker: Worker, *, deadline_s:
         reason = error.message
     except ValueError:
         reason = "the worker's answer makes no sense"
-    told = f"Content Credentials and metadata could not be read: {printable(reason)}"
+    told = f"Content Credentials and metadata could not be read: {encodable(reason)}"
     return Provenance(credentials=Credentials(status="unreadable", told=told))
 
 

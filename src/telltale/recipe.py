@@ -11,12 +11,13 @@ that names the nearest one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from telltale.augment import NONE, Augmentation
 from telltale.crops import CropSpec
@@ -36,6 +37,15 @@ class ModelPart(_Part):
     name: str = "transfer"
     options: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("options")
+    @classmethod
+    def _counts_frames(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """`n_frames` is asked for before there is a model that could refuse it."""
+        n_frames = options.get("n_frames", 1)
+        if type(n_frames) is not int or n_frames < 1:
+            raise ValueError(f"n_frames must be a whole number from 1 on, got {n_frames!r}")
+        return options
+
 
 class SourceMix(_Part):
     """What one source gives to each batch."""
@@ -51,6 +61,11 @@ class SourceMix(_Part):
     """How many of the blends get another person's face of this source instead of their own."""
     scale: tuple[float, float] | None = None
     """Instead of the augmentation's: tight crops have no context to cut from."""
+
+    @field_validator("scale")
+    @classmethod
+    def _is_a_range(cls, scale: tuple[float, float] | None) -> tuple[float, float] | None:
+        return None if scale is None else replace(NONE, scale=scale).scale
 
 
 class TeacherPart(_Part):
@@ -245,39 +260,56 @@ def names() -> list[str]:
 
 def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
     """A shipped recipe by name, or a YAML file. Raises UnknownName, UsageError."""
-    yaml = require("yaml", "train")
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise UsageError(f"no recipe file {path}; `telltale train --recipe NAME` takes one of {', '.join(names())}")
-        text = path.read_text(encoding="utf-8")
+        text = _read(path)
     elif str(name_or_path) in names():
         text = (resources.files("telltale") / "recipes" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
     else:
         near = get_close_matches(str(name_or_path), names(), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UnknownName(f"no recipe {str(name_or_path)!r} (there are {', '.join(names())}){hint}")
-    try:
-        data = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
-    recipe = _check(data, str(name_or_path))
+    recipe = _check(parse_yaml(text, str(path)) or {}, str(name_or_path))
     return override(recipe, overrides) if overrides else recipe
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """`recipe` with `key.path=value` applied in order; values are YAML."""
-    yaml = require("yaml", "train")
     data = recipe.model_dump(mode="json")
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting!r}: expected key=value, as in --set stages.0.lr=1e-4")
-        _put(data, key.split("."), _number(yaml.safe_load(value)), setting)
+        _put(data, key.split("."), as_number(parse_yaml(value, f"--set {setting}")), setting)
     return _check(data, "--set")
 
 
-def _number(value: Any) -> Any:
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    except OSError as error:
+        raise UsageError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """What `text` says as YAML. Raises UsageError, which begins with `where` it stood."""
+    yaml = require("yaml", "train")
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that the calendar does not have
+        mark = getattr(error, "problem_mark", None)
+        said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        at = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+        raise UsageError(
+            f"{where} is no YAML: {said}{at}; close what is open, and put quotes around what is only text"
+        ) from error
+
+
+def as_number(value: Any) -> Any:
     """YAML 1.1 reads 1e-4 as text."""
     if isinstance(value, str):
         try:
@@ -327,10 +359,11 @@ def _check(data: Any, where: str) -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
+        path = ".".join(str(part) for part in first["loc"]) or "the whole"
         near = get_close_matches(str(first["loc"][-1]), _field_names(), n=1) if first["loc"] else []
-        hint = f"; did you mean {near[0]}?" if first["type"] == "extra_forbidden" and near else ""
-        raise UsageError(f"recipe {where}: {path}: {first['msg']}{hint}") from error
+        is_unknown = first["type"] in ("extra_forbidden", "unexpected_keyword_argument")
+        hint = f"; did you mean {near[0]}?" if is_unknown and near else ""
+        raise UsageError(f"recipe {where}: {path}: {first['msg'].removeprefix('Value error, ')}{hint}") from error
 
 
 def _field_names() -> list[str]:
@@ -338,4 +371,15 @@ def _field_names() -> list[str]:
     return sorted({name for part in parts for name in part.model_fields} | set(Augmentation.__dataclass_fields__))
 
 
-__all__ = ["CardText", "ModelPart", "Recipe", "SourceMix", "Stage", "load_recipe", "names", "override"]
+__all__ = [
+    "CardText",
+    "ModelPart",
+    "Recipe",
+    "SourceMix",
+    "Stage",
+    "as_number",
+    "load_recipe",
+    "names",
+    "override",
+    "parse_yaml",
+]

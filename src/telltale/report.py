@@ -31,7 +31,7 @@ from telltale._report_page import build_page
 from telltale._report_people import jpeg_uri
 from telltale._report_player import CannotEmbed, Player, embed, link
 from telltale._report_words import LABELS
-from telltale._text import percent, plural, printable, visible
+from telltale._text import encodable, percent, plural, visible
 from telltale.types import Report
 
 JSON_NAME = "report.json"
@@ -48,14 +48,14 @@ def to_json(report: Report) -> str:
 def _encodable(value: Any) -> Any:
     """`value` with plain JSON types and without lone surrogates, which strict readers refuse."""
     if isinstance(value, str):
-        return printable(value)
+        return encodable(value)
     if isinstance(value, Mapping):
-        return {printable(str(key)): _encodable(item) for key, item in value.items()}
+        return {encodable(str(key)): _encodable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_encodable(item) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    return printable(str(value))
+    return encodable(str(value))
 
 
 def to_html(report: Report, *, player: Player | None = None) -> str:

@@ -27,7 +27,7 @@ from telltale._cam import Head, find_head
 from telltale._card_words import summarise_card
 from telltale._report_words import to_see_more
 from telltale._request import ExtractRequest, default_deadline_s
-from telltale._text import printable
+from telltale._text import encodable
 from telltale._versions import versions
 from telltale.aggregate import decide
 from telltale.bundle import Bundle, ModelCard, load_bundle
@@ -256,7 +256,7 @@ class Scanner:
         self, request: ExtractRequest, findings: Findings, fingerprint: tuple[str, int]
     ) -> dict[str, Any]:
         video = findings.video
-        path, card = printable(request.path), self._bundle.card
+        path, card = encodable(request.path), self._bundle.card
         sha256, size_bytes = (video.sha256, video.size_bytes) if video and video.sha256 else fingerprint
         settings = asdict(request) | {"path": path, "device": self.scorer.device}
         return {
@@ -295,7 +295,7 @@ def extract_request(
 
 
 def _failed(error: TelltaleError) -> dict[str, Any]:
-    message = printable(error.message)
+    message = encodable(error.message)
     return {
         "verdict": Verdict(label="failed", reasons=(message,)),
         "error": ErrorInfo(code=error.code, message=message),

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from telltale._annotate_plan import telling_seconds
 from telltale._report_words import LABELS
 from telltale._request import default_deadline_s
-from telltale._text import percent, plural, printable
+from telltale._text import encodable, percent, plural
 from telltale._wire import Message
 from telltale.errors import InputError, OutputError, WorkerError
 from telltale.sandbox import Powers, Worker, WorkerLimits
@@ -153,7 +153,7 @@ class _Treater:
                 path = str(copies[-1])
             return _row(self._judge(copies[-1]), about, copies[-1].stat().st_size)
         except (InputError, OutputError, WorkerError) as error:
-            return StabilityRow(**about, label="failed", error=printable(error.message))
+            return StabilityRow(**about, label="failed", error=encodable(error.message))
         finally:
             for copy in copies:
                 copy.unlink(missing_ok=True)

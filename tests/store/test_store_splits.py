@@ -81,6 +81,16 @@ def test_a_split_by_face_tears_videos_apart_and_the_leak_is_found(made: Store) -
         check_leaks(made.side_records("by-image"))
 
 
+def test_a_leak_is_told_once_and_not_said_to_flatter(made: Store) -> None:
+    done = CliRunner().invoke(
+        app, ["split", str(made.path), "--name", "by-image", "--by", "random", "--ratio", "80/20"]
+    )
+    assert done.exit_code == 0
+    assert done.stderr.count("groups are on more than one side") == 1
+    assert "say nothing about people that the model never saw" in done.stderr
+    assert "flatter" not in done.stderr
+
+
 def test_folds_are_splits(made: Store) -> None:
     for number, fold in enumerate(k_fold(made.records(), k=3)):
         made.write_split(f"cv-{number}", fold)

@@ -81,8 +81,6 @@ def _remove_older_folds(store: Store, name: str, *, n_folds: int) -> None:
 def _tell(name: str, made: Split, records: Sequence[Record], unit: str) -> None:
     sides = ", ".join(f"{side} {real:,} real + {fake:,} fake" for side, (real, fake) in made.counts(records).items())
     say(f"{name}: {unit} {sides}")
-    if made.leaked_groups:
-        say(f"  LEAK: {len(made.leaked_groups):,} groups are on more than one side; figures on this split flatter.")
     for note in made.notes:
         say(f"  {note}")
 

@@ -87,24 +87,17 @@ def tune(
 
 def _grid(given: list[str]) -> dict[str, list[Any]] | None:
     """`KEY=A,B` as values; each is YAML, as in --set. A key that is given again gets more."""
-    from telltale.errors import UsageError, require
+    from telltale.errors import UsageError
+    from telltale.recipe import as_number, parse_yaml
 
-    yaml = require("yaml", "train")
     found: dict[str, list[Any]] = {}
     for text in given:
         key, equals, values = text.partition("=")
         if not equals or not values:
             raise UsageError(f"--grid {text!r}: expected KEY=A,B,C, as in --grid stages.0.lr=1e-4,1e-3")
-        found.setdefault(key, []).extend(_number(yaml.safe_load(value)) for value in values.split(","))
+        # read together, so that a value may be a list itself: [16,8],[32,16]
+        found.setdefault(key, []).extend(map(as_number, parse_yaml(f"[{values}]", f"--grid {text}")))
     return found or None
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 def _print(tuning: Tuning) -> None:

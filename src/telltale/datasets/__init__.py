@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from telltale._components import Components
-from telltale._text import printable
+from telltale._text import encodable
 from telltale.datasets._contract import OTHER_LABEL, Dataset, Found, Options, Problem, Reader, Record
 from telltale.datasets._files import folders, nfc, same_bytes
 from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError
@@ -111,7 +111,7 @@ def _writable(record: Record) -> Record:
         field.name: text
         for field in fields(record)
         if field.name != "path" and isinstance(value := getattr(record, field.name), str)
-        if (text := nfc(printable(value)) if field.name in _COMPARED else printable(value)) != value
+        if (text := nfc(encodable(value)) if field.name in _COMPARED else encodable(value)) != value
     }
     return replace(record, **said) if said else record
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from telltale._text import printable
+from telltale._text import encodable
 from telltale.errors import UnknownLabel
 from telltale.types import FaceRecord, VideoRecord
 
@@ -60,7 +60,7 @@ class Found:
 
     def problem(self, kind: ProblemKind, path: str, detail: str = "") -> None:
         """Add one; bytes of a name that are no text become \\xNN."""
-        self.problems.append(Problem(kind, printable(path), printable(detail)))
+        self.problems.append(Problem(kind, encodable(path), encodable(detail)))
 
 
 @dataclass(frozen=True, slots=True)

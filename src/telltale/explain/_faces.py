@@ -17,7 +17,7 @@ import numpy as np
 from telltale import _heat
 from telltale._files import drop_earlier, write_files
 from telltale._request import default_deadline_s
-from telltale._text import clock, percent, printable
+from telltale._text import clock, encodable, percent
 from telltale.aggregate import calibrate
 from telltale.explain import ExplainedFace, create, middle_face
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer, middle_s
@@ -140,7 +140,7 @@ def _files(path: str | os.PathLike[str], scorer: Scorer, faces: list[ExplainedFa
             }
         )
     about = {
-        "input": printable(os.fspath(path)),
+        "input": encodable(os.fspath(path)),
         "model": {"name": scorer.bundle.card.name, "sha256": scorer.bundle.sha256},
         "full_logit": round(full, 4),
         "faces": rows,

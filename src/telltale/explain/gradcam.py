@@ -63,7 +63,7 @@ class GradCam:
 
         layers = _layers(net, say, clips)
         if not layers:
-            raise UsageError(f"model {bundle.card.name} has no layer with a map; use --method lime or occlusion")
+            raise UsageError(f"model {bundle.card.name} has no layer with a map; use {_cam.BY_HIDING}")
         name = settings.layer or layers[-1]
         if name not in layers:
             raise UsageError(
@@ -96,14 +96,14 @@ class GradCam:
 def _load(bundle: Bundle) -> nn.Module:
     if bundle.weights_path is None:
         raise UsageError(
-            f"model {bundle.card.name} comes without weights.safetensors, so its gradients are not to be had; "
-            "use --method cam, or export it again with weights"
+            f"model {bundle.card.name} comes without weights.safetensors, so its gradients are not to be had; use "
+            f"{_instead(bundle)}, or export it again with weights"
         )
     if bundle.card.n_frames > 1:
-        raise UsageError(f"model {bundle.card.name} looks at sequences; use --method occlusion or lime")
+        raise UsageError(f"model {bundle.card.name} looks at sequences; use {_cam.BY_HIDING}")
     model = cast("dict[str, Any]", bundle.card.recipe.get("model") or {})
     if "name" not in model:
-        raise UsageError(f"model {bundle.card.name} does not say how its network is built; use --method cam")
+        raise UsageError(f"model {bundle.card.name} does not say how its network is built; use {_instead(bundle)}")
     torch = require("torch", "explain")
     load_file = require("safetensors.torch", "explain").load_file
     from telltale import models
@@ -120,6 +120,15 @@ def _load(bundle: Bundle) -> nn.Module:
     except RuntimeError as error:
         raise BundleInvalid(f"{bundle.weights_path} does not fit {model['name']}: {error}") from error
     return net.eval()
+
+
+def _instead(bundle: Bundle) -> str:
+    """The method that comes nearest and takes the model."""
+    try:
+        _cam.find_head(bundle)
+    except UsageError:
+        return _cam.BY_HIDING
+    return "--method cam"
 
 
 def _layers(net: nn.Module, say: Say, clips: Tensor) -> list[str]:

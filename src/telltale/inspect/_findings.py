@@ -56,7 +56,7 @@ def _splits(facts: Inspection) -> Iterator[Finding]:
             yield Finding(
                 level="bad",
                 text=f"{called} has {plural(split.n_leaked_groups, 'group')} on more than one side: figures measured "
-                "on it flatter. Make one with `telltale split --by group`.",
+                "on it say nothing about people that the model never saw. Make one with `telltale split --by group`.",
             )
         else:
             yield Finding(level="good", text=f"{called} has no group on two sides.")

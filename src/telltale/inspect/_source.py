@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from telltale import datasets
-from telltale._text import printable
+from telltale._text import encodable
 from telltale.datasets import Problem, Record
 from telltale.split import SIDES
 from telltale.store import Manifest, Store, open_store
@@ -47,7 +47,7 @@ def open_source(
     data = datasets.read(root, format=format, labels=labels, groups=groups)
     official: dict[str, list[Record]] = {side: [r for r in data.records if r.official_split == side] for side in SIDES}
     return Source(
-        path=printable(root),
+        path=encodable(root),
         kind="data set",
         layout=data.name,
         unit="pictures" if data.records and isinstance(data.records[0], FaceRecord) else "videos",
@@ -64,7 +64,7 @@ def _is_store(root: Path) -> bool:
 def _from_store(store: Store) -> Source:
     manifest = store.manifest
     return Source(
-        path=printable(store.path),
+        path=encodable(store.path),
         kind="store",
         layout=", ".join(manifest.datasets),
         unit="pictures" if manifest.n_faces == manifest.n_videos else "videos",

@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_type_hints
 
 from telltale._text import short
 from telltale.bundle import CARD_NAME, MODEL_NAME, WEIGHTS_NAME, load_bundle, shipped_names
@@ -63,7 +64,8 @@ def create(
 ) -> nn.Module:
     """A model with its starting weights; `size_px` is the side of its input, where its layers depend on it.
 
-    Raises UnknownName, UsageError for options it does not have, BundleInvalid for a weights file that does not fit.
+    Raises UnknownName, UsageError for options it does not have or cannot take, BundleInvalid for a weights file that
+    does not fit.
     """
     if name not in names():
         near = get_close_matches(name, names(), n=1)
@@ -79,11 +81,41 @@ def create(
         near = get_close_matches(unknown[0], known, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(sorted(known))}"
         raise UsageError(f"model {name} has no option {unknown[0]}{hint}")
+    if not checks_itself:
+        given = _typed(name, module.create, given)
     if "size_px" in known and size_px is not None:
         given["size_px"] = size_px
     if weights.bundle is not None:
-        return _from_bundle(module.create(weights=Weights("none"), **given), weights.bundle)
-    return cast("nn.Module", module.create(weights=weights, **given))
+        return _from_bundle(_made(name, module.create, Weights("none"), given), weights.bundle)
+    return _made(name, module.create, weights, given)
+
+
+def _typed(name: str, make: Callable[..., nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` with the types that `make` states. Raises UsageError."""
+    from pydantic import TypeAdapter, ValidationError
+
+    kinds, found = get_type_hints(make), {}
+    for option, value in given.items():
+        try:
+            found[option] = TypeAdapter(kinds[option]).validate_python(value)
+        except ValidationError as error:
+            raise UsageError(
+                f"model.options.{option} of {name}: {error.errors()[0]['msg']}, got {short(repr(value))}"
+            ) from error
+    return found
+
+
+def _made(name: str, make: Callable[..., nn.Module], weights: Weights, given: Mapping[str, Any]) -> nn.Module:
+    """The network. What torch says of a number that no layer can have is a `UsageError`."""
+    parameters = inspect.signature(make).parameters.values()
+    missing = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
+    missing = [option for option in missing if option not in ("weights", *given)]
+    if missing:
+        raise UsageError(f"model {name} needs --set model.options.{missing[0]}=..., which nothing says")
+    try:
+        return make(weights=weights, **given)
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"model.options of {name}: {short(str(error).splitlines()[0])}") from error
 
 
 def _from_bundle(net: nn.Module, given: str) -> nn.Module:

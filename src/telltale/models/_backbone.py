@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from telltale.errors import ModelError, UsageError, require
+from telltale._text import short
+from telltale.errors import BundleInvalid, ModelError, UsageError, require
 from telltale.models import Weights
 from telltale.models._mobilenet import MobileNetV2, load_folded
 
@@ -54,8 +56,9 @@ class Normalise(nn.Module):
 def load_backbone(name: str, weights: Weights) -> Backbone:
     """`mobilenetv2` (weights from an .npz with folded batch norm) or any timm name, its classifier left out.
 
-    A weights file for a timm backbone is a state dict that `torch.load(weights_only=True)` reads. Raises UsageError for
-    an unknown name, ModelError where weights cannot be fetched, BundleInvalid where a file does not fit.
+    A weights file for a timm backbone is a state dict: a `.safetensors`, or what `torch.load(weights_only=True)` reads.
+    Raises UsageError for an unknown name or another kind of file, ModelError where weights cannot be fetched,
+    BundleInvalid where a file does not fit.
     """
     if name == "mobilenetv2":
         return _mobilenetv2(weights)
@@ -91,6 +94,12 @@ def _mobilenetv2(weights: Weights) -> Backbone:
             "(or backbone timm's mobilenetv2_100 with --weights hub, or --weights none)"
         )
     if weights.is_file:
+        _check_there(weights.source)
+        if not weights.source.endswith(".npz"):
+            raise UsageError(
+                f"{weights.source}: backbone mobilenetv2 takes weights in an .npz; for timm's --set "
+                "model.options.backbone=mobilenetv2_100"
+            )
         load_folded(net, weights.source)
     return Backbone(net, net.num_features, net.mean, net.std)
 
@@ -106,20 +115,41 @@ def _from_hub(timm: Any, name: str, options: dict[str, Any]) -> Any:
         ) from error
 
 
-def _load_file(net: nn.Module, path: str) -> None:
-    from telltale.errors import BundleInvalid
-
+def _check_there(path: str) -> None:
     if not Path(path).is_file():
-        raise UsageError(f"no weights file {path}; --weights takes a file, hub or none")
+        raise UsageError(f"no weights file {path}; --weights takes a file, a bundle's folder, hub or none")
+
+
+def _load_file(net: nn.Module, path: str) -> None:
+    _check_there(path)
     if path.endswith(".npz"):
         raise UsageError(f"{path}: weights in an .npz are of our own network: --set model.options.backbone=mobilenetv2")
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        missing, _ = net.load_state_dict(state, strict=False)
-    except Exception as error:
-        raise BundleInvalid(f"{path} does not fit: {str(error).splitlines()[0]}") from error
+        missing, _ = net.load_state_dict(_read_state(path), strict=False)
+    except RuntimeError as error:
+        said = short(str(error).splitlines()[-1].strip())
+        raise BundleInvalid(f"{path} does not fit ({said}): name the backbone that it is of") from error
     if missing:
-        raise BundleInvalid(f"{path} does not fit: it lacks {', '.join(missing[:3])}")
+        raise BundleInvalid(
+            f"{path} does not fit: it lacks {', '.join(missing[:3])}: name the backbone that it is of, or, for weights "
+            "of a bundle, the bundle's folder"
+        )
+
+
+def _read_state(path: str) -> Mapping[str, Tensor]:
+    """Name -> weights. A pickle of anything else is not opened: it could run any code."""
+    alone = "save the weights alone, as with torch.save(net.state_dict(), FILE)"
+    load: Callable[[str], Any] = partial(torch.load, weights_only=True, map_location="cpu")
+    if path.endswith(".safetensors"):
+        load = require("safetensors.torch", "train").load_file
+    try:
+        state = load(path)
+    except Exception as error:  # torch, pickle, zip and safetensors raise types of their own
+        raise BundleInvalid(f"{path} holds a whole pickled network, or no weights at all: {alone}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        held = ", ".join(map(str, list(state)[:3])) if isinstance(state, Mapping) else type(state).__name__
+        raise BundleInvalid(f"{path} holds {short(held)} where weights by name were expected: {alone}")
+    return state
 
 
 def trunks_of(net: nn.Module) -> list[nn.Module]:

@@ -13,6 +13,7 @@ torch.Size([2, 1280, 2, 2])
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -155,11 +156,14 @@ def folded(net: MobileNetV2) -> list[tuple[Array, Array]]:
 def load_folded(net: MobileNetV2, path: str | Path) -> None:
     """Put folded weights into `net`; the norms become x + bias. Call `unfold` before training.
 
-    Raises BundleInvalid where a layer is missing or has another shape.
+    Raises BundleInvalid where the file is no archive, or a layer is missing or has another shape.
     """
-    with np.load(path, allow_pickle=False) as archive:
-        weights = [archive[name] for name in sorted(archive.files) if name.endswith("_w")]
-        biases = [archive[name] for name in sorted(archive.files) if name.endswith("_b")]
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            weights = [archive[name] for name in sorted(archive.files) if name.endswith("_w")]
+            biases = [archive[name] for name in sorted(archive.files) if name.endswith("_b")]
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise BundleInvalid(f"{path} is no .npz of weights, or a damaged one: {error}; fetch it again") from error
     put_folded(net, list(zip(weights, biases, strict=False)), path)
 
 

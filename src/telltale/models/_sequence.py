@@ -5,6 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from telltale.errors import UsageError
+
+
+def check_n_frames(n_frames: int) -> None:
+    """Raises UsageError for single pictures, which come without the mask that a sequence has."""
+    if n_frames < 2:
+        raise UsageError(f"model.options.n_frames of a model of sequences wants 2 or more, got {n_frames}")
+
 
 def each_frame(net: nn.Module, clips: Tensor) -> Tensor:
     """(N, T, S, S, 3) -> (N, T, F): `net` takes pictures (N, S, S, 3) and gives (N, F)."""
@@ -21,4 +29,4 @@ def last_state(states: Tensor, mask: Tensor) -> Tensor:
     return torch.gather(states, 1, index).squeeze(1)
 
 
-__all__ = ["each_frame", "last_state"]
+__all__ = ["check_n_frames", "each_frame", "last_state"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from telltale.models import Weights, must_be_random
 from telltale.models._backbone import Backbone, Normalise, load_backbone, parts_of
-from telltale.models._sequence import each_frame, last_state
+from telltale.models._sequence import check_n_frames, each_frame, last_state
 
 _WIDTHS = (32, 64, 128, 256)
 
@@ -46,6 +46,7 @@ def create(
     *, weights: Weights, n_frames: int, units: int = 128, dropout: float = 0.5, backbone: str = "small"
 ) -> CnnLstm:
     """`backbone`: `small`, which has no pretrained weights, or what `transfer` takes."""
+    check_n_frames(n_frames)
     if backbone == "small":
         must_be_random("cnn_lstm with its own small backbone", weights)
         found = Backbone(_small(), _WIDTHS[-1], (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

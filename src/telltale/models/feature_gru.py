@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from telltale.models import Weights
 from telltale.models._backbone import Backbone, Normalise, load_backbone
-from telltale.models._sequence import each_frame, last_state
+from telltale.models._sequence import check_n_frames, each_frame, last_state
 
 
 class FeatureGru(nn.Module):
@@ -65,6 +65,7 @@ def create(
     dropout: float = 0.4,
 ) -> FeatureGru:
     """`backbone` as `transfer` takes it."""
+    check_n_frames(n_frames)
     first, second = units
     return FeatureGru(
         load_backbone(backbone, weights), n_frames=n_frames, units=(first, second), dense=dense, dropout=dropout

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
+from telltale._text import short
 from telltale.errors import UsageError
 from telltale.models import _pixel_graphs as graphs
 from telltale.models._forest import Bytes, Forest, ForestOptions, Rows
@@ -73,9 +75,13 @@ class PixelOptions:
             if type(defaults[key]) in (int, float) and type(given[key]) not in (int, float):
                 raise UsageError(f"model.options.{key} of the {kind} is a number, got {given[key]!r}")
         try:
-            return cls(kind=kind, size_px=size_px, settings=_SETTINGS[cast(Kind, kind)](**given))
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"model.options of the {kind}: {error}") from error
+            settings = TypeAdapter(_SETTINGS[cast(Kind, kind)]).validate_python(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where, got = (f".{first['loc'][0]}", f", got {short(repr(first['input']))}") if first["loc"] else ("", "")
+            said = first["msg"].removeprefix("Value error, ")
+            raise UsageError(f"model.options{where} of the {kind}: {said}{got}") from error
+        return cls(kind=kind, size_px=size_px, settings=settings)
 
     def as_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "size_px": self.size_px, **asdict(self.settings)}

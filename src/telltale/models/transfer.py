@@ -102,6 +102,8 @@ def create(
         raise UsageError(f"pool must be average or flatten, got {pool!r}")
     if trunks < 1:
         raise UsageError(f"trunks must be 1 or more, got {trunks}")
+    if std is not None and min(std) <= 0:
+        raise UsageError(f"std must be three numbers above 0, got {std}")
     each = [load_backbone(backbone, weights) for _ in range(trunks)]
     found = _side_by_side(each, mean or each[0].mean, std or each[0].std)
     width = found.num_features * (_places(found.net, size_px) if pool == "flatten" else 1)

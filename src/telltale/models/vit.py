@@ -68,8 +68,6 @@ def create(
 
     Raises UsageError for another backbone, and as `load_backbone`.
     """
-    if tune not in ("layernorm", "all"):
-        raise UsageError(f"tune must be layernorm or all, got {tune!r}")
     if "vit" not in backbone:
         raise UsageError(f"model vit takes a vision transformer of timm, got {backbone!r}; others go into `transfer`")
     net = timm_network(backbone, weights, img_size=size_px)

@@ -8,6 +8,7 @@ then one staged file. A bad video is a failure by name in the manifest, never th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -50,7 +51,10 @@ def prepare(
     dataset = source if isinstance(source, Dataset) else datasets.read(source)
     records = dataset.records if draw is None else draw.of(dataset.records)
     if not records:
-        raise DataError(f"{dataset.root}: no usable video or picture was found; see the table of problems")
+        raise DataError(
+            f"{visible(dataset.root)}: no usable video or picture was found{_first_of_each(dataset)}; where the set "
+            "has words of its own for real and fake, say what they mean with --labels NAME=real,NAME=fake"
+        )
     settings = settings or PrepareSettings()
     if engine.jobs > 1:
         settings = replace(settings, n_threads=1)
@@ -72,6 +76,16 @@ def prepare(
         )
         _work(job, list(tasks(records)), writer, engine=engine, on_progress=on_progress)
         return writer.compact(records, problems=dataset.problems)
+
+
+def _first_of_each(dataset: Dataset) -> str:
+    """The first problem of each kind, as the end of a clause."""
+    said = []
+    for kind, problems in itertools.groupby(dataset.problems, key=lambda problem: problem.kind):
+        first, *more = problems
+        why = f" ({visible(first.detail)})" if first.detail else ""
+        said.append(f"{kind} {visible(first.path)}{why}{f' and {len(more):,} more' if more else ''}")
+    return f": {', '.join(said)}" if said else ""
 
 
 def _check_loses_none(

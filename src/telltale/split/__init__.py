@@ -95,7 +95,10 @@ def _told(split: Split, records: Sequence[Record]) -> Split:
     notes = list(split.notes)
     if leaks.groups:
         n_groups = len({record.group_id for record in records if record.video_id in split.sides})
-        notes.append(f"{len(leaks.groups)} of {n_groups} groups are on more than one side: figures will flatter")
+        notes.append(
+            f"LEAK: {len(leaks.groups)} of {n_groups} groups are on more than one side: figures on this split say "
+            "nothing about people that the model never saw"
+        )
     if leaks.persons:
         notes.append(
             f"{len(leaks.persons)} persons are on more than one side: keeping everybody together who shares a video "

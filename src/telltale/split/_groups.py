@@ -70,8 +70,8 @@ def check_leaks(*stores: Mapping[str, Iterable[Record]], allow_leaks: bool = Fal
     if leaks.groups and not allow_leaks:
         shown = ", ".join(leaks.groups[:3]) + (", ..." if len(leaks.groups) > 3 else "")
         raise LeakFound(
-            f"{len(leaks.groups)} group(s) are on more than one side ({shown}): the figures would flatter. Split with "
-            "--by group, or accept it with --allow-leaks"
+            f"{len(leaks.groups)} group(s) are on more than one side ({shown}): the figures would say nothing about "
+            "people that the model never saw. Split with --by group, or accept it with --allow-leaks"
         )
     return leaks
 

@@ -33,7 +33,7 @@ from telltale.types import Float64Array, Written
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from telltale.train import FaceTable
+    from telltale.train import Given
 
 Grid = Mapping[str, Sequence[Any]]
 Progress = Callable[[float, str], None]
@@ -83,7 +83,7 @@ class Folds(Protocol):
 
 
 def tune(
-    faces: Sequence[str | Path | Store | FaceTable],
+    faces: Given | Sequence[Given],
     *,
     recipe: str | Path | Recipe,
     out: str | Path,
@@ -137,12 +137,13 @@ def _tried(grid: Grid, *, n_random: int | None, seed: int) -> Iterator[dict[str,
     yield from (every[i] for i in np.sort(drawn))
 
 
-def _folds(
-    faces: Sequence[str | Path | Store | FaceTable], recipes: Sequence[Recipe], *, out: Path, settings: TuneSettings
-) -> Folds:
+def _folds(given: Given | Sequence[Given], recipes: Sequence[Recipe], *, out: Path, settings: TuneSettings) -> Folds:
     kinds = {recipe.model.name == "pixels" for recipe in recipes}
     if len(kinds) > 1:
         raise UsageError("a grid over model.name cannot mix models on pixels with networks: search each on its own")
+    from telltale.train import as_list
+
+    faces = as_list(given)
     if kinds == {True}:
         from telltale.evaluate import as_stores
         from telltale.tune._pixels import PixelFolds

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from telltale._text import printable
+from telltale._text import encodable
 from telltale.web.head import has_head
 from telltale.web.schema import Problem
 
@@ -82,7 +82,7 @@ def problem_response(error: ProblemError) -> Response:
         type=f"urn:telltale:problem:{error.code}",
         title=error.title,
         status=error.status_code,
-        detail=printable(str(error.detail)),
+        detail=encodable(str(error.detail)),
         code=error.code,
         errors=error.errors,
     )

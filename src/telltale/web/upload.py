@@ -23,7 +23,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from telltale._text import printable
+from telltale._text import encodable
 from telltale.web.problems import ProblemError, problem
 from telltale.web.schema import FILE_FIELD, MAX_NAME_CHARS
 
@@ -240,13 +240,13 @@ def _no_space() -> ProblemError:
 
 
 def _decoded(value: bytes) -> str:
-    return printable(value.decode("utf-8", "surrogateescape"))
+    return encodable(value.decode("utf-8", "surrogateescape"))
 
 
 def _plain_name(name: str) -> str:
     """The name without folders, as it is shown; never used for a file of ours. Folders go first: a byte that is no
     text is shown with a backslash."""
-    name = printable(re.split(r"[/\\]", name)[-1].replace("\0", ""))
+    name = encodable(re.split(r"[/\\]", name)[-1].replace("\0", ""))
     return name[-MAX_NAME_CHARS:] or "unnamed"
 
 
