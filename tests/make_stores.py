@@ -38,6 +38,8 @@ class Clip:
     group: str
     method: str | None = None
     face_px: float = 80.0
+    filled: Sequence[int] = ()
+    """Which faces of each track were expected there and not found."""
 
 
 def store_of_clips(
@@ -86,6 +88,7 @@ def _outcome(folder: Path, number: int, clip: Clip, dataset: str, size_px: int) 
                 pts_s=0.5 * i,
                 box_xyxy=np.array([10, 10, 10 + clip.face_px, 10 + clip.face_px], np.float32),
                 confidence=0.99,
+                source="interpolated" if i in clip.filled else "detected",
             ),
             track_id=track,
         )

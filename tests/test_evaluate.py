@@ -132,6 +132,14 @@ def test_the_most_suspicious_person_decides(tmp_path: Path) -> None:
     assert scored.p_video[1] < 0.1
 
 
+def test_a_place_where_nobody_was_found_says_nothing(tmp_path: Path) -> None:
+    away = Clip([[-3.0, 9.0, 9.0, -3.0, -3.0]], fake=False, group="a", filled=(1, 2))
+    made = store_of_clips(tmp_path / "s", [away, Clip([[3.0] * 5], fake=True, group="b")])
+    scored = score_model(bundle(tmp_path), [made], settings=ALL)
+    assert scored.p_video[0] == pytest.approx(sigmoid(1.2 * (0.8 * -3 + 0.1) - 0.05))
+    assert scored.evaluation.frame.n == 3 + 5
+
+
 def test_one_picture_is_enough_for_a_verdict(tmp_path: Path) -> None:
     made = store_of_pictures(tmp_path / "s", [-2, -1, 1, 2], [False, False, True, True])
     said = evaluate(bundle(tmp_path), made, settings=ALL)

@@ -69,6 +69,11 @@ class Faces:
     def pts_s(self) -> Float64Array:
         return self.columns["pts_s"]
 
+    @property
+    def is_filled(self) -> BoolArray:
+        """(n,): cut where a face was expected and not found."""
+        return np.asarray(self.columns["source"] == "interpolated")
+
     def rgb(self, index: int) -> RgbImage:
         """The stored crop, uint8 (H, W, 3)."""
         return self.store_of(index).rgb(int(self.row[index]))

@@ -90,6 +90,7 @@ def _clips(
         crops = [faces.crop(index, card.size_px) for index in rows]
         return crops if change is None else list(change(np.stack(crops), lambda: _rng(faces, rows[0], name)))
 
+    is_filled = faces.is_filled
     cutter, video, track_at = ClipCutter(card.n_frames), -1, dict[int, dict[float, int]]()
     with ThreadPoolExecutor(1) as pool:
         for block in _blocks(_runs(faces)):
@@ -103,7 +104,7 @@ def _clips(
                     track_id = int(faces.columns["track_id"][index])
                     times = track_at.setdefault(track_id, {})
                     times[float(faces.pts_s[index])] = index
-                    if card.n_frames > 1 or faces.columns["source"][index] != "interpolated":  # as a scan does
+                    if card.n_frames > 1 or not is_filled[index]:  # as a scan does
                         at += [(clip, times) for clip in cutter.add(track_id, float(faces.pts_s[index]), crop)]
                     yield index, at
     yield len(faces), [(clip, track_at[clip.track_id]) for clip in cutter.finish()]
@@ -182,7 +183,7 @@ def _face(faces: Faces, index: int) -> Face:
         pts_s=float(faces.pts_s[index]),
         box_xyxy=box,
         confidence=float(np.clip(faces.columns["confidence"][index], 0, 1)),
-        source="interpolated" if faces.columns["source"][index] == "interpolated" else "detected",
+        source="interpolated" if faces.is_filled[index] else "detected",
     )
 
 

@@ -31,13 +31,14 @@ class ClipRows:
 
     def heads(self, table: FaceTable) -> FaceTable:
         """The first face of each clip: what its label, source, group and side are read from."""
-        return table if self.rows.shape[1] == 1 else table.take(self.rows[:, 0])
+        return table.take(self.rows[:, 0])
 
 
 def cut_clips(table: FaceTable, n_frames: int) -> ClipRows:
-    """The clips of every track; each face is one where `n_frames` is 1."""
+    """The clips of every track; where `n_frames` is 1 each face that was found is one."""
     if n_frames == 1:
-        return ClipRows(np.arange(len(table))[:, None], np.ones((len(table), 1), bool))
+        found = np.flatnonzero(~table.is_filled)[:, None]
+        return ClipRows(found, np.ones_like(found, bool))
     order = np.lexsort((table.pts_s, table.track))
     _, first = np.unique(table.track[order], return_index=True)
     pieces: list[list[int]] = []

@@ -30,10 +30,10 @@ from telltale.evaluate._faces import crop_spec
 from telltale.sampling import SamplePlan
 from telltale.split import make_split
 from telltale.store import Store
-from telltale.types import FaceRecord, Float32Array, Float64Array, RgbImage, Side
+from telltale.types import BoolArray, FaceRecord, Float32Array, Float64Array, RgbImage, Side
 
 StrArray = npt.NDArray[np.str_]
-_OPTIONAL = ("points", "track", "pts_s")
+_OPTIONAL = ("points", "track", "pts_s", "is_filled")
 """Columns of a `FaceTable` that a table read may lack."""
 MARGIN_TOLERANCE = 0.1
 """How much wider or tighter than a model learned them faces may be cut where it learned them in one way only."""
@@ -72,6 +72,8 @@ class FaceTable:
     track: StrArray
     """Which faces follow each other: the same person in the same video."""
     pts_s: Float64Array
+    is_filled: BoolArray
+    """Cut where a face was expected and not found: there may be a wall, so only sequences are shown it."""
 
     def __post_init__(self) -> None:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
@@ -113,13 +115,14 @@ class FaceTable:
             image=images,
             track=np.array([str(row.get("track", row["image_id"])) for row in rows], dtype=np.str_),
             pts_s=np.array([row.get("pts_s", 0.0) for row in rows], dtype=np.float64),
+            is_filled=np.array([row.get("is_filled", False) for row in rows], dtype=np.bool_),
         )
 
     @classmethod
     def from_store(cls, store: Store, sides: StrArray) -> FaceTable:
         """The rows of `store` that are on a side. Each stored crop has the box whose crop it is."""
         kept = np.flatnonzero(sides != "")
-        names = ("dataset", "video_id", "label", "group_id", "track_id", "frame_index", "pts_s")
+        names = ("dataset", "video_id", "label", "group_id", "track_id", "frame_index", "pts_s", "source")
         of = {name: np.array(store.table([name]).column(name).to_pylist()) for name in names}
         spec = crop_spec(store)
         images = np.empty(len(kept), dtype=object)
@@ -142,6 +145,7 @@ class FaceTable:
             image=images,
             track=np.array([f"{of['dataset'][i]}/{of['video_id'][i]}#{of['track_id'][i]}" for i in kept], np.str_),
             pts_s=of["pts_s"][kept].astype(np.float64),
+            is_filled=of["source"][kept] == "interpolated",
         )
 
     def take(self, rows: npt.NDArray[Any]) -> FaceTable:

@@ -133,7 +133,8 @@ def _sides(stores: Sequence[Store], split: str | None, size_px: int) -> dict[Sid
     found: dict[Side, Faces] = {}
     for side in ("train", "val", "test"):
         try:
-            found[side] = _faces.load(stores, split=split, side=side)
+            faces = _faces.load(stores, split=split, side=side)
+            found[side] = faces.take(~faces.is_filled)
         except DataError as error:
             if side != "test":
                 raise DataError(f"{error}; a model is calibrated on val: split with --ratio 80/10/10") from error
