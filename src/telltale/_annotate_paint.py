@@ -34,7 +34,7 @@ _MAX_CURVES = 4
 _LEAST_HEIGHT_PX = 120
 """Frames lower than this have no room for a timeline."""
 _NO_GLYPH = "\ue123"
-"""For private use: no font has it."""
+"""A code point for private use, which no font has: what a missing glyph looks like."""
 _SHIFT = 4
 """Fractional bits of OpenCV's drawing: boxes glide instead of jumping from pixel to pixel."""
 

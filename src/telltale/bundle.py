@@ -113,7 +113,7 @@ class Bundle:
 
     @property
     def weights_path(self) -> Path | None:
-        """The network's own weights, where the card names them with their hash: others are nobody's."""
+        """The network's own weights; None where the card has no hash of them: only what it lists is trusted."""
         return self.path / WEIGHTS_NAME if WEIGHTS_NAME in self.card.files else None
 
     @property

@@ -35,7 +35,7 @@ class SamplePlan:
     at_least: int = 1
     """fps only: a clip too short to give so many frames at this rate is sampled more densely."""
     max_frames: int | None = None
-    """Stop after so many, wherever that is. Whoever sets it has set the limit: `cap` then does nothing."""
+    """Take only the first so many of the sampled frames; `cap` then does nothing."""
     cap: int = 600
     """Protective limit: fps, every and all are thinned to it over the whole clip, which is reported."""
     seconds: float | None = None

@@ -45,7 +45,8 @@ JOBS: Mapping[str, str] = {
     "provenance": "telltale.provenance:provenance_job",
     "transcode": "telltale.stability:transcode_job",
 }
-"""All a worker can be asked to do: generator functions, `args -> Iterator[Message]`, imported in the child."""
+"""What a worker is usually asked to do (`inspect` adds a job of its own): generator functions,
+`args -> Iterator[Message]`, imported in the child."""
 _FILE_ARGS = ("path", "boxes_from")
 _LOOK_EVERY_S = 0.25
 

@@ -324,7 +324,12 @@ def scan(
     settings: ScanSettings | None = None,
     on_progress: Progress | None = None,
 ) -> Report:
-    """The report on one video or picture. For many, `Scanner` or `scan_many` save the start of worker and model."""
+    """The report on one video or picture. For many, `Scanner` or `scan_many` save the start of worker and model.
+
+    `on_progress(share, n_frames)`: share of the video that was read, None where its length is not known, and frames
+    looked at. Whatever is wrong with the file is in the report. Raises `ModelError`, `DeviceMissing`, and `UsageError`
+    for what the model cannot do (heat maps).
+    """
     with Scanner(model, settings=settings) as scanner:
         return scanner.scan(path, on_progress=on_progress)
 
@@ -337,7 +342,8 @@ def scan_many(
     jobs: int = 1,
     on_progress: Progress | None = None,
 ) -> Iterator[Report]:
-    """Reports in the order of `paths`, from `jobs` worker processes that share one model."""
+    """Reports in the order of `paths`, from `jobs` worker processes that share one model. See `scan`; with several jobs
+    `on_progress` is called from several threads, and does not say for which file."""
     paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     settings = settings or ScanSettings()
     if jobs > 1:

@@ -23,7 +23,7 @@ class PrepareSettings:
     faces: Literal["all", "largest"] = "all"
     """`largest`: of each video only the track whose faces are largest together."""
     detect: bool = True
-    """False: pictures are stored as they are, and the margin around their faces is measured unless `margin` says it."""
+    """False: pictures are stored as they are, and their margin is measured unless `margin_frac` says it."""
     margin_frac: float | None = None
     """For pictures stored as they are: the margin around their faces, if it is known."""
     boxes_from_original: bool = False
