@@ -107,10 +107,9 @@ class Client:
         form = {key: json.dumps(value) if isinstance(value, bool) else str(value) for key, value in fields.items()}
         if model is not None:
             form["model"] = model
-        # As browsers do where a name's bytes are no text. (An escape has a backslash, at which the server cuts.)
-        sent_name = _NOT_TEXT.sub("\ufffd", name or file.name)[
-            -MAX_NAME_CHARS:
-        ]  # a very long one would be no form that the server reads
+        # As browsers do where a name's bytes are no text. (An escape has a backslash, at which the server cuts.) A very
+        # long name would be no form that the server reads.
+        sent_name = _NOT_TEXT.sub("\ufffd", name or file.name)[-MAX_NAME_CHARS:]
         ends_at = time.monotonic() + wait_s
         while True:
             try:
