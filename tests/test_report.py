@@ -279,6 +279,15 @@ def test_people_are_listed_with_the_most_suspicious_first_and_the_unjudged_apart
     assert page.unjudged[0].word == "not judged"
 
 
+def test_appearances_of_one_person_are_counted_once_and_say_whose_they_look() -> None:
+    cut = [make_track(i, [0.05] * 6, start_s=3.0 * i).model_copy(update={"person": 1}) for i in (1, 2, 3)]
+    report = make_report(label="real", tracks=cut)
+    assert summarise(report).n_people == 1
+    page = ReadPage(to_html(report))
+    assert "1, in 3 appearances" in page.text
+    assert sum("looks like person 1" in text for text in page.text) == 2, "the first is person 1"
+
+
 def test_a_still_picture_has_no_timeline() -> None:
     page = build_page(make_report("a.jpg", label="real", is_image=True, duration_s=0, tracks=[make_track(1, [0.04])]))
     assert page.is_still

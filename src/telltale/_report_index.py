@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from telltale._report_words import LABELS
 from telltale._text import csv_cell, file_stem, visible
-from telltale.types import Label, Report
+from telltale.types import Label, Report, count_people
 
 SUMMARY_COLUMNS = (
     "path",
@@ -61,7 +61,7 @@ def summarise(report: Report) -> Summary:
         path=report.input.path,
         label=verdict.label,
         p_fake=verdict.p_fake,
-        n_people=len(report.tracks),
+        n_people=count_people(report.tracks),
         n_faces=sum(face.source == "detected" for track in report.tracks for face in track.faces),
         n_analysed=report.frames.analysed,
         n_lost=report.frames.lost,

@@ -19,7 +19,7 @@ from telltale._report_people import Person, build_people, jpeg_uri, span_words
 from telltale._report_player import Player
 from telltale._report_quality import Quality, build_quality
 from telltale._text import clock, file_size, percent, visible
-from telltale.types import Code, Label, Pictures, Report
+from telltale.types import Code, Label, Pictures, Report, count_people
 
 MAX_STRIP = 10
 TOLD_BY_REASONS = frozenset({Code.NO_FACE, Code.BETWEEN_THRESHOLDS, Code.TOO_SMALL, Code.TOO_FEW_FACES})
@@ -230,13 +230,18 @@ def _looked_at(report: Report) -> Pairs:
         ("Frames decoded", f"{frames.decoded:,}"),
         ("Frames analysed", f"{frames.analysed:,}"),
         ("Frames missing or damaged", f"{frames.lost:,}"),
-        ("People followed", f"{len(report.tracks):,}"),
+        ("People followed", _followed(report)),
         ("Faces found", f"{detected:,}"),
     ]
     if len(faces) > detected:
         rows.append(("Faces filled in between", f"{len(faces) - detected:,}"))
     total = report.timings_s.get("total")
     return [*rows, ("Time taken", f"{total:.1f} s")] if total is not None else rows
+
+
+def _followed(report: Report) -> str:
+    people, appearances = count_people(report.tracks), len(report.tracks)
+    return f"{people:,}" + (f", in {appearances:,} appearances" if appearances > people else "")
 
 
 def _record(report: Report) -> list[tuple[str, Pairs]]:

@@ -133,6 +133,8 @@ def _facts(track: TrackReport, *, is_still: bool) -> str:
     parts = [f"{clock(track.start_s)} to {clock(track.end_s)}", f"found in {plural(found, 'frame')}"]
     if filled:
         parts.append(f"filled in for {filled} between")
+    if track.person not in (None, track.id):
+        parts.insert(0, f"looks like person {track.person}")
     return ", ".join([*parts, size])
 
 

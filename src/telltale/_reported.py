@@ -57,9 +57,11 @@ def suspicion(label: Label, p_fake: float | None) -> tuple[bool, float]:
 
 
 class TrackReport(Written):
-    """One person: when, how they were judged, and every face."""
+    """One person through a shot or more: when, how they were judged, and every face."""
 
     id: int
+    person: int | None = None
+    """As in `Track`."""
     start_s: float
     end_s: float
     p_fake: float | None

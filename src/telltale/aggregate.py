@@ -24,7 +24,7 @@ from pydantic import Field
 
 from telltale._report_words import DENSER
 from telltale._text import percent, percents, plural
-from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written
+from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written, count_people
 
 WINDOWS_S = (3.0, 12.0, 60.0)
 _TRIM_FRAC = 0.1
@@ -186,7 +186,7 @@ def decide(
     n_faces = 1 if is_still else minimum.n_faces
     shortfalls = [_shortfall(judged.track, n_faces, minimum.face_px, to_see_more) for judged in tracks]
     judgeable = [judged.track for judged, shortfall in zip(tracks, shortfalls, strict=True) if shortfall is None]
-    n_people = len({track.id if track.person is None else track.person for track in judgeable})
+    n_people = count_people(judgeable)
     fake_above = thresholds.fake_above_for(n_people)
     # Where they cross, fake yields: both stated rates then still hold.
     bounds = (thresholds.real_below, max(fake_above, thresholds.real_below))
@@ -315,6 +315,7 @@ def _track_report(judged: JudgedTrack, *, label: Label, **fields: object) -> Tra
     return TrackReport.model_validate(
         {
             "id": judged.track.id,
+            "person": judged.track.person,
             "start_s": faces[0].pts_s,
             "end_s": faces[-1].pts_s,
             "p_fake": None,

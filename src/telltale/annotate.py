@@ -27,7 +27,7 @@ from telltale._request import default_deadline_s
 from telltale._text import percent, plural, visible
 from telltale.errors import OutputError
 from telltale.sandbox import Message, Powers, Worker, WorkerLimits
-from telltale.types import Attachment, Report
+from telltale.types import Attachment, Report, count_people
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -148,7 +148,7 @@ def _caption(report: Report) -> list[str]:
     score = "" if report.verdict.p_fake is None else f", {percent(report.verdict.p_fake)}"
     return [
         f"{LABELS[report.verdict.label].headline}{score}",
-        f"{name}  ·  {plural(len(report.tracks), 'person', 'people')}  ·  SHA-256 {report.input.sha256[:16]}…",
+        f"{name}  ·  {plural(count_people(report.tracks), 'person', 'people')}  ·  SHA-256 {report.input.sha256[:16]}…",
         f"Telltale {report.versions.get('telltale', '')}, model {report.model.name}. An estimate, not proof.",
     ]
 

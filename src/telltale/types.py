@@ -10,6 +10,7 @@ Face(frame 0 @ 0.000 s, box [10 10 60 70], confidence 0.990, detected)
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -346,6 +347,11 @@ class Pictures:
     """The same keys -> PNG, RGBA, smaller than the crop: to be stretched over it, shown without its own colours."""
 
 
+def count_people(tracks: Iterable[Track | TrackReport]) -> int:
+    """How many persons they show; one that nobody was compared with is a person of its own."""
+    return len({track.id if track.person is None else track.person for track in tracks})
+
+
 def __getattr__(name: str) -> Any:
     """The parts of a report, made when they are first asked for."""
     if name in __all__:
@@ -392,5 +398,6 @@ __all__ = [
     "Verdict",
     "VideoInfo",
     "Written",
+    "count_people",
     "suspicion",
 ]

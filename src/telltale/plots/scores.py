@@ -24,6 +24,7 @@ from telltale.plots._style import (
     shown,
 )
 from telltale.plots.curves import Scored
+from telltale.types import count_people
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,9 +134,8 @@ def timeline(
     figure.supylabel("p(fake)", fontsize=9, color=SOFT)
     shown_of = f" (the {len(chosen)} most suspicious)" if len(chosen) < len(tracks) else ""
     figure.suptitle(shown(title, 60), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-    panels[0].set_title(
-        f"{plural(len(tracks), 'person', 'people')}{shown_of}, {n_faces:,} faces", loc="right", color=SOFT, fontsize=8.5
-    )
+    people = plural(count_people(tracks), "person", "people")
+    panels[0].set_title(f"{people}{shown_of}, {n_faces:,} faces", loc="right", color=SOFT, fontsize=8.5)
     return figure
 
 

@@ -27,7 +27,7 @@ from telltale.findings import Progress
 from telltale.runtime import Scorer
 from telltale.sandbox import Worker
 from telltale.scan import Scanner, ScanSettings
-from telltale.types import Code, ErrorInfo, InputInfo, ModelInfo, Report, Verdict
+from telltale.types import Code, ErrorInfo, InputInfo, ModelInfo, Report, Verdict, count_people
 from telltale.web.files import DataFolder
 from telltale.web.rows import Work
 from telltale.web.schema import Outcome, ScanOptions
@@ -134,7 +134,7 @@ def outcome(report: Report) -> Outcome:
         p_fake=verdict.p_fake,
         score="" if verdict.p_fake is None else percent(verdict.p_fake),
         reason=reason,
-        n_people=len(report.tracks),
+        n_people=count_people(report.tracks),
     )
 
 
