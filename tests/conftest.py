@@ -5,11 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import bucket_servers
 import make_videos
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from telltale.web.schema import ScanEntry
+    from web_server import Running
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
@@ -84,3 +91,37 @@ def footage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp
     return bucket_servers.Footage(
         f"{request.param}://footage/{tmp_path.name}", bucket_servers.file_system(request.param)
     )
+
+
+@pytest.fixture(scope="session")
+def redness(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model for servers: red faces are fake."""
+    pytest.importorskip("onnx", reason="makes models with onnx")
+    from make_bundles import make_redness
+
+    return make_redness(tmp_path_factory.mktemp("models") / "redness", size_px=224)
+
+
+@pytest.fixture
+def server(tmp_path: Path, redness: Path) -> Iterator[Running]:
+    """A server of its own for the test. Modules that share one define it anew."""
+    from web_server import running
+
+    with running(tmp_path / "data", redness) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def http(server: Running) -> Iterator[httpx2.Client]:
+    """Asks the module's server."""
+    import httpx2
+
+    with httpx2.Client(base_url=server.url, timeout=60) as http:
+        yield http
+
+
+@pytest.fixture(scope="module")
+def done(server: Running, face_clip: Path) -> ScanEntry:
+    """A scan of `face_clip` that has ended, on the module's server."""
+    with server.client() as client:
+        return client.wait(client.submit(face_clip).id, wait_s=60)

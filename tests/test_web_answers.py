@@ -11,38 +11,18 @@ import anyio
 import httpx2
 import pytest
 
-from make_bundles import make_redness
 from telltale.web.guard import digest
 from telltale.web.schema import ScanEntry, ScanOptions
-from telltale.web.settings import ServeSettings
 from web_server import Running, running
 
-pytest.importorskip("onnx", reason="makes models with onnx")
 MAX_UPLOAD_BYTES = 2_000_000
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_redness(tmp_path_factory.mktemp("models") / "redness", size_px=224)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, redness: Path) -> Iterator[Running]:
     data = tmp_path_factory.mktemp("answers") / "data"
-    with running(ServeSettings(data=data, models=(model,), workers=1, max_upload_bytes=MAX_UPLOAD_BYTES)) as server:
+    with running(data, redness, max_upload_bytes=MAX_UPLOAD_BYTES) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def http(server: Running) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=server.url, timeout=60) as http:
-        yield http
-
-
-@pytest.fixture(scope="module")
-def done(server: Running, face_clip: Path) -> ScanEntry:
-    with server.client() as client:
-        return client.wait(client.submit(face_clip).id, wait_s=60)
 
 
 PATHS = [
@@ -161,9 +141,11 @@ def test_a_part_is_given_of_the_content_that_is_known_else_all_of_it(
     assert asked(whole.headers["etag"], beyond)[0] == 416
 
 
-def test_nothing_is_confirmed_to_those_who_may_not_see_it(tmp_path: Path, model: Path, portrait: Path) -> None:
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)
-    with running(settings) as server, httpx2.Client(base_url=server.url, timeout=60) as browser:
+def test_nothing_is_confirmed_to_those_who_may_not_see_it(tmp_path: Path, redness: Path, portrait: Path) -> None:
+    with (
+        running(tmp_path / "data", redness, require_key=True) as server,
+        httpx2.Client(base_url=server.url, timeout=60) as browser,
+    ):
         for name in ("alice", "bob"):
             server.service.keys.add(name, digest(f"key of {name}"))
         with server.client(key="key of alice") as alice:
@@ -202,6 +184,42 @@ def test_a_body_that_is_too_large_where_no_upload_is_taken_is_told_its_own_limit
     answer = http.post("/login", content=b"x" * 100_000)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert answer.json()["detail"] == "a request that brings no upload may have 65,536 bytes"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name", "there_are"),
+    [
+        ("GET", "/api/v1/scans", "sha256", "there are limit, cursor, q, state"),
+        ("GET", "/api/v1/scans", "Limit", "there are limit, cursor, q, state"),
+        ("POST", "/api/v1/scans", "fps", "there is none"),
+        ("GET", "/api/v1/scans/{}", "fields", "there is none"),
+        ("GET", "/api/v1/models", "name", "there is none"),
+    ],
+)
+def test_a_parameter_that_does_not_exist_is_refused(
+    http: httpx2.Client, done: ScanEntry, method: str, path: str, name: str, there_are: str
+) -> None:
+    answer = http.request(method, path.format(done.id), params={name: "1"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert answer.json()["detail"] == f"{name}: no such parameter; {there_are}"
+    assert answer.json()["errors"][0]["where"] == ["query", name]
+
+
+def test_a_link_to_a_page_may_carry_what_mail_adds_to_it(http: httpx2.Client, done: ScanEntry) -> None:
+    assert http.get(f"/scans/{done.id}", params={"utm_source": "mail"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/scans/216de1d", "/scans/", "/foo", "/models/nope"])
+def test_an_address_that_leads_nowhere_is_a_page(http: httpx2.Client, path: str) -> None:
+    answer = http.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is nothing here" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nope", "/api/v2/scans", "/static/nope"])
+def test_programs_are_told_of_it_as_a_problem(http: httpx2.Client, path: str) -> None:
+    answer = http.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 def test_how_often_faces_are_searched_for_can_be_asked_for(

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 import make_videos
-from make_bundles import make_patches, make_redness
+from make_bundles import make_patches
 from telltale.errors import UsageError
 from telltale.web.app import create_app
 from telltale.web.client import ApiError, Client, ServerUnreachable
@@ -22,7 +22,6 @@ from telltale.web.schema import ScanEntry, ScanOptions
 from telltale.web.settings import ServeSettings
 from web_server import Running, running
 
-pytest.importorskip("onnx", reason="makes models with onnx")
 HOSTILE_NAMES = [
     "<img src=x onerror=alert(1)>.mp4",
     '=HYPERLINK("http://x").mp4',
@@ -36,16 +35,8 @@ HOSTILE_NAMES = [
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_redness(tmp_path_factory.mktemp("models") / "redness", size_px=224)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Running]:
-    settings = ServeSettings(
-        data=tmp_path_factory.mktemp("web") / "data ü", models=(model,), workers=1, max_upload_bytes=2_000_000
-    )
-    with running(settings) as server:
+def server(tmp_path_factory: pytest.TempPathFactory, redness: Path) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("web") / "data ü", redness, max_upload_bytes=2_000_000) as server:
         yield server
 
 
@@ -53,18 +44,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Ru
 def client(server: Running) -> Iterator[Client]:
     with server.client() as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def http(server: Running) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=server.url, timeout=30) as http:
-        yield http
-
-
-@pytest.fixture(scope="module")
-def done(client: Client, face_clip: Path) -> ScanEntry:
-    entry = client.submit(face_clip)
-    return client.wait(entry.id, wait_s=60)
 
 
 def test_an_upload_gets_its_report(client: Client, face_clip: Path) -> None:
@@ -223,8 +202,7 @@ def test_heat_maps_are_kept_where_the_model_gives_them(
 ) -> None:
     answer = http.post("/api/v1/scans", data={"explain": "true"}, files={"file": portrait.read_bytes()})
     assert (answer.status_code, answer.json()["detail"]) == (422, "explain: model 'redness' gives no heat maps")
-    settings = ServeSettings(data=tmp_path / "data", models=(make_patches(tmp_path / "patches"),), workers=1)
-    with running(settings) as server, server.client() as client:
+    with running(tmp_path / "data", make_patches(tmp_path / "patches")) as server, server.client() as client:
         entry = client.submit(face_clip, options=ScanOptions(explain=True))
         told = client.wait(entry.id, wait_s=60).report
         assert told is not None
@@ -356,12 +334,11 @@ def test_methods_and_media_types_that_do_not_fit_are_problems(http: httpx2.Clien
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
-def test_a_full_queue_says_when_to_come_back_and_the_client_does(tmp_path: Path, model: Path, clips: Path) -> None:
+def test_a_full_queue_says_when_to_come_back_and_the_client_does(tmp_path: Path, redness: Path, clips: Path) -> None:
     files = [make_videos.write_picture(clips / f"p{n}.png", format="PNG") for n in range(5)]
     for number, file in enumerate(files):
         file.write_bytes(file.read_bytes() + bytes([number]))
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, queue_length=1, per_client=2)
-    with running(settings) as server, server.client() as client:
+    with running(tmp_path / "data", redness, queue_length=1, per_client=2) as server, server.client() as client:
         answers: list[ScanEntry | ApiError] = []
 
         def submit(file: Path) -> None:
@@ -383,9 +360,8 @@ def test_a_full_queue_says_when_to_come_back_and_the_client_does(tmp_path: Path,
             assert client.scan(file, wait_s=120).error is None
 
 
-def test_uploads_and_results_go_when_their_time_is_over(tmp_path: Path, model: Path, portrait: Path) -> None:
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, keep_s=0.5)
-    with running(settings) as server, server.client() as client:
+def test_uploads_and_results_go_when_their_time_is_over(tmp_path: Path, redness: Path, portrait: Path) -> None:
+    with running(tmp_path / "data", redness, keep_s=0.5) as server, server.client() as client:
         entry = client.submit(portrait)
         ends_at = time.monotonic() + 60
         while list(client.scans()):
@@ -394,17 +370,19 @@ def test_uploads_and_results_go_when_their_time_is_over(tmp_path: Path, model: P
         assert not server.service.folder.media(entry.id).exists()
 
 
-def test_a_local_server_answers_under_local_names_only(tmp_path: Path, model: Path) -> None:
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, allowed_hosts=("127.0.0.1",))
-    with running(settings) as server, httpx2.Client(base_url=server.url) as http:
+def test_a_local_server_answers_under_local_names_only(tmp_path: Path, redness: Path) -> None:
+    with (
+        running(tmp_path / "data", redness, allowed_hosts=("127.0.0.1",)) as server,
+        httpx2.Client(base_url=server.url) as http,
+    ):
         assert http.get("/healthz").status_code == 200
         rebound = http.get("/api/v1/scans", headers={"host": "evil.example"})
         assert (rebound.status_code, rebound.json()["code"]) == (421, "unknown_host")
 
 
-def test_two_servers_do_not_share_a_folder(server: Running, model: Path) -> None:
+def test_two_servers_do_not_share_a_folder(server: Running, redness: Path) -> None:
     with pytest.raises(UsageError, match="another server uses"):
-        create_app(ServeSettings(data=server.service.settings.data, models=(model,)))
+        create_app(ServeSettings(data=server.service.settings.data, models=(redness,)))
 
 
 def test_the_client_says_when_nobody_answers() -> None:

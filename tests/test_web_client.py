@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from make_bundles import make_redness
+from telltale import web
 from telltale.errors import UsageError
 from telltale.web import client as client_module
 from telltale.web.client import ApiError, Client, ServerUnreachable
 from telltale.web.schema import MAX_NAME_CHARS, Problem, Progress, Scan, ScanEntry, ScanOptions, State
-from telltale.web.settings import ServeSettings
 from web_server import Running, running
 
 ID = "0123456789abcdef" * 2
@@ -40,7 +39,8 @@ def answer(status: int, body: str = "", **headers: str) -> bytes:
 def told(*states: State, then: str = "") -> bytes:
     """An event stream that tells these states, and ends."""
     entries = (ScanEntry.model_validate(scan(state).model_dump(exclude={"report"})) for state in states)
-    return answer(200, "retry: 2000\n\n" + "".join(f"data: {entry.model_dump_json()}\n\n" for entry in entries) + then)
+    body = "retry: 2000\n\n" + "".join(f"data: {entry.model_dump_json()}\n\n" for entry in entries) + then
+    return answer(200, body, content_type="text/event-stream")
 
 
 def refused(status: int, code: str) -> bytes:
@@ -65,6 +65,12 @@ def answering(*answers: bytes) -> Iterator[Scripted]:
             script.keys.append(self.headers.get("authorization"))
             self.wfile.write(answers[min(script.n_asked, len(answers) - 1)])
             script.n_asked += 1
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", "0")))
+            self.do_GET()
+
+        do_DELETE = do_GET
 
         def log_message(self, *_: object) -> None:
             pass
@@ -99,11 +105,8 @@ def _no_time_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    pytest.importorskip("onnx", reason="makes models with onnx")
-    folder = tmp_path_factory.mktemp("client")
-    model = make_redness(folder / "redness", size_px=224)
-    with running(ServeSettings(data=folder / "data", models=(model,), workers=1)) as server:
+def server(tmp_path_factory: pytest.TempPathFactory, redness: Path) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("client") / "data", redness) as server:
         yield server
 
 
@@ -177,9 +180,53 @@ def test_what_cannot_be_a_key_is_refused_and_not_repeated(key: str) -> None:
     assert not key.strip() or key.strip()[:4] not in str(caught.value)
 
 
+ASKED: dict[str, Callable[[Client, Path], object]] = {
+    "submit": lambda client, folder: client.submit(folder / "clip.mp4"),
+    "get": lambda client, _: client.get(ID),
+    "wait": lambda client, _: client.wait(ID),
+    "events": lambda client, _: list(client.events(ID)),
+    "page": lambda client, _: client.page(),
+    "delete": lambda client, _: client.delete(ID),
+    "models": lambda client, _: client.models(),
+    "save_annotated": lambda client, folder: client.save_annotated(ID, folder / "annotated.mp4"),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+def test_what_is_no_answer_of_telltales_is_an_api_error_with_the_next_step(
+    asked: str, kind: str, tmp_path: Path
+) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"clip")
+    body = {"text/html": "<title>Sign in</title>", "application/json": '{"is": "something else"}'}[kind]
+    with answering(answer(200, body, content_type=f"{kind}; charset=utf-8")) as script, Client(script.url) as client:
+        with pytest.raises(ApiError, match=f"answered 200 with {kind}; check the address") as caught:
+            ASKED[asked](client, tmp_path)
+        assert caught.value.problem.code == "api"
+        assert not client.is_ready()
+    assert not (tmp_path / "annotated.mp4").exists()
+
+
+def test_an_answer_that_cannot_be_unpacked_is_no_answer() -> None:
+    not_packed = answer(200, "no gzip", content_encoding="gzip")
+    with answering(not_packed) as script, Client(script.url) as client, pytest.raises(ServerUnreachable):
+        client.models()
+
+
+def test_all_that_the_package_offers_is_there() -> None:
+    assert {"ApiError", "Client", "ScanOptions", "ServerUnreachable"} <= set(web.__all__)
+    assert [name for name in web.__all__ if getattr(web, name).__name__ != name] == []
+
+
 def test_an_address_without_its_scheme_is_refused() -> None:
     with pytest.raises(UsageError, match="http://"):
         Client("127.0.0.1:8000")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port", "http://\u2028"])
+def test_an_address_that_cannot_be_read_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="check its spelling"):
+        Client(url)
 
 
 def test_a_proxys_answer_is_told_without_the_password_of_the_address() -> None:

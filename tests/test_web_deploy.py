@@ -14,20 +14,16 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from make_bundles import make_redness
 from web_server import Process, free_port
 
-pytest.importorskip("onnx", reason="makes models with onnx")
 DEPLOY = Path(__file__).parents[1] / "deploy"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    folder = tmp_path_factory.mktemp("deploy")
-    model = make_redness(folder / "redness", size_px=224)
+def app(tmp_path_factory: pytest.TempPathFactory, redness: Path) -> Iterator[Process]:
     options = ("--behind-proxy", "127.0.0.1", "--allow-host", "localhost", "--workers", "1")
-    with Process(folder / "data", model, *options) as app:
+    with Process(tmp_path_factory.mktemp("deploy") / "data", redness, *options) as app:
         with contextlib.ExitStack() as stack:
             http = stack.enter_context(httpx2.Client(headers={"host": "localhost"}))
             ends_at = time.monotonic() + 60

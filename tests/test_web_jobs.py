@@ -13,7 +13,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from make_bundles import make_redness
 from telltale import sandbox
 from telltale._process import Child
 from telltale.errors import WorkerNotStarted
@@ -22,21 +21,7 @@ from telltale.web import jobs as jobs_module
 from telltale.web.client import Client
 from telltale.web.rows import Work
 from telltale.web.schema import ScanEntry
-from telltale.web.settings import ServeSettings
 from web_server import Running, running
-
-pytest.importorskip("onnx", reason="makes models with onnx")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_redness(tmp_path_factory.mktemp("models") / "redness", size_px=224)
-
-
-@pytest.fixture
-def server(tmp_path: Path, model: Path) -> Iterator[Running]:
-    with running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1)) as server:
-        yield server
 
 
 def no_process(*_: object) -> Future[Child]:
@@ -47,11 +32,11 @@ def no_process(*_: object) -> Future[Child]:
 
 
 @pytest.fixture
-def exhausted(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+def exhausted(tmp_path: Path, redness: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """A server on a machine that starts no process until the patch is undone."""
     monkeypatch.setattr(sandbox, "_started", no_process)
     monkeypatch.setattr(jobs_module, "_TRY_AGAIN_S", 0.05)
-    with running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1)) as server:
+    with running(tmp_path / "data", redness) as server:
         yield server
 
 
@@ -96,15 +81,15 @@ def test_uploads_wait_where_no_process_can_be_started_and_are_analysed_when_one_
 def test_waiting_for_a_process_is_no_attempt(
     exhausted: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs, store, claimed = exhausted.service.jobs, exhausted.service.store, SimpleQueue[Work]()
-    claim = store.claim
+    jobs, scan_db, claimed = exhausted.service.jobs, exhausted.service.scan_db, SimpleQueue[Work]()
+    claim = scan_db.claim
 
     def noted() -> Work | None:
         if work := claim():
             claimed.put(work)
         return work
 
-    monkeypatch.setattr(store, "claim", noted)
+    monkeypatch.setattr(scan_db, "claim", noted)
     monkeypatch.setattr(jobs._analyst, "can_start", lambda _: True)  # and then it cannot after all
     with exhausted.client() as client:
         scan = client.submit(portrait)
@@ -113,10 +98,10 @@ def test_waiting_for_a_process_is_no_attempt(
 
 
 def test_one_worker_that_starts_keeps_the_server_ready(
-    tmp_path: Path, model: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, redness: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        running(ServeSettings(data=tmp_path / "data", models=(model,), workers=2)) as server,
+        running(tmp_path / "data", redness, workers=2) as server,
         server.client() as client,
     ):
         jobs = server.service.jobs
@@ -137,8 +122,8 @@ def test_one_worker_that_starts_keeps_the_server_ready(
 def test_what_is_claimed_in_the_moment_of_the_stop_waits_for_the_next_start(
     server: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs, store = server.service.jobs, server.service.store
-    claim = store.claim
+    jobs, scan_db = server.service.jobs, server.service.scan_db
+    claim = scan_db.claim
 
     def as_it_stops() -> Work | None:
         """`stop` has told all that were running by then, and this one is not yet among them."""
@@ -146,7 +131,7 @@ def test_what_is_claimed_in_the_moment_of_the_stop_waits_for_the_next_start(
             jobs._is_stopping.set()
         return work
 
-    monkeypatch.setattr(store, "claim", as_it_stops)
+    monkeypatch.setattr(scan_db, "claim", as_it_stops)
     with server.client() as client:
         scan = client.submit(portrait)
         jobs._threads[0].join(timeout=60)
@@ -166,9 +151,11 @@ def test_those_who_are_turned_away_keep_no_one_else_away(server: Running) -> Non
     assert len(jobs._next_place_at) == 3
 
 
-def test_refused_uploads_of_one_client_do_not_all_come_back_at_once(tmp_path: Path, model: Path) -> None:
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, per_client=0)
-    with running(settings) as server, httpx2.Client(base_url=server.url, timeout=60) as http:
+def test_refused_uploads_of_one_client_do_not_all_come_back_at_once(tmp_path: Path, redness: Path) -> None:
+    with (
+        running(tmp_path / "data", redness, per_client=0) as server,
+        httpx2.Client(base_url=server.url, timeout=60) as http,
+    ):
         server.service.jobs._took_s = 40.0
         answers = [http.post("/api/v1/scans", files={"file": b"x"}) for _ in range(3)]
     assert [answer.json()["code"] for answer in answers] == ["client_busy"] * 3

@@ -9,45 +9,34 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from make_bundles import make_redness
 from telltale.web.client import ApiError
 from telltale.web.database import database
 from telltale.web.guard import digest
 from telltale.web.keys import Keys
-from telltale.web.settings import ServeSettings
 from web_server import Running, running
 
-pytest.importorskip("onnx", reason="makes models with onnx")
-
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_redness(tmp_path_factory.mktemp("models") / "redness", size_px=224)
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Running]:
+def guarded(tmp_path_factory: pytest.TempPathFactory, redness: Path) -> Iterator[Running]:
     """Wants a key, of which alice has one."""
     data = tmp_path_factory.mktemp("web") / "guarded"
     with closing(Keys(database(data))) as keys:
         keys.add("alice", digest("key of alice"))
-    with running(ServeSettings(data=data, models=(model,), workers=1, require_key=True)) as server:
+    with running(data, redness, require_key=True) as server:
         yield server
 
 
-def test_with_keys_everybody_sees_only_what_is_theirs(tmp_path: Path, model: Path, portrait: Path) -> None:
+def test_with_keys_everybody_sees_only_what_is_theirs(tmp_path: Path, redness: Path, portrait: Path) -> None:
     with closing(Keys(database(tmp_path / "data"))) as keys:
         for name in ("alice", "bob"):
             keys.add(name, digest(f"key of {name}"))
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)
-    with running(settings) as server:
+    with running(tmp_path / "data", redness, require_key=True) as server:
         with server.client() as nobody, pytest.raises(ApiError) as caught:
             nobody.submit(portrait)
         assert caught.value.problem.status == 401
         with server.client(key="key of alice") as alice, server.client(key="key of bob") as bob:
             entry = alice.submit(portrait)
             alice.wait(entry.id, wait_s=60)
-            assert bob.submit(portrait).state == "done"
             assert [one.id for one in alice.scans()] == [entry.id]
             for refused in (bob.get, bob.delete, bob.report_html):
                 with pytest.raises(ApiError) as caught:
@@ -65,6 +54,17 @@ def test_with_keys_everybody_sees_only_what_is_theirs(tmp_path: Path, model: Pat
             assert entry.id in browser.get("/api/v1/scans").text
             browser.post("/logout")
             assert browser.get("/").status_code == 401
+
+
+def test_nobody_learns_that_another_key_sent_the_same_bytes(tmp_path: Path, redness: Path, portrait: Path) -> None:
+    with running(tmp_path / "data", redness, require_key=True) as server:
+        for name in ("alice", "bob"):
+            server.service.keys.add(name, digest(f"key of {name}"))
+        with server.client(key="key of alice") as alice, server.client(key="key of bob") as bob:
+            alice.scan(portrait, wait_s=60)
+            assert alice.submit(portrait).state == "done", "her own is not analysed again"
+            assert bob.submit(portrait).state != "done"
+            assert bob.scan(portrait, wait_s=60).error is None
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from make_bundles import make_redness
+from telltale.errors import UsageError
 from telltale.web._docs import operations
 from telltale.web.app import create_app
 from telltale.web.settings import ServeSettings
 from web_server import Running, running
 
-pytest.importorskip("onnx", reason="makes models with onnx")
 LEFT_OUT = "use_after_free,positive_data_acceptance"
 """A cancelled scan can still be read; that settings exclude each other is beyond what the document can say."""
 
@@ -37,10 +39,8 @@ def run_schemathesis(url: str, folder: Path, *options: str, key: str = "") -> su
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("openapi")
-    model = make_redness(folder / "redness", size_px=224)
-    with running(ServeSettings(data=folder / "data", models=(model,), workers=1)) as server:
+def server(tmp_path_factory: pytest.TempPathFactory, redness: Path) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("openapi") / "data", redness) as server:
         yield server
 
 
@@ -68,6 +68,28 @@ def test_every_route_of_the_issue_is_there(server: Running) -> None:
     } <= routes
 
 
+def test_an_operation_is_called_as_its_route(server: Running) -> None:
+    document = httpx2.get(f"{server.url}/openapi.json").json()
+    ids = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
+    assert len(ids) == len(set(ids))
+    assert {"create_scan", "list_scans", "get_scan", "delete_scan", "scan_events", "models"} <= set(ids)
+
+
+def test_below_a_path_of_another_application_it_says_that_it_wants_a_name(tmp_path: Path, redness: Path) -> None:
+    inner = create_app(ServeSettings(data=tmp_path / "data", models=(redness,), workers=1))
+    outer = Starlette(routes=[Mount("/telltale", inner)])
+
+    async def upload() -> None:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(outer), base_url="http://host") as http:
+            await http.post("/telltale/api/v1/scans", files={"file": bytes(100_000)})
+
+    try:
+        with pytest.raises(UsageError, match="at the root of a host name only"):
+            asyncio.run(upload())
+    finally:
+        inner.state.service.close()
+
+
 def test_every_error_is_documented_as_a_problem(server: Running) -> None:
     document = httpx2.get(f"{server.url}/openapi.json").json()
     for methods in document["paths"].values():
@@ -78,9 +100,8 @@ def test_every_error_is_documented_as_a_problem(server: Running) -> None:
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
-def test_a_server_with_keys_documents_them(tmp_path: Path) -> None:
-    model = make_redness(tmp_path / "redness", size_px=224)
-    app = create_app(ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True))
+def test_a_server_with_keys_documents_them(tmp_path: Path, redness: Path) -> None:
+    app = create_app(ServeSettings(data=tmp_path / "data", models=(redness,), workers=1, require_key=True))
     try:
         document = app.openapi()
         upload = document["paths"]["/api/v1/scans"]["post"]

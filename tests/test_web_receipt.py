@@ -12,11 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from make_bundles import make_redness
-from telltale.web.settings import ReceiptLimits, ServeSettings
+from telltale.web.settings import ReceiptLimits
 from web_server import Running, running
 
-pytest.importorskip("onnx", reason="makes models with onnx")
 LIMITS = ReceiptLimits(head_s=1.0, grace_s=1.5, min_bytes_per_s=100_000, stall_s=1.0)
 MAX_BYTES = 300_000
 SLACK_S = 15.0
@@ -24,16 +22,9 @@ BOUNDARY = "xyz"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("receipt")
-    settings = ServeSettings(
-        data=folder / "data",
-        models=(make_redness(folder / "redness", size_px=224),),
-        workers=1,
-        max_upload_bytes=MAX_BYTES,
-        receipt=LIMITS,
-    )
-    with running(settings) as server:
+def server(tmp_path_factory: pytest.TempPathFactory, redness: Path) -> Iterator[Running]:
+    data = tmp_path_factory.mktemp("receipt") / "data"
+    with running(data, redness, max_upload_bytes=MAX_BYTES, receipt=LIMITS) as server:
         yield server
 
 
@@ -281,14 +272,14 @@ def test_a_reader_that_stalls_is_cut_off(server: Running, tmp_path: Path) -> Non
             time.sleep(0.05)
 
 
-def test_where_there_are_too_many_the_slowest_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_are_too_many_the_slowest_makes_room(
+    tmp_path: Path, redness: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from telltale.web import server as server_module
 
     monkeypatch.setattr(server_module, "_most_connections", lambda: 8)
-    model = make_redness(tmp_path / "redness", size_px=224)
     limits = ReceiptLimits(head_s=60, grace_s=60)
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, receipt=limits)
-    with running(settings) as server, contextlib.ExitStack() as stack:
+    with running(tmp_path / "data", redness, receipt=limits) as server, contextlib.ExitStack() as stack:
         for _ in range(8):
             stack.enter_context(connect(server)).sendall(b"GET / HTTP/1.1\r\n")
         time.sleep(2.2)

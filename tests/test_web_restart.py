@@ -6,43 +6,35 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
-
-from make_bundles import make_redness
 from telltale.web.schema import ScanOptions
 from web_load import Moment, copies, kill_round
 from web_server import Process, free_port
 
-pytest.importorskip("onnx", reason="makes models with onnx")
 
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_redness(tmp_path_factory.mktemp("models") / "redness", size_px=224)
-
-
-def test_every_job_of_a_killed_server_ends_once_after_the_restart(tmp_path: Path, model: Path, face_clip: Path) -> None:
+def test_every_job_of_a_killed_server_ends_once_after_the_restart(
+    tmp_path: Path, redness: Path, face_clip: Path
+) -> None:
     files = copies(face_clip, 3, tmp_path)
-    result = kill_round(tmp_path / "data", model, files, Moment(n_ended=1, then_s=0.1), wait_s=120)
+    result = kill_round(tmp_path / "data", redness, files, Moment(n_ended=1, then_s=0.1), wait_s=120)
     assert result.ended == {"done": len(files)}
     assert result.n_results_left == 0
     assert result.n_orphans == 0
 
 
-def test_a_file_that_brings_the_server_down_twice_is_set_aside(tmp_path: Path, model: Path, clips: Path) -> None:
+def test_a_file_that_brings_the_server_down_twice_is_set_aside(tmp_path: Path, redness: Path, clips: Path) -> None:
     import make_videos
 
     clip = make_videos.face_clip(clips / "poison.mp4", seconds=20.0)
     port, scan_id = free_port(), ""
     for _ in range(2):
-        with Process(tmp_path / "data", model, "--workers", "1", port=port).wait_until_ready() as server:
+        with Process(tmp_path / "data", redness, "--workers", "1", port=port).wait_until_ready() as server:
             with server.client() as client:
                 if not scan_id:
                     scan_id = client.submit(clip, options=ScanOptions(all_frames=True)).id
                 while client.get(scan_id).state != "running":
                     time.sleep(0.02)
             server.kill()
-    with Process(tmp_path / "data", model, port=port).wait_until_ready() as server, server.client() as client:
+    with Process(tmp_path / "data", redness, port=port).wait_until_ready() as server, server.client() as client:
         scan = client.wait(scan_id, wait_s=30)
         assert scan.state == "failed"
         assert scan.report is not None
@@ -51,17 +43,17 @@ def test_a_file_that_brings_the_server_down_twice_is_set_aside(tmp_path: Path, m
         assert "not tried again" in scan.report.error.message
 
 
-def test_an_orderly_stop_puts_running_work_back(tmp_path: Path, model: Path, clips: Path) -> None:
+def test_an_orderly_stop_puts_running_work_back(tmp_path: Path, redness: Path, clips: Path) -> None:
     import make_videos
 
     clip = make_videos.face_clip(clips / "put_back.mp4", seconds=3.0)
-    with Process(tmp_path / "data", model, "--workers", "1").wait_until_ready() as server:
+    with Process(tmp_path / "data", redness, "--workers", "1").wait_until_ready() as server:
         with server.client() as client:
             scan_id = client.submit(clip, options=ScanOptions(fps=10)).id
             while client.get(scan_id).progress.stage != "analysing":
                 time.sleep(0.02)
         server.stop(signal.SIGTERM)
         assert "Traceback" not in server.stderr()
-    with Process(tmp_path / "data", model, "--workers", "1").wait_until_ready() as server, server.client() as client:
+    with Process(tmp_path / "data", redness, "--workers", "1").wait_until_ready() as server, server.client() as client:
         assert client.wait(scan_id, wait_s=120).state == "done"
         server.stop(signal.SIGINT)

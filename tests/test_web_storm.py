@@ -4,35 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import make_videos
-from make_bundles import make_redness
-from telltale.web.settings import ServeSettings
 from web_load import storm, trickle
 from web_server import running
 
-pytest.importorskip("onnx", reason="makes models with onnx")
 
-
-def test_uploads_at_once_all_end_though_most_are_turned_away_at_first(tmp_path: Path) -> None:
+def test_uploads_at_once_all_end_though_most_are_turned_away_at_first(tmp_path: Path, redness: Path) -> None:
     picture = make_videos.write_picture(tmp_path / "picture.png", format="PNG").read_bytes()
     files = [tmp_path / f"{number}.png" for number in range(8)]
     for number, file in enumerate(files):
         file.write_bytes(picture + bytes([number]))
-    model = make_redness(tmp_path / "model", size_px=224)
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=2, queue_length=3, per_client=4)
-    with running(settings) as server:
+    with running(tmp_path / "data", redness, workers=2, queue_length=3, per_client=4) as server:
         result = storm(server.url, files, wait_s=300)
     assert result.n_lost == 0
     assert result.ended == {"done": 8}
     assert result.n_turned_away > 0
 
 
-def test_slow_sockets_do_not_keep_a_good_client_out(tmp_path: Path) -> None:
+def test_slow_sockets_do_not_keep_a_good_client_out(tmp_path: Path, redness: Path) -> None:
     good_file = make_videos.write_picture(tmp_path / "good.jpg", format="JPEG")
-    model = make_redness(tmp_path / "model", size_px=224)
-    with running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1)) as server:
+    with running(tmp_path / "data", redness) as server:
         result = trickle(server.port, n=100, for_s=3.0, every_s=0.5, good_file=good_file)
     assert result.n_served > 0
     assert result.n_refused == 0

@@ -25,39 +25,25 @@ from starlette.requests import HTTPConnection
 from typer.testing import CliRunner
 
 import make_videos
-from make_bundles import make_redness
 from telltale.cli import app
 from telltale.errors import OutputError
 from telltale.sandbox import Message, Worker
-from telltale.web import annotated, events
+from telltale.web import annotated, events, files
 from telltale.web.client import ApiError
 from telltale.web.database import database
 from telltale.web.guard import client_of, digest
 from telltale.web.routes import results
 from telltale.web.rows import NewScan, ScanRow
+from telltale.web.scan_db import ScanDb
 from telltale.web.settings import ServeSettings
-from telltale.web.store import Store
 from telltale.web.upload import _plain_name
 from web_server import Running, running
-
-pytest.importorskip("onnx", reason="makes models with onnx")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_redness(tmp_path_factory.mktemp("models") / "redness", size_px=224)
-
-
-@pytest.fixture
-def server(tmp_path: Path, model: Path) -> Iterator[Running]:
-    with running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1)) as server:
-        yield server
 
 
 def test_a_scan_that_ends_while_the_disk_is_full_ends_when_there_is_room(
     server: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish, was_full = server.service.store.finish, threading.Event()
+    finish, was_full = server.service.scan_db.finish, threading.Event()
 
     def full_at_first(*args: Any, **options: Any) -> bool:
         if not was_full.is_set():
@@ -65,7 +51,7 @@ def test_a_scan_that_ends_while_the_disk_is_full_ends_when_there_is_room(
             raise sqlite3.OperationalError("database or disk is full")
         return finish(*args, **options)
 
-    monkeypatch.setattr(server.service.store, "finish", full_at_first)
+    monkeypatch.setattr(server.service.scan_db, "finish", full_at_first)
     with server.client() as client:
         entry = client.wait(client.submit(portrait).id, wait_s=60)
     assert was_full.is_set()
@@ -141,9 +127,9 @@ def test_a_clip_that_cannot_be_made_for_someone_who_has_left_is_no_fault() -> No
     async def ask_and_leave() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
         making = Future[Path]()
-        service: Any = SimpleNamespace(annotator=SimpleNamespace(ask=lambda _: making))
+        service: Any = SimpleNamespace(annotator=SimpleNamespace(ask=lambda *_: making))
         row: Any = None
-        asking = asyncio.create_task(results._drawn_on(service, row))
+        asking = asyncio.create_task(results._drawn_on(service, row, ""))
         await asyncio.wait([asking], timeout=0)
         asking.cancel()
         await asyncio.wait([asking])
@@ -174,18 +160,18 @@ def test_an_upload_that_does_not_say_its_size_leaves_the_room_that_is_not_for_it
 
 
 def test_an_upload_that_finds_no_room_in_the_database_is_told_so_and_leaves_nothing(server: Running) -> None:
-    store, folder = server.service.store, server.service.folder
-    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    scan_db, folder = server.service.scan_db, server.service.folder
+    (pages,) = scan_db._db.execute("PRAGMA page_count").fetchone()
+    scan_db._db.execute(f"PRAGMA max_page_count = {pages}")
     with httpx2.Client(base_url=server.url, timeout=60) as http:
         for number in range(100):
             answer = http.post("/api/v1/scans", files={"file": (f"{number:0200}.mp4", b"%d" % number)})
             if answer.status_code not in (202, 429):
                 break
     assert (answer.status_code, answer.json()["code"]) == (507, "no_space")
-    assert {path.name for path in folder.media("").iterdir()} <= store.analysis_ids()
+    assert {path.name for path in folder.media("").iterdir()} <= scan_db.analysis_ids()
     assert list(folder.uploads.iterdir()) == []
-    store._db.execute("PRAGMA max_page_count = 1000000")
+    scan_db._db.execute("PRAGMA max_page_count = 1000000")
 
 
 def test_a_scan_that_cannot_be_deleted_on_a_full_disk_is_kept_whole(
@@ -199,7 +185,7 @@ def test_a_scan_that_cannot_be_deleted_on_a_full_disk_is_kept_whole(
     with server.client() as client:
         scan = client.wait(client.submit(portrait).id, wait_s=60)
         with monkeypatch.context() as patch:
-            patch.setattr(server.service.store, "delete", full)
+            patch.setattr(server.service.scan_db, "delete", full)
             with pytest.raises(ApiError, match="no_space"):
                 client.delete(scan.id)
         assert client.get(scan.id) == scan
@@ -275,13 +261,15 @@ def files_with(text: str, folder: Path) -> list[Path]:
 
 
 def test_a_replaced_key_ends_the_streams_it_opened(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, redness: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "_ASK_AGAIN_S", 0.0)
     monkeypatch.setattr(events, "_HEARTBEAT_S", 0.2)
     monkeypatch.setattr(events, "_LONGEST_S", 30.0)
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)
-    with running(settings) as server, httpx2.Client(base_url=server.url, timeout=60) as http:
+    with (
+        running(tmp_path / "data", redness, require_key=True) as server,
+        httpx2.Client(base_url=server.url, timeout=60) as http,
+    ):
         keys = server.service.keys
         keys.add("alice", digest("old"))
         with http.stream("GET", "/api/v1/events", headers={"authorization": "Bearer old"}) as stream:
@@ -294,10 +282,9 @@ def test_a_replaced_key_ends_the_streams_it_opened(
             assert time.monotonic() - started_at < 20, "it was still told"
 
 
-def test_what_is_gone_is_told_to_those_it_belonged_to(tmp_path: Path, model: Path) -> None:
+def test_what_is_gone_is_told_to_those_it_belonged_to(tmp_path: Path, redness: Path) -> None:
     (tmp_path / "broken").write_bytes(b"no clip")
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, require_key=True)
-    with running(settings) as server, contextlib.ExitStack() as stack:
+    with running(tmp_path / "data", redness, require_key=True) as server, contextlib.ExitStack() as stack:
         for name in ("alice", "bob"):
             server.service.keys.add(name, digest(name))
         alice, bob = (stack.enter_context(server.client(key=name)) for name in ("alice", "bob"))
@@ -311,8 +298,8 @@ def test_what_is_gone_is_told_to_those_it_belonged_to(tmp_path: Path, model: Pat
         bob.delete(bobs)
         alice.delete(deleted)
         assert data_of("gone", lines) == f'data: "{deleted}"'
-        server.service.store._db.execute("UPDATE analyses SET finished_at = 1")
-        server.service.store._db.execute("UPDATE scans SET created_at = 1")
+        server.service.scan_db._db.execute("UPDATE analyses SET finished_at = 1")
+        server.service.scan_db._db.execute("UPDATE scans SET created_at = 1")
         server.service.jobs.expire()
         assert data_of("gone", lines) == f'data: "{expired}"'
 
@@ -325,9 +312,8 @@ def data_of(event: str, lines: Iterator[str]) -> str:
     return next(lines)
 
 
-def test_a_burst_of_streams_gets_no_more_than_the_limit(tmp_path: Path, model: Path) -> None:
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=1, streams_per_client=2)
-    with running(settings) as server, contextlib.ExitStack() as stack:
+def test_a_burst_of_streams_gets_no_more_than_the_limit(tmp_path: Path, redness: Path) -> None:
+    with running(tmp_path / "data", redness, streams_per_client=2) as server, contextlib.ExitStack() as stack:
         connected = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(30)]
         socks = [stack.enter_context(sock) for sock in connected]
         for sock in socks:
@@ -343,14 +329,14 @@ def test_a_burst_of_streams_gets_no_more_than_the_limit(tmp_path: Path, model: P
             time.sleep(0.02)
 
 
-def test_a_scan_whose_model_is_gone_after_a_restart_fails_by_name(tmp_path: Path, model: Path) -> None:
-    with closing(Store(database(tmp_path / "data"))) as store:
+def test_a_scan_whose_model_is_gone_after_a_restart_fails_by_name(tmp_path: Path, redness: Path) -> None:
+    with closing(ScanDb(database(tmp_path / "data"))) as scan_db:
         new = NewScan(
             id="0" * 32, key="", owner="", client="", name="", sha256="", size_bytes=1, model="gone", options="{}"
         )
-        store.admit(new, queue_length=1, per_client=1)
+        scan_db.admit(new, queue_length=1, per_client=1)
     with (
-        running(ServeSettings(data=tmp_path / "data", models=(model,), workers=1)) as server,
+        running(tmp_path / "data", redness) as server,
         server.client() as client,
     ):
         error = client.wait("0" * 32, wait_s=60).error
@@ -418,7 +404,7 @@ def test_a_result_is_read_on_a_full_disk_too(server: Running, portrait: Path, mo
     with server.client() as client, httpx2.Client(base_url=server.url, timeout=60) as http:
         scan = client.wait(client.submit(portrait).id, wait_s=60)
         with monkeypatch.context() as patch:
-            patch.setattr(server.service.folder, "made", full)
+            patch.setattr(files, "write_files", full)
             assert client.get(scan.id).report is not None
             answers = [http.get(path) for path in (f"/scans/{scan.id}", f"/api/v1/scans/{scan.id}/report.html")]
         kept = [http.get(str(answer.request.url)) for answer in answers]
@@ -452,7 +438,7 @@ def test_nothing_is_said_of_a_cancelled_scan_whose_bytes_another_one_goes_on_wit
 ) -> None:
     with server.client() as client:
         scan = client.wait(client.submit(portrait).id, wait_s=60)
-    row = server.service.store.get(scan.id, owner="")
+    row = server.service.scan_db.get(scan.id, owner="")
     assert row is not None
     entry = server.service.jobs.entry(replace(row, state="cancelled"))
     assert (entry.started_at, entry.outcome, entry.has_thumbnail) == (None, None, False)

@@ -23,8 +23,8 @@ import psutil
 
 from telltale.web.client import ApiError, Client, ServerUnreachable
 from telltale.web.database import database
+from telltale.web.scan_db import ScanDb
 from telltale.web.schema import ENDED
-from telltale.web.store import Store
 from web_server import Process
 
 MIB = 1 << 20
@@ -38,7 +38,7 @@ def with_number(clip: bytes, number: int) -> bytes:
 
 
 def copies(clip: Path, n: int, folder: Path) -> list[Path]:
-    """`n` clips that differ in their bytes, so that none is answered from the store."""
+    """`n` clips that differ in their bytes, so that none is answered from an earlier result."""
     content, files = clip.read_bytes(), []
     for number in range(n):
         files.append(folder / f"clip-{number:03d}.mp4")
@@ -294,8 +294,8 @@ def kill_round(data: Path, model: Path, files: list[Path], moment: Moment, *, wa
 
 def _n_stray(data: Path) -> int:
     """Files that belong to no analysis, and analyses without a result."""
-    with closing(Store(database(data))) as store:
-        known = store.analysis_ids()
+    with closing(ScanDb(database(data))) as scan_db:
+        known = scan_db.analysis_ids()
     media, results = ({entry.name for entry in (data / name).iterdir()} for name in ("media", "results"))
     return len(list((data / "uploads").iterdir())) + len(media - known) + len(results ^ known)
 

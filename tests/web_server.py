@@ -38,8 +38,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(settings: ServeSettings) -> Iterator[Running]:
-    """A server on a free port of 127.0.0.1 until the end of the block."""
+def running(data: Path, model: Path, *, workers: int = 1, **options: Any) -> Iterator[Running]:
+    """A server on a free port of 127.0.0.1 until the end of the block; `options` are fields of `ServeSettings`."""
+    settings = ServeSettings(data=data, models=(model,), workers=workers, **options)
     with listen("127.0.0.1", 0) as listener:
         app = create_app(settings)
         server = make_server(app, settings)

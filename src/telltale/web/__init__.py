@@ -16,7 +16,8 @@ from telltale.errors import require
 
 if TYPE_CHECKING:
     from telltale.web.app import create_app
-    from telltale.web.client import ApiError, Client
+    from telltale.web.client import ApiError, Client, ServerUnreachable
+    from telltale.web.schema import ScanOptions
     from telltale.web.server import serve
     from telltale.web.settings import ReceiptLimits, ServeSettings
 
@@ -24,7 +25,9 @@ _HOME = {
     "ApiError": ("client", "httpx2"),
     "Client": ("client", "httpx2"),
     "ReceiptLimits": ("settings", ""),
+    "ScanOptions": ("schema", ""),
     "ServeSettings": ("settings", ""),
+    "ServerUnreachable": ("client", "httpx2"),
     "create_app": ("app", "fastapi"),
     "serve": ("server", "uvicorn"),
 }
@@ -39,4 +42,13 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f"telltale.web.{module}"), name)
 
 
-__all__ = ["ApiError", "Client", "ReceiptLimits", "ServeSettings", "create_app", "serve"]
+__all__ = [
+    "ApiError",
+    "Client",
+    "ReceiptLimits",
+    "ScanOptions",
+    "ServeSettings",
+    "ServerUnreachable",
+    "create_app",
+    "serve",
+]

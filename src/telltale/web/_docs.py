@@ -89,6 +89,3 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"
     return str(schema.get("type", ""))
-
-
-__all__ = ["Operation", "Parameter", "operations"]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from telltale._report_words import ERRORS, headline, lede
 from telltale._text import percent
+from telltale._versions import versions
 from telltale.errors import (
     InputError,
     Stopped,
@@ -23,11 +24,11 @@ from telltale.errors import (
     WorkerNotStarted,
     error_from_code,
 )
-from telltale.findings import Progress
 from telltale.runtime import Scorer
 from telltale.sandbox import Worker
 from telltale.scan import Scanner, ScanSettings
-from telltale.types import Code, ErrorInfo, InputInfo, ModelInfo, Report, Verdict, count_people
+from telltale.scoring import Progress
+from telltale.types import Code, ErrorInfo, InputInfo, ModelInfo, Report, count_people
 from telltale.web.files import DataFolder
 from telltale.web.rows import Work
 from telltale.web.schema import Outcome, ScanOptions
@@ -96,7 +97,7 @@ class Analyst:
             pictures=True,
             explain=bool(options.explain),
             provenance=True,
-            n_threads=1 if self._settings.workers > 1 else 2,
+            n_threads=self._settings.threads_per_analysis,
         )
 
     def set_aside(self, work: Work) -> Report:
@@ -108,11 +109,11 @@ class Analyst:
 
     def failed(self, work: Work, error: TelltaleError) -> Report:
         bundle = self._scorers[work.model].bundle if work.model in self._scorers else None
-        return Report(
+        return Report.failed(
+            ErrorInfo.of(error),
             input=InputInfo(path=str(self._folder.media(work.id)), sha256=work.sha256, size_bytes=work.size_bytes),
-            verdict=Verdict(label="failed", reasons=(error.message,)),
-            error=ErrorInfo(code=error.code, message=error.message),
             model=ModelInfo(name=work.model, sha256=bundle.sha256 if bundle else ""),
+            versions=versions(),
         )
 
 

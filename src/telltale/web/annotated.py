@@ -1,6 +1,6 @@
 """Clips with what was found drawn into them, made when somebody asks: one at a time, in a killable worker.
 
-future = annotator.ask(row)         # the file, when it is made; the same future for all who ask
+future = annotator.ask(row, client)     # the file, when it is made; the same future for all who ask
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from pathlib import Path
 
 from telltale import __version__
 from telltale.annotate import VIDEO_NAME, annotate
+from telltale.errors import OutputError
 from telltale.web.files import DataFolder
 from telltale.web.rows import ScanRow
 
 _MOST_WAITING = 8
+_MOST_OF_CLIENT = 2
+"""That wait or are being drawn: one client does not take the places of all."""
 _MOST_KNOWN = 256
 
 
@@ -27,6 +30,7 @@ class AnnotatorBusy(Exception):
 
 @dataclass(slots=True)
 class _Making:
+    client: str
     stop: threading.Event = field(default_factory=threading.Event)
     future: Future[Path] | None = None
 
@@ -40,18 +44,19 @@ class Annotator:
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="annotate")
 
-    def ask(self, row: ScanRow) -> Future[Path]:
+    def ask(self, row: ScanRow, client: str) -> Future[Path]:
         """The clip of an ended scan whose upload is kept. What fails once fails for all who ask until it is forgotten.
 
-        Raises `AnnotatorBusy`; the future raises what `annotate` does.
+        Raises `AnnotatorBusy`; the future raises what `annotate` does, and `OutputError` where there is no room.
         """
         with self._lock:
             known = self._known.get(row.id)
             if known is not None and known.future is not None and not _is_gone(known.future):
                 return known.future
-            if sum(one.future is not None and not one.future.done() for one in self._known.values()) >= _MOST_WAITING:
+            under_way = [one.client for one in self._known.values() if one.future is not None and not one.future.done()]
+            if len(under_way) >= _MOST_WAITING or under_way.count(client) >= _MOST_OF_CLIENT:
                 raise AnnotatorBusy
-            making = _Making()
+            making = _Making(client)
             making.future = self._executor.submit(self._make, row, making.stop)
             self._known[row.id] = making
             while len(self._known) > _MOST_KNOWN:
@@ -61,6 +66,8 @@ class Annotator:
     def _make(self, row: ScanRow, stop: threading.Event) -> Path:
         folder = self._folder.made_for(row.analysis_id, row.id) / f"annotated-{__version__}"
         if not (folder / VIDEO_NAME).is_file():
+            if not self._folder.has_room(row.size_bytes):  # about as large as the clip will be
+                raise OutputError("there is no room left for the clip; free some space")
             report = self._folder.report(row.analysis_id, name=row.name)
             media = self._folder.media(row.analysis_id)
             annotate(report, media, folder, deadline_s=self._deadline_s, stop=stop)

@@ -20,9 +20,10 @@ from telltale import __version__
 from telltale.web.guard import Guard
 from telltale.web.head import HeadAsGet
 from telltale.web.openapi import describe
-from telltale.web.problems import on_database_error, on_http_error, on_invalid
+from telltale.web.problems import on_database_error, on_invalid
 from telltale.web.receipt import BoundedReceipt
 from telltale.web.routes import add_routes
+from telltale.web.routes.pages import on_lost
 from telltale.web.routes.uploads import UPLOAD_PATH
 from telltale.web.service import Service
 from telltale.web.settings import ServeSettings
@@ -30,6 +31,9 @@ from telltale.web.settings import ServeSettings
 
 def create_app(settings: ServeSettings) -> FastAPI:
     """The ASGI application. Opens data folder and models; they are closed when the application has run.
+
+    It wants a host name of its own: pages, scripts and links ask for paths from its root. Mounted below a path in
+    another application it raises `UsageError` at the first request. Its lifespan starts the workers.
 
     Raises `UsageError`, `ModelError` and `OutputError`.
     """
@@ -53,8 +57,9 @@ def create_app(settings: ServeSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         exception_handlers={
-            HTTPException: on_http_error,
+            HTTPException: on_lost,
             RequestValidationError: on_invalid,
             sqlite3.OperationalError: on_database_error,
         },

@@ -15,12 +15,13 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx2
+from pydantic import TypeAdapter
 
 from telltale.errors import FileMissing, FileUnreadable, TelltaleError, UsageError
 from telltale.types import Report
@@ -28,6 +29,7 @@ from telltale.web.schema import (
     ENDED,
     FILE_FIELD,
     MAX_NAME_CHARS,
+    Health,
     ModelEntry,
     Problem,
     Scan,
@@ -43,6 +45,7 @@ _PASSING = frozenset({_TRY_AGAIN, 502, 503, 504})
 """Answers that say nothing of the scan: too much at once, and a proxy's while the server behind it is started anew."""
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 _POLL_S = 0.5
+_T = TypeVar("_T")
 
 
 class ApiError(TelltaleError):
@@ -54,6 +57,14 @@ class ApiError(TelltaleError):
         super().__init__(f"{problem.title}: {problem.detail} ({problem.code})")
         self.problem = problem
         self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Callable[..., ApiError], tuple[Problem, float | None]]:
+        return _api_error, (self.problem, self.retry_after_s)
+
+
+def _api_error(problem: Problem, retry_after_s: float | None) -> ApiError:
+    """Of an `ApiError` that was pickled, as those of a pool's workers are."""
+    return ApiError(problem, retry_after_s=retry_after_s)
 
 
 class ServerUnreachable(TelltaleError):
@@ -71,7 +82,10 @@ class Client:
         if not url.lower().startswith(("http://", "https://")):
             raise UsageError("the address of a server begins with http:// or https://; put that before it")
         headers = {"Authorization": f"Bearer {_plain(key)}"} if key else {}
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout_s)
+        try:
+            self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout_s)
+        except httpx2.InvalidURL as error:
+            raise UsageError(f"the address of a server cannot be read ({error}); check its spelling") from error
 
     def scan(
         self,
@@ -115,7 +129,7 @@ class Client:
             try:
                 with file.open("rb") as content:
                     answer = self._send("POST", SCANS, data=form, files={FILE_FIELD: (sent_name, content)})
-                return ScanEntry.model_validate_json(answer.content)
+                return _read(ScanEntry, answer)
             except FileNotFoundError as error:
                 raise FileMissing(f"{file} does not exist; check the spelling and the folder") from error
             except OSError as error:
@@ -128,7 +142,7 @@ class Client:
 
     def get(self, scan_id: str) -> Scan:
         """A scan, with its report once it has ended. Raises `ApiError` (`not_found`)."""
-        return Scan.model_validate_json(self._send("GET", f"{SCANS}/{scan_id}").content)
+        return _read(Scan, self._send("GET", f"{SCANS}/{scan_id}"))
 
     def wait(self, scan_id: str, *, wait_s: float = 3600.0) -> Scan:
         """The scan when it has ended. Raises `TimeoutError` after `wait_s`.
@@ -182,10 +196,10 @@ class Client:
             with self._http.stream("GET", f"{SCANS}/{scan_id}/events") as answer:
                 if not answer.is_success:
                     answer.read()
-                _check(answer)
+                _check(answer, kind="text/event-stream")
                 for data in _data_of(answer):
-                    yield ScanEntry.model_validate_json(data)
-        except httpx2.TransportError as error:
+                    yield _read(ScanEntry, answer, data)
+        except httpx2.RequestError as error:
             raise _unreachable(error) from error
         raise ServerUnreachable("the server ended the stream before the scan; is it being started anew?")
 
@@ -193,7 +207,7 @@ class Client:
         """One page of scans, the newest first."""
         query = {"limit": limit, "cursor": cursor, "q": q, "state": state}
         given = {key: value for key, value in query.items() if value}
-        return ScanPage.model_validate_json(self._send("GET", SCANS, params=given).content)
+        return _read(ScanPage, self._send("GET", SCANS, params=given))
 
     def scans(self, *, q: str = "", state: State | None = None) -> Iterator[ScanEntry]:
         """All scans, the newest first."""
@@ -207,7 +221,9 @@ class Client:
 
     def delete(self, scan_id: str) -> None:
         """Cancel the scan if it waits or runs; delete it if it has ended."""
-        self._send("DELETE", f"{SCANS}/{scan_id}")
+        answer = self._send("DELETE", f"{SCANS}/{scan_id}")
+        if answer.status_code == _OK:
+            _read(ScanEntry, answer)
 
     def report_html(self, scan_id: str) -> str:
         """The report as one self-contained page."""
@@ -223,9 +239,10 @@ class Client:
             try:
                 with self._http.stream("GET", f"{SCANS}/{scan_id}/annotated.mp4") as answer:
                     if answer.status_code == _OK:
+                        _check(answer, kind="video/mp4")
                         return _save(answer, Path(path))
                     answer.read()
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 raise _unreachable(error) from error
             pause_s = float(answer.headers.get("retry-after", "1"))
             if answer.status_code not in (_BEING_MADE, _TRY_AGAIN):
@@ -236,12 +253,12 @@ class Client:
 
     def models(self) -> list[ModelEntry]:
         """The models of the server, with their cards."""
-        return [ModelEntry.model_validate(one) for one in self._send("GET", "/api/v1/models").json()]
+        return _read(list[ModelEntry], self._send("GET", "/api/v1/models"))
 
     def is_ready(self) -> bool:
         """Whether the server can take uploads."""
         try:
-            self._send("GET", "/readyz")
+            _read(Health, self._send("GET", "/readyz"))
         except (ApiError, ServerUnreachable):
             return False
         return True
@@ -260,7 +277,7 @@ class Client:
     def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
         try:
             answer = self._http.request(method, path, **options)
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise _unreachable(error) from error
         _check(answer)
         return answer
@@ -306,16 +323,38 @@ def _unreachable(error: Exception) -> ServerUnreachable:
     return ServerUnreachable(f"the server does not answer ({error or type(error).__name__}); is it running?")
 
 
-def _check(answer: httpx2.Response) -> None:
+def _read(kind: type[_T], answer: httpx2.Response, text: str | bytes | None = None) -> _T:
+    """The value in an answer, or in `text` of it. Raises `ApiError`."""
+    try:
+        return TypeAdapter(kind).validate_json(answer.content if text is None else text)
+    except ValueError as error:  # a page of a proxy, a hotel or a company, or another version of Telltale
+        raise ApiError(_no_answer(answer)) from error
+
+
+def _no_answer(answer: httpx2.Response) -> Problem:
+    """What is said of an answer that is none of Telltale's."""
+    address = answer.request.url.copy_with(userinfo=b"")
+    kind = answer.headers.get("content-type", "").partition(";")[0] or "no media type"
+    return Problem(
+        type="about:blank",
+        title="No answer of Telltale's",
+        status=answer.status_code,
+        detail=f"{address} answered {answer.status_code} with {kind}; check the address, and any proxy or sign-in page "
+        "on the way",
+        code="api",
+    )
+
+
+def _check(answer: httpx2.Response, *, kind: str = "") -> None:
+    """Raises `ApiError` for a refusal, and for an answer of another media type than `kind`."""
     if answer.is_success:
+        if not answer.headers.get("content-type", "").startswith(kind):
+            raise ApiError(_no_answer(answer))
         return
     try:
         problem = Problem.model_validate_json(answer.content)
     except ValueError:  # a proxy's own page
-        detail = f"{answer.request.url.copy_with(userinfo=b'')} answered {answer.status_code}"
-        problem = Problem(
-            type="about:blank", title="No answer of Telltale's", status=answer.status_code, detail=detail, code="api"
-        )
+        problem = _no_answer(answer)
     wait = answer.headers.get("retry-after", "")
     is_temporary = answer.status_code == _TRY_AGAIN and wait.isdigit()
     raise ApiError(problem, retry_after_s=float(wait) if is_temporary else None)

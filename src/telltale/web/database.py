@@ -1,4 +1,4 @@
-"""The database of a data folder: one connection, its tables and its transactions. `store` and `keys` have the queries.
+"""The database of a data folder: a connection, its tables and transactions. `scan_db` and `keys` have the queries.
 
 with closing(Keys(database(data))) as keys:
     ...
@@ -13,7 +13,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from telltale.errors import OutputError, UsageError
-from telltale.web.rows import SCHEMA, SCHEMA_VERSION
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE analyses (
+    id TEXT PRIMARY KEY, key TEXT NOT NULL, is_reusable INTEGER NOT NULL DEFAULT 1, client TEXT NOT NULL,
+    sha256 TEXT NOT NULL, size_bytes INTEGER NOT NULL, model TEXT NOT NULL, options TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'queued', attempts INTEGER NOT NULL DEFAULT 0,
+    queued_at REAL NOT NULL, started_at REAL, finished_at REAL,
+    outcome TEXT, error TEXT, media_type TEXT NOT NULL DEFAULT '', has_thumbnail INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX analyses_key ON analyses (key) WHERE is_reusable;
+CREATE INDEX analyses_state ON analyses (state);
+CREATE INDEX analyses_finished ON analyses (finished_at);
+CREATE TABLE scans (
+    id TEXT PRIMARY KEY, analysis_id TEXT NOT NULL REFERENCES analyses (id), owner TEXT NOT NULL, client TEXT NOT NULL,
+    name TEXT NOT NULL, folded TEXT NOT NULL, created_at REAL NOT NULL, cancelled_at REAL
+) STRICT;
+CREATE INDEX scans_analysis ON scans (analysis_id);
+CREATE INDEX scans_owner ON scans (owner, created_at, id);
+CREATE INDEX scans_client ON scans (client);
+CREATE INDEX scans_cancelled ON scans (cancelled_at);
+CREATE TABLE keys (name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, created_at REAL NOT NULL) STRICT;
+"""
 
 
 def database(data: Path) -> Path:
@@ -38,8 +60,8 @@ class Database:
             self._db.execute(f"PRAGMA {pragma}")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+        elif version != _SCHEMA_VERSION:
             self._db.close()
             raise UsageError(f"{path} was written by another version of Telltale; choose another --data folder")
 

@@ -1,6 +1,6 @@
 """The data folder: uploads on their way in, uploads that are kept, results. Every name in it is made by the server.
 
-DATA/telltale.db          jobs (`store`)
+DATA/telltale.db          jobs (`scan_db`)
 DATA/uploads/ID           being received; emptied at every start
 DATA/media/ID             what was uploaded, for an analysis
 DATA/results/ID/          report.json, pictures.json, thumbnail.jpg, under no upload's name
@@ -36,8 +36,9 @@ THUMBNAIL_NAME = "thumbnail.jpg"
 class DataFolder:
     """Opens, locks and tidies the folder. Raises `UsageError` if another server uses it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+    def __init__(self, root: Path, *, min_free_bytes: int = 0) -> None:
+        """`min_free_bytes` of the disk are no room for anything that strangers can make grow."""
+        self.root, self._min_free_bytes = root.resolve(), min_free_bytes
         self.uploads, self._media, self._results = (self.root / name for name in ("uploads", "media", "results"))
         try:
             for folder in (self.root, self.uploads, self._media, self._results):
@@ -87,14 +88,22 @@ class DataFolder:
         """Where what was made of a result under one scan's name is kept: it goes with that scan."""
         return self._results / analysis_id / f"for-{scan_id}"
 
-    def made(self, analysis_id: str, scan_id: str, kind: str, key: str, make: Callable[[], bytes]) -> Path:
+    def made(self, analysis_id: str, scan_id: str, kind: str, key: str, make: Callable[[], bytes]) -> Path | bytes:
         """A file of what `make` gives, made once for each scan, kind and key: answers are streamed from disk, so that
-        readers who take their time hold no memory. Raises `FileNotFoundError` where there is no result."""
+        readers who take their time hold no memory. What `make` gave where there is no room to keep it.
+
+        Raises `FileNotFoundError` where there is no result.
+        """
         folder = self.made_for(analysis_id, scan_id)
         name = f"{kind}-{hashlib.sha256(f'{__version__}{key}'.encode()).hexdigest()[:24]}"
         if not (folder / name).is_file():
             content = make()
-            write_files(folder, {name: content})
+            if not self.has_room(len(content)):
+                return content
+            try:
+                write_files(folder, {name: content})
+            except OutputError:
+                return content
         return folder / name
 
     def drop_made(self, analysis_id: str, scan_id: str) -> None:
@@ -124,6 +133,13 @@ class DataFolder:
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.root).free
+
+    def room_bytes(self) -> int:
+        """What may still be written; below zero where the disk's owner has less left than is theirs."""
+        return self.free_bytes() - self._min_free_bytes
+
+    def has_room(self, n_bytes: int = 0) -> bool:
+        return self.room_bytes() >= n_bytes
 
     def close(self) -> None:
         self._lock.close()

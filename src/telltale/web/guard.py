@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from telltale.errors import UsageError
 from telltale.web.metrics import Metrics
 from telltale.web.problems import ProblemError, on_bug, problem, problem_response
 
@@ -47,6 +48,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope.get("root_path"):
+            raise UsageError("Telltale answers at the root of a host name only; give it one of its own, not a path")
         started_at, status, is_stream = time.perf_counter(), 0, False
 
         async def sending(message: Message) -> None:

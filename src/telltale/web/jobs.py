@@ -1,8 +1,8 @@
 """The queue and those who work it off: N threads, each with a `Scanner` whose worker process can be killed.
 
-jobs = Jobs(settings, store, folder, scorers, metrics=metrics, on_change=hub.changed, on_gone=hub.gone)
+jobs = Jobs(settings, scan_db, folder, scorers, metrics=metrics, on_change=hub.changed, on_gone=hub.gone)
 jobs.start()
-row = jobs.submit(upload, ...)      # queued, or answered at once from the store
+row = jobs.submit(upload, ...)      # queued, or answered at once from the database
 jobs.remove(row.id, owner="")       # cancels what waits or runs, deletes what has ended
 jobs.stop()
 """
@@ -28,9 +28,9 @@ from telltale.web.analysis import Analyst, is_lasting, media_type, outcome
 from telltale.web.files import DataFolder
 from telltale.web.metrics import Metrics
 from telltale.web.rows import Ending, NewScan, ScanRow, Work
+from telltale.web.scan_db import ScanDb
 from telltale.web.schema import ENDED, Outcome, Progress, ScanEntry, ScanOptions, State
 from telltale.web.settings import ServeSettings
-from telltale.web.store import Store
 from telltale.web.upload import Upload
 
 _log = logging.getLogger("telltale.web")
@@ -68,7 +68,7 @@ class Jobs:
     def __init__(
         self,
         settings: ServeSettings,
-        store: Store,
+        scan_db: ScanDb,
         folder: DataFolder,
         scorers: Mapping[str, Scorer],
         *,
@@ -78,7 +78,7 @@ class Jobs:
     ) -> None:
         """Both are called from any thread: `on_change` with the id of an analysis about which there is news, `on_gone`
         with the owner and the id of a scan that was deleted or has expired."""
-        self._settings, self._store, self._folder, self._scorers = settings, store, folder, scorers
+        self._settings, self._scan_db, self._folder, self._scorers = settings, scan_db, folder, scorers
         self._analyst = Analyst(settings, folder, scorers)
         self._metrics = metrics
         self._on_change, self._on_gone = on_change, on_gone
@@ -96,10 +96,10 @@ class Jobs:
 
     def start(self) -> None:
         """Take up what a crash left behind, then work."""
-        for work in self._store.recover():
+        for work in self._scan_db.recover():
             _log.warning("set aside after %d attempts: %s", work.attempts, work.id)
             self._conclude(work, self._analyst.set_aside(work))
-        self._folder.drop_strays(self._store.analysis_ids())
+        self._folder.drop_strays(self._scan_db.analysis_ids())
         for thread in self._threads:
             thread.start()
 
@@ -128,13 +128,14 @@ class Jobs:
         return len(self._running)
 
     def submit(self, upload: Upload, *, options: ScanOptions, model: str, owner: str, client: str) -> ScanRow:
-        """Keep an upload and queue its analysis, or find one that is equal. Raises `QueueFull` and `ClientBusy`."""
+        """Keep an upload and queue its analysis, or find an equal one of the same owner: that somebody else sent the
+        same bytes is not told. Raises `QueueFull` and `ClientBusy`."""
         settings = options.model_dump(exclude_none=True)
-        parts = [upload.sha256, self._scorers[model].bundle.sha256, settings, __version__]
+        parts = [owner, upload.sha256, self._scorers[model].bundle.sha256, settings, __version__]
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
         self._folder.keep_upload(upload.path, upload.id)
         try:
-            row = self._store.admit(
+            row = self._scan_db.admit(
                 NewScan(
                     id=upload.id,
                     key=key,
@@ -164,12 +165,12 @@ class Jobs:
 
     def remove(self, scan_id: str, *, owner: str) -> str | None:
         """Cancel the scan if it waits or runs, delete it if it has ended: `cancelled`, `deleted`, or None."""
-        row = self._store.get(scan_id, owner=owner)
+        row = self._scan_db.get(scan_id, owner=owner)
         if row is None:
             return None
-        dropped = self._store.cancel(scan_id, owner=owner)
+        dropped = self._scan_db.cancel(scan_id, owner=owner)
         if dropped is None:
-            self._folder.drop(self._store.delete(scan_id, owner=owner))
+            self._folder.drop(self._scan_db.delete(scan_id, owner=owner))
             self._folder.drop_made(row.analysis_id, scan_id)
             self._on_gone(owner, scan_id)
             return "deleted"
@@ -214,7 +215,7 @@ class Jobs:
             return running.progress()
         if row.state == "running":
             return Progress(stage="starting")
-        return Progress(stage="waiting", ahead=self._store.ahead(row.queued_at))
+        return Progress(stage="waiting", ahead=self._scan_db.ahead(row.queued_at))
 
     def retry_after_s(self) -> float:
         """When to come back, as the queue may have a place."""
@@ -245,7 +246,7 @@ class Jobs:
 
     def _next(self) -> Work | None:
         while not self._is_stopping.is_set():
-            work = self._store.claim()
+            work = self._scan_db.claim()
             if work is not None:
                 return work
             with self._news:
@@ -259,7 +260,7 @@ class Jobs:
             self._analyse(scanner, work)
         except Stopped:
             if self._is_stopping.is_set():
-                self._store.put_back(work.id)
+                self._scan_db.put_back(work.id)
         except WorkerNotStarted as error:
             self._hold_up(work, error)
 
@@ -270,7 +271,7 @@ class Jobs:
             _log.warning("analyses wait until a process can be started: %s", error.message)
         self._held_up.add(me)
         try:
-            self._once_possible(work, lambda: self._store.put_back(work.id))
+            self._once_possible(work, lambda: self._scan_db.put_back(work.id))
             self._on_change(work.id)
             while not self._is_stopping.wait(_TRY_AGAIN_S) and not self._analyst.can_start(self._is_stopping):
                 pass
@@ -281,7 +282,7 @@ class Jobs:
         """Raises `Stopped` and `WorkerNotStarted`; all else is an end of the analysis."""
         self._running[work.id] = running = _Running(work)
         # `stop` or `remove` may have come between `claim` and now, and not found it.
-        if self._is_stopping.is_set() or not self._store.is_running(work.id):
+        if self._is_stopping.is_set() or not self._scan_db.is_running(work.id):
             running.stop.set()
         self._on_change(work.id)
         try:
@@ -317,7 +318,7 @@ class Jobs:
             except sqlite3.OperationalError as error:
                 _log.warning("what became of %s cannot be written, tried again: %s", work.id, error)
             if self._is_stopping.wait(_TRY_AGAIN_S):
-                self._store.put_back(work.id)
+                self._scan_db.put_back(work.id)
                 return
 
     def _conclude(self, work: Work, report: Report) -> None:
@@ -336,7 +337,7 @@ class Jobs:
             media_type=media_type(report),
             has_thumbnail=bool(report.pictures.thumbnails),
         )
-        if not self._store.finish(work, ending):
+        if not self._scan_db.finish(work, ending):
             self._folder.drop([work.id])
             return
         if state == "failed":
@@ -354,7 +355,7 @@ class Jobs:
 
     def expire(self) -> Sequence[str]:
         """Remove what has been kept long enough; returns the analyses whose files went."""
-        scans, gone = self._store.expire(time.time() - self._settings.keep_s)
+        scans, gone = self._scan_db.expire(time.time() - self._settings.keep_s)
         self._folder.drop(gone)
         for analysis_id, scan_id, owner in scans:
             self._folder.drop_made(analysis_id, scan_id)

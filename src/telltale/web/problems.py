@@ -165,6 +165,14 @@ def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
+async def only_known_parameters(request: Request) -> None:
+    """For every route: a parameter that is misspelt, or of another version, is refused and not passed over."""
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    there_are = f"there are {', '.join(known)}" if known else "there is none"
+    if unknown := sorted(request.query_params.keys() - set(known)):
+        raise invalid([{"loc": ["query", name], "msg": f"no such parameter; {there_are}"} for name in unknown])
+
+
 __all__ = [
     "PROBLEMS",
     "ProblemError",
@@ -174,5 +182,6 @@ __all__ = [
     "on_database_error",
     "on_http_error",
     "on_invalid",
+    "only_known_parameters",
     "problem",
 ]

@@ -12,14 +12,14 @@ pydantic_core._pydantic_core.ValidationError: 1 validation error for ScanOptions
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from telltale.bundle import ModelCard
-from telltale.sampling import Kind, SamplePlan
+from telltale.sampling import SamplePlan, Wanted
 from telltale.types import ErrorInfo, Label, Report, Written
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -30,8 +30,6 @@ MAX_NAME_CHARS = 255
 """Of a file's name; of longer ones the end is kept."""
 ScanId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 """128 random bits, made by the server."""
-
-_KINDS: dict[str, Kind] = {"fps": "fps", "every": "every", "frames": "uniform", "first": "first", "all_frames": "all"}
 
 
 class ScanOptions(Written):
@@ -59,22 +57,12 @@ class ScanOptions(Written):
 
     @model_validator(mode="after")
     def _one_kind_of_sampling(self) -> Self:
-        chosen = self._sampling()
-        if len(chosen) > 1:
-            raise ValueError(f"{' and '.join(chosen)} exclude each other; choose one")
+        self.plan(SamplePlan())
         return self
-
-    def _sampling(self) -> list[str]:
-        return [name for name in _KINDS if getattr(self, name)]
 
     def plan(self, default: SamplePlan) -> SamplePlan:
         """The sampling asked for, on top of the model's own."""
-        plan = default
-        for name in self._sampling():
-            value = getattr(self, name)
-            plan = SamplePlan(kind=_KINDS[name], value=1.0 if value is True else float(value))
-        limits = {name: getattr(self, name) for name in ("max_frames", "seconds", "max_side_px")}
-        return replace(plan, **{name: value for name, value in limits.items() if value is not None})
+        return Wanted(**{field.name: getattr(self, field.name) for field in fields(Wanted)}).plan(default)
 
 
 class Progress(Written):

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from telltale._cam import find_head
 from telltale.bundle import Bundle, load_bundle, shipped_names
-from telltale.errors import OutputError, UsageError
+from telltale.errors import UsageError
 from telltale.runtime import Scorer
 from telltale.scan import ScanSettings, load_scorer
 from telltale.types import Report
@@ -26,9 +26,9 @@ from telltale.web.keys import Keys
 from telltale.web.metrics import Metrics
 from telltale.web.problems import ProblemError
 from telltale.web.rows import ScanRow
+from telltale.web.scan_db import ScanDb
 from telltale.web.schema import ScanEntry
 from telltale.web.settings import ServeSettings
-from telltale.web.store import Store
 from telltale.web.upload import Receiver
 
 _P = ParamSpec("_P")
@@ -53,9 +53,9 @@ class Service:
         self.scorers = _load_models(settings)
         self.explained = frozenset(name for name, scorer in self.scorers.items() if _is_explained(scorer.bundle))
         """Models that give heat maps."""
-        self.folder = DataFolder(settings.data)
+        self.folder = DataFolder(settings.data, min_free_bytes=settings.min_free_bytes)
         try:
-            self.store = Store(self.folder.database)
+            self.scan_db = ScanDb(self.folder.database)
             self.keys = Keys(self.folder.database)
         except BaseException:
             self.folder.close()
@@ -69,20 +69,20 @@ class Service:
             self.folder.uploads,
             self._files,
             max_bytes=settings.max_upload_bytes,
-            has_room=self.has_room,
+            has_room=self.folder.has_room,
             on_bytes=lambda n_bytes: metrics.received.add(by=n_bytes),
         )
         self.annotator = Annotator(self.folder, deadline_s=settings.deadline_s)
         self.jobs = Jobs(
             settings,
-            self.store,
+            self.scan_db,
             self.folder,
             self.scorers,
             metrics=metrics,
             on_change=self.hub.changed,
             on_gone=self.hub.gone,
         )
-        metrics.watch("scans_waiting", "Analyses that wait.", lambda: self.store.count("queued"))
+        metrics.watch("scans_waiting", "Analyses that wait.", lambda: self.scan_db.count("queued"))
         metrics.watch("scans_running", "Analyses that run.", lambda: self.jobs.n_running)
         metrics.watch("uploads_arriving", "Uploads being received.", lambda: self.receiver.n_receiving)
         metrics.watch("event_streams", "Event streams open.", lambda: self.hub.n_streams)
@@ -99,12 +99,12 @@ class Service:
         self.jobs.stop()
         for executor in (self._db, self._files, self._pages):
             executor.shutdown(cancel_futures=True)
-        self.store.close()
+        self.scan_db.close()
         self.keys.close()
         self.folder.close()
 
     async def db(self, function: Callable[_P, _R], *args: _P.args, **options: _P.kwargs) -> _R:
-        """Run a call of `store` or `jobs` outside the event loop: a commit waits for the disk."""
+        """Run a call of `scan_db` or `jobs` outside the event loop: a commit waits for the disk."""
         return await self._run(self._db, function, *args, **options)
 
     async def page(self, function: Callable[_P, _R], *args: _P.args, **options: _P.kwargs) -> _R:
@@ -119,7 +119,7 @@ class Service:
     async def made(
         self, row: ScanRow, kind: str, make: Callable[[Report], bytes], *, key: str = ""
     ) -> Path | bytes | None:
-        """A file made from a scan's report, kept beside it, or its bytes where the disk is full; None where there is no
+        """A file made from a scan's report, kept beside it, or its bytes where there is no room; None where there is no
         result."""
         return await self.made_from(
             row, kind, lambda: make(self.folder.report(row.analysis_id, name=row.name)), key=key
@@ -130,17 +130,14 @@ class Service:
     ) -> Path | bytes | None:
         """`made`, for what reads the result by itself."""
         try:
-            try:
-                made = await self.page(self.folder.made, row.analysis_id, row.id, kind, key, make)
-            except OutputError:
-                return await self.page(make)
-            return made if await self.is_there(row) else None
+            made = await self.page(self.folder.made, row.analysis_id, row.id, kind, key, make)
         except FileNotFoundError:  # deleted just now, or the disk was full when it was to be kept
             return None
+        return made if await self.is_there(row) else None
 
     async def is_there(self, row: ScanRow) -> bool:
         """Whether the scan still is; what was made for one that was deleted meanwhile goes after it."""
-        if await self.db(self.store.is_there, row.id):
+        if await self.db(self.scan_db.is_there, row.id):
             return True
         await self.page(self.folder.drop_made, row.analysis_id, row.id)
         return False
@@ -153,7 +150,7 @@ class Service:
         return Caller(owner, owner)
 
     async def row(self, scan_id: str, caller: Caller) -> ScanRow | None:
-        return await self.db(self.store.get, scan_id, owner=caller.owner)
+        return await self.db(self.scan_db.get, scan_id, owner=caller.owner)
 
     async def entry(self, scan_id: str, caller: Caller) -> ScanEntry | None:
         row = await self.row(scan_id, caller)
@@ -163,11 +160,7 @@ class Service:
         return await self.db(lambda: [self.jobs.entry(row) for row in rows])
 
     async def _news(self, owner: str, since: float) -> Sequence[ScanEntry]:
-        return await self.entries(await self.db(self.store.news, owner=owner, since=since))
-
-    def has_room(self, n_bytes: int = 0) -> bool:
-        """Whether so much may be written, and the disk keeps the room that is left to its owner."""
-        return self.folder.free_bytes() >= self.settings.min_free_bytes + n_bytes
+        return await self.entries(await self.db(self.scan_db.news, owner=owner, since=since))
 
     async def is_still(self, caller: Caller, connection: HTTPConnection) -> bool:
         """Whether `connection` would be let in as `caller` now: a key may have been replaced meanwhile."""
@@ -195,7 +188,7 @@ def _load_models(settings: ServeSettings) -> dict[str, Scorer]:
         name = str(wanted) if str(wanted) in shipped_names() else bundle.card.name
         if name in scorers:
             raise UsageError(f"two models are called {name!r}; serve one of them")
-        threads = ScanSettings(n_threads=1 if settings.workers > 1 else 2)
+        threads = ScanSettings(n_threads=settings.threads_per_analysis)
         scorers[name] = load_scorer(bundle, threads)
     if not scorers:
         raise UsageError("name a model with --model")

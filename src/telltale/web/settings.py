@@ -62,5 +62,9 @@ class ServeSettings:
     """Names under which the server answers; none: any. Guards a local server against DNS rebinding."""
     receipt: ReceiptLimits = ReceiptLimits()
 
+    @property
+    def threads_per_analysis(self) -> int:
+        return 1 if self.workers > 1 else 2
+
 
 __all__ = ["ReceiptLimits", "ServeSettings"]

@@ -6,16 +6,17 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from telltale.web.guard import API
-from telltale.web.problems import documented
+from telltale.web.problems import documented, only_known_parameters
 from telltale.web.routes import login, models, operation, pages, results, scans, statics, streams, uploads
 
 
 def add_routes(app: FastAPI, *, require_key: bool) -> None:
     """All of them. `require_key` only documents the key here: each route of the API asks for its caller."""
+    bearer = HTTPBearer(auto_error=False, description="An API key.")
     api = APIRouter(
         prefix=API,
-        responses=documented("bad_form", "unknown_host", *(("key_required",) if require_key else ())),
-        dependencies=[Depends(HTTPBearer(auto_error=False, description="An API key."))] if require_key else [],
+        responses=documented("bad_form", "unknown_host", "invalid", *(("key_required",) if require_key else ())),
+        dependencies=[*([Depends(bearer)] if require_key else ()), Depends(only_known_parameters)],
     )
     for part in (uploads, scans, streams, results, models):
         api.include_router(part.router)

@@ -19,12 +19,12 @@ async def healthz() -> Health:
 
 @router.get("/readyz", summary="Whether it can take and analyse uploads", responses=documented("not_ready"))
 async def readyz(service: Serving) -> Health:
-    await service.db(service.store.count, "queued")
+    await service.db(service.scan_db.count, "queued")
     if not service.jobs.is_alive:
-        raise problem("not_ready", "a worker has ended; restart the server")
+        raise problem("not_ready", "a worker has ended or never started; restart the server")
     if service.jobs.is_held_up:
         raise problem("not_ready", "no process to analyse with can be started; free memory or allow more processes")
-    if not service.has_room():
+    if not service.folder.has_room():
         raise problem("not_ready", "the disk is full")
     return Health()
 

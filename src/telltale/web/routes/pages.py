@@ -4,10 +4,11 @@ in a frame of ours: the frame's style and scripts come from /static, so the poli
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request, Response, status
 from fastapi.responses import FileResponse, HTMLResponse
 
 from telltale._card_words import card_facts, summarise_card
+from telltale._measured import remark
 from telltale._report_chart import PLOT_HEIGHT_PX, PLOT_TOP_PX, y_px
 from telltale._report_page import build_page
 from telltale._report_words import LABELS
@@ -15,8 +16,9 @@ from telltale._text import file_size
 from telltale.types import Report
 from telltale.web._docs import operations
 from telltale.web.asked import Serving, Visitor
+from telltale.web.problems import ProblemError, on_http_error
 from telltale.web.render import has_key, login_page, page, render
-from telltale.web.schema import ScanEntry, ScanId
+from telltale.web.schema import ScanEntry
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -32,13 +34,14 @@ async def home(request: Request, service: Serving, visitor: Visitor) -> Response
         models=[(name, name in service.explained) for name in service.scorers],
         max_bytes=service.settings.max_upload_bytes,
         max_size=file_size(service.settings.max_upload_bytes),
+        heat_doubt=remark("cam"),
         kept=_days(service.settings.keep_s),
         words={label: {"name": one.name, "headline": one.headline} for label, one in LABELS.items()},
     )
 
 
 @router.get("/scans/{scan_id}")
-async def scan(request: Request, scan_id: ScanId, service: Serving, visitor: Visitor) -> Response:
+async def scan(request: Request, scan_id: str, service: Serving, visitor: Visitor) -> Response:
     if visitor is None:
         return login_page(request)
     row = await service.row(scan_id, visitor)
@@ -109,8 +112,16 @@ async def docs(request: Request, service: Serving) -> Response:
     )
 
 
+async def on_lost(request: Request, error: Exception) -> Response:
+    """An address that leads nowhere: a page for people, a problem below /api."""
+    is_unknown = not isinstance(error, ProblemError) and getattr(error, "status_code", 0) == status.HTTP_404_NOT_FOUND
+    if is_unknown and not request.url.path.startswith("/api/"):
+        return _lost(request)
+    return await on_http_error(request, error)
+
+
 def _lost(request: Request) -> Response:
-    return page(request, "lost.html.j2", status=404)
+    return page(request, "lost.html.j2", status=status.HTTP_404_NOT_FOUND)
 
 
 def _days(seconds: float) -> str:
@@ -120,4 +131,4 @@ def _days(seconds: float) -> str:
     return f"{hours / 24:.0f} days"
 
 
-__all__ = ["router"]
+__all__ = ["on_lost", "router"]

@@ -19,7 +19,7 @@ from telltale.errors import OutputError, TelltaleError
 from telltale.report import to_html
 from telltale.web.analysis import PLAYED_AS
 from telltale.web.annotated import AnnotatorBusy
-from telltale.web.asked import Found, Serving
+from telltale.web.asked import Asked, Found, Serving
 from telltale.web.parts import etag_from, etag_of, file_in_parts, whole
 from telltale.web.problems import documented, problem
 from telltale.web.rows import ScanRow
@@ -98,11 +98,11 @@ def _ascii_stem(name: str) -> str:
     }
     | _KNOWN,
 )
-async def annotated(request: Request, service: Serving, row: Found) -> Response:
+async def annotated(request: Request, service: Serving, row: Found, caller: Asked) -> Response:
     """Made when it is first asked for, which takes some times the length of the clip."""
     if row.state != "done" or not row.media_type or row.media_type.startswith("image/"):
         raise problem("no_result", "there is no video to draw on")
-    path = await _drawn_on(service, row)
+    path = await _drawn_on(service, row, caller.client)
     if path is None:
         return JSONResponse({"status": "being made"}, status_code=202, headers={"Retry-After": "5"})
     if not await service.is_there(row):
@@ -112,10 +112,10 @@ async def annotated(request: Request, service: Serving, row: Found) -> Response:
         return file_in_parts(request, path, "video/mp4", _AS_UPLOADED, etag=etag_of(b"%d" % made_ns))
 
 
-async def _drawn_on(service: Service, row: ScanRow) -> Path | None:
+async def _drawn_on(service: Service, row: ScanRow, client: str) -> Path | None:
     """The annotated clip; None while it is being made. Raises the problem where it cannot be."""
     try:
-        made = asyncio.wrap_future(service.annotator.ask(row))
+        made = asyncio.wrap_future(service.annotator.ask(row, client))
         made.add_done_callback(_take_note)
         return await asyncio.wait_for(asyncio.shield(made), _PATIENCE_S)
     except TimeoutError:

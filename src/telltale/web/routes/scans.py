@@ -34,7 +34,7 @@ async def list_scans(
     state: State | None = None,
 ) -> ScanPage:
     rows = await service.db(
-        service.store.list, owner=caller.owner, text=q, state=state, before=_place(cursor), limit=limit + 1
+        service.scan_db.list, owner=caller.owner, text=q, state=state, before=_place(cursor), limit=limit + 1
     )
     items = await service.entries(rows[:limit])
     last = rows[limit - 1] if len(rows) > limit else None

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from telltale.web.asked import Asked, Serving
 from telltale.web.problems import ProblemError, documented, invalid, problem
+from telltale.web.scan_db import ClientBusy, QueueFull
 from telltale.web.schema import ScanEntry, ScanOptions
 from telltale.web.service import Caller, Service
-from telltale.web.store import ClientBusy, QueueFull
 
 UPLOAD_PATH = "/api/v1/scans"
 router = APIRouter(tags=["scans"])
@@ -70,16 +70,15 @@ def _asked_for(service: Service, fields: Mapping[str, str]) -> tuple[str, ScanOp
 async def _check_room(service: Service, caller: Caller, n_bytes: int) -> None:
     """Turn an upload away before it is received, where it would be afterwards."""
     settings = service.settings
-    if await service.db(service.store.active_of, caller.client) >= settings.per_client:
+    if await service.db(service.scan_db.active_of, caller.client) >= settings.per_client:
         raise _client_busy(service, caller)
-    if await service.db(service.store.count, "queued") >= settings.queue_length:
+    if await service.db(service.scan_db.count, "queued") >= settings.queue_length:
         raise _queue_full(service)
-    if not service.has_room(n_bytes):
-        raise _no_space()
-
-
-def _no_space() -> ProblemError:
-    return problem("no_space", "there is no room left for uploads; try later")
+    left_bytes = service.folder.room_bytes() - n_bytes
+    if left_bytes < 0:
+        raise problem("no_space", "there is no room left for uploads; try later")
+    if await service.db(service.scan_db.held_by, caller.client) > left_bytes:
+        raise problem("no_space", "your scans take more of the disk than is left; delete some of them")
 
 
 def _queue_full(service: Service) -> ProblemError:

@@ -14,7 +14,15 @@ let cursor = null;
 let end = ""; // the place of the last row that was fetched, while the server has more
 let wanted = "";
 
-const say = (text) => ($("said").textContent = text);
+const KEPT_LINES = 20;
+
+// Line by line: what is said next must not take the place of what is still being read aloud.
+function say(text) {
+  $("said").append(Object.assign(document.createElement("p"), { textContent: text }));
+  if ($("said").children.length > KEPT_LINES) $("said").firstElementChild.remove();
+}
+
+const verdict = ({ headline, score }) => (score ? `${headline}, fake score ${score}` : headline);
 const trouble = (text) => {
   $("trouble").textContent = text;
   $("trouble").hidden = !text;
@@ -140,7 +148,7 @@ function heard({ data }) {
   if (gone.has(entry.id) || (!known && wanted)) return;
   const was = known?.entry?.state;
   put(entry);
-  if (entry.outcome && was !== entry.state) say(`${known?.title ?? entry.name}: ${entry.outcome.headline} ${entry.outcome.score}`);
+  if (entry.outcome && was !== entry.state) say(`${known?.title ?? entry.name}: ${verdict(entry.outcome)}`);
 }
 
 function heardGone({ data }) {
@@ -187,7 +195,7 @@ const uploads = new Uploads($("uploads"), {
     sent.item.remove();
     put(entry);
     say(`${sent.title} has arrived`);
-    if (entry.outcome) say(`${sent.title}: ${entry.outcome.headline} ${entry.outcome.score}`);
+    if (entry.outcome) say(`${sent.title}: ${verdict(entry.outcome)}`);
   },
 });
 
@@ -216,6 +224,7 @@ function send(files, remark = "") {
   if (wrong) return correct(wrong, files.length === 1);
   uploads.add(files, fields());
   tally();
+  $("uploads").lastElementChild?.scrollIntoView({ block: "nearest" }); // open settings may fill the window
 }
 
 const input = $("files");

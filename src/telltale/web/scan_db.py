@@ -3,10 +3,10 @@
 A *scan* is what one client asked for: a name and an owner. An *analysis* is the work: bytes, model and settings.
 Scans of the same bytes with the same settings share one analysis, so that it is done once.
 
-    with closing(Store(database(data))) as store:
-        store.admit(new, queue_length=256, per_client=64)   # -> the scan's row
-        work = store.claim()                                # queued -> running, in a fair order
-        store.finish(work, Ending(state="done", ...))
+    with closing(ScanDb(database(data))) as scan_db:
+        scan_db.admit(new, queue_length=256, per_client=64)   # -> the scan's row
+        work = scan_db.claim()                                # queued -> running, in a fair order
+        scan_db.finish(work, Ending(state="done", ...))
 """
 
 from __future__ import annotations
@@ -20,11 +20,23 @@ from pathlib import Path
 from typing import Any
 
 from telltale.web.database import Database
-from telltale.web.rows import IS_ACTIVE, SELECT, STATE, Ending, NewScan, ScanRow, Work
+from telltale.web.rows import Ending, NewScan, ScanRow, Work
 from telltale.web.schema import ENDED, State
 
 MAX_ATTEMPTS = 2
 """A running analysis at a crash is run once more, then set aside."""
+_RESULT_BYTES = 1_000_000
+"""Reckoned for what a scan keeps beside its upload (docs/deploy.md has what was measured)."""
+_STATE = "CASE WHEN s.cancelled_at IS NULL THEN a.state ELSE 'cancelled' END"
+_SELECT = f"""
+SELECT s.id, s.analysis_id, s.name, s.created_at, a.sha256, a.size_bytes, a.model, a.options, a.queued_at,
+    max(a.started_at, s.created_at) AS started_at,
+    coalesce(s.cancelled_at, max(a.finished_at, s.created_at)) AS finished_at, a.outcome, a.error, a.media_type,
+    a.has_thumbnail, {_STATE} AS state
+FROM scans s JOIN analyses a ON a.id = s.analysis_id
+"""
+"""No moment before the scan was created: when somebody else had the same bytes analysed is nobody's business."""
+_IS_ACTIVE = "s.cancelled_at IS NULL AND a.state IN ('queued', 'running')"
 
 
 class QueueFull(Exception):
@@ -35,7 +47,7 @@ class ClientBusy(Exception):
     """As many scans of this client wait or run as may."""
 
 
-class Store(Database):
+class ScanDb(Database):
     """Scans and analyses. Each call is one transaction, from whichever thread."""
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +114,7 @@ class Store(Database):
             where.append("instr(s.folded, ?)")
             values.append(_folded(text))
         if state:
-            where.append(f"{STATE} = ?")
+            where.append(f"{_STATE} = ?")
             values.append(state)
         if before is not None:
             where.append("(s.created_at, s.id) < (?, ?)")
@@ -123,7 +135,7 @@ class Store(Database):
         return list(self._scans(query, (owner, owner, since, since, since)))
 
     def _scans(self, query: str, values: tuple[Any, ...]) -> Iterator[ScanRow]:
-        return (ScanRow(**row) for row in self._rows(SELECT + query, *values))
+        return (ScanRow(**row) for row in self._rows(_SELECT + query, *values))
 
     def ahead(self, queued_at: float) -> int:
         """How many analyses were queued earlier and still wait."""
@@ -132,7 +144,16 @@ class Store(Database):
     def active_of(self, client: str) -> int:
         """How many scans of this client wait or run."""
         return self._number(
-            f"SELECT count(*) FROM scans s JOIN analyses a ON a.id = s.analysis_id WHERE s.client = ? AND {IS_ACTIVE}",
+            f"SELECT count(*) FROM scans s JOIN analyses a ON a.id = s.analysis_id WHERE s.client = ? AND {_IS_ACTIVE}",
+            client,
+        )
+
+    def held_by(self, client: str) -> int:
+        """About how many bytes of the disk this client's scans take: uploads that are kept, results, pages."""
+        return self._number(
+            "SELECT coalesce(sum(? + CASE a.state WHEN 'failed' THEN 0 ELSE a.size_bytes END), 0) "
+            "FROM scans s JOIN analyses a ON a.id = s.analysis_id WHERE s.client = ? AND s.cancelled_at IS NULL",
+            _RESULT_BYTES,
             client,
         )
 
@@ -204,7 +225,7 @@ class Store(Database):
         with self._transaction() as db:
             row = db.execute(
                 "SELECT s.analysis_id FROM scans s JOIN analyses a ON a.id = s.analysis_id "
-                f"WHERE s.id = ? AND s.owner = ? AND {IS_ACTIVE}",
+                f"WHERE s.id = ? AND s.owner = ? AND {_IS_ACTIVE}",
                 (scan_id, owner),
             ).fetchone()
             if row is None:
@@ -266,4 +287,4 @@ def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(value)
 
 
-__all__ = ["MAX_ATTEMPTS", "ClientBusy", "QueueFull", "Store"]
+__all__ = ["MAX_ATTEMPTS", "ClientBusy", "QueueFull", "ScanDb"]

@@ -1,0 +1,71 @@
+"""The page as it is seen on small windows and heard by a screen reader, in real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from web_page import CHROMIUM, chromium, drop, expect, row
+from web_server import Running
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt-get install chromium)")
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+HIDDEN = """() => {
+  const player = document.querySelector("#player").getBoundingClientRect();
+  const focused = document.activeElement;
+  return !focused.closest("#player") && focused.getBoundingClientRect().bottom <= player.bottom;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+def test_a_verdict_takes_no_other_ones_place_and_heat_maps_are_asked_for(
+    browser: Browser, server: Running, portrait: Path
+) -> None:
+    page = browser.new_page(base_url=server.url)
+    page.goto("/")
+    page.get_by_text("Settings").click()
+    expect(page.locator("#explain")).not_to_be_checked()
+    page.get_by_text("Settings").click()
+    names = ("one.jpg", "two.jpg")
+    drop(page, *((name, portrait.read_bytes()) for name in names))
+    for name in names:
+        expect(page.locator("#said p").filter(has_text=f"{name}: ").filter(has_text="fake score")).to_have_count(1)
+        expect(row(page, name).locator(".scan-score")).to_contain_text("fake score")
+
+
+def test_a_new_upload_is_seen_below_open_settings(browser: Browser, server: Running, portrait: Path) -> None:
+    page = browser.new_page(base_url=server.url, viewport={"width": 1000, "height": 600})
+    page.goto("/")
+    page.get_by_text("Settings").click()
+    drop(page, ("one.jpg", portrait.read_bytes()))
+    expect(page.locator(".scan").first).to_be_in_viewport()
+
+
+def test_on_a_phone_the_player_covers_neither_headings_nor_the_focus(
+    browser: Browser, server: Running, two_face_clip: Path
+) -> None:
+    with server.client() as client:
+        scan = client.wait(client.submit(two_face_clip).id, wait_s=60)
+    page = browser.new_page(base_url=server.url, viewport={"width": 360, "height": 640})
+    page.goto(f"/scans/{scan.id}")
+    page.get_by_role("link", name="What it cannot say").click()
+    player, heading = (page.locator(name).bounding_box() for name in ("#player", "#limits-h"))
+    assert player is not None
+    assert heading is not None
+    assert heading["y"] >= player["y"] + player["height"]
+    page.locator("summary").last.focus()
+    for _ in range(12):
+        page.keyboard.press("Shift+Tab")
+        assert not page.evaluate(HIDDEN)
