@@ -103,6 +103,11 @@ def _digest(record: VideoRecord) -> str:
     return hashlib.sha256(record.path.encode()).hexdigest()
 
 
+def _counted(picture: RgbImage, number: int) -> RgbImage:
+    picture[0, :2, 2] = divmod(number, 256)
+    return picture
+
+
 def store_of_pictures(
     folder: Path,
     logits: Sequence[float],
@@ -113,13 +118,15 @@ def store_of_pictures(
     margin_frac: float = 0.1,
     dataset: str = "stills",
 ) -> Store:
-    """A store of pictures that were kept as they came, one a group unless `groups` says otherwise."""
+    """A store of pictures that were kept as they came, one a group unless `groups` says otherwise. Without `picture`
+    no two are the same file: one corner's blue, which no answer depends on, counts them."""
     pictures = folder.with_name(folder.name + "-pictures")
     pictures.mkdir(parents=True)
     records = []
     for i, (logit, fake) in enumerate(zip(logits, fakes, strict=True)):
         path = pictures / f"face{i:04d}.png"
-        path.write_bytes(encode_crop(colour(logit, PICTURE_PX) if picture is None else picture(i), format="png"))
+        shown = _counted(colour(logit, PICTURE_PX), i) if picture is None else picture(i)
+        path.write_bytes(encode_crop(shown, format="png"))
         group = groups[i] if groups is not None else str(i)
         records.append(
             FaceRecord(

@@ -480,7 +480,10 @@ def test_same_bytes_with_the_other_label_is_said(tmp_path: Path) -> None:
     (problem,) = datasets.read(tmp_path).problems
     assert (problem.kind, problem.detail) == ("duplicate", "same bytes as fake/b.mp4, labelled otherwise")
     (finding,) = (one for one in inspect_data(tmp_path).findings if "both labels" in one.text)
-    assert (finding.level, finding.text) == ("bad", "1 file is there with both labels: real/a.mp4.")
+    assert (finding.level, finding.text) == (
+        "bad",
+        "1 file is there with both labels: real/a.mp4 (same bytes as fake/b.mp4).",
+    )
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_official_without_a_validation_side_takes_one_from_training() -> None:
     assert split.counts(records) == {"train": (40, 40), "val": (5, 5), "test": (5, 5)}
     assert split.side("straggler") is None
     assert split.notes[:2] == (
-        "1 videos are on no official side and are left out",
+        "1 video is on no official side and left out",
         "the official split has no validation side: one was taken from its training side by group",
     )
 

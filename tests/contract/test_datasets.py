@@ -33,6 +33,10 @@ def test_every_reader_has_a_made_tree() -> None:
     assert set(make_datasets.MAKERS) == set(FORMATS)
 
 
+def test_every_reader_says_in_a_line_where_its_files_lie() -> None:
+    assert len({datasets.layout(name) for name in FORMATS}) == len(FORMATS)
+
+
 def test_the_layout_is_recognised_and_no_other_is(made: Made) -> None:
     name, root, _ = made
     assert datasets.recognise(root) == [name]

@@ -24,8 +24,8 @@ import make_videos
 from make_outcomes import FACE, hashes, make, outcome
 from telltale import datasets, store
 from telltale._stored_picture import rgb_of
-from telltale.errors import CorruptFile, DataError, StoreInvalid, UsageError
-from telltale.store import Outcome, Store, StoredFace, StoreWriter, open_store, tasks
+from telltale.errors import DataError, StoreInvalid, UsageError
+from telltale.store import Outcome, Store, StoredFace, StoreWriter, content_sha256, open_store, tasks
 from telltale.store._format import read_parquet
 from telltale.types import ErrorInfo, FaceRecord, VideoRecord
 
@@ -187,7 +187,7 @@ def test_a_table_with_more_pictures_than_arrow_counts_is_read_in_pieces(
 
 
 def test_other_settings_are_another_store(made: Store) -> None:
-    with pytest.raises(UsageError, match=r"another margin_frac: choose another --out"):
+    with pytest.raises(UsageError, match=r"margin_frac 0\.25 in the store, 0\.5 asked: choose another --out"):
         StoreWriter(made.path, settings=FACE | {"margin_frac": 0.5})
 
 
@@ -218,11 +218,15 @@ def test_a_damaged_staged_file_is_named_and_done_again(tmp_path: Path, videos: l
     open_store(tmp_path / "s").verify()
 
 
+def failed(record: VideoRecord, message: str) -> Outcome:
+    return Outcome(record, content_sha256(record), failure=ErrorInfo(code="corrupt_file", message=message))
+
+
 def test_failures_are_named_counted_and_tried_again_on_request(tmp_path: Path, videos: list[VideoRecord]) -> None:
     writer = StoreWriter(tmp_path / "s", settings=FACE)
     for record in videos[:-2]:
         writer.stage([outcome(record)])
-    writer.fail(videos[-2], CorruptFile("cut short at 50 %"))
+    writer.stage([failed(videos[-2], "cut short at 50 %")])
     writer.stage([Outcome(videos[-1], "", n_frames_sampled=6, failure=ErrorInfo(code="no_face", message="nobody"))])
     assert writer.done([videos[-2]])
     assert not writer.done([videos[-2]], retry_failed=True)
@@ -244,7 +248,7 @@ def test_failures_are_named_counted_and_tried_again_on_request(tmp_path: Path, v
 
 def test_a_store_of_failures_only_opens_and_says_so(tmp_path: Path, videos: list[VideoRecord]) -> None:
     writer = StoreWriter(tmp_path / "s", settings=FACE)
-    writer.fail(videos[0], CorruptFile("junk"))
+    writer.stage([failed(videos[0], "junk")])
     writer.compact(videos[:1])
     found = open_store(tmp_path / "s")
     assert (len(found), found.records()) == (0, [])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +27,10 @@ def inspect(
         str, typer.Option(metavar="NAME", help="The data set's layout; auto looks for marker files.")
     ] = "auto",
     labels: Annotated[str, typer.Option(metavar="NAME=real,...", help="What the data set's own words mean.")] = "",
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Of own folders and lists: its first bracket finds the group in a path."),
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Show what its augmentation makes of faces.")
     ] = None,
@@ -46,40 +47,23 @@ def inspect(
     from dataclasses import replace
 
     from telltale import datasets
+    from telltale.cli._bar import bar
     from telltale.inspect import HTML_NAME, InspectSettings, inspect_data
 
     settings = InspectSettings(
-        format=format, labels=datasets.parse_labels(labels), recipe=recipe, detector=detector, seed=seed
+        format=format, labels=datasets.parse_labels(labels), groups=groups, recipe=recipe, detector=detector, seed=seed
     )
     if n is not None:
         settings = replace(settings, n_videos=n, n_pictures=n)
-    with _progress() as on_file:
-        facts = inspect_data(source, out_dir=out, settings=settings, on_file=on_file)
+    with bar("looking", "count", "left") as show:
+
+        def told(n_done: int, n_total: int, name: str) -> None:
+            show(n_done, n_total, doing=name.rsplit("/", 1)[-1])
+
+        facts = inspect_data(source, out_dir=out, settings=settings, on_file=told)
     _print(facts)
     if out is not None:
         say(f"Page: {out / HTML_NAME}")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None] | None]:
-    """A line on standard error; nothing where that is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from telltale._text import visible
-
-    name_column = TextColumn("{task.description}", markup=False)
-    columns = (name_column, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("looking", total=None)
-
-        def show(n_done: int, n_total: int, name: str) -> None:
-            bar.update(task, completed=n_done, total=n_total, description=visible(name.rsplit("/", 1)[-1])[:28])
-
-        yield show
 
 
 def _print(facts: Inspection) -> None:

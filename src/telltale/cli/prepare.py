@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +13,11 @@ from telltale.cli._choices import choose, folder
 from telltale.cli._errors import say, told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from telltale.crops import CropSpec
-    from telltale.datasets import Dataset
-    from telltale.prepare import Progress
+    from telltale.datasets import Dataset, Problem
+    from telltale.prepare import Progress, Rate
     from telltale.sampling import SamplePlan
     from telltale.store import Manifest
 
@@ -40,6 +38,10 @@ def prepare(
         str, typer.Option(metavar="NAME", help="The data set's layout; auto looks for marker files.")
     ] = "auto",
     labels: Annotated[str, typer.Option(metavar="NAME=real,...", help="What the data set's own words mean.")] = "",
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Of own folders and lists: its first bracket finds the group in a path."),
+    ] = None,
     fps: sampling.Fps = None,
     every: sampling.Every = None,
     frames: sampling.Frames = None,
@@ -99,22 +101,23 @@ def prepare(
     ] = None,
 ) -> None:
     """Turn a data set into a store of faces. Killed and run again, it goes on where it was."""
+    from telltale.cli._bar import bar
     from telltale.engine import Engine
     from telltale.errors import UsageError
     from telltale.faces import SEARCH_EVERY_S, DetectorConfig
-    from telltale.prepare import PrepareSettings
+    from telltale.prepare import PrepareSettings, Rate
     from telltale.prepare import prepare as make
-    from telltale.sampling import SamplePlan
+    from telltale.sampling import SamplePlan, Wanted
     from telltale.split import Draw
 
     if balance and limit is None:
         raise UsageError("--balance halves what --limit draws: give --limit too")
-    asked = sampling.Sampling(
+    wanted = Wanted(
         fps=fps, every=every, frames=frames, first=first, all_frames=all_frames,
-        max_frames=max_frames, seconds=seconds, max_side=max_side,
+        max_frames=max_frames, seconds=seconds, max_side_px=max_side,
     )  # fmt: skip
     settings = PrepareSettings(
-        plan=asked.plan(SamplePlan()),
+        plan=sampling.plan(wanted, SamplePlan()),
         detector=detector,
         detector_config=DetectorConfig(
             min_face_px=min_face,
@@ -129,9 +132,10 @@ def prepare(
         boxes_from_original=boxes_from_original,
         deadline_s=deadline,
     )
-    dataset = _read(source, bucket, format=format, labels=labels)
+    dataset = _read(source, bucket, format=format, labels=labels, groups=groups)
     say(f"{dataset!r}")
-    with _progress() as on_progress:
+    rate = Rate()
+    with bar("preparing", "count", "detail") as show:
         manifest = make(
             dataset,
             out,
@@ -140,10 +144,11 @@ def prepare(
             engine=Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address),
             retry_failed=retry_failed,
             drop_missing=drop_missing,
-            on_progress=on_progress,
+            on_progress=lambda progress: show(progress.n_done, progress.n_total, detail=_speed(progress, rate)),
         )
     _conclude(manifest, out)
     _say_thinned(out, settings.plan)
+    _say_sparse(out)
 
 
 def _crop(kind: str, *, size_px: int, margin_frac: float | None, align: bool) -> CropSpec:
@@ -153,49 +158,24 @@ def _crop(kind: str, *, size_px: int, margin_frac: float | None, align: bool) ->
     return spec if margin_frac is None else replace(spec, margin_frac=margin_frac)
 
 
-def _read(source: Path | None, bucket: str | None, *, format: str, labels: str) -> Dataset:
+def _read(source: Path | None, bucket: str | None, *, format: str, labels: str, groups: str | None) -> Dataset:
     from telltale import datasets
     from telltale.errors import UsageError
 
     meanings = datasets.parse_labels(labels)
     if source is not None and bucket is None:
-        return datasets.read(source, format=format, labels=meanings)
+        return datasets.read(source, format=format, labels=meanings, groups=groups)
     if bucket is not None and source is None:
-        return datasets.read_bucket(bucket, format=format, labels=meanings)
+        return datasets.read_bucket(bucket, format=format, labels=meanings, groups=groups)
     raise UsageError("give the data set's folder or --bucket, one of them")
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None] | None]:
-    """Bar, rate and time left on standard error; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
+def _speed(progress: Progress, rate: Rate) -> str:
     from telltale._text import clock
-    from telltale.prepare import Rate
 
-    if not sys.stderr.isatty():  # Rich would also draw into a file where FORCE_COLOR is set
-        yield None
-        return
-    console = Console(stderr=True)
-    rate = Rate()
-    columns = (
-        TextColumn("preparing"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rest]}"),
-    )
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None, rest="")
-
-        def show(progress: Progress) -> None:
-            a_second, left_s = rate.of(progress)
-            left = "" if left_s is None else f", {clock(left_s, tenths=False)} left"
-            rest = f"{a_second:.1f} a second{left}; {progress.n_faces:,} faces, {progress.n_failed} failed"
-            bar.update(task, total=progress.n_total, completed=progress.n_done, rest=rest)
-
-        yield show
+    a_second, left_s = rate.of(progress)
+    left = "" if left_s is None else f", {clock(left_s, tenths=False)} left"
+    return f"{a_second:.1f} a second{left}; {progress.n_faces:,} faces, {progress.n_failed} failed"
 
 
 def _conclude(manifest: Manifest, out: Path) -> None:
@@ -204,7 +184,7 @@ def _conclude(manifest: Manifest, out: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from telltale._text import file_size, plural, visible
+    from telltale._text import file_size, first_few, plural, visible
 
     console = Console()
     table = Table("data set", "label", "method", *("videos", "failed", "faces", "frames with a face"), box=None)
@@ -218,12 +198,29 @@ def _conclude(manifest: Manifest, out: Path) -> None:
         table.add_row(*(Text(visible(name)) for name in names), *numbers)
     console.print(table)
     for code, n in sorted(manifest.failures.items()):
-        console.print(f"{n:,} failed with {code}; the manifest names them")
+        failed = [video.path for video in manifest.failed if video.code == code]
+        console.print(Text(f"{n:,} failed with {code}{first_few(failed, n)}"))
     if manifest.problems:
-        problems = plural(len(manifest.problems), "problem")
-        console.print(f"{problems} in the data set itself: telltale inspect names the first of each kind")
+        console.print(f"{plural(len(manifest.problems), 'problem')} in the data set itself:")
+        for line in _by_kind(manifest.problems):
+            console.print(Text(f"  {line}"))
     size = file_size(sum(part.size_bytes for part in manifest.parts()))
     say(f"Store: {out} ({manifest.n_faces:,} faces of {manifest.n_videos:,} videos, {size})")
+
+
+def _by_kind(problems: Iterable[Problem]) -> Iterator[str]:
+    """Copies that contradict each other first."""
+    from telltale._text import first_few
+    from telltale.datasets._contract import OTHER_LABEL, subject
+
+    found: dict[str, list[str]] = {"there with both labels": []}
+    for one in problems:
+        kind: str = "there with both labels" if OTHER_LABEL in one.detail else one.kind
+        found.setdefault(kind, []).append(subject(one.kind, one.path, one.detail))
+    words = {"duplicate": "there twice", "unused": "columns not read"}
+    for kind, names in found.items():
+        if names:
+            yield f"{len(names):,} {words.get(kind, kind)}{first_few(names)}"
 
 
 def _say_thinned(out: Path, plan: SamplePlan) -> None:
@@ -239,6 +236,14 @@ def _say_thinned(out: Path, plan: SamplePlan) -> None:
             f"{plural(n, 'video')} gave {plan.cap} frames, the most that are taken: longer ones are thinned to that "
             "over their whole length (--max-frames N takes the first N instead)"
         )
+
+
+def _say_sparse(out: Path) -> None:
+    """Before hours of training, not after."""
+    from telltale.store import open_store, sparse
+
+    for sentence in sparse([open_store(out)]):
+        say(sentence)
 
 
 __all__ = ["prepare"]

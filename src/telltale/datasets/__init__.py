@@ -17,7 +17,6 @@ True
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
@@ -29,7 +28,8 @@ from telltale._components import Components
 from telltale._text import encodable
 from telltale.datasets._contract import OTHER_LABEL, Dataset, Found, Options, Problem, Reader, Record
 from telltale.datasets._files import folders, nfc, same_bytes
-from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError
+from telltale.datasets._levels import where_instead
+from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError, nearest
 from telltale.split import joined_group
 
 
@@ -59,13 +59,17 @@ def recognise(path: str | Path) -> list[str]:
     return [name for name in names() if _reader(name).recognise(root)]
 
 
-def _choose(root: Path, format: str, labels: Mapping[str, int]) -> str:
+def layout(name: str) -> str:
+    """Where the files of the format `name` lie, in a line."""
+    return _reader(name).LAYOUT
+
+
+def _choose(root: Path, format: str, labels: Mapping[str, int], *, upwards: bool) -> str:
     if format != "auto":
         name = format.replace("-", "_").casefold()
         if name in names():
             return name
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
-        hint = f": did you mean {near[0]}?" if near else f": one of auto, {', '.join(names())}"
+        hint = nearest(name, names()) or f": one of auto, {', '.join(names())}"
         raise UnknownName(f"there is no data set format {format!r}{hint}")
     found = recognise(root)
     if not found and folders(root).keys() & labels.keys():
@@ -73,6 +77,8 @@ def _choose(root: Path, format: str, labels: Mapping[str, int]) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
+        if instead := where_instead(root, recognise, upwards=upwards):
+            raise DataError(f"{root} looks like no data set, but {instead}")
         raise DataError(
             f"{root} looks like none of {', '.join(names())}: name one with --format, or list the files in a "
             "CSV with the columns path,label and give that"
@@ -139,7 +145,7 @@ def read(
     first bracket matches is the group. `find_duplicates=False` saves reading the files of equal size.
 
     Raises `UnknownLabel` naming the file, `DataError` where the layout is not recognised or a list is unreadable,
-    `FileMissing` and `UnknownName`.
+    `FileMissing`, `UnknownName`, and `UsageError` for `groups` of another layout.
     """
     root = Path(path)
     if not root.exists():
@@ -168,7 +174,7 @@ def read_bucket(
 
     with stand_in(url) as there:
         try:
-            name, found = _look(there.root, format, labels, groups)
+            name, found = _look(there.root, format, labels, groups, upwards=False)
         except CorruptFile as error:
             raise DataError(
                 f"{there.url}: zip files in a bucket are not looked into: unpack them there, or prepare a copy"
@@ -180,11 +186,19 @@ def read_bucket(
     return _dataset(name, url, found)
 
 
-def _look(root: Path, format: str, labels: Mapping[str, int] | None, groups: str | None) -> tuple[str, Found]:
-    """(name of the layout, what its reader found)."""
+def _look(
+    root: Path, format: str, labels: Mapping[str, int] | None, groups: str | None, *, upwards: bool = True
+) -> tuple[str, Found]:
+    """(name of the layout, what its reader found). `upwards`: a message may name the folders above `root`."""
     options = Options({str(word).strip().casefold(): int(label) for word, label in (labels or {}).items()}, groups)
-    name = _choose(root, format, options.labels)
+    name = _choose(root, format, options.labels, upwards=upwards)
+    if groups is not None and name not in ("folder", "manifest"):
+        raise UsageError(f"--groups is for folders and lists of your own; {name} says itself what belongs together")
     found = _reader(name).read(root, options)
+    if not found.records and format != "auto" and not _reader(name).recognise(root):
+        instead = where_instead(root, recognise, upwards=upwards)
+        but = f"; {instead}" if instead else ": give the folder that holds these"
+        raise DataError(f"{root} has no file where {name} has them ({layout(name)}){but}")
     found.records = [_writable(record) for record in found.records]
     _check_ids(found, root)
     return name, found
@@ -199,4 +213,4 @@ def _dataset(name: str, root: str, found: Found) -> Dataset:
     )
 
 
-__all__ = ["Dataset", "Problem", "Record", "names", "parse_labels", "read", "read_bucket", "recognise"]
+__all__ = ["Dataset", "Problem", "Record", "layout", "names", "parse_labels", "read", "read_bucket", "recognise"]

@@ -146,6 +146,3 @@ def opened(record: Record, scratch: Path) -> Iterator[Record]:
         return
     with fetched(record.path, fetched_to(scratch)) as path:
         yield replace(record, path=str(path), version=None)
-
-
-__all__ = ["LISTS", "StandIn", "fetched_to", "opened", "stand_in"]

@@ -13,10 +13,9 @@ from telltale.errors import UnknownLabel
 from telltale.types import FaceRecord, VideoRecord
 
 Record = VideoRecord | FaceRecord
-ProblemKind = Literal["missing", "unlabelled", "duplicate", "unknown"]
-
-_WORDS = {"real": 0, "fake": 1}
-
+ProblemKind = Literal["missing", "unlabelled", "duplicate", "unknown", "unused"]
+"""`unused` is a column of a list; the others are files."""
+WORDS = {"real": 0, "fake": 1}
 
 OTHER_LABEL = "labelled otherwise"
 """In a duplicate's detail, where the other one has the other label."""
@@ -30,6 +29,14 @@ class Problem:
     path: str
     """Inside the data set, forward slashes."""
     detail: str = ""
+    """Why; of a column that is not read, its name."""
+
+
+def subject(kind: str, path: str, detail: str) -> str:
+    """What a problem is about, for a line that names several: a file (and its twin of the other label), or a column."""
+    if kind == "unused":
+        return detail
+    return f"{path} ({detail.removesuffix(f', {OTHER_LABEL}')})" if OTHER_LABEL in detail else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +46,11 @@ class Options:
     labels: Mapping[str, int] = field(default_factory=dict)
     groups: str | None = None
 
-    def label(self, word: object, *, where: str, known: Mapping[str, int] = _WORDS) -> int:
-        """0 or 1 for a set's own `word`; `UnknownLabel` naming `where` otherwise. `labels` outranks `known`."""
+    def label(self, word: object, *, where: str, known: Mapping[str, int] = WORDS) -> int:
+        """0 or 1 for a set's own `word`; `UnknownLabel` naming `where` otherwise. Beside `labels` only real and
+        fake are known: of `1=real` nobody should learn that 0 is real too."""
         key = str(word).strip().casefold()
-        table = self.labels or known
+        table = {**WORDS, **self.labels} if self.labels else known
         if key in table:
             return table[key]
         raise UnknownLabel(
@@ -88,6 +96,9 @@ class Dataset:
 class Reader(Protocol):
     """A file in `telltale/datasets/`. Its name is the format's name, underscores for dashes."""
 
+    LAYOUT: str
+    """Where its files lie, for messages."""
+
     def recognise(self, root: Path) -> bool:
         """True where the marker files of this layout are there. Cheap: looks, does not walk."""
         ...
@@ -95,6 +106,3 @@ class Reader(Protocol):
     def read(self, root: Path, options: Options) -> Found:
         """Every record and every problem; raises only `UnknownLabel` and `DataError`."""
         ...
-
-
-__all__ = ["Dataset", "Found", "Options", "Problem", "ProblemKind", "Reader", "Record"]

@@ -19,6 +19,17 @@ from telltale.datasets._contract import Found, Record
 from telltale.errors import CorruptFile, DataError, FileUnreadable, InputError
 from telltale.types import FaceRecord, ZipMember
 
+OWN_OUTPUT = (
+    frozenset({"inspect.json", "inspect.html"}),
+    frozenset({"evaluation.json", "videos.csv"}),
+    frozenset({"comparison.json", "differences.csv"}),
+    frozenset({"explanations.json"}),
+    frozenset({"report.json", "report.html"}),
+    frozenset({"card.json", "model.onnx"}),
+    frozenset({"manifest.json", "shards"}),
+)
+"""A folder that holds one of these was written by Telltale: its pictures are nobody's footage."""
+
 
 def suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - names, not paths: ten times faster on a million
@@ -60,7 +71,8 @@ def walk(root: Path, found: Found) -> list[str]:
     """Every file below `root`, as sorted paths inside it with forward slashes. Hidden files are left out.
 
     Links to folders are followed (sets are often spread over disks), each folder once and under its own name where it
-    has one inside `root`; a folder reached again is a problem in `found`.
+    has one inside `root`; a folder reached again is a problem in `found`. What Telltale wrote (`OWN_OUTPUT`) below
+    `root` is left out.
     """
     names: list[str] = []
     seen: dict[str, str] = {}
@@ -78,7 +90,10 @@ def walk(root: Path, found: Found) -> list[str]:
         seen[real] = folder
         try:
             with os.scandir(root / folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
+                inner = sorted(entries, key=lambda entry: entry.name)
+                if folder and is_own_output(entry.name for entry in inner):
+                    continue
+                for entry in inner:
                     if entry.name.startswith(".") or entry.name in ("Thumbs.db", "desktop.ini", "__MACOSX"):
                         continue
                     inside = f"{folder}/{entry.name}" if folder else entry.name
@@ -96,6 +111,12 @@ def walk(root: Path, found: Found) -> list[str]:
         except OSError as error:
             raise DataError(f"{root / folder} cannot be listed: {error.strerror}") from error
     return sorted(names)
+
+
+def is_own_output(names: Iterable[str]) -> bool:
+    """Whether a folder of these names is one that Telltale wrote."""
+    there = frozenset(names)
+    return any(marks <= there for marks in OWN_OUTPUT)
 
 
 def folders(root: Path, under: str = "") -> dict[str, str]:
@@ -117,7 +138,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is no readable JSON ({error}): download it anew") from error
 
 
@@ -195,20 +216,3 @@ def same_bytes(records: Sequence[Record]) -> Iterable[list[Record]]:
             except InputError:
                 continue
         yield from (same for same in by_sha256.values() if len(same) > 1)
-
-
-__all__ = [
-    "folders",
-    "is_media",
-    "is_video",
-    "nfc",
-    "plain",
-    "read_json",
-    "read_lines",
-    "same_bytes",
-    "slashes",
-    "stem",
-    "suffix",
-    "walk",
-    "zip_members",
-]

@@ -79,6 +79,3 @@ def _videos_among(pictures: Sequence[Placed]) -> set[str]:
     if len(in_folder) < MANY_FOLDERS and not (repeats and median(in_folder.values()) <= MOST_FRAMES):
         return set()
     return {folders[-1] for folders in in_folder}
-
-
-__all__ = ["Frames", "Placed"]

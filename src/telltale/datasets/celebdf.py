@@ -19,6 +19,7 @@ from telltale.datasets._files import folders, is_video, plain, read_lines, slash
 from telltale.errors import DataError
 from telltale.types import Side, VideoRecord
 
+LAYOUT = "Celeb-real/id0_0000.mp4, YouTube-real/00000.mp4, Celeb-synthesis/id0_id1_0000.mp4"
 LIST = "List_of_testing_videos.txt"
 _FOLDERS = {"celeb-real": ("Celeb-real", 0), "youtube-real": ("YouTube-real", 0), "celeb-synthesis": ("", 1)}
 _REAL = re.compile(r"(id\d+)_(\d+)")

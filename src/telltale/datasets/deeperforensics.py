@@ -15,6 +15,7 @@ from telltale.datasets._contract import Found, Options
 from telltale.datasets._files import folders, is_video, plain, read_lines, slashes, stem, walk
 from telltale.types import Side, VideoRecord
 
+LAYOUT = "manipulated_videos/VARIANT/TARGET_ACTOR.mp4"
 _FAKE = re.compile(r"(\d{3,4})_(\w+)")
 _SIDES: tuple[Side, ...] = ("train", "val", "test")
 

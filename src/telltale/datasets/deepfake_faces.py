@@ -20,7 +20,10 @@ from telltale.datasets._files import slashes, stem, suffix, walk, zip_members
 from telltale.errors import DataError
 from telltale.types import FaceRecord, ZipMember
 
+LAYOUT = "metadata.csv, faces_224/NAME.jpg or faces-*.zip"
 _FOLDER = "faces_224"
+_COLUMNS = ("videoname", "label", "original")
+"""Without originals every fake would be a group of its own."""
 _Place = tuple[Path, str, ZipMember | None]
 
 
@@ -59,9 +62,9 @@ def _rows(path: Path) -> list[Mapping[str, str | None]]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no readable CSV ({error}): download it anew") from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = {"videoname", "label"} - set(reader.fieldnames or ())
+    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
-        raise DataError(f"{path} has no column {' and '.join(sorted(missing))}: it has {reader.fieldnames}")
+        raise DataError(f"{path} has no column {' and '.join(missing)}: it has {reader.fieldnames}")
     return list(reader)
 
 

@@ -16,6 +16,7 @@ from telltale.datasets._contract import Found, Options
 from telltale.datasets._files import folders, is_video, stem, walk
 from telltale.types import VideoRecord
 
+LAYOUT = "original_sequences/actors/c23/videos/*.mp4, manipulated_sequences/DeepFakeDetection/c23/videos/*.mp4"
 PLACES = {"actors": 0, "deepfakedetection": 1}
 _ORIGINAL = re.compile(r"(\d+)__(.+)")
 _FAKE = re.compile(r"(\d+)_(\d+)__(.+)__\w+")

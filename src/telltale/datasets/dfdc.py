@@ -19,6 +19,7 @@ from telltale.datasets._files import folders, is_video, read_json, read_lines, s
 from telltale.errors import DataError
 from telltale.types import Side, VideoRecord
 
+LAYOUT = "dfdc_train_part_N/*.mp4 and metadata.json in each, or labels.csv and test/*.mp4"
 _PART = re.compile(r"dfdc_train_part_0*(\d+)", re.IGNORECASE)
 _SIDES: dict[str, Side] = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 _NUMBERS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "real": 0, "fake": 1}
@@ -52,7 +53,9 @@ def read(root: Path, options: Options) -> Found:
     for folder in parts:
         if folder not in tested:  # the test set's metadata.json holds how a video was degraded, not what it is
             _read_part(found, root, folder, videos.pop(folder, {}), options)
-    for left in videos.values():
+    for folder, left in videos.items():
+        if left and _PART.fullmatch(folder.rpartition("/")[2]):
+            found.problem("missing", f"{folder}/metadata.json", f"the list of a part of {len(left)} videos")
         for name in left.values():
             found.problem("unlabelled", name, "no list names it")
     return found

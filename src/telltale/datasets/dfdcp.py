@@ -18,6 +18,7 @@ from telltale.datasets._files import is_video, plain, read_json, slashes, stem, 
 from telltale.errors import DataError
 from telltale.types import Side, VideoRecord
 
+LAYOUT = "dataset.json, method_A/ID/ID_A/*.mp4, original_videos/ID/*.mp4"
 _SIDES: dict[str, Side] = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 _NAME = re.compile(r"(\d+)_(\d+_\w+)")
 """A fake's: the donor, then its original's."""

@@ -22,6 +22,7 @@ from telltale.datasets._files import folders, is_video, read_json, stem, walk
 from telltale.errors import DataError
 from telltale.types import Side, VideoRecord
 
+LAYOUT = "original_sequences/youtube/c23/videos/000.mp4, manipulated_sequences/METHOD/c23/videos/000_003.mp4"
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 COMPRESSIONS = frozenset({"raw", "c0", "c23", "c40"})
 _CANONICAL = {name.casefold(): name for name in (*METHODS, "youtube")}

@@ -15,6 +15,7 @@ from telltale.datasets._contract import Found, Options
 from telltale.datasets._files import folders, is_video, plain, stem, walk, without_suffix
 from telltale.types import Side, VideoRecord
 
+LAYOUT = "source/{train,val,test}/*.mp4, target/{train,val,test}/*.mp4"
 _LABELS = {"source": 0, "target": 1}
 _SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
 

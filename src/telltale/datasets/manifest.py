@@ -6,8 +6,9 @@
 
 Paths are absolute or start at the list's folder; Windows separators are understood. Labels are real and fake, or 0 and
 1 (1 = fake), or what `labels` says. `group_id` and `person_id` are taken as they are, so that the same name in
-another list is the same group; without a `group_id` it is the file's name without suffix. A `manifest.csv` in a
-folder is read instead of what the folder's names say: `telltale export` writes one.
+another list is the same group; without a `group_id` it is the file's name without suffix, and `a_fake` goes with a real
+`a`. Other columns are not read, and reported. A `manifest.csv` in a folder is read instead of what the folder's names
+say (`telltale export` writes one); what lies there and is not in it is reported.
 """
 
 from __future__ import annotations
@@ -15,18 +16,29 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from telltale._text import encodable
 from telltale.datasets import folder
-from telltale.datasets._contract import Found, Options
-from telltale.datasets._files import slashes
+from telltale.datasets._contract import Found, Options, Record
+from telltale.datasets._files import is_media, nfc, slashes, walk
 from telltale.errors import DataError
 from telltale.types import VideoRecord
 
+LAYOUT = "manifest.csv, .jsonl or .parquet with path,label"
 NAMES = ("manifest.csv", "manifest.jsonl", "manifest.parquet")
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
+COLUMNS = ("path", "label", "method", "group_id", "person_id", "split")
+_MEANT = {
+    **dict.fromkeys(("original", "source", "video", "videoname"), "group_id"),
+    **dict.fromkeys(("actor", "identity", "speaker", "subject"), "person_id"),
+    **dict.fromkeys(("fold", "partition", "set", "side", "subset"), "split"),
+}
+"""What columns of other names may be meant to be."""
 _LABELS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 Row = Mapping[str, Any]
@@ -56,8 +68,10 @@ def _rows(path: Path) -> list[Row]:
                 rows = list(_csv_rows(path, text, delimiter))
             else:
                 rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as {path.suffix}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text ({error}): save it as UTF-8 (in Excel, CSV UTF-8)") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read as {path.suffix} ({error}): write it anew") from error
     if not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path} must hold one object a line with path and label")
     return [{str(key).strip().casefold(): value for key, value in row.items() if key} for row in rows]
@@ -90,11 +104,36 @@ def read(root: Path, options: Options) -> Found:
     if len(lists) != 1:
         shown = " and ".join(path.name for path in lists) or "none of " + ", ".join(NAMES)
         raise DataError(f"{root} must hold one list, there is {shown}: give the list itself")
-    return _read(lists[0], _rows(lists[0]), options)
+    rows = _rows(lists[0])
+    found = _read(lists[0], rows, options)
+    _report_unused(found, lists[0].name, rows)
+    if root.is_dir():
+        _report_unlisted(found, root, lists[0].name)
+    return found
+
+
+def _report_unused(found: Found, name: str, rows: Sequence[Row]) -> None:
+    """A group under another heading would be lost without a word."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    free = [column for column in COLUMNS if column not in columns]
+    for column in columns:
+        if column not in COLUMNS:
+            alike = [meant] if (meant := _MEANT.get(column)) in free else get_close_matches(column, free, 1, 0.5)
+            found.problem("unused", name, f"{column} (did you mean {alike[0]}?)" if alike else column)
+
+
+def _report_unlisted(found: Found, root: Path, name: str) -> None:
+    said = {nfc(encodable(record.name)) for record in found.records} | {nfc(problem.path) for problem in found.problems}
+    left = [other for other in walk(root, Found()) if is_media(other) and nfc(encodable(other)) not in said]
+    listed = {os.path.realpath(record.path) for record in found.records} if left else set()
+    for other in left:
+        if os.path.realpath(root / other) not in listed:  # the list may name it by a link
+            found.problem("unlabelled", other, f"not in {name}")
 
 
 def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
     found = Found()
+    given: list[Record] = []
     root = path.parent
     dataset = root.resolve().name or "manifest"
     seen: dict[str, int] = {}
@@ -120,18 +159,22 @@ def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
         side = _text(row, "split")
         if side is not None and side.casefold() not in folder.SIDES:
             raise DataError(f"{where}: split must be train, val or test, got {side!r}")
+        group_id = _text(row, "group_id")
         record = VideoRecord(
             dataset=dataset,
             video_id=name,
             path=str(root / name),
             name=name,
             label=label,
-            group_id=_text(row, "group_id") or folder.group_of(name, options, dataset),
+            group_id=group_id or folder.group_of(name, options, dataset),
             method=_text(row, "method"),
             person_id=_text(row, "person_id"),
             official_split=folder.SIDES[side.casefold()] if side else None,
         )
-        found.records.append(folder.by_kind(record))
+        (found.records if group_id is None else given).append(folder.by_kind(record))
+    if options.groups is None:
+        found.records = folder.paired(found.records)
+    found.records += given
     folder.say_originals(found)
     return found
 

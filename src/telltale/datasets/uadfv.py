@@ -7,27 +7,45 @@ Group = the original.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from telltale.datasets._contract import Found, Options
-from telltale.datasets._files import folders, is_video, plain, stem, walk, without_suffix
+from telltale.datasets._files import folders, is_media, is_video, plain, stem, walk, without_suffix
 from telltale.types import VideoRecord
 
+LAYOUT = "real/0000.mp4, fake/0000_fake.mp4"
 _FAKE = re.compile(r"(.+)_fake", re.IGNORECASE)
+_AS_PUBLISHED = {"real": re.compile(r"(\d{4})"), "fake": re.compile(r"(\d{4})_fake")}
+
+
+def _published(place: str, name: str) -> str | None:
+    """The number of the original that the file `name` in the folder `place` is called after."""
+    rule = _AS_PUBLISHED.get(place.casefold())
+    match = rule.fullmatch(stem(name).casefold()) if rule and is_video(name) else None
+    return match[1] if match else None
 
 
 def recognise(root: Path) -> bool:
-    """`real` and `fake`, every fake named after its original and most of those there: else it is a `folder`."""
+    """Every video or picture is called as published, and most fakes have their original: else it is a `folder`."""
     inside = folders(root)
-    if not {"real", "fake"} <= inside.keys():
+    if not _AS_PUBLISHED.keys() <= inside.keys():
         return False
-    reals, fakes = (
-        {stem(path.name) for path in (root / inside[name]).iterdir() if is_video(path.name)}
-        for name in ("real", "fake")
-    )
-    originals = {match[1] for name in fakes if (match := _FAKE.fullmatch(name))}
-    return len(originals) == len(fakes) and 2 * len(originals & reals) > len(originals)
+    for name in _AS_PUBLISHED:
+        with os.scandir(root / inside[name]) as entries:  # walking a million pictures takes time
+            if any(is_media(entry.name) and _published(name, entry.name) is None for entry in entries):
+                return False
+    held: dict[str, set[str]] = {}
+    for name in walk(root, Found()):
+        if is_media(name):
+            place, _, video = name.partition("/")
+            number = None if "/" in video else _published(place, video)
+            if number is None:
+                return False
+            held.setdefault(place.casefold(), set()).add(number)
+    fakes = held.get("fake", set())
+    return 2 * len(fakes & held.get("real", set())) > len(fakes)
 
 
 def read(root: Path, options: Options) -> Found:

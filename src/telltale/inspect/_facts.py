@@ -9,6 +9,7 @@ from typing import Any, Literal
 from telltale.datasets import Record
 from telltale.inspect._source import Source
 from telltale.split import SIDES, find_leaks, group_pieces, persons
+from telltale.split._groups import fakes_alone
 from telltale.types import Written
 
 MAX_LISTED = 1000
@@ -107,6 +108,10 @@ class Inspection(Written):
     n_without_original: int
     """Originals of which only fakes are here."""
     capture: tuple[Capture, ...] = ()
+    n_fakes_alone: int = 0
+    """Fakes that share no group with any real."""
+    failed: tuple[Unread, ...] = ()
+    """At most `MAX_LISTED` videos of a store that `prepare` could not use."""
     problems: dict[str, int]
     problem_list: tuple[dict[str, str], ...]
     measures: tuple[Measure, ...] = ()
@@ -153,6 +158,10 @@ def find_facts(source: Source) -> Inspection:
         originals=tuple(originals[:MAX_LISTED]),
         fakes_per_original=dict(sorted(Counter(original.n_fake for original in originals).items())),
         n_without_original=sum(not original.n_real for original in originals),
+        n_fakes_alone=fakes_alone(source.records),
+        failed=()
+        if manifest is None
+        else tuple(Unread(name=one.path, code=one.code, message=one.message) for one in manifest.failed[:MAX_LISTED]),
         capture=() if manifest is None else _capture(source),
         problems=dict(sorted(Counter(problem.kind for problem in source.problems).items())),
         problem_list=tuple(
@@ -213,18 +222,3 @@ def _capture(source: Source) -> tuple[Capture, ...]:
         for count in manifest.counts
         for name in [(count.method or "fake") if count.label else "real"]
     )
-
-
-__all__ = [
-    "Capture",
-    "Finding",
-    "Inspection",
-    "Measure",
-    "Original",
-    "SplitFacts",
-    "Unread",
-    "class_name",
-    "count_classes",
-    "find_facts",
-    "original_of",
-]

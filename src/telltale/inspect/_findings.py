@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from telltale._text import plural, visible
-from telltale.datasets._contract import OTHER_LABEL
+from telltale import datasets
+from telltale._text import first_few, plural
+from telltale.datasets._contract import OTHER_LABEL, subject
 from telltale.inspect._facts import Finding, Inspection, Measure
 
 _ORDER = {"bad": 0, "warn": 1, "good": 2}
@@ -14,7 +15,6 @@ UNBALANCED_FRAC = 0.6
 TELLING_AUC = 0.1
 """Away from .5, and further than chance reaches: a quantity that gives the class away."""
 CAPTURE_GAP = 0.02
-_NAMED = 3
 
 
 def find_findings(facts: Inspection) -> tuple[Finding, ...]:
@@ -26,7 +26,9 @@ def find_findings(facts: Inspection) -> tuple[Finding, ...]:
 def _classes(facts: Inspection) -> Iterator[Finding]:
     n = facts.n_real + facts.n_fake
     if not n:
-        yield Finding(level="bad", text="There is nothing to train on: no file has a label.")
+        of_layout = facts.kind == "data set" and facts.layout in datasets.names()
+        where = f" {facts.layout} has its files at {datasets.layout(facts.layout)}." if of_layout else ""
+        yield Finding(level="bad", text=f"There is nothing to train on: no file has a label.{where}")
     elif not facts.n_real or not facts.n_fake:
         only, missing = ("real", "fake") if facts.n_real else ("fake", "real")
         yield Finding(level="bad", text=f"Everything is {only}: a model needs {missing} ones too, from another set.")
@@ -42,7 +44,13 @@ def _classes(facts: Inspection) -> Iterator[Finding]:
 
 
 def _groups(facts: Inspection) -> Iterator[Finding]:
-    if facts.n_without_original and facts.n_real:
+    if n := facts.n_fakes_alone:
+        yield Finding(
+            level="warn",
+            text=f"{n:,} of {plural(facts.n_fake, 'fake')} {'shares' if n == 1 else 'share'} no group with any real: "
+            "if their originals are here under other names, name them alike, or give both one group_id in a list.",
+        )
+    elif facts.n_without_original and facts.n_real:
         yield Finding(
             level="warn",
             text=f"Of {plural(facts.n_without_original, 'original')} only fakes are here, not the original itself.",
@@ -85,38 +93,36 @@ def _files(facts: Inspection) -> Iterator[Finding]:
         "unlabelled": ("warn", "file has no label and is left out", "files have no label and are left out"),
         "duplicate": ("warn", "file is there twice", "files are there twice"),
         "unknown": ("warn", "file does not belong to the layout", "files do not belong to the layout"),
+        "unused": ("warn", "column of the list is not read", "columns of the list are not read"),
     }
     for kind, n in facts.problems.items():
         level, one, many = words[kind]
-        names = [row["path"] for row in facts.problem_list if row["kind"] == kind]
-        both = [row["path"] for row in facts.problem_list if row["kind"] == kind and OTHER_LABEL in row["detail"]]
+        rows = [row for row in facts.problem_list if row["kind"] == kind]
+        names = [subject(kind, row["path"], row["detail"]) for row in rows]
+        both = [name for name, row in zip(names, rows, strict=True) if OTHER_LABEL in row["detail"]]
         if both:
             text = plural(len(both), "file is there with both labels", "files are there with both labels")
-            yield Finding(level="bad", text=f"{text}{_named(both, len(both))}.")
-        yield Finding(level="bad" if level == "bad" else "warn", text=f"{plural(n, one, many)}{_named(names, n)}.")
+            yield Finding(level="bad", text=f"{text}{first_few(both)}.")
+        yield Finding(level="bad" if level == "bad" else "warn", text=f"{plural(n, one, many)}{first_few(names, n)}.")
     if not facts.problems:
         yield Finding(level="good", text="No file is missing, unlabelled, double or unknown.")
     if facts.unread:
         yield Finding(
             level="bad",
             text=f"{len(facts.unread)} of {facts.n_looked_at} that were looked at cannot be read"
-            f"{_named([one.name for one in facts.unread], len(facts.unread))}.",
+            f"{first_few([one.name for one in facts.unread])}.",
         )
-
-
-def _named(names: Sequence[str], n: int) -> str:
-    """The first of `n` names: there may be thousands, or none that was kept."""
-    shown = [visible(name) for name in names[:_NAMED]]
-    more = [f"{n - len(shown):,} more"] if n > len(shown) else []
-    return f": {', '.join([*shown, *more])}" if shown else ""
 
 
 def _capture(facts: Inspection) -> Iterator[Finding]:
     n_failed = sum(row.n_failed for row in facts.capture)
     if n_failed:
         n = sum(row.n_videos for row in facts.capture)
+        names = [f"{one.name} ({one.code})" for one in facts.failed]
         yield Finding(
-            level="warn", text=f"{n_failed:,} of {n:,} {facts.unit} failed in `prepare`; the manifest says why."
+            level="warn",
+            text=f"{n_failed:,} of {n:,} {facts.unit} failed in `prepare`{first_few(names, n_failed)}; the manifest "
+            "says why.",
         )
     rates = [(row.name, row.rate) for row in facts.capture if row.rate is not None]
     if not rates:
@@ -149,6 +155,3 @@ def is_telling(measure: Measure) -> bool:
     if measure.auc is None or measure.margin is None:
         return False
     return abs(measure.auc - 0.5) > max(TELLING_AUC, 1.5 * measure.margin)
-
-
-__all__ = ["find_findings", "is_telling"]

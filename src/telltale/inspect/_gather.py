@@ -181,6 +181,3 @@ def _separation(values: Values) -> Mapping[str, float | None]:
     # Standard error of the Mann-Whitney statistic without any difference (Mann & Whitney 1947), times 1.96.
     chance = 1.96 * math.sqrt((n_real + n_fake + 1) / (12 * n_real * n_fake))
     return {"auc": auc(labels, [*values.real, *values.fake]), "margin": chance}
-
-
-__all__ = ["MAX_FAKES", "Sight", "Values", "gather", "measures"]

@@ -204,10 +204,11 @@ def _split_rows(facts: Inspection) -> Iterator[Row]:
 
 def _problems(facts: Inspection) -> Iterator[tuple[str, list[str], int]]:
     titles = {
-        "missing": "listed but not there",
-        "unlabelled": "without a label",
-        "duplicate": "there twice",
-        "unknown": "not part of the layout",
+        "missing": ("file", "listed but not there"),
+        "unlabelled": ("file", "without a label"),
+        "duplicate": ("file", "there twice"),
+        "unknown": ("file", "not part of the layout"),
+        "unused": ("column", "not read"),
     }
     for kind, n in facts.problems.items():
         names = [
@@ -215,7 +216,8 @@ def _problems(facts: Inspection) -> Iterator[tuple[str, list[str], int]]:
             for row in facts.problem_list
             if row["kind"] == kind
         ][:_MAX_NAMES]
-        yield f"{plural(n, 'file')} {titles[kind]}", names, n - len(names)
+        what, title = titles[kind]
+        yield f"{plural(n, what)} {title}", names, n - len(names)
     if facts.unread:
         names = [visible(f"{one.message} ({one.code})") for one in facts.unread]
         yield f"{plural(len(names), 'file')} that cannot be read", names[:_MAX_NAMES], max(0, len(names) - _MAX_NAMES)
@@ -227,6 +229,3 @@ def _record(facts: Inspection) -> list[tuple[str, str]]:
         *rows,
         *((visible(key), visible(str(value))) for key, value in facts.settings.items() if value not in (None, {})),
     ]
-
-
-__all__ = ["build_page", "to_html"]

@@ -187,6 +187,3 @@ def median(values: Iterable[float]) -> float:
     """NaN of nothing."""
     found = list(values)
     return statistics.median(found) if found else math.nan
-
-
-__all__ = ["FIRST_FRAME", "FIRST_SECONDS", "MOTION", "Looker", "Seen", "SeenFace", "SeenFrame", "draw", "median"]

@@ -11,7 +11,7 @@ from telltale import datasets
 from telltale._text import encodable
 from telltale.datasets import Problem, Record
 from telltale.split import SIDES
-from telltale.store import Manifest, Store, open_store
+from telltale.store import Manifest, Store, is_store, open_store
 from telltale.types import FaceRecord
 
 Kind = Literal["data set", "store"]
@@ -42,7 +42,7 @@ def open_source(
 ) -> Source:
     """The store or data set at `path`. Raises what `open_store` and `datasets.read` raise."""
     root = Path(path)
-    if _is_store(root):
+    if is_store(root):
         return _from_store(open_store(root))
     data = datasets.read(root, format=format, labels=labels, groups=groups)
     official: dict[str, list[Record]] = {side: [r for r in data.records if r.official_split == side] for side in SIDES}
@@ -57,10 +57,6 @@ def open_source(
     )
 
 
-def _is_store(root: Path) -> bool:
-    return ((root / "manifest.json").is_file() and (root / "shards").is_dir()) or (root / "staging").is_dir()
-
-
 def _from_store(store: Store) -> Source:
     manifest = store.manifest
     return Source(
@@ -73,6 +69,3 @@ def _from_store(store: Store) -> Source:
         splits={name: store.side_records(name) for name in store.splits()},
         store=store,
     )
-
-
-__all__ = ["Kind", "Source", "open_source"]

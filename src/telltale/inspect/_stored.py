@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,12 @@ import pyarrow as pa
 from telltale._look import brightness
 from telltale.crops import CropSpec, box_of
 from telltale.datasets import Record
+from telltale.errors import StoreInvalid
 from telltale.inspect._seen import Looker, Seen, SeenFace, SeenFrame, median
 from telltale.store import Store
 from telltale.types import Float64Array, RgbImage
+
+_WHOLE = CropSpec(margin_frac=0.0, down_frac=0.0)
 
 
 class StoredFaces:
@@ -25,7 +27,7 @@ class StoredFaces:
         table = store.table(["video_id", "track_id", "pts_s", "box_xyxy"])
         ids = table.column("video_id").to_numpy()
         self._store = store
-        self._spec = _crop_spec(store.manifest.settings)
+        self._spec = _crop_of(store)
         self.size_px = _box_sides(table.column("box_xyxy"))
         """(rows,) longer side of each face's box in its video, NaN where there is none."""
         self._pts_s = table.column("pts_s").to_numpy()
@@ -71,12 +73,13 @@ class StoredFaces:
         return SeenFrame(float(self._pts_s[row]), rgb, np.empty((0, 4), np.float32), face)
 
 
-def _crop_spec(settings: Mapping[str, Any]) -> CropSpec:
-    """How the store's crops were cut from their boxes; squares as large as the box where it does not say."""
-    crop = settings.get("crop")
-    if not isinstance(crop, Mapping) or crop.get("kind") == "centre_square":
-        return CropSpec(margin_frac=0.0, down_frac=0.0)
-    return CropSpec(margin_frac=crop.get("margin_frac", 0.0), down_frac=crop.get("down_frac", 0.0))
+def _crop_of(store: Store) -> CropSpec:
+    """How the store's crops were cut from their boxes; the whole crop where there was none, or it does not say."""
+    try:
+        crop = store.crop
+    except StoreInvalid:
+        return _WHOLE
+    return _WHOLE if crop.kind == "centre_square" else crop
 
 
 def _box_sides(column: pa.ChunkedArray) -> Float64Array:
@@ -89,6 +92,3 @@ def _box_sides(column: pa.ChunkedArray) -> Float64Array:
         side[known] = np.maximum(xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1])
         sides.append(side)
     return np.concatenate(sides) if sides else np.empty(0)
-
-
-__all__ = ["StoredFaces"]

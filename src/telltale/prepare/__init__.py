@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
 from telltale import datasets
 from telltale._files import only_one
-from telltale._text import visible
+from telltale._text import plural, visible
 from telltale.datasets import Dataset
 from telltale.engine import LOCAL, Engine, map_tasks
 from telltale.errors import DataError, UsageError, WorkerCrashed
@@ -25,7 +27,8 @@ from telltale.prepare._progress import Progress, Rate
 from telltale.prepare._settings import PrepareSettings
 from telltale.prepare._task import PrepareTask, set_aside
 from telltale.split import Draw
-from telltale.store import Manifest, Store, StoreWriter, Task, tasks
+from telltale.store import Manifest, Store, StoreWriter, Task, content_sha256, tasks
+from telltale.store._stage import WITNESSES
 
 
 def prepare(
@@ -43,7 +46,8 @@ def prepare(
 
     `source` is a folder or list that `datasets.read` recognises, or what it or `datasets.read_bucket` gave; files in a
     bucket are fetched one at a time for each job, and removed. `draw` takes some of its videos. Of a finished store at
-    `out`, videos that the data set does not hold are a `UsageError`, or with `drop_missing` taken out. A cluster's
+    `out`, videos that the data set does not hold are a `UsageError`, or with `drop_missing` taken out; so is a data set
+    in which most files have the names that the store knows and other content. A cluster's
     machines share the file system. The bytes of the store do not depend on `engine` or on how often the run was killed.
     Raises `DataError`, `UsageError`, `OutputError`, `OutputBusy` where another run writes there now; never for one
     video.
@@ -52,8 +56,8 @@ def prepare(
     records = dataset.records if draw is None else draw.of(dataset.records)
     if not records:
         raise DataError(
-            f"{visible(dataset.root)}: no usable video or picture was found{_first_of_each(dataset)}; where the set "
-            "has words of its own for real and fake, say what they mean with --labels NAME=real,NAME=fake"
+            f"{visible(dataset.root)}: no usable video or picture was found{_first_of_each(dataset)}; "
+            f"{_wanted(dataset)}"
         )
     settings = settings or PrepareSettings()
     if engine.jobs > 1:
@@ -65,6 +69,7 @@ def prepare(
         originals = originals_of(dataset.records) if settings.boxes_from_original else {}
         writer = StoreWriter(out, settings=identity, originals=originals)
         _check_loses_none(writer, dataset, draw, n_drawn=len(records), drop_missing=drop_missing)
+        _check_same_files(writer, dataset)
         if not settings.detect:
             writer.keep_settings(records)
         job = PrepareTask(
@@ -76,6 +81,12 @@ def prepare(
         )
         _work(job, list(tasks(records)), writer, engine=engine, on_progress=on_progress)
         return writer.compact(records, problems=dataset.problems)
+
+
+def _wanted(dataset: Dataset) -> str:
+    if dataset.name in {*datasets.names()} - {"folder"}:
+        return f"{dataset.name} has its files at {datasets.layout(dataset.name)}"
+    return "where the set has words of its own for real and fake, say what they mean with --labels NAME=real,NAME=fake"
 
 
 def _first_of_each(dataset: Dataset) -> str:
@@ -102,13 +113,35 @@ def _check_loses_none(
     if gone and not drop_missing:
         first = gone[0]
         raise UsageError(
-            f"{visible(str(writer.out))} holds {len(held):,} videos, and {len(gone):,} of them are not in "
-            f"{visible(dataset.root)}, first {visible(first['path'])} of {visible(first['dataset'])}: choose another "
+            f"{visible(str(writer.out))} holds {len(held):,} videos, and "
+            f"{plural(len(gone), 'of them is', 'of them are')} not in {visible(dataset.root)}, first "
+            f"{visible(first['path'])} of {visible(first['dataset'])}: choose another "
             "--out, or take them out of the store with --drop-missing"
         )
     if draw is not None and n_drawn < len(held) - len(gone) * (2 if draw.balance else 1):
         raise UsageError(
             f"{writer.out} holds {len(held):,} videos, --limit would leave {n_drawn:,}: choose another --out"
+        )
+
+
+def _check_same_files(writer: StoreWriter, dataset: Dataset) -> None:
+    """Raises UsageError where most of the files that the finished store holds have other content in the set: it is
+    another set with the same names, as two sites may use, and the store's splits were made for the one it holds.
+
+    Some are looked at, spread over the set; none that had failed, which may have been put right, nor in a bucket.
+    """
+    if writer.manifest is None:
+        return
+    rows = Store(writer.out, writer.manifest).videos().select(["dataset", "video_id", "sha256", "code"]).to_pylist()
+    held = {(row["dataset"], row["video_id"]): row["sha256"] for row in rows if row["sha256"] and row["code"] is None}
+    again = [one for one in dataset.records if one.version is None and (one.dataset, one.video_id) in held]
+    witnesses = [again[i] for i in np.unique(np.linspace(0, len(again) - 1, min(len(again), WITNESSES)).astype(int))]
+    other = [one for one in witnesses if content_sha256(one) != held[one.dataset, one.video_id]]
+    if 2 * len(other) > len(witnesses):
+        raise UsageError(
+            f"{visible(str(writer.out))} holds other files than {visible(dataset.root)}: of {len(witnesses)} looked at "
+            f"of the same name {len(other)} have other content, first {visible(other[0].name)}: choose another --out, "
+            "or delete it first"
         )
 
 

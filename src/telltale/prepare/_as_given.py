@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from telltale._request import ExtractRequest
+from telltale._request import ExtractRequest, run_extract
 from telltale.crops import CropSpec
 from telltale.datasets import Record
 from telltale.datasets._bucket import opened
@@ -48,7 +48,7 @@ def _measured(records: Sequence[Record], settings: PrepareSettings) -> CropSpec:
             try:
                 with opened(record, Path(scratch)) as here:
                     request = ExtractRequest(as_file(here, Path(scratch)), SamplePlan("first", 1))
-                    messages = list(worker.run("extract", request.to_json(), deadline_s=60))
+                    messages = list(run_extract(worker, request))
             except TelltaleError:
                 continue  # it will be a failure by name when its turn comes
             info = messages[0].data
@@ -70,6 +70,3 @@ def _measured(records: Sequence[Record], settings: PrepareSettings) -> CropSpec:
         margin_frac = round(float(np.median(margins)), 3)
     size_px = int(np.clip(np.median(sides) if sides else 224, 8, 1024))
     return CropSpec(kind="as_given", size_px=size_px, margin_frac=margin_frac)
-
-
-__all__ = ["crop_as_given"]

@@ -30,6 +30,3 @@ def originals_of(records: Sequence[Record]) -> dict[str, Record]:
 
 def _folders(record: Record) -> set[str]:
     return {*PurePosixPath(record.name.casefold()).parent.parts}
-
-
-__all__ = ["originals_of"]

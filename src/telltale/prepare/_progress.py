@@ -29,6 +29,3 @@ class Rate:
         done = progress.n_done - progress.n_skipped
         rate = done / max(time.monotonic() - self._started, 1e-9)
         return rate, (progress.n_total - progress.n_done) / rate if rate > 0 else None
-
-
-__all__ = ["Progress", "Rate"]

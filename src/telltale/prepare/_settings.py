@@ -45,6 +45,3 @@ class PrepareSettings:
                 if (digest := file_sha256(Path(file))) != yunet.SHA256:
                     said["detector_config"]["model_sha256"] = digest
         return said
-
-
-__all__ = ["PrepareSettings"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from telltale._request import ExtractRequest, default_deadline_s, face_from_json
+from telltale._request import ExtractRequest, face_from_json, run_extract
 from telltale._text import visible
 from telltale.datasets import Record
 from telltale.datasets._bucket import fetched_to, opened
@@ -89,7 +89,7 @@ class PrepareTask:
             with opened(record, scratch) as here:
                 outcome = self._look(here, record, worker, scratch) if self.settings.detect else as_given(here)
         except InputError as error:
-            return Outcome(record, "", failure=ErrorInfo(code=error.code, message=error.message))
+            return Outcome(record, "", failure=ErrorInfo.of(error))
         if outcome.failure is None or record.version is None:
             return replace(outcome, record=record)
         # What is said of the copies is meant of the objects.
@@ -107,7 +107,7 @@ class PrepareTask:
         except (WorkerNotStarted, Stopped, OutputError):  # says nothing about the file
             raise
         except TelltaleError as error:
-            return Outcome(here, sha256, failure=ErrorInfo(code=error.code, message=error.message))
+            return Outcome(here, sha256, failure=ErrorInfo.of(error))
         if self.settings.faces == "largest":
             found.keep_largest()
         return Outcome(
@@ -146,13 +146,8 @@ class PrepareTask:
             n_decode_threads=1 if settings.n_threads == 1 else None,
         )
         found = _Found()
-        for message in worker.run(
-            "extract", request.to_json(), deadline_s=request.deadline_s or default_deadline_s(None)
-        ):
-            if message.kind == "info" and request.deadline_s is None:
-                # With borrowed boxes two videos are read.
-                worker.extend(default_deadline_s(message.data["duration_s"]) * (2 if request.boxes_from else 1))
-            elif message.kind == "faces":
+        for message in run_extract(worker, request):
+            if message.kind == "faces":
                 found.n_frames += 1
                 for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
                     found.faces.append((row["track_id"], face_from_json(row), crop))
@@ -187,9 +182,6 @@ def as_file(record: Record, scratch: Path) -> str:
 
 
 def set_aside(writer: StoreWriter, task: Task, error: WorkerCrashed) -> Done:
-    failure = ErrorInfo(code=error.code, message=error.message)
+    failure = ErrorInfo.of(error)
     writer.stage([Outcome(record, content_sha256(record), failure=failure) for record in task])
     return Done(len(task), n_failed=len(task))
-
-
-__all__ = ["Done", "PrepareTask", "as_file", "set_aside"]

@@ -27,6 +27,7 @@ from typing import Literal
 
 import numpy as np
 
+from telltale._text import plural
 from telltale.errors import UsageError
 from telltale.split._deal import by_group, one_by_one
 from telltale.split._draw import Draw, check_seed, sample
@@ -34,6 +35,7 @@ from telltale.split._groups import (
     Leaks,
     Record,
     check_leaks,
+    fakes_alone,
     find_leaks,
     group_pieces,
     joined_group,
@@ -96,13 +98,20 @@ def _told(split: Split, records: Sequence[Record]) -> Split:
     if leaks.groups:
         n_groups = len({record.group_id for record in records if record.video_id in split.sides})
         notes.append(
-            f"LEAK: {len(leaks.groups)} of {n_groups} groups are on more than one side: figures on this split say "
-            "nothing about people that the model never saw"
+            f"LEAK: {len(leaks.groups)} of {plural(n_groups, 'group is', 'groups are')} on more than one side: figures "
+            "on this split say nothing about people that the model never saw"
         )
     if leaks.persons:
         notes.append(
-            f"{len(leaks.persons)} persons are on more than one side: keeping everybody together who shares a video "
-            "would leave too few groups"
+            f"{plural(len(leaks.persons), 'person is', 'persons are')} on more than one side: keeping everybody "
+            "together who shares a video would leave too few groups"
+        )
+    if split.by != "random" and (n_alone := fakes_alone(records)):
+        n_fakes = sum(record.label for record in records)
+        notes.append(
+            f"{n_alone} of {plural(n_fakes, 'fake')} {'shares' if n_alone == 1 else 'share'} no group with any real: "
+            "where the originals are here under other names, a fake and its original may be on two sides; name them "
+            "alike, or give both one group_id in a list"
         )
     for side, (n_real, n_fake) in split.counts(records).items():
         if not n_real or not n_fake:
@@ -160,7 +169,8 @@ def _official(records: Sequence[Record], shares: tuple[float, float, float], see
         raise UsageError("this data set names no official split: use --by group")
     notes = []
     if len(sides) < len(records):
-        notes.append(f"{len(records) - len(sides)} videos are on no official side and are left out")
+        n_left = len(records) - len(sides)
+        notes.append(f"{plural(n_left, 'video is', 'videos are')} on no official side and left out")
     kept: Literal["group", "person", "nothing"] = "nothing"
     if "val" not in sides.values() and shares[1] > 0:
         held = {group for r in records if sides.get(r.video_id) == "test" for group in group_pieces(r.group_id)}

@@ -116,6 +116,3 @@ def one_by_one(records: Sequence[Record], shares: npt.NDArray[np.float64], seed:
     labels = np.array([record.label for record in records], np.int64)
     units = [f"{position:09d}" for position in range(len(records))]
     return _deal(units, _strata(records), labels, shares, np.random.default_rng([seed, 0]))
-
-
-__all__ = ["by_group", "one_by_one"]

@@ -64,6 +64,3 @@ def sample(records: Sequence[Record], per_class: int, seed: int) -> list[Record]
             raise UsageError(f"--per-class {per_class}: there are only {len(pool)} {word}: ask for fewer")
         chosen += [pool[i] for i in np.sort(rng.choice(len(pool), per_class, replace=False))]
     return chosen
-
-
-__all__ = ["Draw", "check_seed", "sample"]

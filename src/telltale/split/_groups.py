@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from telltale._text import plural
 from telltale.errors import LeakFound
 from telltale.types import FaceRecord, VideoRecord
 
@@ -12,6 +14,13 @@ Record = VideoRecord | FaceRecord
 
 _OF_SEVERAL = "ffpp:"
 """Where groups name several sources. Not `dfdc:`: other groups would then be unseen by the shipped model."""
+
+
+class Member(NamedTuple):
+    """Of a group: a face without a record, as leaks are found by it."""
+
+    group_id: str
+    person_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +52,45 @@ def joined_group(group_ids: Sequence[str]) -> str:
     return _OF_SEVERAL + "+".join(piece.removeprefix(_OF_SEVERAL) for piece in pieces)
 
 
-def persons(record: Record) -> list[str]:
+def persons(record: Record | Member) -> list[str]:
     """Everybody in it, target first; empty where the set does not say."""
     return _pieces(record.person_id) if record.person_id else []
 
 
-def find_leaks(*stores: Mapping[str, Iterable[Record]]) -> Leaks:
+def fakes_alone(records: Iterable[Record]) -> int:
+    """How many fakes share no group with any real; 0 where there is no real at all."""
+    found = list(records)
+    real = {piece for record in found if not record.label for piece in group_pieces(record.group_id)}
+    if not real:
+        return 0
+    return sum(record.label and real.isdisjoint(group_pieces(record.group_id)) for record in found)
+
+
+def find_leaks(*stores: Mapping[str, Iterable[Record | Member]]) -> Leaks:
     """Groups and persons on more than one side, over all the stores given: side -> records for each."""
-    groups: dict[str, set[str]] = {}
-    people: dict[str, set[str]] = {}
-    for side, records in (item for sides in stores for item in sides.items()):
-        for record in records:
-            for piece in group_pieces(record.group_id):
-                groups.setdefault(piece, set()).add(side)
-            for person in persons(record):
-                people.setdefault(person, set()).add(side)
+    found = [(record, side) for sides in stores for side, records in sides.items() for record in records]
     return Leaks(
-        tuple(sorted(name for name, on in groups.items() if len(on) > 1)),
-        tuple(sorted(name for name, on in people.items() if len(on) > 1)),
+        _torn((piece, side) for record, side in found for piece in group_pieces(record.group_id)),
+        _torn((person, side) for record, side in found for person in persons(record)),
     )
 
 
-def check_leaks(*stores: Mapping[str, Iterable[Record]], allow_leaks: bool = False) -> Leaks:
+def _torn(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Of (name, side), the names on more than one side."""
+    sides: dict[str, set[str]] = {}
+    for name, side in pairs:
+        sides.setdefault(name, set()).add(side)
+    return tuple(sorted(name for name, on in sides.items() if len(on) > 1))
+
+
+def check_leaks(*stores: Mapping[str, Iterable[Record | Member]], allow_leaks: bool = False) -> Leaks:
     """`find_leaks`, but groups on two sides raise `LeakFound` unless `allow_leaks`."""
     leaks = find_leaks(*stores)
     if leaks.groups and not allow_leaks:
         shown = ", ".join(leaks.groups[:3]) + (", ..." if len(leaks.groups) > 3 else "")
         raise LeakFound(
-            f"{len(leaks.groups)} group(s) are on more than one side ({shown}): the figures would say nothing about "
-            "people that the model never saw. Split with --by group, or accept it with --allow-leaks"
+            f"{plural(len(leaks.groups), 'group')} on more than one side ({shown}): the figures would say nothing "
+            "about people that the model never saw. Split all stores with one --seed and --by group, or accept it "
+            "with --allow-leaks"
         )
     return leaks
-
-
-__all__ = ["Leaks", "Record", "check_leaks", "find_leaks", "group_pieces", "joined_group", "persons"]

@@ -34,7 +34,8 @@ from __future__ import annotations
 from telltale.store._export import export
 from telltale.store._format import COLUMNS, SCHEMA, ClassCount, FailedVideo, Manifest, Part
 from telltale.store._outcome import Outcome, StoredFace, as_given, content_sha256, encode_crop
-from telltale.store._read import Store, check_distinct, open_store, undealt
+from telltale.store._read import Store, check_distinct, is_store, open_store, undealt
+from telltale.store._sparse import sparse
 from telltale.store._stage import StoreWriter, Task, kept_settings, tasks
 
 __all__ = [
@@ -54,8 +55,10 @@ __all__ = [
     "content_sha256",
     "encode_crop",
     "export",
+    "is_store",
     "kept_settings",
     "open_store",
+    "sparse",
     "tasks",
     "undealt",
 ]

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from telltale._text import visible
+from telltale._text import csv_cell, visible
 from telltale.errors import DataError, OutputError, UsageError
 from telltale.store._read import Store
 
@@ -133,7 +133,8 @@ def _write_list(path: Path, names: dict[int, str], sides: npt.NDArray[np.str_], 
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(_LIST)
     for row, name in names.items():
-        table.writerow([name, lines[row]["label"], sides[row], *(lines[row][key] for key in _LIST[3:])])
+        values = [name, lines[row]["label"], sides[row], *(lines[row][key] for key in _LIST[3:])]
+        table.writerow([csv_cell(value) if isinstance(value, str) else value for value in values])
     path.write_text(buffer.getvalue(), encoding="utf-8")
 
 
@@ -150,6 +151,3 @@ def _write_manifest(
         word = _WORDS[int(str(line["label"]))]
         table.writerow([name, word, line["method"], line["group_id"], line["person_id"], side])
     path.write_text(buffer.getvalue(), encoding="utf-8")
-
-
-__all__ = ["export"]

@@ -7,13 +7,12 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from telltale.datasets import Problem
 from telltale.errors import StoreInvalid
@@ -106,6 +105,12 @@ WRITE_OPTIONS: dict[str, Any] = {
 """Pictures are neither compressed again nor put into dictionaries: their bytes lie in the file as they are."""
 
 
+Count = Annotated[int, Field(ge=0)]
+Label = Annotated[int, Field(ge=0, le=1)]
+PartName = Annotated[str, Field(pattern=rf"^({SHARDS}/)?[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Inside the store: a manifest that came from elsewhere may name any file of this machine."""
+
+
 class _Written(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -113,10 +118,10 @@ class _Written(BaseModel):
 class Part(_Written):
     """One file of the store."""
 
-    name: str
-    size_bytes: int
+    name: PartName
+    size_bytes: Count
     sha256: str
-    n_rows: int
+    n_rows: Count
     footer_sha256: str = ""
     """Of a shard's footer: page checksums leave it out, and a flipped bit there can rename a column."""
 
@@ -125,13 +130,13 @@ class ClassCount(_Written):
     """What became of the videos of one data set, label and method."""
 
     dataset: str
-    label: int
+    label: Label
     method: str | None
-    n_videos: int
-    n_failed: int
-    n_faces: int
-    n_frames_sampled: int
-    n_frames_with_face: int
+    n_videos: Count
+    n_failed: Count
+    n_faces: Count
+    n_frames_sampled: Count
+    n_frames_with_face: Count
 
     @property
     def capture_rate(self) -> float | None:
@@ -153,11 +158,11 @@ class Manifest(_Written):
     datasets: tuple[str, ...]
     settings: dict[str, Any]
     settings_sha256: str
-    n_videos: int
+    n_videos: Count
     """That gave at least one face."""
-    n_faces: int
+    n_faces: Count
     counts: tuple[ClassCount, ...]
-    failures: dict[str, int]
+    failures: dict[str, Count]
     """Code -> how many videos."""
     failed: tuple[FailedVideo, ...]
     problems: tuple[Problem, ...]
@@ -170,6 +175,32 @@ class Manifest(_Written):
         yield from self.shards
         yield self.index
         yield self.videos
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Manifest:
+        n_rows, n_in_shards = self.index.n_rows, sum(part.n_rows for part in self.shards)
+        if not self.n_faces == n_rows == n_in_shards:
+            raise ValueError(f"n_faces is {self.n_faces}, the index has {n_rows} rows and the shards {n_in_shards}")
+        if self.index.size_bytes < n_rows * INDEX_DTYPE.itemsize:
+            raise ValueError(f"the index of {n_rows} rows has only {self.index.size_bytes} bytes")
+        return self
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises OSError, and a ValueError of one line about the first thing that is wrong."""
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(first_fault(error)) from error
+
+
+def first_fault(error: Exception) -> str:
+    """What `error` says, in one line."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def canonical_json(value: object) -> str:
@@ -247,6 +278,3 @@ def _find(data: memoryview, at: int, end: int, size: int, crc: int) -> int:
             return start
         found = window.find(prefix, found + 1)
     raise AssertionError(f"picture of {size} bytes is not where Parquet should have put it, at {at}")
-
-
-Index = npt.NDArray[np.void]

@@ -37,13 +37,13 @@ class Outcome:
     failure: ErrorInfo | None = None
 
 
-def encode_crop(rgb: RgbImage, *, format: str = "jpeg", quality: int = 95) -> bytes:
+def encode_crop(rgb: RgbImage, *, format: str = "jpeg") -> bytes:
     """A crop, uint8 (H, W, 3), as JPEG without chroma subsampling, or as PNG; the same bytes for the same pixels."""
     from PIL import Image
 
     buffer = io.BytesIO()
     if format == "jpeg":
-        Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=0)
+        Image.fromarray(rgb).save(buffer, "JPEG", quality=95, subsampling=0)
     elif format == "png":
         Image.fromarray(rgb).save(buffer, "PNG", compress_level=3)
     else:
@@ -71,8 +71,5 @@ def as_given(record: Record) -> Outcome:
         data = record.read_bytes()
         expect_whole_picture(record.name, data)
     except InputError as error:
-        return Outcome(record, content_sha256(record), failure=ErrorInfo(code=error.code, message=error.message))
+        return Outcome(record, content_sha256(record), failure=ErrorInfo.of(error))
     return Outcome(record, hashlib.sha256(data).hexdigest(), [StoredFace(data)])
-
-
-__all__ = ["Outcome", "StoredFace", "as_given", "content_sha256", "encode_crop"]

@@ -6,10 +6,11 @@ import io
 import json
 import mmap
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,10 @@ from pyarrow import parquet
 
 from telltale._files import file_sha256, write_files
 from telltale._text import visible
+from telltale.bundle import DetectorSettings
+from telltale.crops import CropSpec
 from telltale.errors import OutputError, StoreInvalid, UsageError
+from telltale.sampling import SamplePlan
 from telltale.split import SIDES, Split
 from telltale.store._format import (
     COLUMNS,
@@ -27,10 +31,13 @@ from telltale.store._format import (
     SHARDS,
     SPLITS,
     STAGING,
+    VIDEOS_SCHEMA,
     Manifest,
     Part,
     canonical_json,
+    first_fault,
     footer_sha256,
+    read_manifest,
     read_parquet,
 )
 from telltale.types import FaceRecord, RgbImage, VideoRecord
@@ -38,31 +45,43 @@ from telltale.types import FaceRecord, RgbImage, VideoRecord
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Unit = Literal["video", "face"]
 _Seen = TypeVar("_Seen")
+_Read = TypeVar("_Read")
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether `path` is a store, finished or not: `open_store` then opens it, or says what is wrong with it."""
+    root = Path(path)
+    return ((root / MANIFEST).is_file() and (root / SHARDS).is_dir()) or (root / STAGING).is_dir()
 
 
 def open_store(path: str | Path) -> Store:
     """The finished store at `path`, or `StoreInvalid`. Looks at names and sizes; `Store.verify` reads every byte."""
     root = Path(path)
     try:
-        manifest = Manifest.model_validate_json((root / MANIFEST).read_bytes())
-    except FileNotFoundError as error:
-        if (root / STAGING).is_dir():
-            raise StoreInvalid(f"{root} is not finished: run the same `telltale prepare` command again") from error
-        raise StoreInvalid(f"{root} is no store (no {MANIFEST}): make one with `telltale prepare`") from error
+        is_there = (root / MANIFEST).is_file()  # to open a pipe is to wait
+        manifest = read_manifest(root / MANIFEST) if is_there else None
     except (OSError, ValueError) as error:
         raise StoreInvalid(f"{root / MANIFEST} cannot be read ({error}): restore it from a copy") from error
-    bad = [f"{part.name}: {what}" for part in manifest.parts() if (what := _wrong_size(root, part))]
+    if manifest is None:
+        if (root / STAGING).is_dir():
+            raise StoreInvalid(f"{root} is not finished: run the same `telltale prepare` command again")
+        raise StoreInvalid(f"{root} is no store (no {MANIFEST}): make one with `telltale prepare`")
+    bad = [f"{part.name}: {what}" for part in manifest.parts() if (what := _fault(root, part))]
     if bad:
         raise StoreInvalid(f"{root}: {'; '.join(bad)}: restore from a copy, or prepare the store again")
     return Store(root, manifest)
 
 
-def _wrong_size(root: Path, part: Part) -> str:
+def _fault(root: Path, part: Part) -> str:
+    """What is wrong with a file of the store as far as can be told without opening it; empty if nothing is."""
+    path = root / part.name
     try:
-        size = (root / part.name).stat().st_size
+        found = path.stat()
     except OSError:
         return "missing"
-    return "" if size == part.size_bytes else f"{size} bytes, should be {part.size_bytes}"
+    if not stat.S_ISREG(found.st_mode):
+        return "no regular file"
+    return "" if found.st_size == part.size_bytes else f"{found.st_size} bytes, should be {part.size_bytes}"
 
 
 class Store:
@@ -85,6 +104,39 @@ class Store:
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "manifest": self.manifest, "_open": None}
 
+    # --- how it was made ---
+
+    @property
+    def crop(self) -> CropSpec:
+        """How its faces were cut. Raises `StoreInvalid` where it does not say."""
+        said: Any = self.manifest.settings.get("crop")
+        return self._understood("how its faces were cut", lambda: CropSpec(**said))
+
+    @property
+    def plan(self) -> SamplePlan | None:
+        """How its videos were sampled; None where it does not say, as of pictures that came as they were. Raises
+        `StoreInvalid` where it cannot be so."""
+        plan: Any = self.manifest.settings.get("plan")
+        return self._understood("how its videos were sampled", lambda: SamplePlan(**plan)) if plan else None
+
+    @property
+    def detector(self) -> DetectorSettings:
+        """What found its faces; the default where it does not say. Raises `StoreInvalid` where it cannot be so."""
+        said = self.manifest.settings
+
+        def settings() -> DetectorSettings:
+            config = said.get("detector_config") or {}
+            found = {key: config[key] for key in ("min_confidence", "side_px") if key in config}
+            return DetectorSettings(name=said.get("detector", "mtcnn"), **found)
+
+        return self._understood("what found its faces", settings)
+
+    def _understood(self, what: str, read: Callable[[], _Read]) -> _Read:
+        try:
+            return read()
+        except (TypeError, ValueError, UsageError) as error:
+            raise StoreInvalid(f"{self.path} does not say {what} ({first_fault(error)}): prepare it again") from error
+
     # --- the table ---
 
     def table(self, columns: Sequence[str] = COLUMNS) -> pa.Table:
@@ -105,12 +157,18 @@ class Store:
             raise StoreInvalid(f"{shown} cannot be read ({error}): restore it from a copy") from error
         if not whole:
             raise StoreInvalid(f"{shown} is damaged (its footer): restore it from a copy, or prepare the store again")
-        return read_parquet(path, columns, shown=shown)
+        return _expect_made_by_us(read_parquet(path, columns, shown=shown), part, columns, shown=shown)
 
     def videos(self) -> pa.Table:
         """One row a video, failed ones too: what the data set says, SHA-256, frames sampled, faces, failure code."""
         part = self.manifest.videos
-        return read_parquet(self.path / part.name, shown=f"{self.path}: {part.name}")
+        path, shown = self.path / part.name, f"{self.path}: {part.name}"
+        return _expect_made_by_us(read_parquet(path, shown=shown), part, VIDEOS_SCHEMA.names, shown=shown)
+
+    def file_sha256s(self) -> dict[str, str]:
+        """video_id -> SHA-256 of its file as `prepare` read it, hexadecimal; empty of what lies in a bucket."""
+        rows = self.videos().select(["video_id", "sha256"]).to_pylist()
+        return {row["video_id"]: row["sha256"] for row in rows}
 
     def records(self) -> list[VideoRecord]:
         """The videos that gave a face, as `split` wants them. `path` is inside the data set, as `name` is."""
@@ -177,10 +235,11 @@ class Store:
         part = self.manifest.index
         path = self.path / part.name
         try:
-            index = np.load(path, mmap_mode="r", allow_pickle=False)
+            index = np.lib.format.open_memmap(path, mode="r")
         except (OSError, ValueError) as error:
             raise StoreInvalid(f"{path} is damaged ({error}): prepare the store again") from error
-        if index.dtype != INDEX_DTYPE or len(index) != part.n_rows:
+        fits = index.dtype == INDEX_DTYPE and index.shape == (part.n_rows,)
+        if not fits or (len(index) and int(index["shard"].max()) >= len(self.manifest.shards)):
             raise StoreInvalid(f"{path} does not belong to this store: prepare it again")
         self._open = (index, {})
         return self._open
@@ -244,7 +303,16 @@ class Store:
                 f"{self.path} has no split {name!r} (there is: {there}): make it with `telltale split {self.path} "
                 f"--name {name}`"
             )
-        return read_parquet(path, shown=str(path))
+        table = read_parquet(path, shown=str(path))
+        if not {"video_id", "side"} <= set(table.column_names):
+            raise StoreInvalid(f"{path} has no column video_id or side: split again with `telltale split`")
+        odd = set(table.column("side").to_pylist()) - {*SIDES, ""}
+        if odd:  # export makes folders of them
+            raise StoreInvalid(
+                f"{path}: a side is {', '.join(SIDES[:-1])} or {SIDES[-1]}, got {odd.pop()!r}: split again with "
+                "`telltale split`"
+            )
+        return table
 
     def sides(self, name: str) -> npt.NDArray[np.str_]:
         """The side of every row in split `name`: train, val, test, or an empty string for rows it leaves out."""
@@ -284,7 +352,13 @@ class Store:
     def split_notes(self, name: str) -> dict[str, Any]:
         """How split `name` was made: by, seed, ratio, what it kept together, what it leaks."""
         metadata = self._read_split(name).schema.metadata or {}
-        return cast(dict[str, Any], json.loads(metadata.get(b"telltale.split", b"{}")))
+        try:
+            return dict(json.loads(metadata.get(b"telltale.split", b"{}")))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StoreInvalid(
+                f"split {name!r} of {self.path} does not say how it was made ({error}): split again with "
+                "`telltale split`"
+            ) from error
 
     # --- whole or not ---
 
@@ -292,7 +366,7 @@ class Store:
         """Read every byte; `StoreInvalid` names each file that is missing, changed, or does not belong."""
         bad = []
         for part in self.manifest.parts():
-            what = _wrong_size(self.path, part)
+            what = _fault(self.path, part)
             if not what and file_sha256(self.path / part.name) != part.sha256:
                 what = "its SHA-256 is not the manifest's"
             if what:
@@ -302,6 +376,16 @@ class Store:
         bad += [f"{name}: not in the manifest" for name in sorted(there - named)]
         if bad:
             raise StoreInvalid(f"{self.path}: {'; '.join(bad)}. Restore from a copy, or prepare the store again")
+
+
+def _expect_made_by_us(table: pa.Table, part: Part, columns: Sequence[str], *, shown: str) -> pa.Table:
+    """`table`, read from `part`. Raises `StoreInvalid` where it has other rows, columns or labels."""
+    fits = table.num_rows == part.n_rows and set(columns) == set(table.column_names)
+    if fits and "label" in table.column_names:
+        fits = set(table.column("label").unique().to_pylist()) <= {0, 1}
+    if not fits:
+        raise StoreInvalid(f"{shown} does not belong to this store: restore it from a copy, or prepare the store again")
+    return table
 
 
 def check_distinct(stores: Sequence[Store], *, or_copies: bool = True) -> None:
@@ -345,6 +429,3 @@ def _face_id(video_id: str, track_id: int, frame_index: int) -> str:
 
 def _columns(table: pa.Table, *names: str) -> Iterable[tuple[Any, ...]]:
     return zip(*(table.column(name).to_pylist() for name in names), strict=True)
-
-
-__all__ = ["Store", "check_distinct", "open_store", "undealt"]

@@ -92,6 +92,3 @@ def read_videos(schema: pa.Schema) -> list[dict[str, Any]]:
 def task_metadata(videos: Sequence[Mapping[str, Any]]) -> dict[bytes, bytes]:
     """What `read_videos` reads."""
     return {**(SCHEMA.metadata or {}), _TASK_KEY: canonical_json(list(videos)).encode()}
-
-
-__all__ = ["read_videos", "staged_table", "task_metadata"]

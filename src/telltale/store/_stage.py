@@ -20,7 +20,8 @@ from pyarrow import parquet
 
 from telltale._files import write_files
 from telltale.datasets import Problem, Record
-from telltale.errors import StoreInvalid, TelltaleError, UsageError
+from telltale.errors import StoreInvalid, UsageError
+from telltale.store._differences import differences
 from telltale.store._format import (
     ARRAY_BYTES,
     MANIFEST,
@@ -29,16 +30,17 @@ from telltale.store._format import (
     Manifest,
     canonical_json,
     pictures_of,
+    read_manifest,
     read_parquet,
     settings_sha256,
 )
 from telltale.store._outcome import Outcome, as_given, content_sha256
 from telltale.store._rows import read_videos, staged_table
-from telltale.types import ErrorInfo, FaceRecord
+from telltale.types import FaceRecord
 
 PICTURES_PER_TASK = 256
 _SETTINGS = "settings.json"
-_WITNESSES = 16
+WITNESSES = 16
 """Files by which a set is known again."""
 
 Task = tuple[Record, ...]
@@ -72,7 +74,7 @@ class Kept:
 
     def holds(self, records: Sequence[Record]) -> bool:
         """Whether any of the first of these that it has by name is the same file: a set that has grown, not another."""
-        again = [record for record in records if record.name in self.sha256][:_WITNESSES]
+        again = [record for record in records if record.name in self.sha256][:WITNESSES]
         return any(self.sha256[record.name] == content_sha256(record) for record in again)
 
 
@@ -90,7 +92,7 @@ def kept_settings(out: str | Path) -> Kept | None:
             return Kept(said["settings"], said["sha256"])
         table = read_parquet(out / said["videos"]["name"], ["path", "sha256"], shown=str(out))
         return Kept(said["settings"], {row["path"]: row["sha256"] for row in table.to_pylist()})
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise StoreInvalid(f"{path} does not say how the store is made ({error!r}): choose another --out") from error
 
 
@@ -100,7 +102,7 @@ class StoreWriter:
         writer = StoreWriter("faces.store", settings={"size_px": 224, ...})
         for task in tasks(dataset.records):
             if not writer.done(task):
-                writer.stage([outcome_of(record) for record in task])     # or .fail(record, error)
+                writer.stage([outcome_of(record) for record in task])
         writer.compact(dataset.records, problems=dataset.problems)
 
     `settings` is everything that changes what is stored, as JSON; another value is another store. `originals`, id of a
@@ -122,21 +124,20 @@ class StoreWriter:
         if not path.exists():
             return None
         try:
-            manifest = Manifest.model_validate_json(path.read_bytes())
+            manifest = read_manifest(path)
         except (OSError, ValueError) as error:
             raise StoreInvalid(f"{path} is no manifest of a store ({error}): choose another --out") from error
         if manifest.settings_sha256 != self.settings_sha256:
-            keys = sorted(manifest.settings.keys() | self.settings.keys())
-            changed = [key for key in keys if manifest.settings.get(key) != self.settings.get(key)]
             raise UsageError(
-                f"{self.out} was made with another {', '.join(changed)}: choose another --out, or delete it first"
+                f"{self.out} was made with other settings: {differences(manifest.settings, self.settings)}: choose "
+                "another --out, or delete it first"
             )
         return manifest
 
     def keep_settings(self, records: Sequence[Record]) -> None:
         """Write the settings beside the staged files of a store that is not finished, for `kept_settings`."""
         if self.manifest is None:
-            first = {record.name: content_sha256(record) for record in records[:_WITNESSES]}
+            first = {record.name: content_sha256(record) for record in records[:WITNESSES]}
             said = canonical_json({"settings": self.settings, "sha256": first})
             write_files(self.out / STAGING, {_SETTINGS: said.encode()})
 
@@ -202,11 +203,6 @@ class StoreWriter:
         path = self.staged_path(name)
         write_files(path.parent, {path.name: buffer.getvalue()})
 
-    def fail(self, record: Record, error: TelltaleError, *, sha256: str | None = None) -> None:
-        """Keep that `record`, a task of its own, gave no faces because of `error`."""
-        digest = content_sha256(record) if sha256 is None else sha256
-        self.stage([Outcome(record, digest, failure=ErrorInfo(code=error.code, message=error.message))])
-
     def stage_as_given(self, task: Sequence[Record]) -> None:
         """Keep pictures as they are, without looking for faces in them. One that cannot be read is a named failure."""
         self.stage([as_given(record) for record in task])
@@ -222,6 +218,3 @@ class StoreWriter:
         self.manifest = compact(self, [*tasks(records)], problems=problems)
         self._finished = None
         return self.manifest
-
-
-__all__ = ["StoreWriter", "Task", "kept_settings", "tasks"]

@@ -82,6 +82,3 @@ def _is_whole_bmp(data: bytes) -> bool:
     elif compression not in _BMP_RUNS:
         return True
     return len(data) >= int(begin + n_bytes)
-
-
-__all__ = ["expect_whole_picture"]
