@@ -416,7 +416,7 @@ def test_the_font_has_every_letter_that_is_drawn(monkeypatch: pytest.MonkeyPatch
     plan = plan_of(*people, caption=_caption(named))
     words = drawn_words(monkeypatch, plan)
     monkeypatch.undo()
-    assert {"Person", "deepfake", "99%", "proof."} <= set(words)
+    assert {"Person", "deepfake,", "99%", "proof."} <= set(words)
     assert [letter for word in words for letter in word if not has_glyph(letter)] == []
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from telltale import plots
 from telltale.errors import MissingExtra, OutputError, UsageError
+from telltale.metrics import AT_HALF
 from telltale.plots import Scored, SearchPoint, Tile
 from telltale.types import FaceReport, FaceSource, TrackReport
 
@@ -61,7 +62,9 @@ FIGURES: dict[str, Callable[[str], Figure]] = {
     "score_histogram": lambda name: plots.score_histogram(scored(), thresholds=(0.2, 0.7), title=name),
     "timeline": lambda name: plots.timeline([track(), track(1, None)], thresholds=(0.2, 0.7), title=name),
     "heat_table": lambda name: plots.heat_table(
-        plots.Cells([[0.5, np.nan]], rows=[name], columns=["a", name]), quantity="AUC", note="n = 8"
+        plots.Cells([(0.5, None)], rows=[name], columns=["a", name]),
+        quantity="AUC",
+        note="n = 8",
     ),
     "search_results": lambda name: plots.search_results([SearchPoint({name: i}, (0.5, 0.6 + i)) for i in range(30)]),
     "distribution": lambda name: plots.distribution({"real": [1, 2, 3], name: [2.0, 8]}, quantity="size", unit="px"),
@@ -119,6 +122,27 @@ def test_the_names_of_a_long_legend_and_their_values_are_there() -> None:
     found = texts(plots.class_counts({"train": {"real": 720, "FaceSwap": 1719}, "test": {"real": 140}}))
     for expected in ("train", "test", "1,719", "● real", "▲ FaceSwap", "2,579 videos, of them 1,719 fake (67%)"):
         assert expected in found
+
+
+def test_a_rate_of_less_than_one_real_is_called_no_false_alarm() -> None:
+    few, many = ((np.arange(2 * n) >= n, np.linspace(0, 1, 2 * n)) for n in (60, 100))
+    assert "100% at no false alarm\n100% at 5%" in texts(plots.roc([Scored(*few)]))
+    assert "100% at 1%\n100% at 5%" in texts(plots.roc([Scored(*many)]))
+
+
+def test_a_confusion_says_where_the_line_was_drawn() -> None:
+    assert "at a score of .5" in texts(plots.confusion([[9, 1], [1, 9]], note=AT_HALF))
+
+
+def test_a_warning_stands_over_the_figure_and_changes_nothing_in_it() -> None:
+    plain, warned = (
+        np.asarray(Image.open(io.BytesIO(plots.to_png(FIGURES["picture_grid"]("a"), warning=text))).convert("RGB"))
+        for text in ("", "LEAK: 3 groups of this side were learned from.")
+    )
+    height = len(warned) - len(plain)
+    assert height > 0
+    assert (warned[height:] == plain).all()
+    assert (warned[:height] < 200).any()
 
 
 def test_boxes_that_reach_outside_a_picture_are_cut_at_its_edge() -> None:

@@ -193,6 +193,19 @@ def test_a_verdict_on_a_part_looks_complete_nowhere(label: Label) -> None:
     assert "The picture changes its size." in page.notes
 
 
+def test_the_time_line_shows_what_could_not_be_read() -> None:
+    whole = make_report(label="real")
+    assert whole.video is not None
+    cut = cut_off("real").model_copy(update={"video": dataclasses.replace(whole.video, duration_s=20.0)})
+    page = build_page(cut)
+    assert page.unread is not None
+    assert (page.unread.x, page.unread.told) == ("57.50%", "not read")  # the last frame is at 11.5 s
+    assert [bool(tile.image) for tile in page.strip] == [True] * 6 + [False] * 4
+    hours = build_page(cut.model_copy(update={"video": dataclasses.replace(whole.video, duration_s=7200.0)})).unread
+    assert hours == _report_page.Unread("46.00%", "54.00%", "not read, to 2:00:00")
+    assert build_page(whole).unread is None
+
+
 def test_the_index_and_the_spreadsheet_say_what_was_cut_off(tmp_path: Path) -> None:
     index = write_index([cut_off("real")], tmp_path)
     assert CUT_OFF in " ".join(ReadPage(index.read_text()).text)
@@ -294,6 +307,7 @@ def test_a_still_picture_has_no_timeline() -> None:
     assert page.what == "picture"
     assert page.people[0].chart is None
     assert len(page.people[0].crops) == 1
+    assert [(box.number, box.zone) for box in page.boxes] == [("", "real")]
 
 
 def test_a_long_clip_with_many_people_stays_readable_in_size() -> None:

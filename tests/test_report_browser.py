@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from make_reports import make_full_report, make_report
+from make_reports import make_full_report, make_heat, make_report, make_track, wave
 from telltale import Scanner, ScanSettings
-from telltale.report import to_html, write_report
+from telltale.report import to_html, write_index, write_report
 from telltale.types import Pictures
 from test_annotate import duration_s, frames, report_on, with_sound
 
@@ -147,6 +148,47 @@ def test_arrow_keys_walk_through_the_faces(opened: Any) -> None:
     assert shown(page) != first
     page.keyboard.press("ArrowLeft")
     assert shown(page) == first
+
+
+def test_a_still_picture_shows_each_face_its_heat_map_and_where_it_is(opened: Any) -> None:
+    tracks = [make_track(1, [0.04]), make_track(2, [0.97])]
+    plain = make_report("a.jpg", is_image=True, duration_s=0, tracks=tracks)
+    pictures = plain.pictures
+    heat = replace(pictures, heat=dict.fromkeys(pictures.crops, make_heat()))
+    explanation = make_full_report().explanation
+    page = opened(to_html(plain.model_copy(update={"pictures": heat, "explanation": explanation}))).page
+    assert page.locator(".viewer .heat:visible").count() == 2
+    assert "measured no better than a random map" in page.locator(".hot figcaption").first.inner_text()
+    assert page.locator(".boxed .box-number").all_text_contents() == ["1", "2"]
+
+
+@pytest.mark.parametrize("width", [768, 1024, 1280])
+def test_one_long_name_leaves_room_for_the_reason(opened: Any, tmp_path: Path, width: int) -> None:
+    page = opened(write_index([make_report("a" * 200 + ".mp4"), make_report()], tmp_path), width=width).page
+    assert page.locator("td.reason").first.bounding_box()["width"] > 250
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+def test_captions_of_a_long_clip_are_not_cut(opened: Any) -> None:
+    track = make_track(1, wave(24, 0.1, 0.9), start_s=7200.0)
+    page = opened(to_html(make_report(label="uncertain", tracks=[track], duration_s=7300)), width=360).page
+    assert page.locator(".cap").evaluate_all("(all) => all.every((one) => one.scrollWidth <= one.clientWidth)")
+
+
+def test_keys_keep_their_colours_where_colours_are_forced(opened: Any) -> None:
+    page = opened(to_html(make_full_report()), forced_colors="active").page
+    for key in (".swatch", ".bar"):
+        colour = page.locator(key).first.evaluate("(one) => getComputedStyle(one).backgroundColor")
+        assert colour not in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"), key
+
+
+def test_paper_names_no_link_that_it_does_not_have(opened: Any, tmp_path: Path) -> None:
+    full = make_full_report()
+    page = opened(write_report(full, tmp_path) / "report.html").page
+    told = page.get_by_text("Opens annotated.mp4")
+    assert told.is_visible()
+    page.emulate_media(media="print")
+    assert not told.is_visible()
 
 
 def test_heat_maps_are_laid_over_all_faces_at_once(opened: Any) -> None:

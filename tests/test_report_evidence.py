@@ -13,12 +13,17 @@ import pytest
 
 from make_reports import SHA256, make_full_report, make_report, make_track, wave
 from read_page import ReadPage
+from telltale._report_page import build_page
 from telltale._report_player import link
 from telltale._report_quality import build_quality
-from telltale.report import to_html, write_report
-from telltale.types import FrameCounts, Label, Report
+from telltale.report import to_html, write_index, write_report
+from telltale.types import Code, FrameCounts, Label, Report
 
 HOSTILE = "clips/<script>alert(1)</script>=cmd() \u202egpj.\x1b[31m\"'&.mp4"
+
+
+def with_codes(report: Report, *codes: Code) -> Report:
+    return report.model_copy(update={"verdict": report.verdict.model_copy(update={"codes": codes})})
 
 
 def test_a_full_page_shows_what_the_file_says_as_text_and_loads_nothing() -> None:
@@ -74,6 +79,36 @@ def test_poor_material_is_told_with_what_it_does_to_the_verdict(label: Label, co
     assert consequence in quality.told
 
 
+@pytest.mark.parametrize(
+    ("code", "concern", "consequence"),
+    [
+        (Code.PARTIAL, "unread part", "What was not read can show something else."),
+        (Code.HDR_NOT_TONE_MAPPED, "unconverted brightness", "a forged face, too, can score low"),
+        (Code.OUT_OF_DOMAIN, "unfamiliar face", "a forged face, too, can score low"),
+    ],
+)
+def test_what_makes_a_score_less_reliable_is_never_told_as_nothing_to_weigh(
+    code: Code, concern: str, consequence: str
+) -> None:
+    report = with_codes(make_report(label="real"), code)
+    quality = build_quality(report)
+    assert quality is not None
+    assert quality.told.startswith(f"1 thing to weigh: {concern}. ")
+    assert consequence in quality.told
+    assert ("Nothing is missing." in " ".join(ReadPage(to_html(report)).text)) is (code is not Code.PARTIAL)
+
+
+def test_without_a_face_no_better_verdict_is_promised() -> None:
+    quality = build_quality(make_report(label="no_face"))
+    assert quality is not None
+    assert quality.told == "No face was found, so there is no score to weigh."
+    poor = make_report(label="no_face").model_copy(update={"frames": FrameCounts(decoded=90, analysed=24, lost=10)})
+    found = build_quality(poor)
+    assert found is not None
+    assert found.told == "No face was found. 1 thing to weigh: missing frames. It can hide a face."
+    assert "time line of each person" not in " ".join(ReadPage(to_html(poor)).text)
+
+
 def test_a_small_face_is_told_with_how_much_it_is_enlarged() -> None:
     report = make_full_report()
     track = make_track(1, wave(20, 0.94, 0.99), size_px=80)
@@ -81,6 +116,37 @@ def test_a_small_face_is_told_with_how_much_it_is_enlarged() -> None:
     assert quality is not None
     assert quality.told.startswith("2 things to weigh: small face and strong compression. ")
     assert "Must be enlarged 2.8 times" in next(row.told for row in quality.rows if row.name == "Face")
+
+
+def test_a_number_is_never_without_the_word_what_it_is(tmp_path: Path) -> None:
+    report = make_report(label="real")
+    number = build_page(report).number
+    page = " ".join(" ".join(ReadPage(to_html(report)).text).split())
+    assert f"fake score {number}" in page
+    assert f"Fake score {number}" in page
+    index = " ".join(" ".join(ReadPage(write_index([report], tmp_path).read_text()).text).split())
+    assert "Fake score People" in index
+    assert f"fake score {number}" in index
+
+
+def test_one_state_has_one_word() -> None:
+    html = to_html(make_report(label="uncertain"))
+    assert "unclear" not in html
+    assert "Cannot tell" not in html
+
+
+def test_a_file_that_failed_is_not_followed_by_what_the_model_cannot_do() -> None:
+    full = make_full_report()
+    failed = make_report(label="failed").model_copy(update={"model": full.model})
+    assert build_page(full).card_limits
+    assert (build_page(failed).card_limits, build_page(failed).card) == ([], [])
+
+
+def test_faces_in_a_still_picture_are_numbered_as_their_rows_are() -> None:
+    tracks = [make_track(1, [0.04]), make_track(2, [0.97]), make_track(3, [None], size_px=20)]
+    page = build_page(make_report("a.jpg", is_image=True, duration_s=0, tracks=tracks))
+    assert [(box.number, box.zone) for box in page.boxes] == [("1", "real"), ("2", "fake"), ("3", "none")]
+    assert page.boxes[0].x == pytest.approx(100 * 100 / 1280)
 
 
 # The clip on the page

@@ -31,6 +31,8 @@ _CORNERS: dict[str, list[tuple[float, float]]] = {
     "uncertain": [(0, -1.1), (1.1, 0), (0, 1.1), (-1.1, 0)],
 }
 _MAX_CURVES = 4
+_WIDEST_LABEL = 2.25
+"""Of a box's width: a longer label would hide whoever is beside."""
 _LEAST_HEIGHT_PX = 120
 """Frames lower than this have no room for a timeline."""
 _NO_GLYPH = "\ue123"
@@ -78,8 +80,12 @@ class Painter:
         text_px = int(np.clip((box[2] - box[0]) / 6, 11, self._text_px))
         score = "" if person.p_fake is None else percent(person.p_fake)
         options: list[_Label] = []
-        for words in (f"Person {person.id}  {score}".strip(), f"{person.id} {score}".strip()):
+        name = f"Person {person.id}"
+        spelt_out = [f"{name}  fake score {score}"] if score else []
+        for words in (*spelt_out, f"{name}  {score}".strip(), f"{person.id} {score}".strip()):
             label = _Label(_shape(person), text_mask(words, text_px), text_px)
+            if words in spelt_out and label.width > _WIDEST_LABEL * (box[2] - box[0]):
+                continue
             x = int(np.clip(round(box[0]), 0, max(0, self._size[0] - label.width)))
             above = round(box[1]) - label.height - self._line_px
             below = min(round(box[3]) + self._line_px, self._size[1] - label.height)
@@ -159,7 +165,7 @@ class _Strip:
             self._curve(layer, person, scale, bright)
         at = (self._pad + self._text_px / 2, self._pad + self._text_px / 2)
         glyph(layer, self._plan.label, at, self._text_px * 0.42)
-        score = "" if self._plan.p_fake is None else f" {percent(self._plan.p_fake)}"
+        score = "" if self._plan.p_fake is None else f", fake score {percent(self._plan.p_fake)}"
         room = width_px - 2 * self._pad - round(8.5 * self._text_px)  # for the time
         for words in (f"{self._plan.headline}{score}  ·  not proof", f"{self._plan.headline}{score}", score.strip()):
             text = text_mask(words, self._text_px)
@@ -283,6 +289,3 @@ def _premultiplied(layer: npt.NDArray[np.uint8]) -> tuple[RgbImage, RgbImage]:
     alpha = layer[..., 3:].astype(np.uint16)
     colour = (layer[..., :3] * alpha // 255).astype(np.uint8)
     return colour, np.repeat((255 - alpha).astype(np.uint8), 3, axis=2)
-
-
-__all__ = ["COLOURS", "Painter", "drawable", "glyph", "has_glyph", "text_mask", "write"]

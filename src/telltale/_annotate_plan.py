@@ -187,6 +187,3 @@ def _tiles(report: Report, times: list[float]) -> list[float]:
 def _box(values: list[float]) -> Box:
     x0, y0, x1, y1 = values
     return x0, y0, x1, y1
-
-
-__all__ = ["Box", "Person", "Plan", "make_plan", "telling_seconds"]

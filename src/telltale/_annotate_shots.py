@@ -34,6 +34,3 @@ class Shots:
         if before is None or before[0] != rgb.shape or np.minimum(before[1], self._last[1]).sum() < SAME_SHOT_FROM:
             self._begun_s = time_s
         return self._begun_s
-
-
-__all__ = ["Shots"]

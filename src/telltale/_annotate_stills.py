@@ -165,6 +165,3 @@ def _fitting(text: str, size_px: int, room_px: int) -> npt.NDArray[np.uint8]:
         text = text[: len(text) // 2 - 2] + "…" + text[len(text) // 2 + 2 :]
         mask = text_mask(text, size_px)
     return mask
-
-
-__all__ = ["Gif", "Sheet"]

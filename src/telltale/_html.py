@@ -53,6 +53,3 @@ def _environment() -> jinja2.Environment:
 def _csp_hash(text: str) -> str:
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-
-__all__ = ["asset", "render"]

@@ -130,8 +130,5 @@ def _dot(index: int, face: FaceReport, end_s: float, scale: ZoneScale) -> Dot:
         source=face.source,
         zone="none" if p is None else scale.zone(p),
         is_scored=p is not None,
-        title=clock(face.pts_s) + (", no score" if p is None else f": {percent(p)}"),
+        title=clock(face.pts_s) + (", no score" if p is None else f": fake score {percent(p)}"),
     )
-
-
-__all__ = ["Chart", "Dot", "Line", "ZoneScale", "lay_out", "ticks", "x_percent", "y_px"]

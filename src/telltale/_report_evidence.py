@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from telltale._report_chart import ZoneScale
 from telltale._report_words import LABELS
-from telltale._text import clock, file_size, percent, visible
+from telltale._text import bit_rate, clock, file_size, percent, visible
 from telltale.types import (
     Attachment,
     ContainerInfo,
@@ -156,7 +156,7 @@ def _credential_facts(found: Credentials) -> Pairs:
 def _container(found: ContainerInfo) -> list[tuple[str, Pairs]]:
     about: Pairs = [("Format", visible(found.format))]
     if found.bit_rate:
-        about.append(("Bit rate", f"{found.bit_rate / 1e6:.3f} Mbit/s"))
+        about.append(("Bit rate", bit_rate(found.bit_rate)))
     if found.bits_per_pixel is not None:
         about.append(("Bits a pixel and frame", f"{found.bits_per_pixel:.4f}"))
     if found.key_frame_every_s is not None:
@@ -173,12 +173,9 @@ def _stream(one: StreamInfo) -> Pairs:
         ("Codec", " ".join(part for part in (one.codec, one.profile, one.pixel_format) if part)),
         ("Picture", size),
         ("Frame rate", f"{one.fps:g} per second" if one.fps else ""),
-        ("Bit rate", f"{one.bit_rate / 1e6:.3f} Mbit/s" if one.bit_rate else ""),
+        ("Bit rate", bit_rate(one.bit_rate) if one.bit_rate else ""),
         ("Sampling rate", f"{one.sample_rate_hz:,} Hz" if one.sample_rate_hz else ""),
         ("Channels", str(one.n_channels) if one.n_channels else ""),
         *one.metadata.items(),
     ]
     return [(visible(key), visible(value)) for key, value in facts if value]
-
-
-__all__ = ["ABSENT_IS_NOTHING", "Beside", "Evidence", "Firmness", "Origin", "Treated", "build_evidence"]

@@ -118,6 +118,3 @@ def summary_csv(summaries: Sequence[Summary], *, html_name: str) -> str:
             )
         )
     return text.getvalue()
-
-
-__all__ = ["SUMMARY_COLUMNS", "Summary", "count_labels", "report_name", "summarise", "summary_csv"]

@@ -13,15 +13,18 @@ from dataclasses import dataclass
 
 from telltale import _report_words as _words
 from telltale._card_words import card_facts
+from telltale._measured import remark
 from telltale._report_chart import ZoneScale, ticks, x_percent
 from telltale._report_evidence import Evidence, build_evidence
-from telltale._report_people import Person, build_people, jpeg_uri, span_words
+from telltale._report_people import Person, StillBox, build_people, jpeg_uri, span_words, still_boxes
 from telltale._report_player import Player
 from telltale._report_quality import Quality, build_quality
 from telltale._text import clock, file_size, percent, visible
 from telltale.types import Code, Label, Pictures, Report, count_people
 
 MAX_STRIP = 10
+_LEAST_UNREAD = 0.02
+"""A smaller share of the time line is not marked as unread."""
 TOLD_BY_REASONS = frozenset({Code.NO_FACE, Code.BETWEEN_THRESHOLDS, Code.TOO_SMALL, Code.TOO_FEW_FACES})
 """Codes of which a reason says more."""
 TOLD_BY_WARNINGS = frozenset(
@@ -58,7 +61,17 @@ class Gauge:
 @dataclass(frozen=True, slots=True)
 class Tile:
     image: str
+    """Empty where nothing could be read."""
     time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """The end of a time line, which could not be read."""
+
+    x: str
+    width: str
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +92,12 @@ class Page:
     strip: list[Tile]
     frames: list[Tile]
     """All that are kept, in time order: what a click on a time line shows."""
+    boxes: list[StillBox]
+    """The faces in a still picture."""
     heat_told: str
     """How to read the heat maps; empty where there are none."""
+    heat_doubt: str
+    """What must stand beside each of them; empty where nothing must."""
     quality: Quality | None
     evidence: Evidence
     card_about: str
@@ -89,6 +106,7 @@ class Page:
     player: Player | None
     is_still: bool
     ticks: list[tuple[str, str, str]]
+    unread: Unread | None
     bands: list[tuple[str, float, float]]
     band_edges: list[tuple[float, str]]
     people: list[Person]
@@ -102,9 +120,10 @@ def build_page(report: Report, *, player: Player | None = None) -> Page:
     """The values of the page for one report; `player` is the clip, embedded or linked."""
     verdict, video = report.verdict, report.video
     scale = ZoneScale(verdict.thresholds)
-    end_s = _end_s(report)
+    seen_s, end_s = _seen_s(report), _end_s(report)
+    unread = _unread(report, seen_s, end_s)
     is_still = (video is not None and video.is_image) or end_s <= 0
-    card = report.model.card
+    card = report.model.card if report.error is None else None  # no model looked at a file that failed
     people = build_people(report, scale=scale, end_s=0.0 if is_still else end_s)
     return Page(
         name=visible(report.input.path.rsplit("/", 1)[-1]) or visible(report.input.path),
@@ -121,9 +140,11 @@ def build_page(report: Report, *, player: Player | None = None) -> Page:
         # Without a face the sentence above has said the first of them.
         reasons=[visible(reason) for reason in verdict.reasons[0 if report.tracks else 1 :]],
         error=_error(report),
-        strip=_strip(report.pictures, end_s),
+        strip=_strip(report.pictures, seen_s if unread else end_s, end_s),
         frames=[] if is_still else [Tile(jpeg_uri(jpeg), clock(s)) for s, jpeg in report.pictures.thumbnails],
+        boxes=still_boxes(report) if is_still else [],
         heat_told=visible(report.explanation.told) if report.explanation and report.pictures.heat else "",
+        heat_doubt=remark(report.explanation.method) if report.explanation and report.pictures.heat else "",
         quality=build_quality(report),
         evidence=build_evidence(report, scale=scale),
         card_about="" if card is None else visible(card.description),
@@ -132,6 +153,7 @@ def build_page(report: Report, *, player: Player | None = None) -> Page:
         player=player,
         is_still=is_still,
         ticks=_ticks(end_s),
+        unread=unread,
         bands=scale.bands() if verdict.thresholds else [],
         band_edges=[(scale.fraction(p), percent(p)) for p in scale.edges[1:-1]],
         people=[person for person in people if person.score],
@@ -142,13 +164,29 @@ def build_page(report: Report, *, player: Player | None = None) -> Page:
     )
 
 
-def _end_s(report: Report) -> float:
+def _seen_s(report: Report) -> float:
     times = [face.pts_s for track in report.tracks for face in track.faces]
     times += [pts_s for pts_s, _ in report.pictures.thumbnails]
+    return max(times, default=0.0)
+
+
+def _end_s(report: Report) -> float:
     declared = report.video.duration_s if report.video else None
-    seen = max(times, default=0.0)
-    # A header may claim hours; the axis then ends where frames were seen.
-    return declared if declared is not None and seen <= declared <= 1.5 * seen + 2 else seen
+    seen = _seen_s(report)
+    if declared is None or declared < seen:
+        return seen
+    # A header may claim hours; the axis then ends where frames were seen, or shows some of what could not be read.
+    if Code.PARTIAL in report.verdict.codes:
+        return min(declared, 2 * seen + 2)
+    return declared if declared <= 1.5 * seen + 2 else seen
+
+
+def _unread(report: Report, seen_s: float, end_s: float) -> Unread | None:
+    if Code.PARTIAL not in report.verdict.codes or end_s - seen_s <= _LEAST_UNREAD * end_s:
+        return None
+    declared = report.video.duration_s if report.video else None
+    told = "not read" if declared is None or declared <= end_s else f"not read, to {clock(declared, tenths=False)}"
+    return Unread(x_percent(seen_s, end_s), x_percent(end_s - seen_s, end_s), told)
 
 
 def _subtitle(report: Report) -> list[str]:
@@ -171,12 +209,15 @@ def _error(report: Report) -> tuple[str, str] | None:
     return visible(report.error.code), _words.explain_code(report.error.code)
 
 
-def _strip(pictures: Pictures, end_s: float) -> list[Tile]:
+def _strip(pictures: Pictures, read_s: float, end_s: float) -> list[Tile]:
+    """Tiles of equal width over the time line, empty ones from `read_s` on."""
     shown = pictures.thumbnails
     n = min(MAX_STRIP, len(shown))
-    middles = [(i + 0.5) * end_s / n for i in range(n)]
-    nearest = [min(shown, key=lambda item: abs(item[0] - middle)) for middle in middles]
-    return [Tile(jpeg_uri(jpeg), clock(pts_s)) for pts_s, jpeg in dict.fromkeys(nearest)]
+    n_read = max(1, round(n * read_s / end_s)) if end_s > read_s else n
+    middles = [(i + 0.5) * end_s / n for i in range(n_read)]
+    nearest = [min(shown, key=lambda item: abs(item[0] - middle)) for middle in middles if shown]
+    tiles = [Tile(jpeg_uri(jpeg), clock(pts_s)) for pts_s, jpeg in dict.fromkeys(nearest)]
+    return [*tiles, *(Tile("", "") for _ in range(n - n_read))]
 
 
 def _ticks(end_s: float) -> list[tuple[str, str, str]]:
@@ -205,7 +246,7 @@ def _gauge(report: Report, scale: ZoneScale) -> Gauge | None:
         interval=(_x(scale.fraction(ends[0])), _x(scale.fraction(ends[1]))) if ends else None,
         bands=[(zone, _x(low), _x(high - low), _x((low + high) / 2)) for zone, low, high in scale.bands()],
         marks=marks,
-        alt=f"{percent(verdict.p_fake)} on a scale from 0 to 100%. {_words.bars(report)}",
+        alt=f"Fake score {percent(verdict.p_fake)} on a scale from 0 to 100%. {_words.bars(report)}",
     )
 
 
@@ -229,7 +270,7 @@ def _looked_at(report: Report) -> Pairs:
     rows: Pairs = [
         ("Frames decoded", f"{frames.decoded:,}"),
         ("Frames analysed", f"{frames.analysed:,}"),
-        ("Frames missing or damaged", f"{frames.lost:,}"),
+        (f"Frames missing or damaged{_of_the_part(report)}", f"{frames.lost:,}"),
         ("People followed", _followed(report)),
         ("Faces found", f"{detected:,}"),
     ]
@@ -237,6 +278,10 @@ def _looked_at(report: Report) -> Pairs:
         rows.append(("Faces filled in between", f"{len(faces) - detected:,}"))
     total = report.timings_s.get("total")
     return [*rows, ("Time taken", f"{total:.1f} s")] if total is not None else rows
+
+
+def _of_the_part(report: Report) -> str:
+    return ", in the part that was read" if Code.PARTIAL in report.verdict.codes else ""
 
 
 def _followed(report: Report) -> str:
@@ -284,6 +329,3 @@ def _flat(settings: dict[str, object], prefix: str = "") -> Pairs:
         else:
             rows.append((name.replace("_", " "), "-" if value is None else visible(str(value))))
     return rows
-
-
-__all__ = ["Page", "build_page"]

@@ -36,9 +36,21 @@ class Crop:
     score: str
     zone: str
     source: str
-    alt: str
     is_first_shown: bool
     """The others appear on demand."""
+
+
+@dataclass(frozen=True, slots=True)
+class StillBox:
+    """Where a person's face lies in a still picture, in per cent of it."""
+
+    number: str
+    """Of the person; empty where there is only one."""
+    zone: str
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,23 +173,39 @@ def _crops(track: TrackReport, report: Report, scale: ZoneScale, budget: int) ->
                 image=jpeg_uri(pictures.crops[track.id, i]),
                 heat=png_uri(heat) if heat else "",
                 frame=frame,
-                box=_box(face, report) if frame is not None and abs(times[frame] - face.pts_s) < _SAME_S else "",
+                box=_box_words(face, report) if frame is not None and abs(times[frame] - face.pts_s) < _SAME_S else "",
                 pts_s=face.pts_s,
                 time=clock(face.pts_s),
                 score=score,
                 zone="none" if face.p_fake is None else scale.zone(face.p_fake),
                 source="found in this frame" if face.source == "detected" else "filled in between two frames",
-                alt=f"Face of person {track.id} at {clock(face.pts_s)}: {score}",
                 is_first_shown=i in shown,
             )
         )
     return crops
 
 
-def _box(face: FaceReport, report: Report) -> str:
+def still_boxes(report: Report) -> list[StillBox]:
+    """Each person's face in a still picture, with the number of the row that is about it where there are several."""
+    boxes = []
+    for track in report.tracks:
+        place = _box(track.faces[0], report) if track.faces else None
+        if place is not None:
+            zone = "none" if track.p_fake is None else track.label
+            boxes.append(StillBox(str(track.id) if len(report.tracks) > 1 else "", zone, *place))
+    return boxes
+
+
+def _box_words(face: FaceReport, report: Report) -> str:
+    box = _box(face, report)
+    return "" if box is None else " ".join(f"{side:.1f}" for side in box)
+
+
+def _box(face: FaceReport, report: Report) -> tuple[float, float, float, float] | None:
+    """x, y, width and height in per cent of the frame."""
     video = report.video
     if video is None:
-        return ""
+        return None
     # Boxes are in pixels of frames that --max-side may have made smaller.
     plan = report.settings.get("plan")
     side = plan.get("max_side_px") if isinstance(plan, dict) else None
@@ -186,7 +214,7 @@ def _box(face: FaceReport, report: Report) -> str:
     width, height = video.width_px * shrunk, video.height_px * shrunk
     ends = [min(max(v / full, 0.0), 1.0) for v, full in zip(face.box_xyxy, (width, height) * 2, strict=True)]
     x0, y0, x1, y1 = (100 * end for end in ends)
-    return f"{x0:.1f} {y0:.1f} {x1 - x0:.1f} {y1 - y0:.1f}"
+    return x0, y0, x1 - x0, y1 - y0
 
 
 def _spread(items: list[int], n: int) -> list[int]:
@@ -194,6 +222,3 @@ def _spread(items: list[int], n: int) -> list[int]:
     if len(items) <= n:
         return items
     return [items[round(k * (len(items) - 1) / max(n - 1, 1))] for k in range(n)]
-
-
-__all__ = ["Crop", "Person", "build_people", "jpeg_uri", "png_uri", "span_words"]

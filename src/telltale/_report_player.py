@@ -83,6 +83,3 @@ def link(report: Report, folder: Path) -> Player | None:
         return None
     address = quote(os.fsencode(f"./{path}"))  # bytes: a folder's name need not be UTF-8
     return Player("linked", address, "Opens the clip where it lay when this page was made.")
-
-
-__all__ = ["MAX_EMBED_BYTES", "CannotEmbed", "Player", "embed", "link"]

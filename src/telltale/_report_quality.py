@@ -14,16 +14,23 @@ import statistics
 from dataclasses import dataclass
 
 from telltale._report_words import to_see_more
-from telltale._text import plural, visible
-from telltale.types import Report, TrackReport
+from telltale._text import bit_rate, plural, visible
+from telltale.types import Code, Label, Report, TrackReport
 
 _COARSE_BITS = {"h264": 0.03, "mpeg4": 0.05, "mpeg2video": 0.1, "mpeg1video": 0.1, "hevc": 0.018, "vp9": 0.018,
                 "av1": 0.014}  # fmt: skip
 """Bits a pixel and frame under which an encoder smooths skin: a rule of thumb, codec by codec."""
+_LEAST_BITS = 0.001
+"""Fewer bits a pixel are not told apart."""
 _PLENTY = 4
 """Times that: little is lost."""
 _MUCH_ENLARGED = 1.5
 _FEW_FACES = 8
+_UNREAD = "unread part"
+_POOR: dict[Label, str] = {
+    "fake": "Poor material can make a real face score higher, too: look for a better copy first.",
+    "real": "Poor material can wash out what forgeries leave: a forged face, too, can score low here.",
+}
 _SOFTWARE = re.compile(r"lavf|x26[45]|handbrake|ffmpeg|gstreamer|google|premiere|davinci|capcut|vimeo", re.IGNORECASE)
 
 
@@ -52,9 +59,11 @@ def build_quality(report: Report) -> Quality | None:
     video = report.video
     if video is None:
         return None
-    rows = [row for row in (_size(report), _face(report), _compression(report), _history(report)) if row is not None]
+    found = [_size(report), _light(report), _face(report), _likeness(report), _compression(report), _history(report)]
+    found.append(_part(report))
     if not video.is_image:
-        rows += [row for row in (_frames(report), _count(report)) if row is not None]
+        found += [_frames(report), _count(report)]
+    rows = [row for row in found if row is not None]
     return Quality(_told(report, [row for row in rows if row.is_concern]), rows)
 
 
@@ -67,6 +76,20 @@ def _size(report: Report) -> QualityRow | None:
     if shorter < 360:
         return QualityRow("Resolution", value, "Low: fine traces are hardly there.", "low resolution")
     return QualityRow("Resolution", value, "Enough; what counts is how large the face in it is.")
+
+
+def _light(report: Report) -> QualityRow | None:
+    if Code.HDR_NOT_TONE_MAPPED not in report.verdict.codes:
+        return None
+    told = "Could not be converted to ordinary brightness: faces look unlike those the model learned from."
+    return QualityRow("Brightness", "high dynamic range", told, "unconverted brightness")
+
+
+def _likeness(report: Report) -> QualityRow | None:
+    if Code.OUT_OF_DOMAIN not in report.verdict.codes:
+        return None
+    told = "Among such faces the model takes real ones for fake too often."
+    return QualityRow("Likeness", "unlike the faces the model learned from", told, "unfamiliar face")
 
 
 def _face(report: Report) -> QualityRow | None:
@@ -95,8 +118,9 @@ def _compression(report: Report) -> QualityRow | None:
     if container is None or container.bits_per_pixel is None or video is None or video.is_image:
         return None
     stream = next((one for one in container.streams if one.kind == "video" and one.bit_rate), None)
-    rate = f"{stream.bit_rate / 1e6:.2f} Mbit/s, " if stream and stream.bit_rate else ""
-    value = f"{rate}{container.bits_per_pixel:.3f} bits a pixel"
+    rate = f"{bit_rate(stream.bit_rate)}, " if stream and stream.bit_rate else ""
+    bits = f"{container.bits_per_pixel:.3f}" if container.bits_per_pixel >= _LEAST_BITS else f"under {_LEAST_BITS}"
+    value = f"{rate}{bits} bits a pixel"
     coarse = _COARSE_BITS.get(video.codec)
     if coarse is None:
         return QualityRow("Compression", value, "How much this codec loses at that rate is not known here.")
@@ -124,12 +148,20 @@ def _history(report: Report) -> QualityRow | None:
     return QualityRow("Recompression", f"by {visible(named)[:60]}{every}", told)
 
 
+def _part(report: Report) -> QualityRow | None:
+    if Code.PARTIAL not in report.verdict.codes:
+        return None
+    return QualityRow("Completeness", "only a part could be read", "What the rest shows is not known.", _UNREAD)
+
+
 def _frames(report: Report) -> QualityRow:
     frames = report.frames
     if frames.lost:
         value = f"{frames.lost:,} of {frames.decoded + frames.lost:,} lost"
         return QualityRow("Frames", value, "Missing or damaged; what they showed is not known.", "missing frames")
-    return QualityRow("Frames", f"{frames.decoded:,} decoded, none lost", "Nothing is missing.")
+    is_part = Code.PARTIAL in report.verdict.codes
+    told = "Nothing is missing in the part that was read." if is_part else "Nothing is missing."
+    return QualityRow("Frames", f"{frames.decoded:,} decoded, none lost", told)
 
 
 def _count(report: Report) -> QualityRow | None:
@@ -157,18 +189,17 @@ def _margin(report: Report) -> float:
 
 
 def _told(report: Report, concerns: list[QualityRow]) -> str:
-    if not concerns:
-        return "Nothing measured here makes the score more or less reliable than usual."
-    *others, last = [row.concern for row in concerns]
+    words = [row.concern for row in concerns]
+    *others, last = words or [""]
     listed = f"{', '.join(others)} and {last}" if others else last
-    head = f"{plural(len(concerns), 'thing')} to weigh: {listed}."
-    match report.verdict.label:
-        case "fake":
-            return f"{head} Poor material can make a real face score higher, too: look for a better copy first."
-        case "real":
-            return f"{head} Poor material can wash out what forgeries leave: a forged face, too, can score low here."
-        case _:
-            return f"{head} A better copy may lead to a verdict."
-
-
-__all__ = ["Quality", "QualityRow", "build_quality"]
+    if not words:
+        none = "No face was found, so there is no score to weigh."
+        return "Nothing measured here makes the score more or less reliable than usual." if report.tracks else none
+    told = [f"{plural(len(words), 'thing')} to weigh: {listed}."]
+    if not report.tracks:
+        return f"No face was found. {told[0]} {'It' if len(words) == 1 else 'Each'} can hide a face."
+    if words != [_UNREAD]:
+        told.append(_POOR.get(report.verdict.label, "A better copy may lead to a verdict."))
+    if _UNREAD in words:
+        told.append("What was not read can show something else.")
+    return " ".join(told)

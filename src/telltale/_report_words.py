@@ -27,7 +27,7 @@ class LabelWords:
 
 LABELS: dict[Label, LabelWords] = {
     "fake": LabelWords("fake", "▲", "Likely a deepfake"),
-    "uncertain": LabelWords("uncertain", "◆", "Cannot tell"),
+    "uncertain": LabelWords("uncertain", "◆", "Uncertain"),
     "real": LabelWords("real", "●", "No sign of a deepfake"),
     "no_face": LabelWords("no face", "○", "No face to judge"),
     "failed": LabelWords("failed", "✕", "This file could not be analysed"),
@@ -135,13 +135,10 @@ def lede(report: Report) -> str:
         return f"{who} scores as forgeries do, but is unlike the faces that the model knows, so no verdict is given."
     if label == "uncertain":
         return f"{who} scores where both real faces and forgeries occur, so no verdict is given."
-    return f"{_all(len(judged))} like {'one' if len(judged) == 1 else 'those'} from a real recording."
-
-
-def _all(n: int) -> str:
-    return {1: "The face looks", 2: "Both faces that could be judged look"}.get(
-        n, f"All {n} faces that could be judged look"
-    )
+    if len(judged) == 1:
+        return "The face shows no trace of the forgeries that the model knows."
+    none = "Neither of the two" if len(judged) == 2 else f"None of the {len(judged)}"
+    return f"{none} faces that could be judged shows a trace of the forgeries that the model knows."
 
 
 def _nothing_judged(report: Report) -> str:
@@ -205,18 +202,3 @@ def bars(report: Report) -> str:
 def explain_code(code: str) -> str:
     """What a code of a verdict or of an error means; "" for one that no report of ours has."""
     return ({str(one): words for one, words in CODES.items()} | ERRORS).get(code, "")
-
-
-__all__ = [
-    "CODES",
-    "DENSER",
-    "ERRORS",
-    "LABELS",
-    "LabelWords",
-    "bars",
-    "explain_code",
-    "headline",
-    "lede",
-    "meaning",
-    "to_see_more",
-]

@@ -13,11 +13,13 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 
 MAX_CHARS, MAX_ENTRIES = 500, 64
 """Of one value of a file's metadata, and of a list of them: a file may hold megabytes of either."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _MOST_DECIMALS = 4
+_MOST_NAMED = 3
 _JOINERS = "\u200c\u200d"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WINDOWS_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
@@ -70,11 +72,11 @@ def csv_cell(text: str) -> str:
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
-def file_stem(path: str, *, max_chars: int = 60) -> str:
+def file_stem(path: str) -> str:
     """A folder name made from a file's name: letters, digits, `-` and `_` only, never empty, never reserved."""
     name = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
     stem = name.rsplit(".", 1)[0] if "." in name[1:] else name
-    stem = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFC", visible(stem))).strip("-_")[:max_chars].strip("-_")
+    stem = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFC", visible(stem))).strip("-_")[:60].strip("-_")
     # Bytes, not characters, fill a file name's 255.
     while len(stem.encode("utf-8", "replace")) > 120:
         stem = stem[:-1]
@@ -113,6 +115,16 @@ def file_size(size_bytes: int) -> str:
     raise AssertionError("unreachable")
 
 
+def bit_rate(bits_per_s: float) -> str:
+    """
+    >>> bit_rate(960_000), bit_rate(3_100), bit_rate(400)
+    ('0.96 Mbit/s', '3.1 kbit/s', '400 bit/s')
+    """
+    if bits_per_s < 1000:
+        return f"{bits_per_s:.0f} bit/s"
+    return f"{bits_per_s / 1e3:.1f} kbit/s" if bits_per_s < 1e5 else f"{bits_per_s / 1e6:.2f} Mbit/s"
+
+
 def percent(p: float, *, n_decimals: int = 0) -> str:
     """A probability in per cent; never 0 % or 100 %, which no model can promise.
 
@@ -149,17 +161,13 @@ def plural(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-__all__ = [
-    "MAX_CHARS",
-    "MAX_ENTRIES",
-    "clock",
-    "csv_cell",
-    "encodable",
-    "file_size",
-    "file_stem",
-    "percent",
-    "percents",
-    "plural",
-    "short",
-    "visible",
-]
+def first_few(names: Sequence[str], n: int | None = None) -> str:
+    """The end of a line about `n` things, all of `names` where not said: `: ` and the first three of them.
+
+    >>> first_few(["a", "b", "c", "d"], 2005), first_few([], 2)
+    (': a, b, c, 2,002 more', '')
+    """
+    shown = [visible(name) for name in names[:_MOST_NAMED]]
+    n_more = (len(names) if n is None else n) - len(shown)
+    more = [f"{n_more:,} more"] if n_more > 0 else []
+    return f": {', '.join([*shown, *more])}" if shown else ""

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from telltale._annotate_plan import Plan, make_plan
-from telltale._evidence import ATTACHMENT_NAMES
 from telltale._files import write_files
 from telltale._report_words import LABELS
+from telltale._reported import ATTACHMENT_NAMES
 from telltale._request import default_deadline_s
+from telltale._said import understood
 from telltale._text import percent, plural, visible
 from telltale.errors import OutputError
 from telltale.sandbox import Message, Powers, Worker, WorkerLimits
@@ -107,11 +108,15 @@ def _run(
         closing(worker.run("annotate", args, deadline_s=allowed_s, stop=stop)) as messages,
     ):
         for message in messages:
-            if message.kind == "progress" and on_progress is not None:
-                on_progress(float(message.data["pts_s"]))
-            elif message.kind == "file" and message.data["name"] in _FILES:
-                data = message.arrays["data"].tobytes() if "data" in message.arrays else None
-                made[message.data["name"]] = data, int(message.data["width_px"]), int(message.data["height_px"])
+            pts_s = None
+            with understood():
+                if message.kind == "progress":
+                    pts_s = float(message.data["pts_s"])
+                elif message.kind == "file" and (name := message.data["name"]) in _FILES:
+                    data = None if name == VIDEO_NAME else message.arrays["data"].tobytes()
+                    made[name] = data, int(message.data["width_px"]), int(message.data["height_px"])
+            if pts_s is not None and on_progress is not None:
+                on_progress(pts_s)
     return made
 
 
@@ -145,7 +150,7 @@ def _attachment(path: Path, width_px: int, height_px: int) -> Attachment:
 
 def _caption(report: Report) -> list[str]:
     name = visible(report.input.path.replace("\\", "/").rsplit("/", 1)[-1])
-    score = "" if report.verdict.p_fake is None else f", {percent(report.verdict.p_fake)}"
+    score = "" if report.verdict.p_fake is None else f", fake score {percent(report.verdict.p_fake)}"
     return [
         f"{LABELS[report.verdict.label].headline}{score}",
         f"{name}  ·  {plural(count_people(report.tracks), 'person', 'people')}  ·  SHA-256 {report.input.sha256[:16]}…",

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from telltale._evidence import ATTACHMENT_NAMES
 from telltale._files import drop_earlier, write_files
 from telltale._html import asset, render
 from telltale._report_chart import PLOT_HEIGHT_PX, PLOT_TOP_PX, y_px
@@ -31,6 +30,7 @@ from telltale._report_page import build_page
 from telltale._report_people import jpeg_uri
 from telltale._report_player import CannotEmbed, Player, embed, link
 from telltale._report_words import LABELS
+from telltale._reported import ATTACHMENT_NAMES
 from telltale._text import encodable, percent, plural, visible
 from telltale.types import Report
 

@@ -25,7 +25,7 @@ Dashes = Literal["-", "--", "-.", ":"] | tuple[float, tuple[float, ...]]
 
 # Okabe & Ito, "Color Universal Design" (2008): told apart with every kind of colour vision.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-INK, SOFT, LINE, WASH = "#191713", "#5f5a50", "#dcd7cb", "#f1eee6"
+INK, SOFT, LINE = "#191713", "#5f5a50", "#dcd7cb"
 CLASS_COLOUR: dict[Class, str] = {"real": BLUE, "fake": VERMILLION}
 CLASS_GLYPH: dict[Class, str] = {"real": "●", "fake": "▲"}
 SERIES: tuple[tuple[str, Dashes], ...] = (

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.floating]
+_AT_FPR = (0.01, 0.05)
+_N_BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,11 @@ def risk_coverage(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
 
 
 @_style.drawn
-def roc(sets: Sequence[Scored], *, title: str = "ROC", at_fpr: Sequence[float] = (0.01, 0.05)) -> Figure:
-    """Fakes found against false alarms; the open points are at the false-positive rates `at_fpr`."""
+def roc(sets: Sequence[Scored], *, title: str = "ROC") -> Figure:
+    """Fakes found against false alarms; the open points are at false-positive rates of 1 and 5 %.
+
+    Where that is less than one real, a point is at no false alarm.
+    """
     figure, axes = _square(sets, title)
     for scored, (colour, dashes) in zip(sets, _styles(len(sets)), strict=True):
         fpr, tpr, _ = require("sklearn.metrics", "analyze").roc_curve(
@@ -132,10 +137,13 @@ def roc(sets: Sequence[Scored], *, title: str = "ROC", at_fpr: Sequence[float] =
         )
         # from corner to corner: scores that several faces share, as a forest's, are a slope and no step
         axes.plot(fpr, tpr, color=colour, linestyle=dashes, label=_named(scored, sets))
-        reached = [float(tpr[fpr <= rate].max()) for rate in at_fpr]
-        axes.plot(at_fpr, reached, "o", color=colour, markerfacecolor="white", markersize=4.5, clip_on=False, zorder=4)
+        n_real = int((scored.is_fake == 0).sum())
+        rates = [rate if rate * n_real >= 1 else 0.0 for rate in _AT_FPR]
+        reached = [(rate, float(tpr[fpr <= rate].max())) for rate in dict.fromkeys(rates)]
+        axes.plot(*zip(*reached, strict=True), "o", color=colour, markerfacecolor="white", markersize=4.5,
+                  clip_on=False, zorder=4)  # fmt: skip
         if len(sets) == 1:
-            for at, text in _apart(at_fpr, reached):
+            for at, text in _apart(reached):
                 low = at[1] < 0.06  # below it are the numbers of the axis
                 axes.annotate(
                     text, at, (8, 5 if low else -3), textcoords="offset points", va="bottom" if low else "top",
@@ -147,11 +155,11 @@ def roc(sets: Sequence[Scored], *, title: str = "ROC", at_fpr: Sequence[float] =
     return figure
 
 
-def _apart(at_fpr: Sequence[float], reached: Sequence[float]) -> list[tuple[tuple[float, float], str]]:
+def _apart(reached: Sequence[tuple[float, float]]) -> list[tuple[tuple[float, float], str]]:
     """Where each label goes: points too near each other for two have one of two lines, at the last of them."""
     found: list[tuple[tuple[float, float], str]] = []
-    for rate, share in zip(at_fpr, reached, strict=True):
-        text = f"{share:.0%} at {rate:.0%}"
+    for rate, share in reached:
+        text = f"{share:.0%} at {rate:.0%}" if rate else f"{share:.0%} at no false alarm"
         if found and abs(share - found[-1][0][1]) < 0.06:
             text = f"{found.pop()[1]}\n{text}"
         found.append(((rate, share), text))
@@ -173,17 +181,17 @@ def precision_recall(sets: Sequence[Scored], *, title: str = "Precision and reca
 
 
 @_style.drawn
-def reliability(scored: Scored, *, n_bins: int = 10, title: str = "Reliability") -> Figure:
+def reliability(scored: Scored, *, title: str = "Reliability") -> Figure:
     """How often it is fake where the model says p: points with 95 % intervals (Wilson), and how many each rests on."""
     figure = _style.new_figure(4.4)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _style.head(axes, title, scored.n_note + (f", {scored.note}" if scored.note else ""))
-    edges = np.linspace(0, 1, n_bins + 1)
-    which = np.clip(np.digitize(scored.p_fake, edges) - 1, 0, n_bins - 1)
-    n = np.bincount(which, minlength=n_bins)
-    fakes = np.bincount(which, weights=scored.is_fake, minlength=n_bins)
+    edges = np.linspace(0, 1, _N_BINS + 1)
+    which = np.clip(np.digitize(scored.p_fake, edges) - 1, 0, _N_BINS - 1)
+    n = np.bincount(which, minlength=_N_BINS)
+    fakes = np.bincount(which, weights=scored.is_fake, minlength=_N_BINS)
     used = n > 0
-    mean_p = np.bincount(which, weights=scored.p_fake, minlength=n_bins)[used] / n[used]
+    mean_p = np.bincount(which, weights=scored.p_fake, minlength=_N_BINS)[used] / n[used]
     share = fakes[used] / n[used]
     low, high = _wilson(fakes[used], n[used])
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=(0, (2, 3)))
@@ -197,7 +205,7 @@ def reliability(scored: Scored, *, n_bins: int = 10, title: str = "Reliability")
     axes.grid()
     real = n - fakes
     centres = (edges[:-1] + edges[1:]) / 2
-    width = 0.9 / n_bins
+    width = 0.9 / _N_BINS
     below.bar(centres, real, width, color=CLASS_COLOUR["real"], label="real")
     fake_style = {"color": CLASS_COLOUR["fake"], "hatch": "///", "edgecolor": "white", "linewidth": 0}
     below.bar(centres, fakes, width, bottom=real, label="fake", **fake_style)

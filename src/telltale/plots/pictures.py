@@ -57,14 +57,12 @@ def picture_grid(
 
 
 @_style.drawn
-def before_after(
-    before: Sequence[RgbImage], after: Sequence[RgbImage], *, n_columns: int = 3, title: str = "", note: str = ""
-) -> Figure:
+def before_after(before: Sequence[RgbImage], after: Sequence[RgbImage], *, title: str = "", note: str = "") -> Figure:
     """Two grids beside each other, the same faces at the same places."""
     if len(before) != len(after) or not before:
         raise ValueError(f"before and after must be equally many, got {len(before)} and {len(after)}")
     sets = [("before", [Tile(rgb) for rgb in before]), ("after", [Tile(rgb) for rgb in after])]
-    return _grids(sets, _Sizes(n_columns, tile_in=0.9), title, note)
+    return _grids(sets, _Sizes(n_columns=3, tile_in=0.9), title, note)
 
 
 @dataclass(frozen=True, slots=True)

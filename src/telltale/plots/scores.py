@@ -36,10 +36,12 @@ MAX_TRACKS = 8
 
 
 @_style.drawn
-def confusion(matrix: npt.ArrayLike, *, unit: str = "videos", title: str = "Confusion", n_abstained: int = 0) -> Figure:
+def confusion(
+    matrix: npt.ArrayLike, *, unit: str = "videos", title: str = "Confusion", n_abstained: int = 0, note: str = ""
+) -> Figure:
     """`[[tn, fp], [fn, tp]]`: rows are what it is, columns what was said; shares are of the row.
 
-    `n_abstained`, which no cell counts, is written beside n.
+    `n_abstained`, which no cell counts, is written beside n; `note`, such as where the line was drawn, below.
     """
     cells = np.asarray(matrix)
     if cells.shape != (2, 2) or (cells < 0).any():
@@ -57,6 +59,7 @@ def confusion(matrix: npt.ArrayLike, *, unit: str = "videos", title: str = "Conf
         axes.text(column, row + 0.22, f"{int(cells[row, column]):,}", ha="center", fontsize=9, color=ink)
     sums = cells.sum(axis=1)
     axes.set_xticks([0, 1], ["said real", "said fake"])
+    axes.set_xlabel(note, fontsize=8)
     axes.set_yticks(
         [0, 1], [f"{CLASS_GLYPH['real']} real\nn = {sums[0]:,}", f"{CLASS_GLYPH['fake']} fake\nn = {sums[1]:,}"]
     )
@@ -67,14 +70,12 @@ def confusion(matrix: npt.ArrayLike, *, unit: str = "videos", title: str = "Conf
 
 
 @_style.drawn
-def score_histogram(
-    scored: Scored, *, thresholds: tuple[float, float] | None = None, n_bins: int = 40, title: str = "Scores"
-) -> Figure:
+def score_histogram(scored: Scored, *, thresholds: tuple[float, float] | None = None, title: str = "Scores") -> Figure:
     """Scores of real above the line, of fake below it, each as a share of its class; thresholds as dashed lines."""
     figure = _style.new_figure(3.1)
     axes = figure.subplots()
     _style.head(axes, title, scored.n_note)
-    edges = np.linspace(0, 1, n_bins + 1)
+    edges = np.linspace(0, 1, 41)
     highest = 0.0
     for label in CLASS_COLOUR:
         up = label == "real"

@@ -23,9 +23,7 @@ def distribution(
     *,
     quantity: str,
     unit: str,
-    n_bins: int | None = None,
     logarithmic: bool = False,
-    note: str = "",
 ) -> Figure:
     """Values of each class, `{"real": (n,), "fake": (n,)}`, as shares of it; a tick at the top is its median."""
     found = {name: np.asarray(column, np.float64) for name, column in values.items()}
@@ -35,9 +33,9 @@ def distribution(
         raise ValueError(f"values of {quantity} must hold at least one number, got none")
     figure = _style.new_figure(2.75)
     axes = figure.subplots()
-    _style.head(axes, quantity, note)
+    _style.head(axes, quantity)
     fewest = min(column.size for column in found.values())
-    edges = _edges(np.concatenate(list(found.values())), n_bins or int(np.clip(2 * fewest**0.5, 8, 30)), logarithmic)
+    edges = _edges(np.concatenate(list(found.values())), int(np.clip(2 * fewest**0.5, 8, 30)), logarithmic)
     highest = 0.0
     for name, column in found.items():
         colour, label = CLASS_COLOUR[class_of(name)], class_of(name)

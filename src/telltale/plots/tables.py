@@ -23,13 +23,13 @@ MAX_POINTS = 25
 class Cells:
     """A table of figures with the names of its rows and columns."""
 
-    values: npt.ArrayLike
-    """(rows, columns), NaN where there is none."""
+    values: npt.ArrayLike | Sequence[Sequence[float | None]]
+    """(rows, columns), NaN or None where there is none."""
     rows: Sequence[str]
     columns: Sequence[str]
 
     def __post_init__(self) -> None:
-        shape = np.shape(self.values)
+        shape = np.asarray(self.values, np.float64).shape
         if shape != (len(self.rows), len(self.columns)) or 0 in shape:
             raise ValueError(f"values must be ({len(self.rows)}, {len(self.columns)}), got {shape}")
 

@@ -2,11 +2,12 @@
 "use strict";
 const frames = [...document.querySelectorAll(".kept img")];
 const film = document.getElementById("film");
+const is_still = document.querySelector(".still") !== null;
 let is_ready = false;
 for (const person of document.querySelectorAll(".person")) {
   const crops = [...person.querySelectorAll(".crop")];
   const viewer = person.querySelector(".viewer");
-  if (!viewer || crops.length < 2) continue;
+  if (!viewer || !crops.length) continue;
 
   const chart = person.querySelector(".chart");
   const cursor = person.querySelector(".cursor");
@@ -54,7 +55,7 @@ for (const person of document.querySelectorAll(".person")) {
     show(crop);
     words.replaceChildren(
       Object.assign(document.createElement("b"), { textContent: score }),
-      document.createTextNode(` at ${time}`),
+      ...(is_still ? [] : [document.createTextNode(` at ${time}`)]),
       document.createElement("br"),
       document.createTextNode(source),
     );
@@ -97,6 +98,7 @@ for (const person of document.querySelectorAll(".person")) {
   };
 
   viewer.hidden = false;
+  if (crops.length === 1) person.querySelector(".all-faces").hidden = true; // the viewer shows it
   if (chart) {
     // One control, not one with dozens of links inside.
     for (const link of chart.querySelectorAll("a")) link.replaceWith(...link.childNodes);
