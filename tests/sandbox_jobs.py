@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from telltale.errors import CorruptFile
+from telltale.errors import CorruptFile, error_from_code
 from telltale.sampling import SamplePlan
 from telltale.sandbox import Message
 
@@ -42,6 +42,7 @@ JOBS = {
         "read_all",
         "open_blindly",
         "try_everything",
+        "lie",
     )
 } | {"not_importable": "no_such_module:job"}
 
@@ -135,6 +136,19 @@ def open_blindly(args: dict[str, Any]) -> Iterator[Message]:
     yield Message("opened", {"n": len(Path(args["name"]).read_bytes())})
 
 
+_FCHMODAT2, _HERE = 452, -100
+
+
+def _call(number: int, *args: object) -> None:
+    _call_libc("syscall", number, *args)
+
+
+def _call_libc(name: str, *args: object) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*args) < 0:
+        raise OSError(ctypes.get_errno(), name)
+
+
 def try_everything(args: dict[str, Any]) -> Iterator[Message]:
     """What a decoder that was taken over would try; what came of each."""
     name, here = args["name"], args["folder"]
@@ -154,14 +168,24 @@ def try_everything(args: dict[str, Any]) -> Iterator[Message]:
         "a removal": lambda: Path(name).unlink(),
         "a link": lambda: os.symlink("/etc/passwd", f"{here}/link"),  # noqa: PTH211
         "the parent's memory": lambda: Path(f"/proc/{os.getppid()}/mem").open("rb").close(),
+        "the parent's environment": lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
         "the end of the parent": lambda: os.kill(os.getppid(), signal.SIGTERM),
+        "the limits of the parent": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE, (0, 0)),
+        "the parent's processors": lambda: os.sched_setaffinity(os.getppid(), {0}),
+        "the parent's priority": lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 5),
+        "the rights of a file": lambda: os.chmod(name, 0o777),  # noqa: PTH101
+        "the rights of a folder": lambda: os.chmod(here, 0o777),  # noqa: PTH101
+        "rights by a new call": lambda: _call(_FCHMODAT2, _HERE, name.encode(), 0o777, 0),
+        "the rights of its own file": lambda: os.fchmod(0, 0o777),
+        "an owner": lambda: os.chown(name, 1234, 1234),
+        "a time": lambda: os.utime(name, (1, 1)),
+        "an attribute": lambda: os.setxattr(name, "user.x", b"1"),
+        "memory with others": lambda: _call_libc("shmget", 0x1234, 4096, 0o1666),
         "more memory": lambda: resource.setrlimit(resource.RLIMIT_DATA, (1 << 40, 1 << 40)),
         "a file of its own in memory": lambda: os.write(os.memfd_create("x"), b"x"),
     }
     found = {}
     for what, attempt in attempts.items():
-        if what in args["leave_out"]:
-            continue
         try:
             attempt()
             found[what] = "done"
@@ -183,4 +207,79 @@ def read_all(args: dict[str, Any]) -> Iterator[Message]:
     yield Message("read", {"n": reader.n_decoded, "codes": reader.codes, "sha256": reader.info.sha256})
 
 
-__all__ = ["JOBS"]
+_INFO: dict[str, Any] = {
+    "path": "a.mp4", "sha256": "", "size_bytes": 1, "container": "mp4", "codec": "h264", "width_px": 64,
+    "height_px": 64, "rotation_deg": 0, "duration_s": 1.0, "fps_header": 25.0, "n_frames_header": 25, "stream_index": 0,
+    "timestamps": "exact", "is_image": False,
+}  # fmt: skip
+_DONE: dict[str, Any] = {
+    "info": _INFO, "decoded": 1, "analysed": 1, "lost": 0, "codes": [], "warnings": [], "partial": [],
+    "is_out_of_time": False, "persons": [], "timings_s": {},
+}  # fmt: skip
+_FACE: dict[str, Any] = {
+    "track_id": 0, "frame_index": 0, "pts_s": 0.0, "box_xyxy": [0.0, 0.0, 50.0, 50.0], "points": None,
+    "confidence": 0.9, "source": "detected",
+}  # fmt: skip
+
+
+def _info(**other: Any) -> list[Message]:
+    return [Message("info", _INFO | other), Message("done", _DONE | {"info": _INFO | other})]
+
+
+def _done(**other: Any) -> list[Message]:
+    return [Message("info", _INFO), Message("done", _DONE | other)]
+
+
+def _face(*, shape: tuple[int, ...] = (1, 32, 32, 3), dtype: str = "uint8", n: int = 1, **other: Any) -> list[Message]:
+    said = {"index": 0, "pts_s": 0.0, "faces": [_FACE | other]}
+    return [Message("info", _INFO), *[Message("faces", said, {"crops": np.zeros(shape, dtype)})] * n, *_done()[1:]]
+
+
+def _backwards() -> list[Message]:
+    first, second = _face(pts_s=5.0), _face(pts_s=1.0)
+    return [*first[:2], *second[1:]]
+
+
+LIES: dict[str, list[Message]] = {
+    "crops_too_small": _face(shape=(1, 16, 16, 3)),
+    "crops_flat": _face(shape=(1, 32, 32)),
+    "crops_of_floats": _face(dtype="float32"),
+    "crops_missing": [Message("info", _INFO), Message("faces", {"index": 0, "pts_s": 0.0, "faces": [_FACE]})],
+    "more_crops_than_faces": _face(shape=(9, 32, 32, 3)),
+    "box_inside_out": _face(box_xyxy=[50.0, 50.0, 0.0, 0.0]),
+    "box_endless": _face(box_xyxy=[0.0, 0.0, float("inf"), 50.0]),
+    "track_id_too_large": _face(track_id=2**40),
+    "no_time": _face(pts_s=float("nan")),
+    "source_unheard_of": _face(source="guessed"),
+    "face_without_fields": [Message("faces", {"index": 0, "pts_s": 0.0, "faces": [{}]})],
+    "faces_backwards": _backwards(),
+    "info_of_words": _info(duration_s="long"),
+    "info_unknown_field": _info(colour="red"),
+    "info_missing_field": [Message("info", {"path": "a.mp4"}), *_done()[1:]],
+    "info_without_size": _info(width_px=0),
+    "info_no_number": _info(fps_header=float("nan")),
+    "info_too_large": _info(size_bytes=10**400),
+    "info_hash_leads_elsewhere": _info(sha256="../../etc/passwd"),
+    "thumbnail_of_nothing": [Message("info", _INFO), Message("thumbnail", {"pts_s": 0.0}), *_done()[1:]],
+    "info_no_text": _info(codec="\ud800"),
+    "code_unheard_of": _done(codes=["surprise"]),
+    "persons_of_words": _done(persons=["me"]),
+    "timings_endless": _done(timings_s={"detect": float("inf")}),
+    "warning_no_text": _done(warnings=["\ud800"]),
+    "done_twice": [*_done(), *_done()],
+    "done_never": [Message("info", _INFO)],
+    "nothing": [],
+    "kind_unheard_of": [Message("surprise", {})],
+}  # fmt: skip
+"""What an `extract` job taken over might say, by the stem of the file that it was asked about."""
+
+
+def lie(args: dict[str, Any]) -> Iterator[Message]:
+    """Also as a `hash` job, which then says no hash."""
+    stem = Path(args["path"]).stem
+    if stem.startswith("says_"):
+        raise error_from_code(stem.removeprefix("says_"), "because it says so")
+    yield from LIES[stem]
+
+
+__all__ = ["JOBS", "LIES"]

@@ -20,6 +20,7 @@ from telltale._files import file_sha256
 from telltale.bundle import load_bundle
 from telltale.cli import app
 from telltale.errors import BundleInvalid, UnknownName
+from telltale.runtime import Scorer
 from telltale.scan import scan
 
 onnx = pytest.importorskip("onnx", reason="makes models with onnx")
@@ -109,6 +110,44 @@ def test_weights_in_another_file(folder: Path, location: str) -> None:
     (folder / "weights.bin").write_bytes(np.ones(3, np.float32).tobytes())
     change_model(folder, move_out)
     expect_refusal(folder, "another file")
+
+
+def _varint(value: int) -> bytes:
+    parts = []
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+def _hide_weights(folder: Path) -> None:
+    """Weights in `weights.bin`, said in fields whose numbers are right only without the bits that protobuf drops."""
+    model = onnx.load(folder / "model.onnx")
+    tensor = model.graph.initializer[0]
+    values = onnx.numpy_helper.to_array(tensor)
+    (folder / "weights.bin").write_bytes(values.tobytes())
+    entry = onnx.StringStringEntryProto(key="location", value="weights.bin").SerializeToString()
+    for field in ("raw_data", "float_data"):
+        tensor.ClearField(field)
+    hidden = _varint(13 << 3 | 2 | 1 << 32) + _varint(len(entry)) + entry + _varint(14 << 3 | 1 << 32) + _varint(1)
+    tensor = tensor.SerializeToString() + hidden
+    del model.graph.initializer[0]
+    graph = model.graph.SerializeToString() + _varint(5 << 3 | 2) + _varint(len(tensor)) + tensor
+    model.ClearField("graph")
+    data = model.SerializeToString() + _varint(7 << 3 | 2) + _varint(len(graph)) + graph
+    (folder / "model.onnx").write_bytes(data)
+
+
+def test_weights_in_another_file_said_in_fields_that_are_overlooked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = load_bundle(folder)
+    _hide_weights(folder)
+    seal(folder)
+    monkeypatch.chdir(folder)
+    expect_refusal(folder, "a field numbered")
+    with pytest.raises(BundleInvalid, match=r"does not load: .*xternal data"):
+        Scorer(good)  # the file was exchanged since it was checked
 
 
 def test_weights_in_another_file_deep_in_the_graph(folder: Path) -> None:

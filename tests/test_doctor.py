@@ -38,7 +38,8 @@ def test_every_extra_has_its_line(checks: dict[str, Check]) -> None:
 
 def test_every_measure_of_isolation_has_its_line(checks: dict[str, Check]) -> None:
     lines = {name for name in checks if name.startswith("isolation ")}
-    assert lines == {f"isolation {name}" for name in ("landlock", "seccomp", "no_new_privileges", "resource_limits")}
+    measures = ("capabilities", "landlock", "seccomp", "no_new_privileges", "resource_limits")
+    assert lines == {f"isolation {name}" for name in measures}
 
 
 @pytest.mark.parametrize(

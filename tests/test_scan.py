@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from make_bundles import make_redness
 from telltale import SamplePlan, Scanner, ScanSettings
 from telltale._report_index import summarise
 from telltale.bundle import load_bundle
-from telltale.errors import BundleInvalid, DeviceMissing, Stopped
+from telltale.errors import BundleInvalid, DeviceMissing, Stopped, UsageError
 from telltale.types import Code, Report
 
 pytest.importorskip("onnx", reason="makes models with onnx")
@@ -217,6 +219,68 @@ def test_scans_under_way_stop_when_nobody_wants_their_reports(
     assert next(reports).verdict.label != "failed"
     reports.close()  # type: ignore[attr-defined]
     assert was_stopped.is_set()
+
+
+def test_threads_that_share_a_scanner_take_turns(scanner: Scanner, empty_clip: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        reports = list(threads.map(scanner.scan, [empty_clip] * 6))
+    assert [(report.verdict.label, report.error) for report in reports] == [("no_face", None)] * 6
+
+
+def test_a_thread_that_waits_for_its_turn_can_be_stopped(scanner: Scanner, face_clip: Path) -> None:
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as other:
+
+        def meanwhile(*_: object) -> None:
+            if not stop.is_set():
+                waiting.append(other.submit(scanner.scan, face_clip, stop=stop))
+                stop.set()
+                assert isinstance(waiting[0].exception(timeout=30), Stopped)
+
+        waiting: list[Future[Report]] = []
+        assert scanner.scan(face_clip, on_progress=meanwhile).error is None
+
+
+def test_a_scan_that_is_asked_for_in_the_middle_of_another_is_a_mistake_and_no_report(
+    scanner: Scanner, face_clip: Path
+) -> None:
+    def again(*_: object) -> None:
+        scanner.scan(face_clip)
+
+    with pytest.raises(UsageError, match="already at work"):
+        scanner.scan(face_clip, on_progress=again)
+    assert scanner.scan(face_clip).error is None
+
+
+def test_many_are_taken_no_further_ahead_than_twice_the_jobs(redness: Path, portrait: Path) -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[Path]:
+        for number in itertools.count():
+            taken.append(number)
+            yield portrait
+
+    reports = telltale.scan_many(endless(), model=redness, jobs=2)
+    for n_given in range(1, 4):
+        assert next(reports).error is None
+        assert len(taken) <= n_given + 4
+    reports.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_stop_when_asked_to(redness: Path, portrait: Path, face_clip: Path, jobs: int) -> None:
+    stop = threading.Event()
+    reports = telltale.scan_many([portrait, *[face_clip] * 9], model=redness, jobs=jobs, stop=stop)
+    assert next(reports).error is None
+    stop.set()
+    with pytest.raises(Stopped):
+        list(itertools.islice(reports, 5, None))
+
+
+def test_one_scan_stops_when_asked_to(redness: Path, face_clip: Path) -> None:
+    stop = threading.Event()
+    with pytest.raises(Stopped):
+        telltale.scan(face_clip, model=redness, on_progress=lambda *_: stop.set(), stop=stop)
 
 
 def test_the_plan_can_be_chosen(redness: Path, face_clip: Path) -> None:

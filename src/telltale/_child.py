@@ -155,6 +155,3 @@ def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ceiling = memory_bytes + _SLACK_BYTES + _STACK_BYTES * (os.cpu_count() or 1)
     resource.setrlimit(resource.RLIMIT_DATA, (ceiling, ceiling))
-
-
-__all__ = ["main"]

@@ -3,7 +3,8 @@
     confine(Powers(may_read=("/models",)), code_folders=[...])      # in the child, once, before anything is decoded
     in_force()                                                       # {"seccomp": "on", "landlock": "ABI 7", ...}
 
-On Linux: no new privileges; no network, no other programs, no looking into other processes (seccomp, through
+On Linux: no new privileges, and of those that root has only the one to open what others own; no network, no other
+programs, no looking into other processes or signalling them, no change of anybody's rights or limits (seccomp, through
 libseccomp); no file but the interpreter's own code and what is named (Landlock, landlock(7)). The one file of a job
 comes as an open descriptor (`_grants`), so no rule for it is needed and no name is ever opened. Everywhere: limits on
 memory and files. Whatever a system lacks is left out, and `telltale doctor` says so.
@@ -24,6 +25,7 @@ from typing import Any
 from telltale._wire import Message
 
 _PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITIES_V3, _CAP_DAC_OVERRIDE = 0x20080522, 1 << 1
 _OFF = "not on this system"
 
 # Landlock system calls have the same numbers on every architecture.
@@ -45,11 +47,25 @@ _DENIED_CALLS = (
     *("io_uring_setup", "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key"),
     *("mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "open_by_handle_at", "open_tree", "move_mount"),
     *("init_module", "finit_module", "delete_module", "kexec_load", "reboot", "swapon", "swapoff", "acct"),
+    # Landlock knows nothing of owners, rights, times and attributes of files.
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "file_setattr"),
+    *("utime", "utimes", "utimensat", "futimesat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+    *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
+    *("pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "process_madvise", "process_mrelease"),
+    *("setpriority", "ioprio_set", "migrate_pages", "move_pages", "sethostname", "setdomainname"),
+    *("settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "quotactl", "syslog"),
+    *("shmget", "shmat", "msgget", "semget", "mq_open"),
 )
+_NEW_CALLS = {"fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "file_setattr": 469}
+"""Numbers, the same on every architecture, of those that a libseccomp may be too old to know."""
+_TO_ITSELF = ("kill", "tgkill", "tkill")
+"""Signals: abort(3) sends one to its own process."""
+_TO_THIS_THREAD = ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
+"""Written as 0."""
 _ALLOW, _REFUSE, _DENY_KNOWING_IT = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 """Actions of libseccomp: let through; answer EPERM, so that code which copes with a missing network copes; answer
 ENOSYS, so that a C library tries the older call."""
-_CLONE_THREAD, _MASKED_EQUAL = 0x10000, 7
+_CLONE_THREAD, _MASKED_EQUAL, _NOT_EQUAL = 0x10000, 7, 1
 
 _state: dict[str, str] = {}
 
@@ -68,11 +84,12 @@ def confine(powers: Powers, *, code_folders: Iterable[str]) -> None:
     """Give up everything that decoding does not need. Call before the first thread starts: they inherit it."""
     _limit_files(may_write=bool(powers.may_write))
     if sys.platform != "linux":
-        _state.update(no_new_privileges=_OFF, seccomp=_OFF, landlock=_OFF)
+        _state.update(no_new_privileges=_OFF, capabilities=_OFF, seccomp=_OFF, landlock=_OFF)
         return
     libc = ctypes.CDLL(None, use_errno=True)
     unprivileged = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     _state["no_new_privileges"] = "on" if unprivileged else _OFF
+    _state["capabilities"] = _drop_capabilities(libc)
     _state["landlock"] = _landlock(libc, powers, code_folders) if unprivileged else _OFF
     _state["seccomp"] = _seccomp() if unprivileged else _OFF
 
@@ -99,6 +116,18 @@ def _limit_files(*, may_write: bool) -> None:
     if not may_write:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     _state["resource_limits"] = "on"
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> str:
+    """Root may look into every process (capabilities(7)); Landlock does not hold CAP_PERFMON back from environments."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_V3, 0)
+    has = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, the lower 32 of each first
+    if libc.capget(header, has) != 0:
+        return f"refused ({os.strerror(ctypes.get_errno())})"
+    kept = has[1] & _CAP_DAC_OVERRIDE
+    if libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)) != 0:
+        return f"refused ({os.strerror(ctypes.get_errno())})"
+    return "on"
 
 
 class _RulesetAttr(ctypes.Structure):
@@ -162,6 +191,9 @@ def _seccomp() -> str:
     try:
         for name in _DENIED_CALLS:
             _deny(library, context, name)
+        for names, itself in ((_TO_ITSELF, os.getpid()), (_TO_THIS_THREAD, 0)):
+            for name in names:
+                _deny(library, context, name, comparison=_Comparison(0, _NOT_EQUAL, itself, 0))
         # Threads are made by the same call as processes: clone3 hides its flags in memory, clone does not.
         _deny(library, context, "clone3", action=_DENY_KNOWING_IT)
         _deny(library, context, "clone", comparison=_Comparison(0, _MASKED_EQUAL, _CLONE_THREAD, 0))
@@ -181,10 +213,9 @@ def _deny(
 ) -> None:
     number = library.seccomp_syscall_resolve_name(name.encode())
     if number == -1:  # not known to this libseccomp, or not on this architecture
-        return
+        if name not in _NEW_CALLS:
+            return
+        number = _NEW_CALLS[name]
     n_compared = ctypes.c_uint(0 if comparison is None else 1)
     compared = None if comparison is None else ctypes.byref(comparison)
     library.seccomp_rule_add_array(context, ctypes.c_uint32(action), ctypes.c_int(number), n_compared, compared)
-
-
-__all__ = ["Powers", "confine", "confined_job", "in_force"]

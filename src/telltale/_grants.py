@@ -101,6 +101,3 @@ def release() -> None:
 def granted(path: str) -> int | None:
     """A descriptor of the file handed over under that name, at its beginning; the caller closes it."""
     return _granted[path].pop() if path in _granted else None
-
-
-__all__ = ["IS_USED", "N_DESCRIPTORS", "close", "granted", "opened", "release", "send", "take"]

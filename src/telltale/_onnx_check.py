@@ -105,6 +105,3 @@ def _check_tensor(tensor: memoryview, model: str) -> None:
 
 def _scalars(data: memoryview) -> Iterator[tuple[int, int]]:
     return ((number, value) for number, value in fields(data) if isinstance(value, int))
-
-
-__all__ = ["check_model"]

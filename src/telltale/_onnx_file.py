@@ -21,6 +21,7 @@ import numpy.typing as npt
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 7: np.dtype("<i8"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
 """TensorProto.DataType."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIRST_TAG, _LAST_TAG = 1 << 3, (1 << 32) - 1
 
 
 class NotOnnx(ValueError):
@@ -176,6 +177,8 @@ def fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
+        if not _FIRST_TAG <= tag <= _LAST_TAG:  # protobuf drops the higher bits, and would see another field here
+            raise NotOnnx(f"not an ONNX model: a field numbered {tag >> 3}")
         kind = tag & 7
         if kind == _VARINT:
             value, at = _varint(data, at)
@@ -204,6 +207,3 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise NotOnnx("not an ONNX model: a number too long")
-
-
-__all__ = ["Graph", "Node", "NotOnnx", "fields", "read_graph"]

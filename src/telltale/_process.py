@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import errno
+import io
 import json
 import os
 import queue
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +28,7 @@ from typing import IO, Final
 
 from telltale import _grants, _wire
 from telltale._confine import Powers
+from telltale._fork import renew_after_fork
 from telltale._wire import Message
 
 _BOOT = (
@@ -46,7 +48,8 @@ _KEPT = {"PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TM
 _KEPT |= {"VIRTUAL_ENV", "CONDA_PREFIX", "GLIBC_TUNABLES"}
 _KEPT |= {"SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "LOCALAPPDATA", "NUMBER_OF_PROCESSORS"}
 _KEPT_PREFIXES = ("LC_", "LD_", "DYLD_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "MALLOC_", "ASAN_", "COVERAGE")
-_QUEUED_MESSAGES = 32
+_QUEUED_MESSAGES, _QUEUED_BYTES = 32, 64 << 20
+"""What may wait to be looked at. A worker is held up beyond that, lest one that was taken over fills our memory."""
 _WATCH_EVERY_S = 0.02
 _GONE_WITHIN_S = 2.0
 """How long an end is waited for; a process in an uninterruptible read of a dead disk is left to the system."""
@@ -91,6 +94,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                bufsize=0,  # a buffer has a lock, for which a process forked meanwhile would wait in vain
                 env=_environment(),
                 pass_fds=() if theirs is None else (theirs.fileno(),),
             )
@@ -103,8 +107,11 @@ class Child:
                 theirs.close()
         self.pid: Final = self._process.pid
         self._messages: queue.Queue[Message | Ended] = queue.Queue(_QUEUED_MESSAGES)
+        self._queued_bytes = 0
+        self._is_smaller = threading.Condition()
         self._last_words: collections.deque[str] = collections.deque(maxlen=5)
         self._is_dropped = False
+        self._is_ours = True
         self.is_through = False
         """Whether it has said that the job it was given is over; what it said before may still wait to be received."""
         self._threads: list[threading.Thread] = []
@@ -112,13 +119,20 @@ class Child:
             ("listen", self._listen, self._process.stdout),
             ("drain", self._drain, self._process.stderr),
         ):
-            thread = threading.Thread(target=hear, args=(pipe,), name=f"telltale-{name}", daemon=True)
+            thread = threading.Thread(target=_heard, args=(hear, pipe), name=f"telltale-{name}", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:  # the system counts threads and processes together
                 self.dispose()
                 raise OSError(errno.EAGAIN, str(error)) from error
             self._threads.append(thread)
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """In a forked process: the child is the other process's, which goes on with it."""
+        self._is_ours = False
+        self._process.returncode = 0  # `Popen` then neither signals nor waits for it
+        self._close_pipes()
 
     def send(self, message: Message, files: Mapping[str, Sequence[int]] = MappingProxyType({})) -> None:
         """A request, and the open files that belong to it, which are closed here. Raises `OSError` when the
@@ -131,9 +145,17 @@ class Child:
 
     def receive(self, *, timeout_s: float) -> Message | Ended | None:
         """The next message; None when nothing came in time."""
-        with contextlib.suppress(queue.Empty):
-            return self._messages.get(timeout=timeout_s)
-        return None
+        if not self._is_ours:
+            return Ended()
+        try:
+            message = self._messages.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if isinstance(message, Message):
+            with self._is_smaller:
+                self._queued_bytes -= message.n_bytes
+                self._is_smaller.notify()
+        return message
 
     def _listen(self, pipe: IO[bytes]) -> None:
         try:
@@ -146,6 +168,13 @@ class Child:
         self._put(Ended())
 
     def _put(self, message: Message | Ended) -> None:
+        if isinstance(message, Message):
+            with self._is_smaller:
+                while self._queued_bytes and self._queued_bytes + message.n_bytes > _QUEUED_BYTES:
+                    if self._is_dropped:
+                        return
+                    self._is_smaller.wait(0.1)
+                self._queued_bytes += message.n_bytes
         while not self._is_dropped:
             with contextlib.suppress(queue.Full):
                 self._messages.put(message, timeout=0.1)
@@ -198,12 +227,21 @@ class Child:
             self._process.wait(_GONE_WITHIN_S)
         for thread in self._threads:
             thread.join(_GONE_WITHIN_S)
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
         if self._handing_over is not None:
             self._handing_over.close()
+
+
+def _heard(hear: Callable[[IO[bytes]], None], pipe: io.FileIO) -> None:
+    """The buffer is this thread's alone: a process forked from ours has no such thread, and never closes it."""
+    with io.BufferedReader(pipe) as buffered:
+        hear(buffered)
 
 
 def _not_code() -> list[str]:
@@ -257,6 +295,3 @@ def spawner() -> ThreadPoolExecutor:
     """One thread that lives as long as this process starts all children: on Linux a child that is to die
     with its parent dies with the *thread* that started it (prctl(2), PR_SET_PDEATHSIG)."""
     return _spawners.setdefault(os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="telltale-spawner"))
-
-
-__all__ = ["Child", "Ended", "Watch", "spawner"]

@@ -1,4 +1,4 @@
-"""What the readers of videos (`_file_reader`) and of pictures (`pictures`) share.
+"""What the readers of videos (`_file_reader`) and of pictures (`pictures`) give, and share.
 
 What was found out on the way (`codes`, `warnings`, `info`, counts) is computed when asked for, so it is
 right also when the iteration was left early.
@@ -6,13 +6,15 @@ right also when the iteration was left early.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from telltale._source import FileHash, Source
 from telltale.sampling import Choice
-from telltale.types import Code, VideoInfo
+from telltale.types import Code, Frame, VideoInfo
 
 Finding = tuple[Code, str]
 
@@ -23,8 +25,8 @@ CONVERSIONS = {
 }
 
 
-class Reader:
-    """See `video.VideoReader`."""
+class VideoReader(ABC):
+    """Frames in time order, and what was found out about the file on the way."""
 
     def __init__(self, source: Source, info: VideoInfo, file_hash: FileHash) -> None:
         self._source = source
@@ -32,9 +34,12 @@ class Reader:
         self._info = info
         self._is_finished = False
         self.n_decoded = 0
+        """Frames decoded so far."""
 
     @property
     def info(self) -> VideoInfo:
+        """Size as displayed and timestamps are final after the last frame. The SHA-256 is "" until it is known;
+        after the last frame, or when closed, it is waited for."""
         if not self._info.sha256 and (self._is_finished or self._hash.is_done):
             self._info = replace(self._info, sha256=self._hash.result())
         return self._info
@@ -51,18 +56,24 @@ class Reader:
 
     @property
     def n_lost(self) -> int:
+        """Frames known to be damaged or missing so far."""
         return 0
-
-    def _findings(self) -> list[Finding]:
-        raise NotImplementedError
 
     @property
     def codes(self) -> list[Code]:
+        """What a report must say about how this file was read, so far."""
         return [code for code, _ in self._findings()]
 
     @property
     def warnings(self) -> list[str]:
+        """The same in sentences, in the same order."""
         return [warning for _, warning in self._findings()]
+
+    @abstractmethod
+    def _findings(self) -> list[Finding]: ...
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]: ...
 
     def close(self) -> None:
         self._is_finished = True
@@ -88,6 +99,3 @@ def capped(choice: Choice) -> list[Finding]:
 def converted(codes: set[Code]) -> list[Finding]:
     """The findings about what was done to the pictures."""
     return [(code, CONVERSIONS[code]) for code in sorted(codes)]
-
-
-__all__ = ["CONVERSIONS", "Finding", "Reader", "capped", "converted"]

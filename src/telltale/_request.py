@@ -1,4 +1,4 @@
-"""What the worker is asked to do with one file, and how faces travel back: JSON, without the arrays beside it.
+"""What the worker is asked to do with one file and in what time, and how faces travel back: JSON, without the arrays.
 
 Apart from `extract`, which does it: whoever asks needs no decoder, and importing two of them would keep the worker
 from starting for a fifth of a second.
@@ -9,9 +9,12 @@ True
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +22,9 @@ from telltale.crops import CropSpec
 from telltale.faces import DetectorConfig
 from telltale.sampling import SamplePlan
 from telltale.types import Face
+
+if TYPE_CHECKING:
+    from telltale.sandbox import Message, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,30 @@ def default_deadline_s(duration_s: float | None) -> float:
     return min(max(60.0, 3.0 * (duration_s or 0.0)), 12 * 3600.0)
 
 
+def run_extract(
+    worker: Worker, request: ExtractRequest, *, stop: threading.Event | None = None
+) -> Generator[Message, None, None]:
+    """Ask `worker` now, and give what it says, checked (`_said`); see `Worker.run`. Without a deadline in `request`
+    there is as much time as the video is long: see `default_deadline_s`. Where boxes are borrowed, two videos are read,
+    in twice the time.
+    """
+    deadline_s = request.deadline_s or default_deadline_s(None)
+    run = worker.run("extract", request.to_json(), deadline_s=deadline_s, stop=stop)
+    return _extended(run, worker, request)
+
+
+def _extended(
+    run: Generator[Message, None, None], worker: Worker, request: ExtractRequest
+) -> Generator[Message, None, None]:
+    from telltale._said import checked  # with pydantic; the worker is at work meanwhile
+
+    with closing(run):
+        for message in checked(run, side_px=request.crop.size_px):
+            if message.kind == "info" and request.deadline_s is None:
+                worker.extend(default_deadline_s(message.data["duration_s"]) * (2 if request.boxes_from else 1))
+            yield message
+
+
 def face_to_json(track_id: int, face: Face) -> dict[str, Any]:
     """One row of a `faces` message."""
     return {
@@ -77,6 +107,3 @@ def face_from_json(row: dict[str, Any]) -> Face:
         confidence=row["confidence"],
         source=row["source"],
     )
-
-
-__all__ = ["ExtractRequest", "default_deadline_s", "face_from_json", "face_to_json"]

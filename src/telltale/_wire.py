@@ -27,6 +27,8 @@ _MAGIC = b"TLT1"
 _HEAD = struct.Struct("!4sI")
 _MAX_JSON_BYTES = 16 << 20
 _MAX_ARRAYS_BYTES = 512 << 20
+_JSON_IN_MEMORY = 16
+"""How much larger than their JSON Python's values are."""
 _ITEM_BYTES = {"uint8": 1, "bool": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 """The dtypes that may cross."""
 
@@ -43,6 +45,8 @@ class Message:
     data: Mapping[str, Any] = field(default_factory=dict)
     """JSON values."""
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    n_bytes: int = field(default=0, compare=False)
+    """About what it takes in memory, where it was read."""
 
     def __repr__(self) -> str:
         arrays = "".join(f", {name} {a.dtype} {a.shape}" for name, a in self.arrays.items())
@@ -57,11 +61,16 @@ def write(pipe: IO[bytes], message: Message) -> None:
             raise TypeError(f"{name}: dtype must be one of {', '.join(_ITEM_BYTES)}, got {array.dtype}")
     shapes = [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()]
     header = json.dumps([message.kind, dict(message.data), shapes]).encode("ascii")
-    pipe.write(_HEAD.pack(_MAGIC, len(header)) + header)
+    _put(pipe, memoryview(_HEAD.pack(_MAGIC, len(header)) + header))
     for array in arrays.values():
         if array.size:
-            pipe.write(array.data.cast("B"))
+            _put(pipe, array.data.cast("B"))
     pipe.flush()
+
+
+def _put(pipe: IO[bytes], data: memoryview) -> None:
+    while len(data):  # a pipe without a buffer may take a part
+        data = data[pipe.write(data) :]
 
 
 def read(pipe: IO[bytes]) -> Message | None:
@@ -81,9 +90,11 @@ def read(pipe: IO[bytes]) -> Message | None:
         parts = [(str(name), dtype, _shape(shape), _ITEM_BYTES[dtype]) for name, dtype, shape in shapes]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WireError(f"not a message ({error})") from None
-    if sum(math.prod(shape) * item_bytes for *_, shape, item_bytes in parts) > _MAX_ARRAYS_BYTES:
+    arrays_bytes = sum(math.prod(shape) * item_bytes for *_, shape, item_bytes in parts)
+    if arrays_bytes > _MAX_ARRAYS_BYTES:
         raise WireError("arrays too large")
-    return Message(kind, data, {name: _array(pipe, dtype, shape) for name, dtype, shape, _ in parts})
+    arrays = {name: _array(pipe, dtype, shape) for name, dtype, shape, _ in parts}
+    return Message(kind, data, arrays, _JSON_IN_MEMORY * n_bytes + arrays_bytes)
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
@@ -112,6 +123,3 @@ def _exactly(pipe: IO[bytes], n_bytes: int) -> bytes:
     if len(data) < n_bytes:
         raise WireError("cut off inside a message")
     return data
-
-
-__all__ = ["Message", "WireError", "read", "write"]

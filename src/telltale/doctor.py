@@ -216,6 +216,7 @@ def _worker() -> Iterator[Check]:
         "landlock": "run on Linux 5.13 or later with Landlock among its security modules (lsm=landlock)",
         "seccomp": "install libseccomp (Debian, Ubuntu: apt install libseccomp2)",
         "no_new_privileges": "run on Linux",
+        "capabilities": "run on Linux",
         "resource_limits": "run on Linux or macOS",
     }
     for feature, state in message.data.items():

@@ -41,6 +41,7 @@ FileEmpty('clip.mp4 has 0 bytes')
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
 from typing import ClassVar
 
@@ -192,9 +193,24 @@ def _tree(root: type[TelltaleError]) -> dict[str, type[TelltaleError]]:
     return found
 
 
-def error_from_code(code: str, message: str) -> TelltaleError:
-    """The error that a worker process named by `code`; an unknown code becomes `WorkerCrashed`."""
-    return _tree(TelltaleError).get(code, WorkerCrashed)(message)
+def error_from_code(
+    code: str, message: str, *, among: Iterable[type[TelltaleError]] = (TelltaleError,)
+) -> TelltaleError:
+    """The error that a worker process named by `code`; one that is of none of these kinds becomes `WorkerCrashed`."""
+    kinds = {of_code: kind for root in among for of_code, kind in _tree(root).items()}
+    return kinds.get(code, WorkerCrashed)(message)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a message about a `name` that is none of `names`; empty where none is spelled like it.
+
+    >>> nearest("mtcn", ["haar", "mtcnn"])
+    '; did you mean mtcnn?'
+    """
+    import difflib
+
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -242,5 +258,6 @@ __all__ = [
     "WorkerError",
     "WorkerNotStarted",
     "error_from_code",
+    "nearest",
     "require",
 ]

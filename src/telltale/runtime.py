@@ -2,21 +2,23 @@
 
 scorer = Scorer(load_bundle("default"))
 cutter = ClipCutter(scorer.bundle.card.n_frames)
-scores = scorer.score(cutter.add(track_id, pts_s, crop) + cutter.finish())
+scores = scorer.score(cutter.add(track_id, pts_s, crop, source="detected") + cutter.finish())
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from telltale._fork import renew_after_fork
 from telltale.bundle import Bundle
 from telltale.errors import BundleInvalid, DeviceMissing, UsageError
 from telltale.gate import Gate
-from telltale.types import BoolArray, Clip, Float32Array, Float64Array, RgbImage, Scores
+from telltale.types import BoolArray, Clip, FaceSource, Float32Array, Float64Array, RgbImage, Scores
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Device = Literal["cpu", "cuda", "auto"]
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+_WEIGHTS_BELOW = "session.model_external_initializers_file_folder_path"
 BATCH_SIZE = 2
 """Clips run together. On a processor more take no less time each (4 of them 4 %, 8 of them 13 % more), but memory, and
 longer at the end, when nothing else is left to do. Fixed: another size may change the last bits of a logit."""
@@ -39,6 +42,11 @@ class Scorer:
         self._session = _open_session(bundle, n_threads, device)
         self.device: Device = "cuda" if _CUDA in self._session.get_providers() else "cpu"
         self._check_graph()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """See `_fork`. Never given back in a forked process: ONNX Runtime would wait for threads that are not there."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
 
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Logits of `clips`, in their order, and distances where the card has a gate; raises `BundleInvalid` on a logit
@@ -139,7 +147,9 @@ def _open_session(bundle: Bundle, n_threads: int, device: Device) -> ort.Inferen
     options.enable_mem_pattern = False  # with it a second, larger plan is kept for the last, smaller batch
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        # From bytes: a graph that points to files outside the bundle then has nowhere to look.
+        # `check_model` refuses a graph that points to other files. Should one get past it, then it may look below a
+        # file, where nothing lies; without this it would look in the working folder.
+        options.add_session_config_entry(_WEIGHTS_BELOW, str(bundle.model_path))
         providers = [_CUDA, _CPU] if has_cuda else [_CPU]
         session = ort.InferenceSession(bundle.model_path.read_bytes(), options, providers=providers)
     except Exception as error:
@@ -199,8 +209,13 @@ class ClipCutter:
         self._n_frames = n_frames
         self._windows: Windows[tuple[float, RgbImage]] = Windows(n_frames)
 
-    def add(self, track_id: int, pts_s: float, crop: RgbImage) -> list[Clip]:
-        """Clips that `crop`, uint8 (S, S, 3), completes. Crops of one track come in time order."""
+    def add(self, track_id: int, pts_s: float, crop: RgbImage, *, source: FaceSource) -> list[Clip]:
+        """Clips that `crop`, uint8 (S, S, 3), completes. Crops of one track come in time order.
+
+        Where nobody was seen nothing is scored, except inside sequences, which need what lies between.
+        """
+        if source == "interpolated" and self._n_frames == 1:
+            return []
         return [self._clip(*cut) for cut in self._windows.add(track_id, (pts_s, crop))]
 
     def finish(self) -> list[Clip]:

@@ -1,7 +1,7 @@
 """A child process that does the dangerous work, and is killed when it takes too long or too much.
 
     with Worker() as worker:
-        for message in worker.run("probe", {"path": "clip.mp4"}, deadline_s=60):
+        for message in worker.run("hash", {"path": "clip.mp4"}, deadline_s=60):
             print(message.kind, message.data)
 
 Started with `subprocess`, not `multiprocessing`: scripts without a `__main__` guard and notebooks work.
@@ -23,11 +23,15 @@ from typing import Any, Self
 
 from telltale import _grants
 from telltale._confine import Powers
+from telltale._fork import renew_after_fork
 from telltale._process import Child, Ended, Watch, spawner
 from telltale._wire import Message
 from telltale.errors import (
     DeadlineExceeded,
+    InputError,
+    ModelError,
     OutOfMemory,
+    OutputError,
     Stopped,
     TelltaleError,
     UsageError,
@@ -41,7 +45,6 @@ JOBS: Mapping[str, str] = {
     "annotate": "telltale.annotate:annotate_job",
     "extract": "telltale.extract:extract_job",
     "hash": "telltale.video:hash_job",
-    "probe": "telltale.video:probe_job",
     "provenance": "telltale.provenance:provenance_job",
     "transcode": "telltale.stability:transcode_job",
 }
@@ -49,6 +52,11 @@ JOBS: Mapping[str, str] = {
 `args -> Iterator[Message]`, imported in the child."""
 _FILE_ARGS = ("path", "boxes_from")
 _LOOK_EVERY_S = 0.25
+_OF_FILES: tuple[type[TelltaleError], ...] = (InputError, ModelError, DeadlineExceeded, OutOfMemory)
+"""What a worker may name as wrong. Whatever says nothing about the file (`Stopped`, `UsageError`) ends a whole run,
+and is not believed."""
+if not _grants.IS_USED:  # it then opens files itself, and may have too many open
+    _OF_FILES += (WorkerNotStarted,)
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,8 @@ class WorkerLimits:
 
 
 class Worker:
-    """A killable child process that starts in the background. Not for several threads at once: one job at a time."""
+    """A killable child process that starts in the background. Not for several threads at once: one job at a time.
+    In a process that is forked from this one it starts a child of its own."""
 
     def __init__(self, limits: WorkerLimits = WorkerLimits(), *, jobs: Mapping[str, str] = JOBS) -> None:
         self.limits = limits
@@ -71,10 +80,17 @@ class Worker:
         self._jobs = jobs
         self._starting: list[Future[Child]] = []
         self._watch: Watch | None = None
-        self._is_busy = False
+        self._turn = threading.Lock()
         self._is_closed = False
-        weakref.finalize(self, _dispose, self._starting)
+        self._at_end = weakref.finalize(self, _dispose, self._starting)
+        renew_after_fork(self)
         self._start()
+
+    def renew(self) -> None:
+        """See `_fork`. The child that was started stays the other process's."""
+        self._at_end.detach()
+        self._starting, self._watch, self._turn = [], None, threading.Lock()
+        self._at_end = weakref.finalize(self, _dispose, self._starting)
 
     def _start(self) -> Future[Child]:
         with contextlib.suppress(IndexError):  # not asked first: another thread may close the worker in between
@@ -105,27 +121,27 @@ class Worker:
             raise UsageError(f"no job is called {job!r}; there are {', '.join(self._jobs)}")
         if self._is_closed or (stop is not None and stop.is_set()):
             raise Stopped("stopped on request")
-        if self._is_busy:
+        turn = self._turn
+        if not turn.acquire(blocking=False):
             raise UsageError("this worker is already at work")
-        messages = self._run(job, args, deadline_s, stop)
+        messages = self._run(job, args, deadline_s, stop, turn)
         next(messages)  # asked already: the caller may do something else before it listens
         return messages
 
     def _run(
-        self, job: str, args: Mapping[str, Any], deadline_s: float, stop: threading.Event | None
+        self, job: str, args: Mapping[str, Any], deadline_s: float, stop: threading.Event | None, turn: threading.Lock
     ) -> Generator[Message, None, None]:
-        self._is_busy = True
         started_at = time.monotonic()
         try:
             child = self._child()
             names = [args[name] for name in _FILE_ARGS if args.get(name) is not None] if _grants.IS_USED else []
             files = _grants.opened(list(dict.fromkeys(names)), timeout_s=deadline_s)
+            self._watch = watch = Watch(
+                child, started_at=started_at, deadline_s=deadline_s, memory_bytes=self.limits.memory_bytes, stop=stop
+            )
         except BaseException:
-            self._is_busy = False
+            turn.release()
             raise
-        self._watch = watch = Watch(
-            child, started_at=started_at, deadline_s=deadline_s, memory_bytes=self.limits.memory_bytes, stop=stop
-        )
         is_clean = False
         try:
             try:
@@ -142,7 +158,7 @@ class Worker:
                 if self._is_closed or isinstance(message, Ended) or (watch.verdict and not is_clean):
                     raise self._why_it_ended(child, watch)
                 if message is not None:
-                    yield from _said(message)
+                    yield from _said(message, may_write=bool(self.limits.powers.may_write))
         finally:
             watch.end()
             self._watch = None
@@ -151,7 +167,7 @@ class Worker:
                 child.forget_words()
             else:
                 _dispose(self._starting)
-            self._is_busy = False
+            turn.release()
 
     def _child(self) -> Child:
         """One that lives: an idle one may have been killed for the machine's memory. Raises `WorkerNotStarted`."""
@@ -201,6 +217,8 @@ class Worker:
 
 
 _early: list[Future[Child]] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _early.clear())
 
 
 def start_early(job: str) -> None:
@@ -229,7 +247,7 @@ def _is_over(message: Message) -> bool:
     return message.kind == "done" or (message.kind == "failed" and message.data.get("code") != OutOfMemory.code)
 
 
-def _said(message: Message) -> Iterator[Message]:
+def _said(message: Message, *, may_write: bool) -> Iterator[Message]:
     """What the job said; the child is not trusted to keep to the protocol. Raises what went wrong in it."""
     if (
         message.kind == "say"
@@ -238,7 +256,8 @@ def _said(message: Message) -> Iterator[Message]:
     ):
         yield Message(message.data["kind"], message.data["data"], message.arrays)
     elif message.kind == "failed":
-        raise error_from_code(str(message.data.get("code")), str(message.data.get("message")))
+        among = (*_OF_FILES, OutputError) if may_write else _OF_FILES
+        raise error_from_code(str(message.data.get("code")), str(message.data.get("message")), among=among)
     elif message.kind != "done":
         raise WorkerCrashed(str(message.data.get("message", f"the worker said {message.kind!r}")))
 

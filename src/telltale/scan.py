@@ -13,10 +13,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -25,55 +26,28 @@ from typing import Any
 from telltale import _extras
 from telltale._cam import Head, find_head
 from telltale._card_words import summarise_card
+from telltale._fork import renew_after_fork
 from telltale._report_words import to_see_more
-from telltale._request import ExtractRequest, default_deadline_s
+from telltale._request import ExtractRequest, run_extract
+from telltale._scan_settings import AnyPath, ScanSettings, checked_settings, is_count, path_name
 from telltale._text import encodable
 from telltale._versions import versions
 from telltale.aggregate import decide
 from telltale.bundle import Bundle, ModelCard, load_bundle
-from telltale.errors import DeadlineExceeded, FileMissing, NotAFile, Stopped, TelltaleError
+from telltale.errors import DeadlineExceeded, FileMissing, NotAFile, Stopped, TelltaleError, UsageError
 from telltale.faces import SEARCH_EVERY_S, DetectorConfig, files_read
-from telltale.findings import Findings, Progress
-from telltale.runtime import Device, Scorer
-from telltale.sampling import SamplePlan
+from telltale.runtime import Scorer
 from telltale.sandbox import Powers, Worker, WorkerLimits
-from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
+from telltale.scoring import Findings, Progress
+from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report
 
 _HASH_WITHIN_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class ScanSettings:
-    """How to look. What is None comes from the model's card."""
-
-    plan: SamplePlan | None = None
-    detector: str | None = None
-    detector_model: str | None = None
-    """Weights file, for detectors that ship none."""
-    min_face_px: float | None = None
-    min_confidence: float | None = None
-    search_every_s: float | None = None
-    """See `DetectorConfig`; None: its default."""
-    deadline_s: float | None = None
-    """None: 60 s, or three times the video's length where that is more."""
-    pictures: bool = False
-    """Keep thumbnails and crops for an HTML report."""
-    explain: bool = False
-    """Keep also, for every crop that is kept, a heat map of what spoke for and against a forgery."""
-    stability: bool = False
-    """Recompress and rescale the input, and scan every result: ten times the work."""
-    provenance: bool = False
-    """Read Content Credentials and container metadata. They alter no score."""
-    annotate_into: Path | None = None
-    """Write the annotated clip into the report's folder under this one."""
-    n_threads: int = 2
-    """1 where several workers share the machine: decoding then uses one thread too."""
-    device: Device = "auto"
-    """Where the model runs: `auto` takes CUDA where ONNX Runtime has it. Faces are found on processors."""
+_LOOK_EVERY_S = 0.1
 
 
 class Scanner:
-    """A model and a worker process, kept from file to file. One file at a time; `scan_many` runs several."""
+    """A model and a worker process, kept from file to file. One file at a time: other threads wait for their turn, and
+    `scan_many` runs several. In a process that is forked from this one it has a worker of its own."""
 
     def __init__(
         self,
@@ -87,10 +61,12 @@ class Scanner:
         The model is made ready while the first file is read: `DeviceMissing`, and `BundleInvalid` for a graph that is
         not what the card says, come with that file, or with `scorer`.
         """
-        self.settings = settings or ScanSettings()
+        self.settings = checked_settings(settings)
         self._worker = Worker()
         self._worker.warm("extract")  # both while the bundle is looked at
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="score")
+        self._executor = _executor()
+        self._turn = threading.RLock()
+        self._ready: Scorer | None = None
         try:
             if isinstance(model, Scorer):
                 self.scorer = model
@@ -103,6 +79,15 @@ class Scanner:
         except BaseException:
             self.close()
             raise
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """See `_fork`. A model that was ready is shared; one in the making is made anew."""
+        self._executor, self._turn = _executor(), threading.RLock()
+        if self._ready is None:
+            self._loading = None
+        else:
+            self.scorer = self._ready
 
     @property
     def scorer(self) -> Scorer:
@@ -111,15 +96,22 @@ class Scanner:
 
     @scorer.setter
     def scorer(self, scorer: Scorer) -> None:
-        self._bundle, loaded = scorer.bundle, Future[Scorer]()
+        self._bundle, self._ready, loaded = scorer.bundle, scorer, Future[Scorer]()
         loaded.set_result(scorer)
         self._loading = loaded
 
     def _load(self) -> Future[Scorer]:
         """The model, in the making from the first call on."""
         if self._loading is None:
-            self._loading = self._executor.submit(_ready_scorer, self._bundle, self.settings)
+            self._loading = self._executor.submit(self._make_ready)
         return self._loading
+
+    def _make_ready(self) -> Scorer:
+        """Beside the worker that reads the first file, which takes as long."""
+        self._ready = load_scorer(self._bundle, self.settings)
+        import numpy.ma  # noqa: F401 - the first median imports it, when nothing else is left to do
+
+        return self._ready
 
     def _let_detector_read(self) -> None:
         """A detector with weights of its own needs a worker that may read them."""
@@ -131,33 +123,44 @@ class Scanner:
 
     def scan(
         self,
-        path: str | os.PathLike[str],
+        path: AnyPath,
         *,
         on_progress: Progress | None = None,
         stop: threading.Event | None = None,
     ) -> Report:
-        """The report on one file. Whatever is wrong with the file is in the report.
+        """The report on one file. Whatever is wrong with the file is in the report. Raises `UsageError` for what is no
+        path, and where `on_progress` asks for another scan.
 
         Another thread may set `stop`: the worker is then killed and `Stopped` raised.
         """
+        name, turn = path_name(path), self._turn
+        while not turn.acquire(timeout=-1 if stop is None else _LOOK_EVERY_S):
+            if stop is not None and stop.is_set():
+                raise Stopped("stopped on request")
+        try:
+            return self._report(name, on_progress, stop)
+        finally:
+            turn.release()
+
+    def _report(self, path: str, on_progress: Progress | None, stop: threading.Event | None) -> Report:
         settings = self.settings
         report = self._scan(path, on_progress=on_progress, stop=stop)
         if report.error is not None:
             return report
         if settings.provenance:
-            report = _extras.with_provenance(report, os.fspath(path), self._worker)
+            report = _extras.with_provenance(report, path, self._worker)
         limits: dict[str, Any] = {"deadline_s": settings.deadline_s, "stop": stop}
         if settings.stability:
             report = _extras.with_stability(
-                report, os.fspath(path), lambda copy: self._scan(copy, stop=stop, is_plain=True), **limits
+                report, path, lambda copy: self._scan(copy, stop=stop, is_plain=True), **limits
             )
         if settings.annotate_into is not None:
-            report = _extras.with_annotation(report, os.fspath(path), settings.annotate_into, **limits)
+            report = _extras.with_annotation(report, path, settings.annotate_into, **limits)
         return report
 
     def _scan(
         self,
-        path: str | os.PathLike[str],
+        path: AnyPath,
         *,
         on_progress: Progress | None = None,
         stop: threading.Event | None = None,
@@ -174,35 +177,34 @@ class Scanner:
             head=None if is_plain else self._head(),
             on_progress=on_progress,
         )
-        report: dict[str, Any]
-        fingerprint = ("", 0)
+        decided: dict[str, Any] = {}
+        failure: ErrorInfo | None = None
+        known_by = ("", 0)
         try:
-            deadline_s = request.deadline_s or default_deadline_s(None)
-            run = self._worker.run("extract", request.to_json(), deadline_s=deadline_s, stop=stop)
+            run = run_extract(self._worker, request, stop=stop)
             self._load()  # not before the worker knows what to do
             with closing(run) as messages:
                 for message in messages:
                     findings.take(message)
-                    if message.kind == "info" and request.deadline_s is None:
-                        self._worker.extend(default_deadline_s(message.data["duration_s"]))
-            report = self._decided(findings)
-        except Stopped:
+            decided = self._decided(findings)
+        except (Stopped, UsageError):  # neither says anything about the file
             raise
         except TelltaleError as error:
             self._load().result()  # raises: a model that cannot be used is no fault of the file
-            report = _failed(error)
-            fingerprint = self._fingerprint(request.path, error, stop)
+            failure, known_by = ErrorInfo.of(error), self._fingerprint(request.path, error, stop)
         findings.timings_s["total"] = round(time.perf_counter() - started, 4)
-        return Report(**report, **self._circumstances(request, findings, fingerprint))
+        known = self._circumstances(request, findings, known_by)
+        return Report(**decided, **known) if failure is None else Report.failed(failure, **known)
 
     def _fingerprint(self, path: str, error: TelltaleError, stop: threading.Event | None) -> tuple[str, int]:
         """SHA-256 and size of a file that could not be scanned; ("", 0) where nothing can be read, or not in time."""
         if isinstance(error, DeadlineExceeded | FileMissing | NotAFile):
             return "", 0
+        from telltale._said import fingerprint  # not before a worker is at work beside
+
         try:
             with closing(self._worker.run("hash", {"path": path}, deadline_s=_HASH_WITHIN_S, stop=stop)) as messages:
-                (message,) = messages
-            return message.data["sha256"], message.data["size_bytes"]
+                return fingerprint(messages)
         except Stopped:
             raise
         except TelltaleError:  # the report says already what is wrong with the file
@@ -252,12 +254,10 @@ class Scanner:
             "is_out_of_time": findings.is_out_of_time,
         }
 
-    def _circumstances(
-        self, request: ExtractRequest, findings: Findings, fingerprint: tuple[str, int]
-    ) -> dict[str, Any]:
+    def _circumstances(self, request: ExtractRequest, findings: Findings, known_by: tuple[str, int]) -> dict[str, Any]:
         video = findings.video
         path, card = encodable(request.path), self._bundle.card
-        sha256, size_bytes = (video.sha256, video.size_bytes) if video and video.sha256 else fingerprint
+        sha256, size_bytes = (video.sha256, video.size_bytes) if video and video.sha256 else known_by
         settings = asdict(request) | {"path": path, "device": self.scorer.device}
         return {
             "input": InputInfo(path=path, sha256=sha256, size_bytes=size_bytes),
@@ -272,12 +272,12 @@ class Scanner:
 
 
 def extract_request(
-    path: str | os.PathLike[str], card: ModelCard, settings: ScanSettings, *, is_plain: bool = False
+    path: AnyPath, card: ModelCard, settings: ScanSettings, *, is_plain: bool = False
 ) -> ExtractRequest:
     """What the worker is asked to do; what `settings` leave open comes from the model's card."""
     confidence = settings.min_confidence
     return ExtractRequest(
-        path=os.fspath(path),
+        path=path_name(path),
         plan=settings.plan or card.sample,
         detector=settings.detector or card.detector.name,
         detector_config=DetectorConfig(
@@ -294,83 +294,114 @@ def extract_request(
     )
 
 
-def _failed(error: TelltaleError) -> dict[str, Any]:
-    message = encodable(error.message)
-    return {
-        "verdict": Verdict(label="failed", reasons=(message,)),
-        "error": ErrorInfo(code=error.code, message=message),
-    }
-
-
-def _ready_scorer(bundle: Bundle, settings: ScanSettings) -> Scorer:
-    """Made beside the worker that reads the first file, which takes as long."""
-    scorer = load_scorer(bundle, settings)
-    import numpy.ma  # noqa: F401 - the first median imports it, when nothing else is left to do
-
-    return scorer
-
-
 def load_scorer(model: str | Path | Bundle, settings: ScanSettings | None = None) -> Scorer:
     """The model, checked and ready. Raises `ModelError` if it cannot be used."""
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
-    settings = settings or ScanSettings()
+    settings = checked_settings(settings)
     return Scorer(bundle, n_threads=settings.n_threads, device=settings.device)
 
 
 def scan(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     *,
     model: str | Path | Bundle | Scorer = "default",
     settings: ScanSettings | None = None,
     on_progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> Report:
     """The report on one video or picture. For many, `Scanner` or `scan_many` save the start of worker and model.
 
     `on_progress(share, n_frames)`: share of the video that was read, None where its length is not known, and frames
-    looked at. Whatever is wrong with the file is in the report. Raises `ModelError`, `DeviceMissing`, and `UsageError`
-    for what the model cannot do (heat maps).
+    looked at. Another thread may set `stop`. Whatever is wrong with the file is in the report. Raises `ModelError`,
+    `DeviceMissing`, `Stopped`, and `UsageError` for what is no path and for what the model cannot do (heat maps).
     """
     with Scanner(model, settings=settings) as scanner:
-        return scanner.scan(path, on_progress=on_progress)
+        return scanner.scan(path, on_progress=on_progress, stop=stop)
 
 
 def scan_many(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: AnyPath | Iterable[AnyPath],
     *,
     model: str | Path | Bundle | Scorer = "default",
     settings: ScanSettings | None = None,
     jobs: int = 1,
     on_progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> Iterator[Report]:
     """Reports in the order of `paths`, from `jobs` worker processes that share one model. See `scan`; with several jobs
-    `on_progress` is called from several threads, and does not say for which file."""
-    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
-    settings = settings or ScanSettings()
-    if jobs > 1:
-        settings = replace(settings, n_threads=1)
-    with ExitStack() as stack:
-        first = stack.enter_context(Scanner(model, settings=settings))
-        if jobs == 1:
-            for path in paths:
-                yield first.scan(path, on_progress=on_progress)
-            return
-        rest = [stack.enter_context(Scanner(first.scorer, settings=settings)) for _ in range(jobs - 1)]
-        idle: SimpleQueue[Scanner] = SimpleQueue()
-        for scanner in (first, *rest):
+    `on_progress` is called from several threads, and does not say for which file.
+
+    `paths` may never end: at most 2 `jobs` of them are taken before the first of their reports is given.
+    """
+    settings = checked_settings(settings)
+    if not is_count(jobs):
+        raise UsageError(f"jobs must be a whole number of at least 1, got {jobs!r}")
+    is_one = isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable) or hasattr(paths, "read")
+    todo: Iterable[AnyPath] = [paths] if is_one else paths  # type: ignore[list-item, assignment]
+    if jobs == 1:
+        return _scan_in_turn(todo, model, settings, on_progress, stop)
+    return _scan_beside(todo, model, replace(settings, n_threads=1), jobs, on_progress, stop)
+
+
+def _scan_in_turn(
+    paths: Iterable[AnyPath],
+    model: str | Path | Bundle | Scorer,
+    settings: ScanSettings,
+    on_progress: Progress | None,
+    stop: threading.Event | None,
+) -> Iterator[Report]:
+    with Scanner(model, settings=settings) as scanner:
+        for path in paths:
+            yield scanner.scan(path, on_progress=on_progress, stop=stop)
+
+
+def _scan_beside(
+    paths: Iterable[AnyPath],
+    model: str | Path | Bundle | Scorer,
+    settings: ScanSettings,
+    jobs: int,
+    on_progress: Progress | None,
+    stop: threading.Event | None,
+) -> Iterator[Report]:
+    is_over = _Either(stop)
+    idle: SimpleQueue[Scanner] = SimpleQueue()
+
+    def scan_one(path: AnyPath) -> Report:
+        scanner = idle.get()
+        try:
+            return scanner.scan(path, on_progress=on_progress, stop=is_over)
+        finally:
             idle.put(scanner)
 
-        stop = threading.Event()
-
-        def scan_one(path: str | os.PathLike[str]) -> Report:
-            scanner = idle.get()
-            try:
-                return scanner.scan(path, on_progress=on_progress, stop=stop)
-            finally:
-                idle.put(scanner)
-
+    with ExitStack() as stack:
+        first = stack.enter_context(Scanner(model, settings=settings))
+        idle.put(first)
+        for _ in range(jobs - 1):
+            idle.put(stack.enter_context(Scanner(first.scorer, settings=settings)))
         pool = stack.enter_context(ThreadPoolExecutor(jobs, thread_name_prefix="scan"))
-        stack.callback(stop.set)  # before the pool waits for what is under way
-        yield from pool.map(scan_one, paths)
+        stack.callback(is_over.set)  # before the pool waits for what is under way
+        waiting: deque[Future[Report]] = deque()
+        for path in paths:
+            waiting.append(pool.submit(scan_one, path))
+            while waiting and (waiting[0].done() or len(waiting) == 2 * jobs):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class _Either(threading.Event):
+    """Set by us, or with another one."""
+
+    def __init__(self, other: threading.Event | None) -> None:
+        super().__init__()
+        self._other = other
+
+    def is_set(self) -> bool:
+        return super().is_set() or (self._other is not None and self._other.is_set())
+
+
+def _executor() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="score")
 
 
 __all__ = ["ScanSettings", "Scanner", "extract_request", "load_scorer", "scan", "scan_many"]

@@ -13,9 +13,9 @@ import pytest
 from make_bundles import make_redness
 from make_reports import make_video
 from telltale.bundle import load_bundle
-from telltale.findings import MAX_CROPS_A_TRACK, MAX_THUMBNAILS, Findings
 from telltale.runtime import Scorer
 from telltale.sandbox import Message
+from telltale.scoring import MAX_CROPS_A_TRACK, MAX_THUMBNAILS, Findings
 from telltale.types import Code, VideoInfo
 
 pytest.importorskip("onnx", reason="makes models with onnx")

@@ -151,8 +151,7 @@ class Findings:
         for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
             face, track_id = face_from_json(row), row["track_id"] + 1  # people count from 1
             self._faces.setdefault(track_id, []).append(face)
-            if face.source == "detected" or self._card.n_frames > 1:  # sequences need what lies between, too
-                self._clips += self._cutter.add(track_id, face.pts_s, crop)
+            self._clips += self._cutter.add(track_id, face.pts_s, crop, source=face.source)
             if self._keep_pictures:
                 kept = self._crops.setdefault(track_id, _Thinned(MAX_CROPS_A_TRACK))
                 if kept.wants_next():
