@@ -12,6 +12,7 @@ import pytest
 
 import make_videos
 from reading import read
+from telltale._promised import promised_bytes
 from telltale.errors import (
     CorruptFile,
     FileEmpty,
@@ -170,6 +171,23 @@ class TestDamage:
         whole = make_videos.face_clip(tmp_path / f"whole.{suffix}", seconds=4)
         _, reader = read(make_videos.cut(whole, tmp_path / f"cut.{suffix}", 0.6))
         assert Code.PARTIAL in reader.codes
+
+    @pytest.mark.parametrize(
+        ("suffix", "codec"), [("mpg", "mpeg1video"), ("vob", "mpeg2video"), ("asf", "mpeg4"), ("mkv", "libx264")]
+    )
+    def test_the_last_hundredths_of_a_file_are_missed(self, tmp_path: Path, suffix: str, codec: str) -> None:
+        """Less than what a duration may be off by."""
+        whole = make_videos.face_clip(tmp_path / f"whole.{suffix}", seconds=4, codec=codec)
+        assert Code.PARTIAL not in read(whole)[1].codes
+        for fraction in (0.503, 0.903, 0.97):
+            path = make_videos.cut(whole, tmp_path / f"cut.{suffix}", fraction)
+            assert path.stat().st_size % 2048, "between two packets of a program stream nothing tells"
+            assert Code.PARTIAL in read(path)[1].codes
+
+    def test_a_live_recording_promises_no_length(self, tmp_path: Path) -> None:
+        whole = make_videos.face_clip(tmp_path / "live.mkv", container_options={"live": "1"})
+        assert promised_bytes(whole.read_bytes()) is None
+        assert Code.PARTIAL not in read(whole)[1].codes
 
     def test_a_cut_between_two_frames_of_an_avi_is_noticed(self, tmp_path: Path) -> None:
         whole = make_videos.face_clip(tmp_path / "whole.avi", seconds=4, codec="mpeg4")

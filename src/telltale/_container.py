@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 
 from telltale import _timestamps
 from telltale._jpeg_file import ends_whole
+from telltale._promised import ends_inside_a_packet
 from telltale._source import MJPEG, UNKNOWN, Source
 from telltale._timestamps import NO_PTS, Timeline
 from telltale.errors import (
@@ -174,7 +175,10 @@ def scan(source: Source, limits: DecodeLimits, *, until_s: float | None, until_n
 
 
 def _ends_ragged(source: Source) -> bool:
-    """A transport stream whose last packet is cut: nothing in it says where its last frame ends."""
+    """An MPEG stream whose last packet is cut: nothing in it says where its last frame ends."""
+    if source.kind == "an MPEG program stream":
+        with source.file() as file:
+            return ends_inside_a_packet(file, source.size_bytes)
     return source.kind == "an MPEG transport stream" and bool(source.size_bytes % _TS_PACKET_BYTES)
 
 
@@ -289,8 +293,8 @@ def _origin_s(stream: VideoStream, when: Timeline) -> float:
 def missing(stream: VideoStream, found: Scan, when: Timeline, source: Source, limits: DecodeLimits) -> Missing | None:
     """Whether the end of the file is missing, and how much of it.
 
-    An MP4's index says it frame by frame, AVI declares its bytes, Matroska and FLV a duration: of the picture, or of
-    a file whose sound may go on after it.
+    An MP4's index says it frame by frame, Matroska and FLV declare a duration: of the picture, or of a file whose sound
+    may go on after it; AVI, Matroska and Windows Media their bytes.
     """
     container, size_bytes = stream.container.format.name, source.size_bytes
     if container.startswith("mov,"):
@@ -301,15 +305,16 @@ def missing(stream: VideoStream, found: Scan, when: Timeline, source: Source, li
             return Missing(n_beyond, 1 - n_cut / len(entries))
     if not found.is_complete:
         return None
-    promised_bytes = source.declared_bytes if container == "avi" else None
-    if promised_bytes is not None and promised_bytes > size_bytes + 1:  # the last chunk may lack its padding
-        return Missing(0, size_bytes / promised_bytes, in_bytes=True)
     present, declared = when.end_s, declared_duration_s(stream, when) or 0.0
     slack = max(_SHORT_BY_S, _SHORT_BY_FRAC * declared) if container in _DECLARING else math.inf
     if declared - present > slack and _own_duration_s(stream) is None:
         present = max(present, _end_s(source, limits) - _origin_s(stream, when))
-    frac_present = present / declared if present < declared else None
-    return Missing(0, frac_present) if found.ends_broken or declared - present > slack else None
+    if declared - present > slack:
+        return Missing(0, present / declared)
+    promised = source.promised_bytes
+    if promised is not None and promised > size_bytes + 1:  # the last chunk may lack its padding
+        return Missing(0, size_bytes / promised, in_bytes=True)
+    return Missing(0, present / declared if present < declared else None) if found.ends_broken else None
 
 
 def _end_s(source: Source, limits: DecodeLimits) -> float:
@@ -320,25 +325,3 @@ def _end_s(source: Source, limits: DecodeLimits) -> float:
             if packet.size and packet.pts is not None and packet.time_base:
                 last_s = max(last_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
     return last_s
-
-
-__all__ = [
-    "CONTAINERS",
-    "DAMAGE",
-    "NO_MEMORY",
-    "DecodeLimits",
-    "Missing",
-    "Scan",
-    "candidates",
-    "declared_duration_s",
-    "fps",
-    "holds_times",
-    "missing",
-    "open_container",
-    "out_of_memory",
-    "packets",
-    "pick",
-    "refuse_large",
-    "scan",
-    "timeline",
-]

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from telltale import _grants, _jpeg_file
+from telltale._promised import promised_bytes
 from telltale._text import visible
 from telltale.errors import (
     CorruptFile,
@@ -50,6 +51,8 @@ _PICTURES = {
     "a BMP picture": rb"BM....\x00\x00\x00\x00....[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00",
     "an AVIF picture": rb"....ftyp(?:avif|(?:mif1|msf1).{4}(?:.{4}){0,8}?avif)",
 }
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+"""The same in Pillow's words: a file is given to none of its other decoders."""
 _VIDEOS = {
     "an MP4 video": rb"....(?:ftyp|moov|mdat|free|skip|wide|pnot)",
     "a Matroska video": rb"\x1a\x45\xdf\xa3",
@@ -114,13 +117,6 @@ def sniff(head: bytes) -> str:
     return UNKNOWN
 
 
-def _riff_bytes(head: bytes) -> int | None:
-    """The length that the first RIFF chunk gives the file; 0 and the largest number are those of a live recording."""
-    if not head.startswith(b"RIFF") or head[4:8] in (b"\0\0\0\0", b"\xff\xff\xff\xff"):
-        return None
-    return int.from_bytes(head[4:8], "little") + 8
-
-
 def _matching(rules: dict[str, re.Pattern[bytes]], head: bytes) -> list[str]:
     return [name for name, rule in rules.items() if rule.match(head)]
 
@@ -135,13 +131,13 @@ class Source:
         try:
             if self.size_bytes == 0:
                 raise FileEmpty(f"{self.name} has 0 bytes; it was perhaps not copied to the end")
-            self.kind, self.declared_bytes = self._look()
+            self.kind, self.promised_bytes = self._look()
         except BaseException:
             self.close()
             raise
 
     def _look(self) -> tuple[str, int | None]:
-        """What kind of file it is, and how many bytes it says that it has, where it does (AVI)."""
+        """What kind of file it is, and how many bytes it says that it has, where it does."""
         try:
             head = os.read(self._fd, _HEAD_BYTES)
             if _is_zeros(head) and _is_zeros(head + os.read(self._fd, _BLOCK_BYTES)):
@@ -150,7 +146,7 @@ class Source:
             if kind == "a JPEG picture":
                 with self.file() as file:
                     kind = MJPEG if _jpeg_file.is_film(file.read(_jpeg_file.MOST_BYTES)) else kind
-            return kind, _riff_bytes(head)
+            return kind, promised_bytes(head)
         except OSError as error:
             raise FileUnreadable(f"{self.name} cannot be read ({error.strerror}); check the disk") from None
         except InputError as error:
@@ -300,15 +296,3 @@ def _expect_regular(name: str, mode: int) -> None:
 
 def _is_zeros(data: bytes) -> bool:
     return data.count(0) == len(data)
-
-
-__all__ = [
-    "MJPEG",
-    "UNKNOWN",
-    "FileHash",
-    "Source",
-    "fingerprint",
-    "open_regular",
-    "read_regular",
-    "sniff",
-]

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from telltale._report_words import DENSER
-from telltale._text import percent, percents, plural
+from telltale._text import clock, percent, percents, plural
 from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written, count_people
 
 WINDOWS_S = (3.0, 12.0, 60.0)
@@ -34,6 +34,7 @@ _JITTER = 1.2
 """A window for so many faces is a little longer than they usually take: they are not evenly spaced."""
 _JOINED_S = 1.0
 """Suspicious faces further apart are no span: nobody looked between them."""
+_SAME_S = 1e-6
 _P_LIMIT = 1e-6
 
 
@@ -149,14 +150,18 @@ def sliding_windows(
     pts_s: Float64Array, p_face: Float64Array, window_s: float = WINDOWS_S[0]
 ) -> list[tuple[float, float, float]]:
     """(start_s, end_s, log-odds of the trimmed mean) of each window with enough faces; none in a track no longer than
-    one. A window begins with each face, ten at most in its own length. Where faces lie far apart,
-    `window_s` grows to what enough of them take: a long video must not lose its windows because it is looked at more
-    sparsely."""
+    one. A window begins with each face, ten at most in its own length, and ends before the face `window_s` later, as
+    what lasts three seconds shows in six faces at two a second. None reaches beyond the track's end: of a long window
+    with little in it few would be independent, and the highest of many short ones counts for less. Where faces lie far
+    apart, `window_s` grows to what enough of them take: a long video must not lose its windows because it is looked at
+    more sparsely."""
     window_s = _stretched(window_s, pts_s)
     if pts_s[-1] - pts_s[0] <= window_s:
         return []
     _, starts = np.unique(np.floor((pts_s - pts_s[0]) / (window_s / _STARTS_A_WINDOW)), return_index=True)
-    ends = np.searchsorted(pts_s, pts_s[starts] + window_s, side="right")
+    track_end_s = pts_s[-1] + float(np.median(np.diff(pts_s)))
+    starts = starts[pts_s[starts] + window_s <= track_end_s + _SAME_S]
+    ends = np.searchsorted(pts_s, pts_s[starts] + window_s - _SAME_S)
     rows = [(i, j) for i, j in zip(starts.tolist(), ends.tolist(), strict=True) if j - i >= _MIN_WINDOW_FACES]
     odds = log_odds([_trimmed_mean(p_face[i:j]) for i, j in rows])
     return [(float(pts_s[i]), float(pts_s[j - 1]), float(z)) for (i, j), z in zip(rows, odds, strict=True)]
@@ -303,11 +308,11 @@ def _video_verdict(
 
 def _span(start_s: float, end_s: float) -> str:
     """
-    >>> _span(0.52, 0.52), _span(0.5, 2.0)
-    ('0.5 s', '0.5-2.0 s')
+    >>> _span(0.52, 0.52), _span(745.5, 790.0)
+    ('0:00.5', '12:25.5-13:10.0')
     """
-    start, end = f"{start_s:.1f}", f"{end_s:.1f}"
-    return f"{start} s" if start == end else f"{start}-{end} s"
+    start, end = clock(start_s), clock(end_s)
+    return start if start == end else f"{start}-{end}"
 
 
 def _track_report(judged: JudgedTrack, *, label: Label, **fields: object) -> TrackReport:
