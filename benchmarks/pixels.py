@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from telltale import datasets, metrics
 from telltale.crops import CropSpec, centre_square
+from telltale.models._svm import Svm
 from telltale.models.pixels import create, matrix
 from telltale.types import FaceRecord, RgbImage
 
@@ -120,8 +121,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
         "accuracy": float(((logit > 0) == label[test]).mean()),
         "auc": metrics.auc(label[test], logit),
         "parts": ", ".join(f"{name} {value} s" for name, value in parts.items())
-        + "; "
-        + ", ".join(f"{n:,} {name}" for name, n in model.describe()),
+        + (f"; {len(model.machine.support):,} support vectors" if isinstance(model.machine, Svm) else ""),
     }
 
 

@@ -57,7 +57,7 @@ ROWS = {
     16: "here; test_video_damage.TestDamage",
     17: "here; fuzz.py (`make fuzz`); test_mutations",
     18: "here; test_people",
-    19: "test_faults.test_the_same_bytes_give_the_same_report; test_web_store",
+    19: "test_faults.test_the_same_bytes_give_the_same_report; test_web_scan_db",
     20: "test_faults_disk; test_store",
     21: "test_store, test_prepare, test_train",
     22: "test_sandbox, test_faults_disk",

@@ -88,6 +88,16 @@ def test_a_folder_without_a_card_is_refused(tmp_path: Path) -> None:
         load_bundle(tmp_path)
 
 
+@pytest.mark.parametrize("inside", ["bundle", "best/bundle"])
+def test_the_folder_of_a_run_or_a_search_is_refused_with_the_model_in_it(folder: Path, inside: str) -> None:
+    run = folder.parent / "run"
+    (run / inside).parent.mkdir(parents=True)
+    folder.rename(run / inside)
+    with pytest.raises(BundleInvalid) as told:
+        load_bundle(run)
+    assert told.value.message == f"{run} is no model, but holds one: give {run / inside}"
+
+
 def test_a_bundle_scores_clips_as_a_scorer_does(folder: Path) -> None:
     clips = [Clip(0, np.zeros(1), colour(logit)[None], np.ones(1, bool)) for logit in (-3, 0, 5)]
     bundle = load_bundle(folder)

@@ -38,6 +38,17 @@ def test_models_show_prints_the_card(bundle: Callable[[], Path]) -> None:
     assert json.loads(run("models", "show", str(folder), "--json")[1])["name"] == "redness"
 
 
+def test_models_show_prints_no_control_of_a_card(bundle: Callable[[], Path]) -> None:
+    folder = bundle()
+    card = folder / "card.json"
+    hostile = {"name": "a\x1b]0;pwned\x07", "description": "\x1b[2J", "licence": "\x1b[1m"}
+    card.write_text(json.dumps(json.loads(card.read_bytes()) | hostile))
+    code, out, err = run("models", "show", str(folder))
+    assert (code, err) == (0, "")
+    assert r"a\x1b]0;pwned\x07" in out
+    assert not {"\x1b", "\x07"} & set(out)
+
+
 def test_models_verify_finds_a_changed_file(bundle: Callable[[], Path]) -> None:
     folder = bundle()
     assert run("models", "verify", str(folder))[0] == 0

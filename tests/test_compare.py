@@ -124,6 +124,12 @@ def test_one_model_is_nothing_to_compare(store: Store, tmp_path: Path) -> None:
         compare([model(tmp_path, "one")], on=store, settings=ALL)
 
 
+def test_the_command_says_that_one_model_was_given_twice(store: Store, tmp_path: Path) -> None:
+    one = str(model(tmp_path, "one"))
+    command = ["compare", one, f"{one}/", "--on", str(store.path), "--side", "all", "--resamples", "50"]
+    assert "one/ is given twice" in CliRunner().invoke(app, command).stderr
+
+
 def test_the_command_prints_which_differences_are_clear(store: Store, tmp_path: Path) -> None:
     models = [str(model(tmp_path, "a")), str(model(tmp_path, "b", scale=9.0))]
     command = ["compare", *models, "--on", str(store.path), "--side", "all", "--resamples", "50"]

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from make_bundles import make_redness
 from make_stores import SIZE_PX, Clip, colour, split, store_of_clips, store_of_pictures
-from telltale import _codecs, metrics
+from telltale import metrics, plots, recompress
 from telltale._group_hashes import hash_groups
 from telltale.aggregate import Calibration, Minimum, sigmoid, track_log_odds
 from telltale.bundle import TrainingSource, load_bundle
@@ -27,7 +27,7 @@ from telltale.cli import app
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset
 from telltale.errors import DataError, LeakFound, UnknownName, UsageError
-from telltale.evaluate import EvaluateSettings, _faces, _files, compare, evaluate, score_model
+from telltale.evaluate import EvaluateSettings, Measures, _faces, _files, compare, evaluate, score_model
 from telltale.evaluate._perturb import suite, suite_names
 from telltale.evaluate._score import score
 from telltale.prepare import PrepareSettings, prepare
@@ -247,6 +247,32 @@ def test_a_group_that_was_learned_from_is_an_error(store: Store, tmp_path: Path)
     assert not any("does not list" in warning for warning in said.warnings)
 
 
+def test_every_picture_of_a_side_that_was_learned_from_says_so(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    learned = TrainingSource(name="made", group_hashes=hash_groups(["made:3", "made:5"]))
+    warnings: list[str] = []
+
+    def to_png(_: object, *, warning: str = "") -> bytes:
+        warnings.append(warning)
+        return b""
+
+    monkeypatch.setattr(plots, "to_png", to_png)
+    settings = EvaluateSettings(side="all", repeats=0, allow_leaks=True)
+    evaluate(bundle(tmp_path, training=(learned,)), store, settings=settings, out=tmp_path / "out")
+    assert len(warnings) > 5
+    assert {warning[:56] for warning in warnings} == {"LEAK: 2 groups of this side were learned from; the figur"}
+
+
+def test_a_curve_names_its_own_figure() -> None:
+    measures = Measures(n=4, n_fake=2, auc=0.98, ap=0.91, ci95={"auc": (0.96, 0.995), "ap": (0.8, 0.99)})
+    curve = plots.Scored(np.array([0, 1]), np.array([0.1, 0.9]), name="videos")
+    assert _files.noted(curve, measures, "auc").note == "AUC 0.980 (0.960 to 0.995)"
+    assert _files.noted(curve, measures, "ap").note == "AP 0.910 (0.800 to 0.990)"
+    assert _files.noted(curve, Measures(n=4, n_fake=4), "ap").note == ""
+
+
 def test_a_card_that_lists_nothing_is_a_warning(store: Store, model: Path) -> None:
     said = evaluate(model, store, settings=EvaluateSettings(side="all", repeats=0))
     assert any("does not list what it learned from" in warning for warning in said.warnings)
@@ -425,7 +451,7 @@ def test_a_track_goes_through_a_video_encoder_as_one_clip_and_a_picture_alone(
 
     def through(clip: RgbImage, codec: str, crf: int) -> RgbImage:
         encoded.append(len(clip))
-        return _codecs.through(clip, codec, crf)
+        return recompress.through(clip, codec, crf)
 
     monkeypatch.setattr("telltale.perturb.through", through)
     scorer, hevc = Scorer(load_bundle(model)), suite("delivery")["hevc-3"]

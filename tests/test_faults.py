@@ -26,7 +26,6 @@ from telltale.errors import WorkerNotStarted
 from telltale.sampling import SamplePlan
 from telltale.scan import Scanner, ScanSettings
 from telltale.types import Code, Report
-from telltale.web.settings import ServeSettings
 from web_server import running
 
 pytest.importorskip("onnx", reason="makes models with onnx")
@@ -113,8 +112,7 @@ def test_through_the_command_line(inputs: dict[str, Path], model: Path, tmp_path
 def test_through_the_web(inputs: dict[str, Path], model: Path, tmp_path: Path) -> None:
     """Everything that can be uploaded, at once; the server goes on."""
     sent = [bad for bad in TABLE if bad.is_file]
-    settings = ServeSettings(data=tmp_path / "data", models=(model,), workers=2, queue_length=len(sent))
-    with running(settings) as server, server.client() as client:
+    with running(tmp_path / "data", model, workers=2, queue_length=len(sent)) as server, server.client() as client:
         entries = [client.submit(inputs[bad.name], name=os.fsencode(bad.name).decode("latin-1")) for bad in sent]
         wrong = []
         for bad, entry in zip(sent, entries, strict=True):

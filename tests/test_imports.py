@@ -40,7 +40,7 @@ LAYERS = (
         "runtime",
         "sandbox",
         "engine",
-        "findings",
+        "scoring",
         "provenance",
     ),
     (

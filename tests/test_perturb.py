@@ -95,10 +95,6 @@ def test_every_picture_of_a_clip_is_degraded_alike(kind: str) -> None:
     np.testing.assert_array_equal(found, np.stack([done(kind, 3)] * 3))
 
 
-def test_the_kinds_that_encode_are_known() -> None:
-    assert set(perturb.ENCODED) == NEEDS_ENCODER
-
-
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(UnknownName, match="gaussian_noise"):
         done("grain", 1)

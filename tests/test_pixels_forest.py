@@ -22,7 +22,7 @@ def data(n: int = 300, n_features: int = 40, *, seed: int = 0) -> tuple[Bytes, I
 
 def one_tree(pixels: Bytes, label: IntArray, **options: object) -> Tree:
     forest = Forest(ForestOptions(n_trees=1, bootstrap=False, max_features="all", **options))  # type: ignore[arg-type]
-    forest.grow(pixels, label, np.arange(pixels.shape[1]))
+    forest.fit(pixels, label, np.arange(pixels.shape[1]))
     return forest.trees[0]
 
 
@@ -51,7 +51,7 @@ def test_a_face_that_was_drawn_twice_is_one_face_in_a_leaf_as_in_scikit_learn(
     tree_module = pytest.importorskip("sklearn.tree", reason="compares with scikit-learn")
     pixels, label = data(n, seed=seed)
     forest = Forest(ForestOptions(n_trees=1, max_features="all", min_samples_leaf=least, max_depth=depth), seed=seed)
-    forest.grow(pixels, label, np.arange(n))
+    forest.fit(pixels, label, np.arange(n))
     ours = forest.trees[0]
     drawn = np.bincount(np.random.default_rng([seed, 0]).choice(np.arange(n), n), minlength=n)
     theirs = tree_module.DecisionTreeClassifier(min_samples_leaf=least, max_depth=depth, random_state=0)
@@ -107,7 +107,7 @@ def test_where_all_drawn_features_are_constant_another_is_looked_for() -> None:
     pixels[237] = np.arange(20)
     label = (np.arange(20) >= 10).astype(np.int64)
     forest = Forest(ForestOptions(n_trees=3, max_features=1, bootstrap=False))
-    forest.grow(pixels, label, np.arange(20))
+    forest.fit(pixels, label, np.arange(20))
     assert [tree.feature[0] for tree in forest.trees] == [237] * 3
 
 
@@ -125,9 +125,9 @@ def test_the_forest_is_as_good_as_scikit_learns() -> None:
     pixels, label = data(1200)
     train, test = np.arange(800), np.arange(800, 1200)
     ours = Forest(ForestOptions(n_trees=40), seed=0)
-    ours.grow(pixels, label, train)
+    ours.fit(pixels, label, train)
     theirs = ensemble.RandomForestClassifier(40, random_state=0).fit(pixels.T[train], label[train])
-    p = ours.p_fake(pixels, test), theirs.predict_proba(pixels.T[test])[:, 1]
+    p = ours.votes(pixels, test) / 40, theirs.predict_proba(pixels.T[test])[:, 1]
     accuracy = [((q > 0.5) == label[test]).mean() for q in p]
     assert accuracy[0] == pytest.approx(accuracy[1], abs=0.05)
     assert np.corrcoef(*p)[0, 1] > 0.8
@@ -139,12 +139,12 @@ def test_a_forest_grown_in_steps_and_on_threads_is_the_same_forest() -> None:
     pixels, label = data()
     rows = np.arange(200)
     at_once = Forest(ForestOptions(n_trees=6), seed=3)
-    at_once.grow(pixels, label, rows)
+    at_once.fit(pixels, label, rows)
     in_steps = Forest(ForestOptions(n_trees=6), seed=3)
-    seen: list[int] = []
-    in_steps.grow(pixels, label, rows, n_trees=2, on_tree=seen.append)
-    in_steps.grow(pixels, label, rows, n_threads=3, on_tree=seen.append)
-    assert seen == [1, 2, 3, 4, 5, 6]
+    seen: list[float] = []
+    in_steps.fit(pixels, label, rows, n_trees=2, on_share=seen.append)
+    in_steps.fit(pixels, label, rows, n_threads=3, on_share=seen.append)
+    assert seen == pytest.approx([1 / 2, 1, 3 / 6, 4 / 6, 5 / 6, 1])
     for one, other in zip(at_once.trees, in_steps.trees, strict=True):
         np.testing.assert_array_equal(one.feature, other.feature)
         np.testing.assert_array_equal(one.threshold, other.threshold)
@@ -157,7 +157,7 @@ def test_growing_makes_no_floating_point_copy_of_the_pixels() -> None:
     pixels, label = data(500, 40_000)
     forest = Forest(ForestOptions(n_trees=1, max_features=50))
     tracemalloc.start()
-    forest.grow(pixels, label, np.arange(500))
+    forest.fit(pixels, label, np.arange(500))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < pixels.nbytes

@@ -70,6 +70,12 @@ def test_a_missing_or_broken_file_is_a_usage_error(tmp_path: Path) -> None:
         load_recipe(tmp_path / "bad.yaml")
 
 
+def test_a_file_nested_too_deep_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("[" * 20_000)
+    with pytest.raises(UsageError, match=r"deep\.yaml is no YAML: maximum recursion depth exceeded.*; close what is"):
+        load_recipe(tmp_path / "deep.yaml")
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

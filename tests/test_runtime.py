@@ -56,7 +56,9 @@ def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
 
 def cut(n: int, n_frames: int) -> list[tuple[list[float], int]]:
     cutter = ClipCutter(n_frames)
-    clips = [clip for i in range(n) for clip in cutter.add(3, float(i), crop(i, 0))] + cutter.finish()
+    clips = [
+        clip for i in range(n) for clip in cutter.add(3, float(i), crop(i, 0), source="detected")
+    ] + cutter.finish()
     assert all(clip.track_id == 3 for clip in clips)
     assert all((clip.rgb[:, 0, 0, 0] == clip.pts_s).all() for clip in clips)
     return [(clip.pts_s.tolist(), int(clip.mask.sum())) for clip in clips]
@@ -78,11 +80,18 @@ def test_a_short_track_is_padded_and_masked() -> None:
     assert cut(2, 4) == [([0, 1, 1, 1], 2)]
 
 
+@pytest.mark.parametrize(("n_frames", "n_clips"), [(1, 0), (2, 1)])
+def test_where_nobody_was_seen_there_is_no_clip_but_a_sequence_goes_on(n_frames: int, n_clips: int) -> None:
+    cutter = ClipCutter(n_frames)
+    clips = cutter.add(3, 0.0, crop(9, 0), source="interpolated") + cutter.finish()
+    assert len(clips) == n_clips
+
+
 def test_tracks_do_not_mix() -> None:
     cutter = ClipCutter(2)
     clips = []
     for i in range(4):
-        clips += cutter.add(i % 2, float(i), crop(i, 0))
+        clips += cutter.add(i % 2, float(i), crop(i, 0), source="detected")
     assert [(clip.track_id, clip.pts_s.tolist()) for clip in clips] == [(0, [0.0, 2.0]), (1, [1.0, 3.0])]
 
 

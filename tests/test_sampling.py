@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from telltale.sampling import Kind, SamplePlan, choose
+from telltale.sampling import Kind, SamplePlan, Wanted, choose
 from telltale.types import Float64Array
 
 AT_30 = np.arange(300) / 30
@@ -163,3 +163,15 @@ def test_no_stretch_with_frames_goes_unsampled(pts_s: Float64Array, fps: float) 
     for earlier, later in itertools.pairwise(chosen):
         before_later = pts_s[pts_s < later][-1]
         assert before_later - earlier <= 1 / fps + 1e-5
+
+
+def test_what_is_not_named_stays_as_it_was() -> None:
+    default = SamplePlan("uniform", 8, max_side_px=720)
+    assert Wanted(all_frames=False).plan(default) == default
+    assert Wanted(seconds=3).plan(default) == dataclasses.replace(default, seconds=3)
+    assert Wanted(all_frames=True).plan(default) == SamplePlan("all", 1)
+
+
+def test_two_kinds_of_sampling_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="fps and all_frames exclude each other; choose one"):
+        Wanted(fps=2, all_frames=True).plan(SamplePlan())

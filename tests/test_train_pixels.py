@@ -25,7 +25,7 @@ from telltale.sampling import SamplePlan
 from telltale.scan import Scanner
 from telltale.split import make_split
 from telltale.store import Store
-from telltale.train import TrainSettings
+from telltale.train import FaceTable, TrainSettings, train
 from telltale.train._pixels import PixelRun, train_pixels
 from test_base_install import NOT_IN_BASE
 
@@ -195,11 +195,37 @@ def test_a_store_of_videos_gives_its_crop_to_the_card(tmp_path: Path) -> None:
         train_pixels([made], recipe("logistic", "model.options.size_px=32"), out=tmp_path / "larger")
 
 
-def test_weights_are_no_beginning_of_a_model_on_pixels(store: Store, tmp_path: Path) -> None:
+NOT_FOR_PIXELS = "fitted at once, from nothing, in one process: leave out --devices, --nodes, --cache, --resume"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TrainSettings(weights="default"),
+        TrainSettings(resume=True),
+        TrainSettings(cache="features"),
+        TrainSettings(devices=4),
+        TrainSettings(nodes=2),
+    ],
+)
+def test_settings_that_say_nothing_to_a_model_on_pixels_are_refused(
+    settings: TrainSettings, store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=NOT_FOR_PIXELS):
+        train(store, recipe=recipe("logistic"), out=tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_refuses_them_in_the_same_words(store: Store, tmp_path: Path) -> None:
     command = ["train", str(store.path), "--recipe", "logistic", "--weights", "default", "--out", str(tmp_path)]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 2
-    assert "--weights" in done.stderr
+    assert NOT_FOR_PIXELS in " ".join(done.stderr.split())
+
+
+def test_faces_of_no_store_are_refused_by_a_model_on_pixels(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="learns from stores"):
+        train([store, FaceTable.empty()], recipe=recipe("logistic"), out=tmp_path / "run")
 
 
 def test_a_torn_split_is_refused_and_counted_where_allowed(tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ def test_pixels_that_a_stage_blends_are_not_computed_once(tmp_path: Path) -> Non
     assert not (tmp_path / "run" / "features").exists()
 
 
-def test_a_cache_gives_what_the_backbone_gives(tmp_path: Path) -> None:
+def test_a_cache_gives_what_the_backbone_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"n_frames": 2, "backbone": "mobilenetv2_035"}
     net = models.create("feature_gru", weights=Weights("none"), options=options).eval()
     pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
@@ -312,8 +312,8 @@ def test_a_cache_gives_what_the_backbone_gives(tmp_path: Path) -> None:
         own = net.frame(torch.from_numpy(pictures)).numpy()  # type: ignore[operator]
     assert np.allclose(given, own[[0, 1, 2, 0]], atol=1e-5)
     again = FeatureCache(net, tmp_path, size_px=32)
+    monkeypatch.setattr(net.frame, "forward", None)  # would end a second computation
     assert np.array_equal(again.of(pictures), given[:3])
-    assert again.n_computed == 0
 
 
 def test_points_of_a_store_lie_in_its_crops(tmp_path: Path) -> None:

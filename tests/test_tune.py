@@ -84,18 +84,18 @@ def test_every_setting_is_tried_on_every_fold_and_the_best_is_refitted(store: St
 
 def test_one_forest_a_fold_is_grown_on(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grown: list[int] = []
-    grow = Forest.grow
+    fit = Forest.fit
 
     def counted(self: Forest, *args: object, **options: object) -> None:
         before = len(self.trees)
-        grow(self, *args, **options)  # type: ignore[arg-type]
+        fit(self, *args, **options)  # type: ignore[arg-type]
         grown.append(len(self.trees) - before)
 
-    monkeypatch.setattr(Forest, "grow", counted)
+    monkeypatch.setattr(Forest, "fit", counted)
     grid = {"model.options.n_trees": [7, 3, 10]}
     warm = search(store, tmp_path / "warm", "random-forest", grid=grid, metric="accuracy")
     assert grown == [3, 4, 3] * 3
-    monkeypatch.setattr(Forest, "grow", grow)
+    monkeypatch.setattr(Forest, "fit", fit)
     for n_trees in (3, 7, 10):
         alone = search(
             store,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from telltale.prepare import prepare
     from telltale.sampling import SamplePlan
     from telltale.scan import Scanner, ScanSettings, scan, scan_many
-    from telltale.train import train as train
+    from telltale.train import train
     from telltale.types import Clip, Code, Face, Frame, Report, Scores, Track, Verdict, VideoInfo
     from telltale.video import probe, read_frames
 
@@ -64,13 +65,33 @@ _HOME = {
 }
 
 
+_NEEDS_EXTRA = ("train",)
+"""What is in the extra of its own name; without that it is there, and says so when it is called."""
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'telltale' has no attribute {name!r}")
     module, _, attribute = _HOME[name].partition(".")
-    value = getattr(importlib.import_module(f"telltale.{module}"), attribute or name)
+    try:
+        value = getattr(importlib.import_module(f"telltale.{module}"), attribute or name)
+    except ModuleNotFoundError as error:
+        if name not in _NEEDS_EXTRA or error.name is None or error.name.startswith("telltale"):
+            raise
+        return _missing(name, error.name)
     globals()[name] = value
     return value
+
+
+def _missing(name: str, module: str) -> Callable[..., Any]:
+    def missing(*_: object, **__: object) -> Any:
+        from telltale.errors import require
+
+        require(module, name)
+
+    missing.__name__ = missing.__qualname__ = name
+    missing.__doc__ = f"Needs pip install 'telltale[{name}]'."
+    return missing
 
 
 class _Package(ModuleType):
@@ -115,4 +136,5 @@ __all__ = [
     "read_frames",
     "scan",
     "scan_many",
+    "train",
 ]

@@ -159,6 +159,3 @@ def _unit(values: Float32Array) -> Float32Array:
     length = np.sqrt(values @ values)
     unit: Float32Array = values / length if length > 0.0 else values
     return unit
-
-
-__all__ = ["Appearance", "Look", "blend", "look_of", "resemblance", "same_person", "scene_of", "strangeness"]

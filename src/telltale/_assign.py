@@ -57,6 +57,3 @@ def _hungarian(cost: Float64Array) -> list[tuple[int, int]]:
             owner[column] = owner[came_from[column]]
             column = int(came_from[column])
     return [(int(owner[j]) - 1, j - 1) for j in range(1, m + 1) if owner[j]]
-
-
-__all__ = ["cheapest_pairs"]

@@ -140,6 +140,3 @@ def _leads_to_logit(graph: Graph, node: Node, through: tuple[str, ...]) -> bool:
         return True
     followers = [follower for name in node.outputs for follower in graph.consumers(name)]
     return any(_leads_to_logit(graph, follower, through) for follower in followers if follower.op in through)
-
-
-__all__ = ["BY_HIDING", "Head", "find_head", "place_logits", "to_crop"]

@@ -62,6 +62,3 @@ def card_facts(card: CardSummary) -> list[tuple[str, str]]:
     if card.licence:
         facts.append(("Licence", card.licence))
     return [(key, visible(value)) for key, value in facts]
-
-
-__all__ = ["NOT_MEASURED", "card_facts", "summarise_card"]

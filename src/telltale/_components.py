@@ -50,6 +50,3 @@ class Components:
     def members(self, item: str) -> list[str]:
         root = self.find(item)
         return sorted(other for other in list(self._parent) if self.find(other) == root)
-
-
-__all__ = ["Components"]

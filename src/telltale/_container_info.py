@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from telltale import _container
-from telltale._source import Source
+from telltale._source import PICTURE_FORMATS, Source
 from telltale._text import MAX_ENTRIES, short
 from telltale.types import ContainerInfo, StreamInfo
 
@@ -18,7 +18,6 @@ _MAX_PACKETS = 20_000
 _ENCODER_NOTE = re.compile(rb"(x26[45] ?(?:- core|\(build)[\x20-\x7e]{8,1500})")
 """x264 and x265 write their settings into the first frame."""
 _KEPT_EXIF = ("Make", "Model", "Software", "DateTime", "Artist", "Copyright", "ImageDescription", "HostComputer")
-_PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 
 
 def describe(source: Source) -> ContainerInfo | None:
@@ -123,7 +122,7 @@ def _picture(source: Source) -> ContainerInfo | None:
     try:
         with warnings.catch_warnings(), source.file() as file:
             warnings.simplefilter("ignore")  # of decompression bombs: nothing is decompressed
-            with Image.open(file, formats=_PICTURE_FORMATS) as image:
+            with Image.open(file, formats=PICTURE_FORMATS) as image:
                 exif = {ExifTags.TAGS.get(tag, ""): value for tag, value in image.getexif().items()}
                 texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
                 kept = {name: exif[name] for name in _KEPT_EXIF if name in exif}
@@ -143,6 +142,3 @@ def _texts(metadata: Mapping[Any, Any]) -> dict[str, str]:
 
 def _optional(value: object) -> str | None:
     return short(value) if value else None
-
-
-__all__ = ["describe"]

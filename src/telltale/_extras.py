@@ -61,6 +61,3 @@ def with_annotation(
 def _with(report: Report, stage: str, started: float, **fields: Any) -> Report:
     spent_s = round(time.perf_counter() - started, 4)
     return report.model_copy(update={**fields, "timings_s": {**report.timings_s, stage: spent_s}})
-
-
-__all__ = ["with_annotation", "with_provenance", "with_stability"]

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from telltale import _container
 from telltale._container import DAMAGE, NO_MEMORY, DecodeLimits, Missing
-from telltale._reader import Finding, Reader, capped, converted
+from telltale._reader import Finding, VideoReader, capped, converted
 from telltale._rgb import Converter
 from telltale._source import FileHash, Source
 from telltale._timestamps import Clock
@@ -66,7 +66,7 @@ class _Damage:
         return self._n_before + (0 if self._since is None else max(1, self._next - self._since))
 
 
-class FileReader(Reader):
+class FileReader(VideoReader):
     """The frames of a video file."""
 
     def __init__(self, source: Source, plan: SamplePlan, *, limits: DecodeLimits, n_threads: int | None) -> None:
@@ -282,6 +282,3 @@ def _prepare(stream: VideoStream, limits: DecodeLimits, n_threads: int | None) -
     if "av1" in stream.codec_context.name:
         # dav1d hears what to skip only when it is opened, and would skip by what its first packet is: nothing, then.
         stream.codec_context.open(strict=False)
-
-
-__all__ = ["FileReader"]

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from telltale._text import visible
@@ -37,9 +37,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     finally:
         for part, _ in staged:
             part.unlink(missing_ok=True)
-        for empty in reversed(made):
-            with contextlib.suppress(OSError):
-                empty.rmdir()
+        _remove_empty(made)
 
 
 def drop_earlier(folder: Path, names: Iterable[str]) -> None:
@@ -60,15 +58,21 @@ def drop_earlier(folder: Path, names: Iterable[str]) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder` and see, before any work, that files can be written there. Raises `OutputError`."""
+    """See, before any work, that files can be written in `folder`; one that is not there is made, and removed again.
+
+    Raises `OutputError`.
+    """
+    made: list[Path] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        made = _make(folder)
         with tempfile.TemporaryFile(dir=folder) as file:  # on Linux without a name: killed here, it leaves nothing
             file.write(bytes(4096))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise _not_written(folder, error) from error
+    finally:
+        _remove_empty(made)
 
 
 @contextlib.contextmanager
@@ -122,6 +126,12 @@ def _make(folder: Path) -> list[Path]:
     return missing[::-1]
 
 
+def _remove_empty(made: Sequence[Path]) -> None:
+    for empty in reversed(made):
+        with contextlib.suppress(OSError):
+            empty.rmdir()
+
+
 def _stage(folder: Path, data: bytes) -> Path:
     handle, name = tempfile.mkstemp(prefix=".telltale-", suffix=".part", dir=folder)
     part = Path(name)
@@ -135,6 +145,3 @@ def _stage(folder: Path, data: bytes) -> Path:
         part.unlink(missing_ok=True)
         raise
     return part
-
-
-__all__ = ["check_writable", "drop_earlier", "file_sha256", "only_one", "write_files"]

@@ -317,6 +317,3 @@ def _fitted(rgb: RgbImage, width_px: int, height_px: int) -> RgbImage:
     x, y = (width_px - size[0]) // 2, (height_px - size[1]) // 2
     out[y : y + size[1], x : x + size[0]] = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     return out
-
-
-__all__ = ["TIME_BASE", "Encoder", "Film", "Sound"]

@@ -92,6 +92,3 @@ def _drop_unread(graph: Any) -> None:
             graph.node.remove(node)
     for initializer in [i for i in graph.initializer if i.name not in read]:
         graph.initializer.remove(initializer)
-
-
-__all__ = ["fold_pads"]

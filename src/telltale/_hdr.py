@@ -81,6 +81,3 @@ def _codes() -> npt.NDArray[np.uint8]:
     """uint8 (4096,): the code value for the square root of light, which spends the steps on the dark parts."""
     light = (np.arange(_STEPS) / (_STEPS - 1)) ** 2
     return np.round(255 * light ** (1 / _SDR_GAMMA)).astype(np.uint8)
-
-
-__all__ = ["HLG", "PQ", "STRIP_ROWS", "tone_map"]

@@ -99,6 +99,3 @@ def cam_layers(places: Mapping[Key, Float32Array]) -> tuple[dict[Key, bytes], He
 def _told() -> str:
     measured = remark("cam")
     return f"{_TOLD} With the model that comes with Telltale: {measured}." if measured else _TOLD
-
-
-__all__ = ["LAYER_PX", "cam_layers", "contrasted", "full_scale", "grey", "layer", "layer_png", "over", "strength"]

@@ -87,6 +87,3 @@ def is_film(data: bytes) -> bool:
 def ends_whole(data: bytes) -> bool:
     """Whether one picture of a film is there to its end; cameras fill up with zeros."""
     return data.rstrip(b"\0").endswith(b"\xff\xd9")
-
-
-__all__ = ["MOST_BYTES", "ends_whole", "is_film", "scan_at"]

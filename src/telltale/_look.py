@@ -1,6 +1,7 @@
 """Looking at one file, in the worker process: frames made small, faces with what is around them, as raw pixels.
 
-Nothing that a hostile file could have shaped is parsed by whoever asked: `inspect` gets arrays and numbers.
+Nothing that a hostile file could have shaped is parsed by whoever asked: `inspect` gets arrays and numbers. Beside that
+package, not in it: the worker needs none of what importing it loads.
 """
 
 from __future__ import annotations
@@ -89,6 +90,3 @@ def _brightness(rgb: RgbImage, box: Float32Array) -> float:
 def brightness(rgb: RgbImage) -> float:
     """Mean luma (BT.601), 0-255."""
     return float(rgb.reshape(-1, 3).mean(axis=0) @ np.array([0.299, 0.587, 0.114]))
-
-
-__all__ = ["brightness", "look_job"]

@@ -30,6 +30,3 @@ def remark(name: str) -> str:
     if row is None or row["beats_chance"]:
         return ""
     return "measured no better than a random map"
-
-
-__all__ = ["figures", "remark"]

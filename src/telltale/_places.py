@@ -221,6 +221,3 @@ def _not_kept(to: Path, error: OSError) -> OutputError:
 
 def _said(error: Exception) -> str:
     return visible(f"{type(error).__name__}: {error}")[:200]
-
-
-__all__ = ["SCHEMES", "Bucket", "Folder", "Found", "Place", "fetched"]

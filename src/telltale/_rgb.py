@@ -226,6 +226,3 @@ def turn(rgb: RgbImage, clockwise_deg: int, is_mirrored: bool) -> RgbImage:
         return rgb
     codes = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
     return cast(RgbImage, cv2.rotate(rgb, codes[clockwise_deg]))
-
-
-__all__ = ["Converter", "composite", "is_combed", "is_opaque", "one_field", "turn", "turn_of"]

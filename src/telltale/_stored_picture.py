@@ -59,6 +59,3 @@ def _orientation(picture: Image.Image) -> int:
         return 1
     found = picture.getexif().get(ExifTags.Base.Orientation)
     return found if isinstance(found, int) else 1
-
-
-__all__ = ["DAMAGE", "rgb_of", "size_of", "size_upright", "upright"]

@@ -14,5 +14,3 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 PICTURE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})
-
-__all__ = ["PICTURE_SUFFIXES", "VIDEO_SUFFIXES"]

@@ -158,6 +158,3 @@ def _in_display_order(packet_pts: list[int], time_base_s: float) -> Iterator[int
         else:
             stretch.append(pts)
     yield from sorted(stretch)
-
-
-__all__ = ["NO_PTS", "Clock", "Timeline", "build"]

@@ -65,6 +65,3 @@ class Usage:
 def _cpu_s() -> float:
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
-
-
-__all__ = ["Usage"]

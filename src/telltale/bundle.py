@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,7 +30,7 @@ from telltale._files import file_sha256
 from telltale._onnx_check import check_model
 from telltale.aggregate import Calibration, Minimum, Thresholds
 from telltale.crops import CropSpec
-from telltale.errors import BundleInvalid, UnknownName, UsageError
+from telltale.errors import BundleInvalid, UnknownName, UsageError, nearest
 from telltale.gate import Gate
 from telltale.sampling import SamplePlan
 from telltale.types import Written
@@ -59,10 +58,14 @@ class TrainingSource(Written):
     n_fake: int = 0
     terms: str = ""
     digest: str = ""
-    group_hashes: str = ""
+    group_hashes: str = Field(default="", repr=False)
     """Of the groups learned from (`_group_hashes`), so that `evaluate` finds a leak in any store; empty: unknown."""
-    validation_hashes: str = ""
+    validation_hashes: str = Field(default="", repr=False)
     """Of the groups that checkpoint, calibration and thresholds were chosen on."""
+    file_hashes: str = Field(default="", repr=False)
+    """Of the files (videos, or pictures) learned from, by their content: a copy has other names; empty: unknown."""
+    validation_file_hashes: str = Field(default="", repr=False)
+    """Of the files chosen on, likewise."""
 
 
 class ModelCard(Written):
@@ -85,12 +88,12 @@ class ModelCard(Written):
     calibration: Calibration = Calibration()
     thresholds: Thresholds = Thresholds()
     minimum: Minimum = Minimum()
-    gate: Gate | None = None
+    gate: Gate | None = Field(default=None, repr=False)
     """Which faces are too unlike the training's to be called fake. For image models that give `features`."""
     flip_average: bool = False
     """The graph averages a crop and its mirror image."""
     training: tuple[TrainingSource, ...] = ()
-    recipe: dict[str, object] = Field(default_factory=dict)
+    recipe: dict[str, object] = Field(default_factory=dict, repr=False)
     metrics: dict[str, object] = Field(default_factory=dict)
     resources: dict[str, float] = Field(default_factory=dict)
     """wall_s, cpu_s, peak_memory_mb of the training."""
@@ -106,6 +109,11 @@ class Bundle:
 
     path: Path
     card: ModelCard
+
+    def __repr__(self) -> str:
+        card = self.card
+        takes = f"{card.n_frames} x {card.size_px} px" if card.n_frames > 1 else f"{card.size_px} px"
+        return f"Bundle({card.name!r}, takes {takes}, SHA-256 {self.sha256[:12]}…, at {str(self.path)!r})"
 
     @property
     def model_path(self) -> Path:
@@ -148,6 +156,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     Raises `UnknownName` if there is neither, `BundleInvalid` if a file is missing, changed or not what the card says.
     """
     path = _locate(name_or_path)
+    _expect_no_run(path)
     try:
         if (path / CARD_NAME).stat().st_size > _MAX_CARD_BYTES:
             raise BundleInvalid(f"{path / CARD_NAME} is larger than 16 MiB; this is no Telltale bundle")
@@ -169,12 +178,17 @@ def _locate(name_or_path: str | Path) -> Path:
     shipped = shipped_names()
     if str(name_or_path) in shipped:
         return Path(str(resources.files("telltale") / "weights" / str(name_or_path)))
-    near = get_close_matches(str(name_or_path), shipped, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
     raise UnknownName(
         f"no model folder {str(name_or_path)!r} and no shipped model of that name "
-        f"(shipped: {', '.join(shipped) or 'none'}){hint}"
+        f"(shipped: {', '.join(shipped) or 'none'}){nearest(str(name_or_path), shipped)}"
     )
+
+
+def _expect_no_run(path: Path) -> None:
+    """Raises BundleInvalid, with the folder that is meant, for the folder of a training run or of a search."""
+    inside = next((one for one in (path / "bundle", path / "best" / "bundle") if (one / CARD_NAME).is_file()), None)
+    if inside is not None and not (path / CARD_NAME).exists():
+        raise BundleInvalid(f"{path} is no model, but holds one: give {inside}")
 
 
 def _verify_files(path: Path, card: ModelCard) -> None:

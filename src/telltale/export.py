@@ -22,7 +22,9 @@ from telltale.models import takes_mask
 from telltale.types import BoolArray, Float64Array, RgbImage
 
 PARITY_LIMIT = 1e-3
-"""Largest difference between the logits of the network and of the graph."""
+"""Largest difference between the logits of the model and of its graph."""
+PARITY_FACES = 64
+_TORCH_BATCH, _ONNX_BATCH = 32, 16
 _OPSET = 17
 
 
@@ -116,28 +118,24 @@ def parity(net: nn.Module, path: Path, clips: RgbImage, *, mask: BoolArray | Non
     return float(np.abs(torch_logits(net, clips, mask=mask) - onnx_logits(path, clips, mask=mask)).max())
 
 
-def torch_logits(
-    net: nn.Module, clips: RgbImage, *, mask: BoolArray | None = None, batch_size: int = 32
-) -> Float64Array:
+def torch_logits(net: nn.Module, clips: RgbImage, *, mask: BoolArray | None = None) -> Float64Array:
     """float64 (N,), computed in float32."""
     mask = _full(clips, mask)
     with torch.no_grad():
         parts = [
-            net(*_inputs(net, clips[i : i + batch_size], mask[i : i + batch_size]))[0].double().numpy()
-            for i in range(0, len(clips), batch_size)
+            net(*_inputs(net, clips[i : i + _TORCH_BATCH], mask[i : i + _TORCH_BATCH]))[0].double().numpy()
+            for i in range(0, len(clips), _TORCH_BATCH)
         ]
     return np.concatenate(parts)
 
 
-def onnx_logits(
-    path: Path, clips: RgbImage, *, mask: BoolArray | None = None, batch_size: int = 16, n_threads: int = 1
-) -> Float64Array:
+def onnx_logits(path: Path, clips: RgbImage, *, mask: BoolArray | None = None) -> Float64Array:
     """float64 (N,) of the graph on ONNX Runtime's CPU."""
-    return onnx_outputs(path, clips, mask=mask, batch_size=batch_size, n_threads=n_threads)[0]
+    return onnx_outputs(path, clips, mask=mask)[0]
 
 
 def onnx_outputs(
-    path: Path, clips: RgbImage, *, mask: BoolArray | None = None, batch_size: int = 16, n_threads: int = 1
+    path: Path, clips: RgbImage, *, mask: BoolArray | None = None, n_threads: int = 1
 ) -> tuple[Float64Array, Float64Array | None]:
     """Logits (N,) and the mean of each feature map (N, C), None where the graph gives none."""
     import onnxruntime as ort
@@ -150,12 +148,21 @@ def onnx_outputs(
     names = [entry.name for entry in session.get_inputs()]
     wanted = [name for name in ("logit", "features") if name in {entry.name for entry in session.get_outputs()}]
     logits, pooled = [], []
-    for i in range(0, len(clips), batch_size):
-        feed = {name: np.ascontiguousarray(given[name][i : i + batch_size]) for name in names}
+    for i in range(0, len(clips), _ONNX_BATCH):
+        feed = {name: np.ascontiguousarray(given[name][i : i + _ONNX_BATCH]) for name in names}
         logit, *features = session.run(wanted, feed)
         logits.append(logit.astype(np.float64))
         pooled += [maps.mean(axis=(2, 3), dtype=np.float64) for maps in features if maps.ndim == 4]
     return np.concatenate(logits), np.concatenate(pooled) if pooled else None
 
 
-__all__ = ["PARITY_LIMIT", "FlipAverage", "export_onnx", "onnx_logits", "onnx_outputs", "parity", "torch_logits"]
+__all__ = [
+    "PARITY_FACES",
+    "PARITY_LIMIT",
+    "FlipAverage",
+    "export_onnx",
+    "onnx_logits",
+    "onnx_outputs",
+    "parity",
+    "torch_logits",
+]

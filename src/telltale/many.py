@@ -27,6 +27,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from telltale._places import Bucket, Folder, Found, Place, fetched
+from telltale._scan_settings import AnyPath, checked_settings, path_name
 from telltale._text import encodable
 from telltale._versions import versions
 from telltale.bundle import load_bundle
@@ -42,7 +43,7 @@ from telltale.errors import (
 )
 from telltale.report import summarise, to_json
 from telltale.scan import Scanner, ScanSettings, load_scorer
-from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, Verdict
+from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report
 
 RUN, STAGED, TABLE = "run.json", "staged", "table"
 ROWS_PER_FILE = 20_000
@@ -92,11 +93,11 @@ class Totals:
     n_fake: int = 0
 
 
-def listed(paths: Iterable[str | os.PathLike[str]]) -> list[Item]:
+def listed(paths: Iterable[AnyPath]) -> list[Item]:
     """Items for files that every machine sees under the same name; a file that changed since is another item."""
     items = []
     for path in paths:
-        name = os.fspath(path)
+        name = path_name(path)
         absolute = _absolute(name)
         try:
             about = os.stat(absolute)  # noqa: PTH116
@@ -156,7 +157,7 @@ def scan_into(
     Raises `UsageError` where `out` holds another run, `OutputBusy` where one is writing there now, `ModelError`,
     `OutputError`; never for one file.
     """
-    settings = settings or ScanSettings()
+    settings = checked_settings(settings)
     if engine.jobs > 1 or engine.name == "ray":
         settings = replace(settings, n_threads=1)
     bundle = load_bundle(model)
@@ -283,11 +284,9 @@ class _ScanTask:
         return label
 
     def _failed(self, item: Item, error: TelltaleError) -> Report:
-        message = encodable(error.message)
-        return Report(
+        return Report.failed(
+            ErrorInfo.of(error),
             input=InputInfo(path=encodable(item.path), sha256="", size_bytes=0),
-            verdict=Verdict(label="failed", reasons=(message,)),
-            error=ErrorInfo(code=error.code, message=message),
             model=ModelInfo(name=Path(self.model).name, sha256=self.model_sha256),
             versions=versions(),
         )

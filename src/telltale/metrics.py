@@ -40,9 +40,12 @@ HIGHER_IS_BETTER: Mapping[str, bool] = {
 `tpr_at_1pct_fpr` is the share of fakes found at the threshold that at most 1 % of reals reach.
 """
 
+AT_HALF = "at a score of .5, not at the lines of the verdicts"
+"""Where `confusion` parts real and fake, in words for whoever sees it."""
 N_ECE_BINS = 15
 
 _CHUNK_ELEMENTS = 1 << 21
+_CHANCE_DRAWS = 200
 
 
 def figures(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> dict[str, float]:
@@ -95,13 +98,12 @@ def bootstrap_figures(
     groups: npt.ArrayLike,
     rng: np.random.Generator,
     repeats: int = 1000,
-    level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Percentile intervals of all figures over resampled groups (n,); NaN where fewer than two groups are there."""
+    """95 % percentile intervals of all figures over resampled groups (n,); NaN where there are fewer than two."""
     if len(np.unique(np.asarray(groups))) < 2:
         return dict.fromkeys(HIGHER_IS_BETTER, (float("nan"), float("nan")))
     found = resampled(label, p_fake, group_weights(groups, rng=rng, repeats=repeats))
-    return {name: interval(values, level=level) for name, values in found.items()}
+    return {name: interval(values) for name, values in found.items()}
 
 
 def bootstrap_ci(
@@ -112,21 +114,20 @@ def bootstrap_ci(
     groups: npt.ArrayLike,
     rng: np.random.Generator,
     repeats: int = 1000,
-    level: float = 0.95,
 ) -> Interval:
-    """The interval of one figure; `metric` is `auc`, `accuracy` or another function of this module."""
+    """The 95 % interval of one figure; `metric` is `auc`, `accuracy` or another function of this module."""
     if metric.__name__ not in HIGHER_IS_BETTER:
         raise ValueError(f"metric must be one of {', '.join(HIGHER_IS_BETTER)}, got {metric.__name__}")
-    return bootstrap_figures(label, p_fake, groups=groups, rng=rng, repeats=repeats, level=level)[metric.__name__]
+    return bootstrap_figures(label, p_fake, groups=groups, rng=rng, repeats=repeats)[metric.__name__]
 
 
-def interval(values: npt.ArrayLike, *, level: float = 0.95) -> Interval:
-    """The middle `level` of resampled figures. Resamples without one of the classes (NaN) are left out."""
+def interval(values: npt.ArrayLike) -> Interval:
+    """The middle 95 % of resampled figures. Resamples without one of the classes (NaN) are left out."""
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known)]
     if not len(known):
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -143,11 +144,6 @@ def ap(label: npt.ArrayLike, score: npt.ArrayLike) -> float:
 def eer(label: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Equal error rate: where the ROC curve, straight between its points, crosses false alarms = misses."""
     return float(_eer(_curve(label, score, "an equal error rate"))[0])
-
-
-def tpr_at_fpr(label: npt.ArrayLike, score: npt.ArrayLike, *, fpr: float) -> float:
-    """Share of fakes found at the lowest threshold with a false-positive rate of at most `fpr`."""
-    return float(_tpr_at(_curve(label, score, "a true-positive rate"), fpr)[0])
 
 
 def accuracy(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> float:
@@ -175,8 +171,8 @@ def ece(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> float:
     return figures(label, p_fake)["ece"]
 
 
-def ece_by_chance(p_fake: npt.ArrayLike, *, rng: np.random.Generator, repeats: int = 200) -> float:
-    """The mean `ece` that a model measures whose probabilities are true: labels are drawn from them, `repeats` times.
+def ece_by_chance(p_fake: npt.ArrayLike, *, rng: np.random.Generator) -> float:
+    """The mean `ece` that a model measures whose probabilities are true: labels are drawn from them, 200 times.
 
     Each of the n is drawn alone: the faces of a video, whose label is one, make it larger still. Raises ValueError for
     probabilities outside 0-1, and for n = 0.
@@ -185,26 +181,26 @@ def ece_by_chance(p_fake: npt.ArrayLike, *, rng: np.random.Generator, repeats: i
     in_bin = np.eye(N_ECE_BINS)[_bins(p)]
     step = max(1, _CHUNK_ELEMENTS // len(p))
     found = []
-    for start in range(0, repeats, step):
-        draws = rng.random((min(step, repeats - start), len(p)))
+    for start in range(0, _CHANCE_DRAWS, step):
+        draws = rng.random((min(step, _CHANCE_DRAWS - start), len(p)))
         found.append(np.abs(((draws < p) - p) @ in_bin).sum(axis=1) / len(p))
     return float(np.concatenate(found).mean())
 
 
-def confusion(label: npt.ArrayLike, p_fake: npt.ArrayLike, *, threshold: float = 0.5) -> tuple[Pair, Pair]:
-    """((true real, real called fake), (fake called real, true fake))."""
+def confusion(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> tuple[Pair, Pair]:
+    """((true real, real called fake), (fake called real, true fake)) when `p_fake >= 0.5` is called fake."""
     truth, p = _checked(label, p_fake)
-    said = p >= threshold
+    said = p >= 0.5
     counts = np.bincount(truth * 2 + said, minlength=4)
     return (int(counts[0]), int(counts[1])), (int(counts[2]), int(counts[3]))
 
 
-def report(label: npt.ArrayLike, p_fake: npt.ArrayLike, *, threshold: float = 0.5) -> dict[str, dict[str, float]]:
+def report(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and support of `real` and `fake`, their plain mean (`macro`) and by support (`weighted`).
 
     0 where nothing was called by that name, as scikit-learn's `classification_report` with `zero_division=0`.
     """
-    (tn, fp), (fn, tp) = confusion(label, p_fake, threshold=threshold)
+    (tn, fp), (fn, tp) = confusion(label, p_fake)
     rows = {"real": _precision_recall(tn, fn, fp), "fake": _precision_recall(tp, fp, fn)}
     supports = np.array([tn + fp, fn + tp], np.float64)
     for name, shares in (("macro", np.full(2, 0.5)), ("weighted", supports / supports.sum())):
@@ -355,6 +351,7 @@ def _checked(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> tuple[npt.NDArray[n
 
 
 __all__ = [
+    "AT_HALF",
     "HIGHER_IS_BETTER",
     "N_ECE_BINS",
     "Interval",
@@ -375,5 +372,4 @@ __all__ = [
     "log_loss",
     "report",
     "resampled",
-    "tpr_at_fpr",
 ]

@@ -21,15 +21,14 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from telltale._codecs import through
+from telltale.augment import jpeg
 from telltale.errors import UnknownName
+from telltale.recompress import through
 from telltale.types import RgbImage
 
 Float = npt.NDArray[np.float64]
-Kind = Callable[[RgbImage, int, np.random.Generator], RgbImage]
-"""(picture, level 1-5, rng) -> picture, uint8 (H, W, 3)."""
-ClipKind = Callable[[RgbImage, int, np.random.Generator], RgbImage]
-"""The same for a clip, uint8 (T, H, W, 3)."""
+Kind = Callable[[RgbImage, int, Callable[[], np.random.Generator]], RgbImage]
+"""(clip, level 1-5, rng) -> clip, uint8 (T, H, W, 3)."""
 
 LEVELS = (1, 2, 3, 4, 5)
 _CROP_SIDE_PX = 480
@@ -38,24 +37,18 @@ _CROP_SIDE_PX = 480
 
 def degrade(rgb: RgbImage, kind: str, level: int, *, rng: np.random.Generator) -> RgbImage:
     """`rgb`, uint8 (H, W, 3), after `kind` at `level`. Sizes may change. Raises UnknownName, ValueError."""
-    _check(kind, level)
-    return np.ascontiguousarray(KINDS[kind](rgb, level, rng), np.uint8)
+    (done,) = degrade_clip(rgb[None], kind, level, rng=lambda: rng)
+    return np.asarray(done)
 
 
 def degrade_clip(clip: RgbImage, kind: str, level: int, *, rng: Callable[[], np.random.Generator]) -> RgbImage:
     """`clip`, uint8 (T, H, W, 3), after `kind` at `level`: as one video through the kinds that encode; otherwise the
     same is done to each picture, with a new generator from `rng`, which gives the same each time."""
-    _check(kind, level)
-    if kind in ENCODED:
-        return np.ascontiguousarray(ENCODED[kind](clip, level, rng()), np.uint8)
-    return np.stack([degrade(rgb, kind, level, rng=rng()) for rgb in clip])
-
-
-def _check(kind: str, level: int) -> None:
     if kind not in KINDS:
         raise UnknownName(f"there is no kind of perturbation {kind!r} (there are {', '.join(KINDS)})")
     if level not in LEVELS:
         raise ValueError(f"level must be 1 to 5, got {level}")
+    return np.ascontiguousarray(KINDS[kind](clip, level, rng), np.uint8)
 
 
 def rng_of(name: str, kind: str, level: int) -> np.random.Generator:
@@ -167,11 +160,7 @@ def _contrast_about_mean(rgb: RgbImage, level: int, _rng: np.random.Generator) -
 
 
 def _jpeg(rgb: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
-    import cv2
-
-    quality = (25, 18, 15, 10, 7)[level - 1]
-    _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    return jpeg(rgb, (25, 18, 15, 10, 7)[level - 1])
 
 
 def _pixelate(rgb: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
@@ -185,22 +174,6 @@ def _pixelated(rgb: RgbImage, scale: float) -> RgbImage:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
-
-
-def _h264(clip: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
-    return through(clip, "libx264", (18, 23, 28, 33, 40)[level - 1])
-
-
-def _h264_strong(clip: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
-    return through(clip, "libx264", (30, 32, 35, 38, 40)[level - 1])
-
-
-def _hevc(clip: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
-    return through(clip, "libx265", (24, 28, 32, 36, 40)[level - 1])
-
-
-def _vp9(clip: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
-    return through(clip, "libvpx-vp9", (31, 36, 41, 46, 51)[level - 1])
 
 
 def _size(rgb: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
@@ -222,16 +195,6 @@ def _to(rgb: RgbImage, width: int, height: int) -> RgbImage:
 
     how = cv2.INTER_AREA if width < rgb.shape[1] else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=how), np.uint8)
-
-
-def _two_passes(clip: RgbImage, level: int, rng: np.random.Generator) -> RgbImage:
-    """Uploaded, then fetched and uploaded again."""
-    smaller = np.stack([_size(rgb, min(level, 3), rng) for rgb in _h264(clip, level, rng)])
-    return _h264(smaller, level, rng)
-
-
-def _three_passes(clip: RgbImage, level: int, rng: np.random.Generator) -> RgbImage:
-    return _vp9(_two_passes(clip, level, rng), level, rng)
 
 
 def _crop(rgb: RgbImage, level: int, _rng: np.random.Generator) -> RgbImage:
@@ -270,40 +233,51 @@ def _caption(rgb: RgbImage, level: int, rng: np.random.Generator) -> RgbImage:
     return out
 
 
-def _alone(kind: ClipKind) -> Kind:
-    return lambda rgb, level, rng: kind(rgb[None], level, rng)[0]
+def _each(change: Callable[[RgbImage, int, np.random.Generator], RgbImage]) -> Kind:
+    """What is done to each picture, uint8 (H, W, 3)."""
+    return lambda clip, level, rng: np.stack([change(rgb, level, rng()) for rgb in clip])
+
+
+def _encoded(encoder: str, *quality: int) -> Kind:
+    """By level."""
+    return lambda clip, level, _rng: through(clip, encoder, quality[level - 1])
+
+
+_h264 = _encoded("libx264", 18, 23, 28, 33, 40)
+_vp9 = _encoded("libvpx-vp9", 31, 36, 41, 46, 51)
+
+
+def _two_passes(clip: RgbImage, level: int, rng: Callable[[], np.random.Generator]) -> RgbImage:
+    """Uploaded, then fetched and uploaded again."""
+    return _h264(DELIVERY["size"](_h264(clip, level, rng), min(level, 3), rng), level, rng)
+
+
+def _three_passes(clip: RgbImage, level: int, rng: Callable[[], np.random.Generator]) -> RgbImage:
+    return _vp9(_two_passes(clip, level, rng), level, rng)
 
 
 DEEPER_FORENSICS: Mapping[str, Kind] = MappingProxyType(
     {
-        "saturation": _saturation, "contrast": _contrast, "blocks": _blocks, "noise": _noise_in_ycc, "blur": _blur,
-        "pixels": _pixels, "h264_strong": _alone(_h264_strong),
+        "saturation": _each(_saturation), "contrast": _each(_contrast), "blocks": _each(_blocks),
+        "noise": _each(_noise_in_ycc), "blur": _each(_blur), "pixels": _each(_pixels),
+        "h264_strong": _encoded("libx264", 30, 32, 35, 38, 40),
     }
 )  # fmt: skip
 IMAGENET_C: Mapping[str, Kind] = MappingProxyType(
     {
-        "gaussian_noise": _gaussian_noise, "shot_noise": _shot_noise, "impulse_noise": _impulse_noise,
-        "defocus": _defocus, "motion": _motion, "brightness": _brightness, "flat_contrast": _contrast_about_mean,
-        "jpeg": _jpeg, "pixelate": _pixelate,
+        "gaussian_noise": _each(_gaussian_noise), "shot_noise": _each(_shot_noise),
+        "impulse_noise": _each(_impulse_noise), "defocus": _each(_defocus), "motion": _each(_motion),
+        "brightness": _each(_brightness), "flat_contrast": _each(_contrast_about_mean), "jpeg": _each(_jpeg),
+        "pixelate": _each(_pixelate),
     }
 )  # fmt: skip
 DELIVERY: Mapping[str, Kind] = MappingProxyType(
     {
-        "h264": _alone(_h264), "hevc": _alone(_hevc), "vp9": _alone(_vp9), "size": _size,
-        "two_passes": _alone(_two_passes), "three_passes": _alone(_three_passes), "crop": _crop, "pad": _pad,
-        "caption": _caption, "flip": _flip,
+        "h264": _h264, "hevc": _encoded("libx265", 24, 28, 32, 36, 40), "vp9": _vp9, "size": _each(_size),
+        "two_passes": _two_passes, "three_passes": _three_passes, "crop": _each(_crop), "pad": _each(_pad),
+        "caption": _each(_caption), "flip": _each(_flip),
     }
 )  # fmt: skip
 KINDS: Mapping[str, Kind] = MappingProxyType({**DEEPER_FORENSICS, **IMAGENET_C, **DELIVERY})
 
-ENCODED: Mapping[str, ClipKind] = MappingProxyType(
-    {
-        "h264_strong": _h264_strong, "h264": _h264, "hevc": _hevc, "vp9": _vp9, "two_passes": _two_passes,
-        "three_passes": _three_passes,
-    }
-)  # fmt: skip
-"""Those of `KINDS` that are video encoders."""
-
-__all__ = [
-    "DEEPER_FORENSICS", "DELIVERY", "ENCODED", "IMAGENET_C", "KINDS", "LEVELS", "degrade", "degrade_clip", "rng_of",
-]  # fmt: skip
+__all__ = ["DEEPER_FORENSICS", "DELIVERY", "IMAGENET_C", "KINDS", "LEVELS", "degrade", "degrade_clip", "rng_of"]

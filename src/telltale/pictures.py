@@ -17,15 +17,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from telltale._container import DecodeLimits
-from telltale._reader import Finding, Reader, capped, converted
+from telltale._reader import Finding, VideoReader, capped, converted
 from telltale._rgb import Converter, composite, is_opaque
-from telltale._source import FileHash, Source
+from telltale._source import PICTURE_FORMATS, FileHash, Source
 from telltale._stored_picture import size_upright, upright
 from telltale.errors import CorruptFile, OutOfMemory, TooManyPixels, UnsupportedCodec
 from telltale.sampling import SamplePlan, choose
 from telltale.types import Code, Float64Array, Frame, RgbImage, VideoInfo
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 _FRAME_S = 0.1
 """What browsers show a GIF frame for when it asks for 10 ms or less."""
 _DAMAGE = (
@@ -62,7 +61,7 @@ class Picture:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of decompression bombs: the limit below is stricter
-                image = Image.open(self._file, formats=_FORMATS)
+                image = Image.open(self._file, formats=PICTURE_FORMATS)
         except Image.DecompressionBombError:
             raise TooManyPixels(f"{self._source.name} {too_many}") from None
         if image.width * image.height > max_pixels:
@@ -121,7 +120,7 @@ class Picture:
         self._file.close()
 
 
-class PictureReader(Reader):
+class PictureReader(VideoReader):
     """A picture as a video of one frame, or of several when it is animated."""
 
     def __init__(self, source: Source, plan: SamplePlan, *, limits: DecodeLimits) -> None:

@@ -46,10 +46,10 @@ _ABSENT = (
 _INSTALL = "pip install 'telltale[provenance]'"
 
 
-def read_provenance(path: str | os.PathLike[str], worker: Worker, *, deadline_s: float = _DEADLINE_S) -> Provenance:
+def read_provenance(path: str | os.PathLike[str], worker: Worker) -> Provenance:
     """What `path` says about where it comes from. Whatever goes wrong is in the answer."""
     try:
-        with closing(worker.run("provenance", {"path": os.fspath(path)}, deadline_s=deadline_s)) as messages:
+        with closing(worker.run("provenance", {"path": os.fspath(path)}, deadline_s=_DEADLINE_S)) as messages:
             (found,) = list(messages)  # leaving early would end the worker
         return Provenance.model_validate(dict(found.data))
     except (InputError, WorkerError) as error:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from telltale.augment import NONE, Augmentation
 from telltale.crops import CropSpec
-from telltale.errors import UnknownName, UsageError, require
+from telltale.errors import UnknownName, UsageError, nearest, require
 from telltale.sampling import SamplePlan
 
 Pairing = Literal["source", "alike", "none"]
@@ -195,8 +194,6 @@ class Recipe(_Part):
     """What `tune` tries: key of the recipe -> values."""
     sample: SamplePlan = SamplePlan(at_least=8)
     """How a scan with the trained model samples a video, unless told otherwise. For sequences, stores overrule it."""
-    val_limit: int = Field(default=700, ge=2)
-    """At most so many validation faces a source and label are scored each epoch; all of them at the end."""
 
     @property
     def n_frames(self) -> int:
@@ -268,9 +265,8 @@ def load_recipe(name_or_path: str | Path, *, overrides: Sequence[str] = ()) -> R
     elif str(name_or_path) in names():
         text = (resources.files("telltale") / "recipes" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
     else:
-        near = get_close_matches(str(name_or_path), names(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UnknownName(f"no recipe {str(name_or_path)!r} (there are {', '.join(names())}){hint}")
+        name = str(name_or_path)
+        raise UnknownName(f"no recipe {name!r} (there are {', '.join(names())}){nearest(name, names())}")
     recipe = _check(parse_yaml(text, str(path)) or {}, str(name_or_path))
     return override(recipe, overrides) if overrides else recipe
 
@@ -300,7 +296,7 @@ def parse_yaml(text: str, where: str) -> Any:
     yaml = require("yaml", "train")
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that the calendar does not have
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date the calendar does not have
         mark = getattr(error, "problem_mark", None)
         said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         at = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
@@ -338,8 +334,7 @@ def _put(data: Any, path: list[str], value: Any, setting: str) -> None:
             continue
         if not isinstance(at, dict) or (key not in at and path[depth - 1] not in _OPEN):
             known = list(_keys(data))
-            near = get_close_matches(".".join(path), known, n=1) or get_close_matches(path[-1], known, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+            hint = nearest(".".join(path), known) or nearest(path[-1], known) or f"; known: {', '.join(known)}"
             raise UsageError(f"--set {setting}: the recipe has no {'.'.join(path)}{hint}")
         if last:
             at[key] = value
@@ -360,9 +355,8 @@ def _check(data: Any, where: str) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"]) or "the whole"
-        near = get_close_matches(str(first["loc"][-1]), _field_names(), n=1) if first["loc"] else []
         is_unknown = first["type"] in ("extra_forbidden", "unexpected_keyword_argument")
-        hint = f"; did you mean {near[0]}?" if is_unknown and near else ""
+        hint = nearest(str(first["loc"][-1]), _field_names()) if is_unknown else ""
         raise UsageError(f"recipe {where}: {path}: {first['msg'].removeprefix('Value error, ')}{hint}") from error
 
 

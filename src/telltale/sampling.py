@@ -11,7 +11,7 @@ Times, never frame numbers, decide: a phone's variable frame rate would otherwis
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -55,6 +55,40 @@ class SamplePlan:
             limit = getattr(self, name)
             if limit is not None and not (math.isfinite(limit) and limit > 0):
                 raise ValueError(f"{name} must be above 0, got {limit}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Sampling as a command line or a request names it; None and False: not at all.
+
+    >>> Wanted(frames=8, max_side_px=720).plan(SamplePlan())
+    SamplePlan(kind='uniform', value=8.0, at_least=1, max_frames=None, cap=600, seconds=None, max_side_px=720)
+    """
+
+    fps: float | None = None
+    every: int | None = None
+    frames: int | None = None
+    first: int | None = None
+    all_frames: bool | None = None
+    max_frames: int | None = None
+    seconds: float | None = None
+    max_side_px: int | None = None
+
+    def plan(self, default: SamplePlan) -> SamplePlan:
+        """`default` with what is named here in its place. Raises ValueError where two kinds exclude each other."""
+        kinds: dict[str, tuple[Kind, float | None]] = {
+            "fps": ("fps", self.fps),
+            "every": ("every", self.every),
+            "frames": ("uniform", self.frames),
+            "first": ("first", self.first),
+            "all_frames": ("all", 1.0 if self.all_frames else None),
+        }
+        named = {name: SamplePlan(kind, value) for name, (kind, value) in kinds.items() if value is not None}
+        if len(named) > 1:
+            raise ValueError(f"{' and '.join(named)} exclude each other; choose one")
+        limits = {"max_frames": self.max_frames, "seconds": self.seconds, "max_side_px": self.max_side_px}
+        plan = next(iter(named.values()), default)
+        return replace(plan, **{name: limit for name, limit in limits.items() if limit is not None})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -117,4 +151,4 @@ def _length_s(pts: Float64Array) -> float:
     return float(pts[-1] - pts[0] + np.median(np.diff(pts))) if len(pts) > 1 else 0.0
 
 
-__all__ = ["Choice", "SamplePlan", "choose"]
+__all__ = ["Choice", "SamplePlan", "Wanted", "choose"]

@@ -23,7 +23,7 @@ _FIGURES = (
 
 def print_card(bundle: Bundle) -> None:
     console, card = Console(), bundle.card
-    console.print(Text(card.name, style="bold"), Text(visible(card.description)))
+    console.print(Text(visible(card.name), style="bold"), Text(visible(card.description)))
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -93,6 +93,3 @@ def _sentence(figures: Mapping[str, object]) -> str:
             span = ci95.get(key) if isinstance(ci95, Mapping) else None
             parts.append(f"{name} {value:.3f}" + (f" ({span[0]:.3f} to {span[1]:.3f})" if span else ""))
     return "; ".join(part for part in parts if part)
-
-
-__all__ = ["print_card"]

@@ -25,6 +25,3 @@ def folder(name: str) -> Path:
     if not name:
         raise typer.BadParameter("it is empty; name a folder, or . for the current one")
     return Path(name)
-
-
-__all__ = ["choose", "folder"]

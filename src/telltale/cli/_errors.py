@@ -73,6 +73,3 @@ def say(message: str) -> None:
     from telltale._text import visible
 
     print(visible(message), file=sys.stderr, flush=True)  # noqa: T201 - the command line prints
-
-
-__all__ = ["EXIT_INPUT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "cannot_write", "say", "told"]

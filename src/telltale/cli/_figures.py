@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from telltale._text import plural, visible
-from telltale.evaluate._measure import ROUGH_BELOW
+from telltale.evaluate._measure import ROUGH_BELOW, leak_words
 from telltale.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def print_evaluation(said: Evaluation) -> None:
 
 
 def _leak(said: Evaluation, *, of: str = "") -> Text:
-    groups = plural(said.leaked_groups, "group")
-    told = f"LEAK{of}: {groups} of this side were learned from; the figures say nothing about people it never saw."
-    return Text(visible(told), "bold red")
+    return Text(visible(leak_words(said.leaked_groups, of=of)), "bold red")
 
 
 def print_comparison(found: Comparison) -> None:
@@ -156,6 +154,3 @@ def _methods(said: Evaluation) -> Table:
         found = "–" if m.found is None else f"{m.found:.1%}"
         table.add_row(Text(visible(m.dataset)), Text(visible(m.method)), f"{m.n_fake:,}", auc, found)
     return table
-
-
-__all__ = ["print_comparison", "print_evaluation"]

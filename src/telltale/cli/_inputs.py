@@ -100,6 +100,3 @@ def _refuse(error: OSError) -> None:
 
 def _leave_out(error: OSError) -> None:
     say(f"telltale: {error.filename}: the link is left out: its folder cannot be read ({error.strerror})")
-
-
-__all__ = ["MEDIA_SUFFIXES", "expand"]

@@ -82,6 +82,3 @@ def print_layers(bundle: Bundle) -> None:
     console.print(
         Text(f"{len(layers)} layers with {total:,} numbers; {sum(counts.values())} operations: {visible(said)}")
     )
-
-
-__all__ = ["Layer", "layers_of", "print_layers"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,9 +48,15 @@ def scan_table(
     retry_failed: bool,
 ) -> None:
     """Scan into the table at `place`; exit code 3 where a file failed."""
+    from telltale.cli._bar import share_progress
     from telltale.many import scan_into
 
-    with _progress() as on_progress:
+    with share_progress("scanning") as show:
+
+        def told(totals: Totals) -> None:
+            doing = f"{totals.n_done:,} of {totals.n_total:,}"
+            show(totals.n_done / max(totals.n_total, 1), f"{doing}, {totals.n_failed:,} failed")
+
         totals = scan_into(
             place,
             items,
@@ -59,29 +64,10 @@ def scan_table(
             settings=replace(settings, pictures=False, provenance=False),
             engine=engine,
             retry_failed=retry_failed,
-            on_progress=on_progress,
+            on_progress=told,
         )
     before = f", {totals.n_skipped:,} of them before" if totals.n_skipped else ""
     say(f"{totals.n_done:,} files done{before}; {totals.n_fake:,} called fake, {totals.n_failed:,} failed")
     say(f"Table: {place}/table")
     if totals.n_failed:
         raise typer.Exit(EXIT_INPUT_FAILED)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Totals], None] | None]:
-    from telltale.cli._share import share_progress
-
-    with share_progress("scanning") as show:
-        if show is None:
-            yield None
-            return
-
-        def told(totals: Totals) -> None:
-            doing = f"{totals.n_done:,} of {totals.n_total:,}"
-            show(totals.n_done / max(totals.n_total, 1), f"{doing}, {totals.n_failed:,} failed")
-
-        yield told
-
-
-__all__ = ["from_and_to", "scan_table"]

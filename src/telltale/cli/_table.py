@@ -50,7 +50,7 @@ def _narrow(summaries: Sequence[Summary]) -> Table:
 def _table() -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("Verdict", no_wrap=True)
-    table.add_column("Fake?", justify="right", no_wrap=True)
+    table.add_column("Fake score", justify="right", no_wrap=True)
     return table
 
 
@@ -71,6 +71,3 @@ def _why(one: Summary) -> str:
 def _tally(summaries: Sequence[Summary]) -> str:
     counts = ", ".join(f"{n} {LABELS[label].name}" for label, n in count_labels(summaries).items())
     return f"{plural(len(summaries), 'file')}: {counts}. A score is no proof."
-
-
-__all__ = ["print_table"]

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from telltale.cli._choices import choose, folder
+from telltale.cli._choices import choose
 from telltale.cli._errors import say, told
-from telltale.cli.evaluate import AllowLeaks, Seed, Split, Threads
+from telltale.cli.evaluate import AllowLeaks, AsJson, Out, Seed, Split, Threads
 
 
 @told
@@ -21,18 +21,16 @@ def compare(
     perturb: Annotated[
         str | None, typer.Option(metavar="SUITE", help="Also on degraded faces; as `evaluate --perturb`.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", parser=folder, help="Write JSON, CSV and pictures.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
+    out: Out = None,
+    json: AsJson = False,
     allow_leaks: AllowLeaks = False,
     resamples: Annotated[int, typer.Option(metavar="N", min=1, help="Bootstrap resamples of groups.")] = 1000,
     seed: Seed = 0,
     threads: Threads = 2,
 ) -> None:
     """Judge models on the same faces, and say which differences are more than chance."""
+    from telltale.cli._bar import share_progress
     from telltale.cli._figures import print_comparison
-    from telltale.cli._share import share_progress
     from telltale.evaluate import EvaluateSettings
     from telltale.evaluate import compare as run
 
@@ -45,6 +43,9 @@ def compare(
         allow_leaks=allow_leaks,
         n_threads=threads,
     )
+    for number, model in enumerate(models):
+        if Path(model).resolve() in {Path(other).resolve() for other in models[:number]}:
+            say(f"{model} is given twice: that it differs by 0 from itself says nothing of it")
     with share_progress("faces") as on_progress:
         found = run(models, on=on, settings=settings, out=out, on_progress=on_progress)
     if json:

@@ -26,6 +26,8 @@ AllowLeaks = Annotated[
     bool, typer.Option("--allow-leaks", help="Go on where a group was learned from, and say how many.")
 ]
 Threads = Annotated[int, typer.Option(metavar="N", min=1, help="Threads that score.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", parser=folder, help="Write JSON, CSV and pictures.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")]
 
 
 @told
@@ -45,18 +47,16 @@ def evaluate(
     balanced: Annotated[
         bool, typer.Option("--balanced", help="As many real videos as fake ones: the larger class is thinned evenly.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", parser=folder, help="Write JSON, CSV and pictures.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
+    out: Out = None,
+    json: AsJson = False,
     allow_leaks: AllowLeaks = False,
     resamples: Resamples = 1000,
     seed: Seed = 0,
     threads: Threads = 2,
 ) -> None:
     """Judge a model on labelled faces it was not trained on: figures with intervals, by face, video and method."""
+    from telltale.cli._bar import share_progress
     from telltale.cli._figures import print_evaluation
-    from telltale.cli._share import share_progress
     from telltale.evaluate import EvaluateSettings
     from telltale.evaluate import evaluate as judge
 

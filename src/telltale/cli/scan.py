@@ -114,15 +114,16 @@ def scan(
     from telltale.cli._inputs import expand
     from telltale.engine import Engine
     from telltale.errors import UsageError
+    from telltale.sampling import Wanted
     from telltale.scan import ScanSettings
 
-    asked = sampling.Sampling(
+    wanted = Wanted(
         fps=fps, every=every, frames=frames, first=first, all_frames=all_frames,
-        max_frames=max_frames, seconds=seconds, max_side=max_side,
+        max_frames=max_frames, seconds=seconds, max_side_px=max_side,
     )  # fmt: skip
     bundle = load_bundle(model)
     settings = ScanSettings(
-        plan=asked.plan(bundle.card.sample),
+        plan=sampling.plan(wanted, bundle.card.sample),
         detector=detector,
         detector_model=None if detector_model is None else str(detector_model),
         min_face_px=min_face,
@@ -224,24 +225,28 @@ def _scan_all(
     """Scan, print and write each report as it comes; what is kept is a line for each."""
     from telltale import scan_many
     from telltale._report_index import summarise
-    from telltale.cli._progress import scan_progress
+    from telltale.cli._bar import bar
 
     reports.check_place()
     summaries: list[Summary] = []
-    with scan_progress(len(paths), n_jobs=jobs) as progress:
+    with bar("starting", "detail", "count", "left") as show:
+        show(0, len(paths))
 
         def started() -> Iterator[str]:
             for path in paths:
-                progress.start_file(path)
+                show(doing=path.rsplit("/", 1)[-1] if jobs == 1 else "scanning")
                 yield path
 
+        def read(share: float | None, n_frames: int) -> None:
+            show(len(summaries) + (share or 0.0) * 0.99, detail=f"{n_frames} frames")
+
+        # Several files at a time: nobody says of which file the frames are.
+        on_progress = read if jobs == 1 else None
         try:
-            for report in scan_many(
-                started(), model=model, settings=settings, jobs=jobs, on_progress=progress.on_frames
-            ):
+            for report in scan_many(started(), model=model, settings=settings, jobs=jobs, on_progress=on_progress):
                 reports.take(report)
                 summaries.append(summarise(report))
-                progress.finish_file()
+                show(len(summaries))
         except KeyboardInterrupt:
             if summaries:
                 reports.conclude(summaries)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from telltale.cli._choices import folder
 from telltale.cli._errors import say, told
+
+if TYPE_CHECKING:
+    from telltale.recipe import Recipe
+    from telltale.train import TrainSettings
 
 _NEEDED = (
     "torch", "torchvision", "timm", "lightning", "onnx", "yaml", "sklearn", "matplotlib", "safetensors", "tensorboardX",
@@ -72,7 +76,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a model on labelled faces. The figures that count are of people it never saw."""
-    from telltale.errors import UsageError, require
+    from telltale.errors import require
 
     for module in _NEEDED:
         require(module, "train")
@@ -94,15 +98,9 @@ def train(
         devices=devices,
         nodes=nodes,
     )
+    _say_sparse(faces)
     if chosen.model.name == "pixels":
-        from telltale.cli._train_pixels import train_pixels
-
-        if devices > 1 or nodes > 1 or cache is not None or resume or weights is not None:
-            raise UsageError(
-                "a model on pixels is fitted at once, from nothing, in one process: leave out --devices, --nodes, "
-                "--cache, --resume, --weights"
-            )
-        train_pixels(faces, chosen, out=out, settings=settings)
+        _train_pixels(faces, chosen, out=out, settings=settings)
         return
     bundle = fit(faces, recipe=chosen, out=out, settings=settings)
     print_card(bundle)
@@ -110,6 +108,34 @@ def train(
     curves = out / "member-N" if chosen.members else out
     say(f"Curves: {curves / 'learning_curves.png'}; ROC and confusion: {out / 'val'} ({took})")
     say(f"Model: {bundle.path}")
+
+
+def _say_sparse(faces: list[str]) -> None:
+    """Before hours of training, not after."""
+    from telltale.store import is_store, open_store, sparse
+
+    for sentence in sparse([open_store(one) for one in faces if is_store(one)]):
+        say(sentence)
+
+
+def _train_pixels(stores: list[str], recipe: Recipe, *, out: Path, settings: TrainSettings) -> None:
+    """Where the model is too large for a bundle its figures are all there is."""
+    from telltale.cli._bar import share_progress
+    from telltale.cli._card import print_card
+    from telltale.cli._figures import print_evaluation
+    from telltale.train._pixels import train_pixels
+
+    with share_progress("reading faces") as on_progress:
+        run = train_pixels(stores, recipe, out=out, settings=settings, on_progress=on_progress)
+    side = "test" if "test" in run.evaluations else "val"
+    print_evaluation(run.evaluations[side])  # type: ignore[index]
+    took = ", ".join(f"{name} {value:,}" for name, value in run.usage.items())
+    say(f"Figures: {out / side} and beside it ({took})")
+    if run.bundle is None:
+        say("The model is too large for a bundle; a smaller --set model.options.size_px gives one.")
+        return
+    print_card(run.bundle)
+    say(f"Model: {run.bundle.path}")
 
 
 __all__ = ["train"]

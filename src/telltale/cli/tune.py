@@ -53,8 +53,8 @@ def tune(
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads that compute.")] = 2,
 ) -> None:
     """Search a recipe's settings with grouped cross-validation and refit the best."""
+    from telltale.cli._bar import share_progress
     from telltale.cli._choices import choose
-    from telltale.cli._share import share_progress
     from telltale.tune import METRICS, TuneSettings
     from telltale.tune import tune as search
 

@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from telltale._group_hashes import known_groups
+from telltale._files import check_writable
+from telltale._group_hashes import seen_by
 from telltale.bundle import Bundle, ModelCard, load_bundle
 from telltale.errors import LeakFound, UsageError
 from telltale.evaluate import _faces
@@ -29,12 +29,10 @@ from telltale.evaluate._perturb import suite, suite_names
 from telltale.evaluate._robustness import clean_bar, gather
 from telltale.evaluate._score import Change, FaceScores, score
 from telltale.evaluate._summary import EvaluateSettings, Scored, perturbation, summarise
+from telltale.evaluate.comparison import Comparison, compared
 from telltale.runtime import Scorer
 from telltale.store import Store, check_distinct, open_store, undealt
 from telltale.types import ModelInfo
-
-if TYPE_CHECKING:
-    from telltale.evaluate.comparison import Comparison
 
 Model = str | Path | Bundle | Scorer
 Progress = Callable[[float, str], None]
@@ -53,8 +51,10 @@ def evaluate(
 
     Raises `UsageError` where the split is not there, a store is named twice or the faces were cut in another way than
     the model takes them, `LeakFound` where a group of this side was learned from, `DataError` where the side is empty,
-    `OutputError`.
+    `OutputError`, before any work where `out` cannot be written.
     """
+    if out is not None:
+        check_writable(Path(out))
     scored = score_model(model, as_stores(store), settings=settings or EvaluateSettings(), on_progress=on_progress)
     if out is not None:
         from telltale.evaluate._files import write
@@ -72,15 +72,29 @@ def compare(
     on_progress: Progress | None = None,
 ) -> Comparison:
     """Judge two or more models on the same faces, with the intervals of their differences. Raises as `evaluate`."""
-    from telltale.evaluate.comparison import compare as run
+    settings = settings or EvaluateSettings()
+    if len(models) < 2:
+        raise UsageError("name two models or more to compare; `telltale evaluate` judges one")
+    if settings.side == "unseen":
+        raise UsageError("what is unseen differs from model to model: compare them on a split")
+    if not settings.repeats:
+        raise UsageError("a comparison needs resamples: their number must be above 0")
+    if out is not None:
+        check_writable(Path(out))
+    stores, scored = as_stores(on), []
+    for number, model in enumerate(models):
 
-    return run(
-        models,
-        on=as_stores(on),
-        settings=settings or EvaluateSettings(),
-        out=None if out is None else Path(out),
-        on_progress=on_progress,
-    )
+        def told(share: float, what: str, number: int = number) -> None:
+            if on_progress is not None:
+                on_progress((number + share) / len(models), what)
+
+        scored.append(score_model(model, stores, settings=settings, on_progress=told))
+    found = compared(scored, settings)
+    if out is not None:
+        from telltale.evaluate._comparison_files import write
+
+        write(found, scored, Path(out))
+    return found
 
 
 def as_stores(given: str | Path | Store | Sequence[str | Path | Store]) -> list[Store]:
@@ -152,18 +166,18 @@ def score_model(
 
 
 def _check_learned(card: ModelCard, faces: Faces, stores: Sequence[Store], *, allow_leaks: bool) -> set[str]:
-    """Groups of `faces` that the card says were learned from. Raises LeakFound unless `allow_leaks`."""
+    """Groups of `faces` that the card says were learned from, by name or by the content of a file. Raises LeakFound
+    unless `allow_leaks`."""
     groups = faces.columns["group_id"].tolist()
-    found = {group for source in card.training for group in known_groups(source.group_hashes, groups)}
-    if found and not allow_leaks:
-        shown = ", ".join(sorted(found)[:3]) + (", ..." if len(found) > 3 else "")
+    seen = seen_by(card, groups, faces.columns["file_hash"].tolist())
+    if seen.groups and not allow_leaks:
         where = " and ".join(str(store.path) for store in stores)
         raise LeakFound(
-            f"{card.name} was trained on {len(found)} of the {len(set(groups))} groups of this side of {where} "
-            f"({shown}): the figures would say nothing about people it never saw. Judge it with `telltale evaluate "
-            "--side unseen` or on the split it was trained with, or accept it with --allow-leaks"
+            f"{card.name} was trained on {len(seen.groups)} of the {len(set(groups))} groups of this side of {where} "
+            f"{seen.examples}: the figures would say nothing about people it never saw. Judge it with `telltale "
+            "evaluate --side unseen` or on the split it was trained with, or accept it with --allow-leaks"
         )
-    return found
+    return set(seen.groups)
 
 
 def _card_warnings(card: ModelCard) -> list[str]:
@@ -173,6 +187,7 @@ def _card_warnings(card: ModelCard) -> list[str]:
 
 
 __all__ = [
+    "Comparison",
     "EvaluateSettings",
     "Evaluation",
     "Measures",

@@ -11,13 +11,14 @@ import numpy as np
 
 from telltale import plots
 from telltale._files import drop_earlier, write_files
-from telltale.evaluate._files import to_csv
+from telltale.evaluate._files import noted, to_csv
+from telltale.evaluate._measure import leak_words
 from telltale.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from telltale.evaluate import Scored
+    from telltale.evaluate import Measures, Scored
     from telltale.evaluate._grid import RobustnessDifference
     from telltale.evaluate.comparison import Comparison
 
@@ -40,10 +41,18 @@ def write(comparison: Comparison, scored: Sequence[Scored], out: Path) -> None:
     figures = {"figures": _table(comparison)}
     curves = _curves(comparison, scored)
     if curves:
-        figures |= {"roc": plots.roc(curves), "precision_recall": plots.precision_recall(curves)}
+        figures["roc"] = plots.roc([noted(curve, of, "auc", interval=False) for curve, of in curves])
+        figures["precision_recall"] = plots.precision_recall(
+            [noted(curve, of, "ap", interval=False) for curve, of in curves]
+        )
     for number, grid in enumerate(comparison.robustness, start=1):
         figures[f"robustness_{number}"] = _difference_table(grid)
-    files |= {f"{name}.png": plots.to_png(figure) for name, figure in figures.items()}
+    warning = " ".join(
+        leak_words(said.leaked_groups, of=f" ({name})")
+        for name, said in zip(comparison.names, comparison.evaluations, strict=True)
+        if said.leaked_groups
+    )
+    files |= {f"{name}.png": plots.to_png(figure, warning=warning) for name, figure in figures.items()}
     is_again = (out / _JSON_NAME).exists()
     write_files(out, files)
     if is_again:
@@ -51,25 +60,21 @@ def write(comparison: Comparison, scored: Sequence[Scored], out: Path) -> None:
         drop_earlier(out, there - files.keys())
 
 
-def _curves(comparison: Comparison, scored: Sequence[Scored]) -> list[plots.Scored]:
+def _curves(comparison: Comparison, scored: Sequence[Scored]) -> list[tuple[plots.Scored, Measures]]:
     """Video level, each model on what it judged."""
     found = []
     for name, one, said in zip(comparison.names, scored, comparison.evaluations, strict=True):
         known = np.isfinite(one.p_video)
         label = one.faces.label[one.first][known]
         if said.video.auc is not None:
-            found.append(plots.Scored(label, one.p_video[known], name=name, note=f"AUC {said.video.auc:.3f}"))
+            found.append((plots.Scored(label, one.p_video[known], name=name), said.video))
     return found
 
 
 def _table(comparison: Comparison) -> Figure:
-    values = [
-        [np.nan if (value := getattr(said.video, name)) is None else value for name in _SHOWN]
-        for said in comparison.evaluations
-    ]
     return plots.heat_table(
         plots.Cells(
-            values,
+            [[getattr(said.video, name) for name in _SHOWN] for said in comparison.evaluations],
             rows=comparison.names,
             columns=[name.replace("_", " ") for name in _SHOWN],
         ),
@@ -82,7 +87,7 @@ def _table(comparison: Comparison) -> Figure:
 def _difference_table(grid: RobustnessDifference) -> Figure:
     return plots.heat_table(
         plots.Cells(
-            [[np.nan if value is None else value for value in row] for row in grid.auc],
+            grid.auc,
             rows=[kind.replace("_", " ") for kind in grid.kinds],
             columns=list(map(str, grid.levels)),
         ),
@@ -112,6 +117,3 @@ def _differences_csv(comparison: Comparison) -> bytes:
         for figure, found in differences.items()
     ]
     return to_csv(["first", "second", "level", "n", "figure", "second_less_first", "low", "high", "clear"], rows)
-
-
-__all__ = ["write"]

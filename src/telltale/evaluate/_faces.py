@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from telltale._components import Components
-from telltale._group_hashes import known_groups
+from telltale._group_hashes import file_hash, seen_by
 from telltale._suffixes import PICTURE_SUFFIXES
 from telltale._text import plural
 from telltale.bundle import ModelCard
@@ -48,7 +48,8 @@ class Faces:
     """A number for each set of groups that share an original: what is resampled."""
     columns: Mapping[str, npt.NDArray[Any]]
     """dataset, video_id, path, label, method (empty for reals), group_id, track_id, frame_index, pts_s, confidence,
-    source, all (n,); box_xyxy float32 (n, 4), NaN where the picture came as it was."""
+    source, file_hash (`_group_hashes`; empty: unknown), all (n,); box_xyxy float32 (n, 4), NaN where the picture came
+    as it was."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -92,7 +93,7 @@ class Faces:
         if rgb.shape[:2] == (size_px, size_px):
             return rgb
         store = self.store_of(index)
-        cut = crop_spec(store)
+        cut = store.crop
         if cut.kind != "as_given" and rgb.shape[:2] != (cut.size_px, cut.size_px):
             raise StoreInvalid(
                 f"{store.path}: the crop in row {self.row[index]} is {rgb.shape[1]} x {rgb.shape[0]} px, not "
@@ -109,18 +110,9 @@ class Faces:
         return suffix in PICTURE_SUFFIXES and bool((frames == frames[0]).all())  # a GIF may be a film
 
 
-def crop_spec(store: Store) -> CropSpec:
-    """How the faces of `store` were cut."""
-    said: Any = store.manifest.settings.get("crop")
-    try:
-        return CropSpec(**said)
-    except (TypeError, ValueError) as error:
-        raise StoreInvalid(f"{store.path} does not say how its faces were cut ({error}): prepare it again") from error
-
-
 def check_crops(store: Store, card: ModelCard) -> None:
     """Raises UsageError where the store's faces were cut in another way than the model takes them, or smaller."""
-    cut, wanted = crop_spec(store), card.crop
+    cut, wanted = store.crop, card.crop
     if cut.kind == "as_given":
         low, high = card.margins_tolerated
         if not low <= cut.margin_frac <= high:
@@ -144,7 +136,10 @@ def load(stores: Sequence[Store], *, split: str | None, side: Sides) -> Faces:
     for number, store in enumerate(stores):
         kept = _on_side(store, split, side)
         table = store.table(_COLUMNS).take(kept)
-        tables.append(_as_columns(table) | {"store": np.full(len(kept), number), "row": kept})
+        columns = _as_columns(table) | {"store": np.full(len(kept), number), "row": kept}
+        short = {video_id: file_hash(sha256) for video_id, sha256 in store.file_sha256s().items()}
+        columns["file_hash"] = np.array([short.get(video_id, "") for video_id in columns["video_id"].tolist()], np.str_)
+        tables.append(columns)
     found = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
     if not len(found["row"]):
         sides = " and ".join(f"{store.path} has {_sides_of(store, split)}" for store in stores)
@@ -163,7 +158,10 @@ def load(stores: Sequence[Store], *, split: str | None, side: Sides) -> Faces:
 
 
 def unseen(faces: Faces, card: ModelCard) -> Faces:
-    """Those of groups that `card` does not know. Raises UsageError if it lists none, DataError if none is left."""
+    """Those of groups that `card` knows neither by name nor by the content of a file.
+
+    Raises UsageError if it lists none, DataError if none is left.
+    """
     # a source that a model was only chosen on has no group that it learned from
     trained = [source for source in card.training if source.group_hashes or source.n_real + source.n_fake]
     learned = [source.group_hashes for source in trained]
@@ -173,8 +171,8 @@ def unseen(faces: Faces, card: ModelCard) -> Faces:
             f"the card of {card.name} does not list which groups it was trained and chosen on: name a split instead"
         )
     groups = faces.columns["group_id"]
-    seen = {group for hashes in learned + chosen_on for group in known_groups(hashes, groups.tolist())}
-    kept = ~np.isin(groups, list(seen))
+    seen = seen_by(card, groups.tolist(), faces.columns["file_hash"].tolist(), or_chosen_on=True)
+    kept = ~np.isin(groups, list(seen.groups))
     if not kept.any():
         raise DataError(f"{card.name} was trained or chosen on every group of these stores: none is unseen")
     return faces.take(kept)
@@ -229,8 +227,7 @@ def copied(stores: Sequence[Store], split: str | None, *, allow_leaks: bool) -> 
         return set()
     found: dict[str, dict[tuple[int, str], VideoRecord]] = {}  # SHA-256 -> (store, side) -> one of the copies
     for number, store in enumerate(stores):
-        videos = store.videos().select(["video_id", "sha256"]).to_pylist()
-        digests = {row["video_id"]: row["sha256"] for row in videos}
+        digests = store.file_sha256s()
         for side, records in store.side_records(split).items():
             for record in records:
                 found.setdefault(digests[record.video_id], {})[number, side] = record
@@ -293,18 +290,3 @@ def _clusters(group_id: StrArray) -> npt.NDArray[np.int64]:
         joined.join(group_pieces(group))
     roots = np.array([joined.find(group_pieces(group)[0]) for group in groups.tolist()])
     return _number_of_each(roots)[inverse]
-
-
-__all__ = [
-    "SIDE_NAMES",
-    "Faces",
-    "SideName",
-    "balance",
-    "check_crops",
-    "choose_split",
-    "copied",
-    "crop_spec",
-    "load",
-    "split_leaks",
-    "unseen",
-]

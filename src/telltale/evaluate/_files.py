@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from telltale import plots
 from telltale._files import drop_earlier, write_files
 from telltale._text import csv_cell
 from telltale.evaluate._grid import Robustness
-from telltale.evaluate._measure import Measures
+from telltale.evaluate._measure import Measures, leak_words
+from telltale.metrics import AT_HALF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from telltale.evaluate import Scored
 
 _WORST = 25
+_SHORT = {"auc": "AUC", "ap": "AP"}
 _JSON_NAME = "evaluation.json"
 _NOT_ALWAYS = frozenset(
     ["perturbed.csv", "risk_coverage.csv"]
@@ -58,42 +61,54 @@ def pictures(scored: Scored) -> dict[str, bytes]:
     said, card = scored.evaluation, scored.card
     faces, videos = _scored_faces(scored), _scored_videos(scored)
     # With one face a video, as in a set of pictures, both say the same.
-    levels = [videos] if said.video.n == said.frame.n else [videos, faces]
-    levels = [level for level in levels if 0 < level.is_fake.sum() < len(level.is_fake)]
+    levels = [(videos, said.video)] if said.video.n == said.frame.n else [(videos, said.video), (faces, said.frame)]
+    levels = [(level, measures) for level, measures in levels if 0 < level.is_fake.sum() < len(level.is_fake)]
     found = {}
     if levels:
-        found["roc"] = plots.to_png(plots.roc(levels))
-        found["precision_recall"] = plots.to_png(plots.precision_recall(levels))
+        found["roc"] = plots.roc([noted(level, measures, "auc") for level, measures in levels])
+        found["precision_recall"] = plots.precision_recall([noted(level, measures, "ap") for level, measures in levels])
     if said.video.n:
-        found["confusion"] = plots.to_png(
-            plots.confusion(said.video.confusion, unit="videos", n_abstained=said.abstained)
+        found["confusion"] = plots.confusion(
+            said.video.confusion, unit="videos", n_abstained=said.abstained, note=AT_HALF
         )
-        found["reliability"] = plots.to_png(plots.reliability(videos))
+        found["reliability"] = plots.reliability(noted(videos, said.video, "auc"))
         bounds = (card.thresholds.real_below, max(card.thresholds.fake_above, card.thresholds.real_below))
-        found["scores"] = plots.to_png(plots.score_histogram(videos, thresholds=bounds))
+        found["scores"] = plots.score_histogram(videos, thresholds=bounds)
     if said.frame.n:
         if said.frame.n != said.video.n:
-            found["confusion_faces"] = plots.to_png(plots.confusion(said.frame.confusion, unit="faces"))
-        found["worst_mistakes"] = plots.to_png(_worst_mistakes(scored))
+            found["confusion_faces"] = plots.confusion(said.frame.confusion, unit="faces", note=AT_HALF)
+        found["worst_mistakes"] = _worst_mistakes(scored)
     if len(said.methods) > 1:
-        found["methods"] = plots.to_png(_methods_table(scored))
+        found["methods"] = _methods_table(scored)
     if said.robustness is not None:
-        found["robustness"] = plots.to_png(robustness_table(said.robustness, scored.card.name))
-        found["robustness_fpr"] = plots.to_png(false_alarm_table(said.robustness, scored.card.name))
+        found["robustness"] = robustness_table(said.robustness, scored.card.name)
+        found["robustness_fpr"] = false_alarm_table(said.robustness, scored.card.name)
     elif said.perturbed:
-        found["perturbed"] = plots.to_png(_perturbed_table(scored))
+        found["perturbed"] = _perturbed_table(scored)
     if said.selective is not None and said.video.n > 1:
-        found["risk_coverage"] = plots.to_png(
-            plots.risk_coverage({scored.card.name: (said.selective.coverage, said.selective.risk)}, n=said.video.n)
+        found["risk_coverage"] = plots.risk_coverage(
+            {scored.card.name: (said.selective.coverage, said.selective.risk)}, n=said.video.n
         )
-    return found
+    warning = leak_words(said.leaked_groups) if said.leaked_groups else ""
+    return {name: plots.to_png(figure, warning=warning) for name, figure in found.items()}
+
+
+def noted(
+    curve: plots.Scored, measures: Measures, figure: Literal["auc", "ap"], *, interval: bool = True
+) -> plots.Scored:
+    """With that figure behind its name, and its interval where there is one."""
+    value, bounds = getattr(measures, figure), measures.ci95.get(figure) if interval else None
+    if value is None:
+        return curve
+    note = f"{_SHORT[figure]} {value:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
+    return replace(curve, note=note)
 
 
 def robustness_table(found: Robustness, name: str) -> Figure:
     """AUC of every cell, with the kinds' means."""
     return plots.heat_table(
         plots.Cells(
-            [[*_cells(row), mean] for row, mean in zip(found.auc, found.kind_means.values(), strict=True)],
+            [[*row, mean] for row, mean in zip(found.auc, found.kind_means.values(), strict=True)],
             rows=[kind.replace("_", " ") for kind in found.kinds],
             columns=[*map(str, found.levels), "mean"],
         ),
@@ -108,7 +123,7 @@ def false_alarm_table(found: Robustness, name: str) -> Figure:
     """Share of reals above the score that 5 % of them exceed undegraded."""
     return plots.heat_table(
         plots.Cells(
-            [_cells(row) for row in found.fpr],
+            found.fpr,
             rows=[kind.replace("_", " ") for kind in found.kinds],
             columns=list(map(str, found.levels)),
         ),
@@ -119,29 +134,16 @@ def false_alarm_table(found: Robustness, name: str) -> Figure:
     )
 
 
-def _cells(row: Sequence[float | None]) -> list[float]:
-    return [np.nan if value is None else value for value in row]
-
-
 def _scored_faces(scored: Scored) -> plots.Scored:
     seen = scored.counted
-    return plots.Scored(
-        scored.faces.label[seen], scored.p_face[seen], name="faces", note=_auc_note(scored.evaluation.frame)
-    )
+    return plots.Scored(scored.faces.label[seen], scored.p_face[seen], name="faces")
 
 
 def _scored_videos(scored: Scored) -> plots.Scored:
     p = scored.p_video
     known = np.isfinite(p)
     label = scored.faces.label[scored.first][known]
-    return plots.Scored(label, p[known], name="videos", note=_auc_note(scored.evaluation.video))
-
-
-def _auc_note(measures: Measures) -> str:
-    if measures.auc is None:
-        return ""
-    bounds = measures.ci95.get("auc")
-    return f"AUC {measures.auc:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
+    return plots.Scored(label, p[known], name="videos")
 
 
 def _worst_mistakes(scored: Scored) -> Figure:
@@ -178,10 +180,9 @@ def _tile(scored: Scored, index: int) -> plots.Tile:
 
 def _methods_table(scored: Scored) -> Figure:
     methods = scored.evaluation.methods
-    values = [[np.nan if value is None else value for value in (m.auc, m.found)] for m in methods]
     return plots.heat_table(
         plots.Cells(
-            values,
+            [(m.auc, m.found) for m in methods],
             rows=[f"{m.dataset} {m.method} (n = {m.n_fake})" for m in methods],
             columns=["AUC", "found"],
         ),
@@ -196,7 +197,7 @@ def _perturbed_table(scored: Scored) -> Figure:
     rows = [("as they are", said.frame, said.video), *((p.name, p.frame, p.video) for p in said.perturbed)]
     return plots.heat_table(
         plots.Cells(
-            [[np.nan if m.auc is None else m.auc for m in (frame, video)] for _, frame, video in rows],
+            [(frame.auc, video.auc) for _, frame, video in rows],
             rows=[name for name, _, _ in rows],
             columns=["faces", "videos"],
         ),
@@ -260,6 +261,3 @@ def to_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
             [csv_cell(value) if isinstance(value, str) else "" if value is None else value for value in row]
         )
     return text.getvalue().encode()
-
-
-__all__ = ["false_alarm_table", "pictures", "robustness_table", "to_csv", "write"]

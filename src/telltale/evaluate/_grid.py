@@ -62,6 +62,3 @@ class RobustnessDifference(Written):
 def _mean(values: Sequence[float | None]) -> float:
     known = [value for value in values if value is not None and np.isfinite(value)]
     return float(np.mean(known)) if known else float("nan")
-
-
-__all__ = ["Grid", "Robustness", "RobustnessDifference"]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from telltale import metrics
+from telltale._text import plural
 from telltale.evaluate._grid import Robustness
 from telltale.evaluate._selective import Selective
 from telltale.types import ModelInfo, Written
@@ -18,6 +19,12 @@ Pair = tuple[int, int]
 
 ROUGH_BELOW = 20
 """With fewer groups, intervals are rough and no difference is called clear."""
+
+
+def leak_words(n_groups: int, *, of: str = "") -> str:
+    """What must stand beside every figure of an evaluation on `n_groups` that were learned from."""
+    groups = plural(n_groups, "group")
+    return f"LEAK{of}: {groups} of this side were learned from; the figures say nothing about people it never saw."
 
 
 class Measures(Written):
@@ -203,16 +210,3 @@ def counts(names: npt.NDArray[np.str_]) -> dict[str, int]:
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-__all__ = [
-    "ROUGH_BELOW",
-    "Evaluation",
-    "Measures",
-    "MethodMeasures",
-    "Perturbed",
-    "VideoColumns",
-    "by_method",
-    "counts",
-    "measure",
-]

@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 
 import numpy as np
 
 from telltale import perturb
 from telltale.augment import half_size, jpeg
-from telltale.errors import UnknownName
+from telltale.errors import UnknownName, nearest
 from telltale.evaluate._score import Change
 from telltale.types import RgbImage
 
@@ -128,10 +127,6 @@ def suite(name: str) -> dict[str, Change]:
     if name == "standard":
         return {key: change for part, changes in SUITES.items() if part not in GRIDS for key, change in changes.items()}
     if name not in SUITES:
-        near = get_close_matches(name, suite_names(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UnknownName(f"there is no perturbation suite {name!r} (there are {', '.join(suite_names())}){hint}")
+        there_are = f"(there are {', '.join(suite_names())}){nearest(name, suite_names())}"
+        raise UnknownName(f"there is no perturbation suite {name!r} {there_are}")
     return dict(SUITES[name])
-
-
-__all__ = ["GRIDS", "SUITES", "kind_and_level", "suite", "suite_names"]

@@ -65,8 +65,3 @@ def share_above(label: npt.NDArray[np.int64], p_fake: Float64Array, bar: float |
     """Share of the judged reals above `bar`."""
     reals = p_fake[(label == 0) & np.isfinite(p_fake)]
     return float((reals > bar).mean()) if bar is not None and len(reals) else None
-
-
-__all__ = [
-    "CLEAN_RATE", "clean_bar", "differences", "gather", "share_above",
-]  # fmt: skip

@@ -14,7 +14,7 @@ from telltale.bundle import ModelCard
 from telltale.evaluate._faces import Faces
 from telltale.perturb import rng_of
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
-from telltale.types import Clip, Code, Face, Float64Array, Label, RgbImage, Track
+from telltale.types import Clip, Code, Face, FaceSource, Float64Array, Label, RgbImage, Track
 
 Change = Callable[[RgbImage, Callable[[], np.random.Generator]], RgbImage]
 """(crops of a track in the order of time, uint8 (T, S, S, 3), the generator of their video, new at each call) -> the
@@ -103,9 +103,10 @@ def _clips(
                     at = [(clip, finished[clip.track_id]) for clip in done]
                     track_id = int(faces.columns["track_id"][index])
                     times = track_at.setdefault(track_id, {})
-                    times[float(faces.pts_s[index])] = index
-                    if card.n_frames > 1 or not is_filled[index]:  # as a scan does
-                        at += [(clip, times) for clip in cutter.add(track_id, float(faces.pts_s[index]), crop)]
+                    pts_s = float(faces.pts_s[index])
+                    times[pts_s] = index
+                    source: FaceSource = "interpolated" if is_filled[index] else "detected"
+                    at += [(clip, times) for clip in cutter.add(track_id, pts_s, crop, source=source)]
                     yield index, at
     yield len(faces), [(clip, track_at[clip.track_id]) for clip in cutter.finish()]
 
@@ -185,6 +186,3 @@ def _face(faces: Faces, index: int) -> Face:
         confidence=float(np.clip(faces.columns["confidence"][index], 0, 1)),
         source="interpolated" if faces.is_filled[index] else "detected",
     )
-
-
-__all__ = ["Change", "FaceScores", "JudgedVideo", "judge", "score"]

@@ -48,6 +48,3 @@ def risk_coverage(label: npt.NDArray[np.int64], p_fake: Float64Array) -> Selecti
         aurc=float(np.average(risk, weights=np.diff(kept, prepend=0))),
         coverage_at_risk={f"{limit:g}": float(coverage[risk <= limit].max(initial=0.0)) for limit in (0.01, 0.05, 0.1)},
     )
-
-
-__all__ = ["Selective", "risk_coverage"]

@@ -244,6 +244,3 @@ def _warnings(video: Measures, n_rarer: int, settings: EvaluateSettings) -> list
             f"Of {n_real} real videos 1 % is less than one: tpr_at_1pct_fpr is the share found at no false alarm."
         )
     return found
-
-
-__all__ = ["EvaluateSettings", "Scored", "perturbation", "summarise"]

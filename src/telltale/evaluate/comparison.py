@@ -8,23 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from telltale import metrics
-from telltale.errors import UsageError
-from telltale.evaluate import EvaluateSettings, Evaluation, Model, Progress, Scored, score_model
 from telltale.evaluate._grid import RobustnessDifference
-from telltale.evaluate._measure import ROUGH_BELOW
+from telltale.evaluate._measure import ROUGH_BELOW, Evaluation
 from telltale.evaluate._robustness import differences as grid_differences
+from telltale.evaluate._summary import EvaluateSettings, Scored
 from telltale.types import Float64Array, Written
-
-if TYPE_CHECKING:
-    from telltale.store import Store
 
 
 class Difference(Written):
@@ -59,43 +54,17 @@ class Comparison(Written):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
-def compare(
-    models: Sequence[Model],
-    *,
-    on: Sequence[Store],
-    settings: EvaluateSettings,
-    out: Path | None = None,
-    on_progress: Progress | None = None,
-) -> Comparison:
-    """See `telltale.evaluate.compare`."""
-    if len(models) < 2:
-        raise UsageError("name two models or more to compare; `telltale evaluate` judges one")
-    if settings.side == "unseen":
-        raise UsageError("what is unseen differs from model to model: compare them on a split")
-    if not settings.repeats:
-        raise UsageError("a comparison needs resamples: their number must be above 0")
-    scored = []
-    for number, model in enumerate(models):
-
-        def told(share: float, what: str, number: int = number) -> None:
-            if on_progress is not None:
-                on_progress((number + share) / len(models), what)
-
-        scored.append(score_model(model, on, settings=settings, on_progress=told))
+def compared(scored: Sequence[Scored], settings: EvaluateSettings) -> Comparison:
+    """Of models that judged the same faces with these settings."""
     names = _names(scored)
     pairs = [_pair(names[i], names[j], scored[i], scored[j], settings) for i, j in combinations(range(len(scored)), 2)]
-    found = Comparison(
+    return Comparison(
         names=names,
         evaluations=tuple(one.evaluation for one in scored),
         differences=tuple(pairs),
         robustness=tuple(_grids(names, scored)),
         settings={"repeats": settings.repeats, "seed": settings.seed},
     )
-    if out is not None:
-        from telltale.evaluate._comparison_files import write
-
-        write(found, scored, out)
-    return found
 
 
 def _grids(names: Sequence[str], scored: Sequence[Scored]) -> Iterator[RobustnessDifference]:
@@ -154,4 +123,4 @@ def _differences(
     return found
 
 
-__all__ = ["Comparison", "Difference", "ModelPair", "compare"]
+__all__ = ["Comparison", "Difference", "ModelPair", "compared"]

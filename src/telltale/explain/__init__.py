@@ -15,7 +15,6 @@ A heat map says what the model reacted to, not what was forged. How well each me
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import pkgutil
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkabl
 import numpy as np
 
 from telltale import _heat
-from telltale.errors import UnknownName, UsageError
+from telltale.errors import UnknownName, UsageError, nearest
 from telltale.runtime import Scorer
 from telltale.types import Clip, Float32Array, Int32Array, RgbImage
 
@@ -135,8 +134,7 @@ def names() -> list[str]:
 def create(name: str, **settings: Any) -> Explainer:
     """The method called `name`; `settings` are the fields of its `Settings`. Raises `UnknownName`, `UsageError`."""
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)[0]
-        raise UnknownName(f"there is no explanation {name!r}; did you mean {near!r}? There are: {', '.join(names())}")
+        raise UnknownName(f"there is no explanation {name!r} (there are {', '.join(names())}){nearest(name, names())}")
     method = importlib.import_module(f"{__name__}.{name}")
     return cast(Explainer, method.create(**_checked(name, method.Settings, settings)))
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from telltale import _heat
 from telltale._files import drop_earlier, write_files
-from telltale._request import default_deadline_s
+from telltale._request import run_extract
 from telltale._text import clock, encodable, percent
 from telltale.aggregate import calibrate
 from telltale.explain import ExplainedFace, create, middle_face
@@ -81,13 +81,12 @@ def _clips(path: str | os.PathLike[str], scorer: Scorer, worker: Worker) -> Iter
     card = scorer.bundle.card
     cutter = ClipCutter(card.n_frames)
     request = extract_request(path, card, ScanSettings())
-    with closing(worker.run("extract", request.to_json(), deadline_s=default_deadline_s(None))) as messages:
+    with closing(run_extract(worker, request)) as messages:
         for message in messages:
-            if message.kind == "info":
-                worker.extend(default_deadline_s(message.data["duration_s"]))
-            elif message.kind == "faces":
+            if message.kind == "faces":
                 for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
-                    yield from cutter.add(row["track_id"] + 1, row["pts_s"], crop)  # people count from 1
+                    track_id = row["track_id"] + 1  # people count from 1
+                    yield from cutter.add(track_id, row["pts_s"], crop, source=row["source"])
     yield from cutter.finish()
 
 
@@ -179,6 +178,3 @@ def _png(rgb: RgbImage) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-__all__ = ["JSON_NAME", "explain_file"]

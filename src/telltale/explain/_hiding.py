@@ -44,6 +44,3 @@ def as_tensor(rgb: RgbImage) -> Any:
     """uint8 (T, S, S, 3) -> float (1, T, S, S, 3)."""
     torch = require("torch", "explain")
     return torch.from_numpy(rgb.astype(np.float32))[None]
-
-
-__all__ = ["as_tensor", "blurred", "scorer_of_variants"]

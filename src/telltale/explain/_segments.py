@@ -44,6 +44,3 @@ def _by_strength(heat: Float32Array, segments: Int32Array) -> list[tuple[int, fl
 def _outline(inside: BoolArray) -> BoolArray:
     segmentation = require("skimage.segmentation", "explain")
     return np.asarray(segmentation.find_boundaries(inside, mode="inner"), bool)
-
-
-__all__ = ["N_BOTH", "N_FOR", "for_and_against", "strongest_for"]

@@ -1,4 +1,5 @@
-"""Finding faces. One file here is one detector; its file name is its registration.
+"""Finding faces. One file here is one detector; its file name is its registration. Detectors are part of the package:
+they run in a process that reads no other code.
 
 >>> names()
 ['haar', 'mtcnn', 'yunet']
@@ -12,18 +13,18 @@ A detector is made once and used for many frames, several at a time:
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import math
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from telltale.errors import UnknownName, UsageError
+from telltale.errors import UnknownName, UsageError, nearest
 from telltale.types import Face, Frame, RgbImage
 
 PAD_FRAC = 0.25
@@ -33,6 +34,8 @@ FILLS_FRAC = 0.75
 """A picture of which one face takes this part of the shorter side is a face crop."""
 
 SEARCH_EVERY_S = 2.0
+_FOLDER = Path(__file__).parent
+"""Not `__path__`: the process that looks for faces would not find what somebody adds to that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class FaceFollower(FaceDetector, Protocol):
 
 def names() -> list[str]:
     """Every detector there is, without importing any."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return sorted(m.name for m in pkgutil.iter_modules([str(_FOLDER)]) if not m.name.startswith("_"))
 
 
 def create(name: str, *, config: DetectorConfig | None = None) -> FaceDetector:
@@ -115,10 +118,21 @@ def files_read(name: str, *, config: DetectorConfig | None = None) -> tuple[str,
     return () if path is None else (path,)
 
 
+def check_name(name: object) -> None:
+    """Raises `UsageError` for what is no name: detectors are chosen, not handed over."""
+    if not isinstance(name, str):
+        raise UsageError(
+            f"a detector is chosen by its name ({', '.join(names())}), got {type(name).__name__}: a new one is a file "
+            "in telltale/faces (CONTRIBUTING.md)"
+        )
+
+
 def _module(name: str) -> ModuleType:
+    check_name(name)
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)[0]
-        raise UnknownName(f"there is no face detector {name!r}; did you mean {near!r}? There are: {', '.join(names())}")
+        raise UnknownName(
+            f"there is no face detector {name!r} (there are {', '.join(names())}){nearest(name, names())}"
+        )
     return importlib.import_module(f"{__name__}.{name}")
 
 
@@ -152,6 +166,7 @@ __all__ = [
     "DetectorConfig",
     "FaceDetector",
     "FaceFollower",
+    "check_name",
     "create",
     "detect_still",
     "fetched",

@@ -52,6 +52,3 @@ def _lowered(above: Float32Array, h: int) -> Float32Array:
     bands = sums[1:] - sums[:-1]
     bands *= np.float32(h / height)
     return bands
-
-
-__all__ = ["levels_of"]

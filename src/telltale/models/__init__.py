@@ -1,5 +1,9 @@
 """Models, one file each: the file's name is its name.
 
+Each has `create`. A network has `mean` and `std`, takes clips uint8 (N, T, S, S, 3) and gives logits float32 (N,) and
+features float32 (N, C, h, w), None where their places mean nothing; `parts()` names its parts from input to head, for
+staged unfreezing.
+
 >>> "transfer" in names()
 True
 """
@@ -11,30 +15,15 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from telltale._text import short
 from telltale.bundle import CARD_NAME, MODEL_NAME, WEIGHTS_NAME, load_bundle, shipped_names
-from telltale.errors import BundleInvalid, UnknownName, UsageError, WeightsMissing, require
+from telltale.errors import BundleInvalid, UnknownName, UsageError, WeightsMissing, nearest, require
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    class DetectorNet(Protocol):
-        """What every network is: uint8 clips in, logits and the last feature map out."""
-
-        mean: tuple[float, float, float]
-        std: tuple[float, float, float]
-
-        def forward(self, clips: Tensor) -> tuple[Tensor, Tensor | None]:
-            """uint8 (N, T, S, S, 3) -> logit float32 (N,), features float32 (N, C, h, w), if places mean anything."""
-            ...
-
-        def parts(self) -> dict[str, nn.Module]:
-            """The network in named parts from input to head, for staged unfreezing."""
-            ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +57,7 @@ def create(
     does not fit.
     """
     if name not in names():
-        near = get_close_matches(name, names(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UnknownName(f"no model {name!r} (there are {', '.join(names())}){hint}")
+        raise UnknownName(f"no model {name!r} (there are {', '.join(names())}){nearest(name, names())}")
     module = importlib.import_module(f"{__name__}.{name}")
     given = dict(options or {})
     parameters = inspect.signature(module.create).parameters
@@ -78,8 +65,7 @@ def create(
     known = set(parameters) - {"weights"}
     unknown = [] if checks_itself else sorted(set(given) - known)
     if unknown:
-        near = get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(sorted(known))}"
+        hint = nearest(unknown[0], known) or f"; it has {', '.join(sorted(known))}"
         raise UsageError(f"model {name} has no option {unknown[0]}{hint}")
     if not checks_itself:
         given = _typed(name, module.create, given)

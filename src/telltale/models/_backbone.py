@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from telltale._text import short
-from telltale.errors import BundleInvalid, ModelError, UsageError, require
+from telltale.errors import BundleInvalid, ModelError, UsageError, nearest, require
 from telltale.models import Weights
 from telltale.models._mobilenet import MobileNetV2, load_folded
 
@@ -75,9 +74,8 @@ def timm_network(name: str, weights: Weights, **options: Any) -> Any:
     """timm's network of that name (`ARCHITECTURE` or `ARCHITECTURE.TAG`) without its classifier. Raises as above."""
     timm = require("timm", "train")
     if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models(), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"timm has no backbone {name!r}; {hint}timm.list_models() names them all")
+        hint = nearest(name, timm.list_models())
+        raise UsageError(f"timm has no backbone {name!r} (timm.list_models() names them all){hint}")
     if weights.source == "hub":
         return _from_hub(timm, name, options)
     net: Any = timm.create_model(name, pretrained=False, num_classes=0, **options)
@@ -170,6 +168,3 @@ def parts_of(net: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
         elif any(True for _ in child.parameters()):
             found[f"{prefix}{name}"] = child
     return found
-
-
-__all__ = ["Backbone", "Normalise", "Triple", "Trunks", "load_backbone", "parts_of", "timm_network", "trunks_of"]

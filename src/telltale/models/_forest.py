@@ -9,8 +9,8 @@ A byte has 256 values, so the best split of a node comes from a histogram, or in
 >>> pixels = rng.integers(0, 256, (12, 200), dtype=np.uint8)      # (features, faces)
 >>> label = (pixels[3] > 100).astype(np.int64)
 >>> forest = Forest(ForestOptions(n_trees=5), seed=1)
->>> forest.grow(pixels, label, np.arange(150))
->>> float(((forest.p_fake(pixels, np.arange(150, 200)) > 0.5) == label[150:]).mean()) > 0.8
+>>> forest.fit(pixels, label, np.arange(150))
+>>> float(((forest.logit(pixels, np.arange(150, 200)) > 0) == label[150:]).mean()) > 0.8
 True
 """
 
@@ -25,10 +25,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from telltale.models._gram import Bytes, Rows
 from telltale.types import BoolArray, Float32Array, Float64Array, Int32Array
-
-Bytes = npt.NDArray[np.uint8]
-Rows = npt.NDArray[np.int64]
 
 _SORT_BELOW = 256
 """Nodes with fewer faces are sorted; in larger ones counting 256 values is less work. Measured, docs/decisions.md."""
@@ -93,7 +91,7 @@ class Forest:
         self.options, self.seed = options, seed
         self.trees: list[Tree] = []
 
-    def grow(
+    def fit(
         self,
         pixels: Bytes,
         label: npt.NDArray[np.int64],
@@ -101,22 +99,28 @@ class Forest:
         *,
         n_trees: int | None = None,
         n_threads: int = 1,
-        on_tree: Callable[[int], None] | None = None,
+        on_share: Callable[[float], None] | None = None,
     ) -> None:
         """Grow until there are `n_trees` (None: as the options say). Always on the same faces.
 
-        `pixels` uint8 (features, faces), `label` (faces,) 0 or 1, `rows` the faces to learn from.
+        `pixels` uint8 (features, faces), `label` (faces,) 0 or 1, `rows` the faces to learn from. `on_share` is called
+        with the share of `n_trees` that is there.
         """
-        wanted = range(len(self.trees), self.options.n_trees if n_trees is None else n_trees)
+        n_wanted = self.options.n_trees if n_trees is None else n_trees
 
         def grown(number: int) -> Tree:
             return _Grower(pixels, label, self.options, np.random.default_rng([self.seed, number])).grow(rows)
 
         with ThreadPoolExecutor(n_threads) as pool:
-            for tree in pool.map(grown, wanted):
+            for tree in pool.map(grown, range(len(self.trees), n_wanted)):
                 self.trees.append(tree)
-                if on_tree is not None:
-                    on_tree(len(self.trees))
+                if on_share is not None:
+                    on_share(len(self.trees) / n_wanted)
+
+    def logit(self, pixels: Bytes, rows: Rows, *, n_threads: int = 1) -> Float64Array:  # noqa: ARG002 - as its peers
+        """(len(rows),): the log-odds of the votes, half a vote added to each side."""
+        votes = self.votes(pixels, rows)
+        return np.asarray(np.log((votes + 0.5) / (len(self.trees) - votes + 0.5)))
 
     def votes(self, pixels: Bytes, rows: Rows) -> Float64Array:
         """Sum over the trees of the leaf's share of fakes, (len(rows),)."""
@@ -124,10 +128,6 @@ class Forest:
         for tree in self.trees:
             total += tree.predict(pixels, rows)
         return total
-
-    def p_fake(self, pixels: Bytes, rows: Rows) -> Float64Array:
-        """Mean over the trees."""
-        return self.votes(pixels, rows) / len(self.trees)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +260,3 @@ def _by_sorting(values: Bytes, of: _Faces, least: int) -> _Split | None:
     if score[feature, at] < 0:
         return None
     return _Split(float(score[feature, at]), feature, int(key[feature, at]), int(key[feature, at + 1]))
-
-
-__all__ = ["Forest", "ForestOptions", "Tree"]

@@ -162,6 +162,3 @@ def combine(pixels: Bytes, scale: Scale, rows: Rows, alpha: Float64Array) -> Flo
     for start, stop in blocks(len(pixels), len(rows)):
         found[start:stop] = scaled(pixels, scale, start, stop, rows) @ alpha
     return found
-
-
-__all__ = ["Scale", "blocks", "combine", "fit_scale", "gram", "scaled", "squared_norms"]

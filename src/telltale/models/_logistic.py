@@ -136,6 +136,3 @@ def _line_search(at: _Weights, to: _Weights, y: Float64Array, c: float) -> _Weig
     while share > 1e-6 and at.towards(to, share).objective(y, c) > before + 1e-12 * abs(before):
         share /= 2
     return at.towards(to, share)
-
-
-__all__ = ["Logistic", "LogisticOptions", "solve"]

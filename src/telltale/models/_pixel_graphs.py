@@ -165,6 +165,3 @@ class _Builder:
         model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="telltale")
         onnx.checker.check_model(model)
         return model
-
-
-__all__ = ["MAX_BYTES", "forest", "gaussian_svm", "linear"]

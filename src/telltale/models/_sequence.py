@@ -27,6 +27,3 @@ def last_state(states: Tensor, mask: Tensor) -> Tensor:
     last = (mask.long().sum(dim=1) - 1).clamp(min=0)
     index = last[:, None, None].expand(-1, 1, states.shape[2])
     return torch.gather(states, 1, index).squeeze(1)
-
-
-__all__ = ["check_n_frames", "each_frame", "last_state"]

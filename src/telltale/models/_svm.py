@@ -109,6 +109,3 @@ class Svm:
         inner -= self.gamma * across
         np.minimum(inner, 0, out=inner)  # a distance is no less than 0, rounding or not
         np.exp(inner, out=inner)
-
-
-__all__ = ["Svm", "SvmOptions"]

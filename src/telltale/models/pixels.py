@@ -17,17 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from telltale._text import short
-from telltale.errors import UsageError
+from telltale.errors import UsageError, nearest
 from telltale.models import _pixel_graphs as graphs
-from telltale.models._forest import Bytes, Forest, ForestOptions, Rows
+from telltale.models._forest import Forest, ForestOptions
+from telltale.models._gram import Bytes, Rows
 from telltale.models._logistic import Logistic, LogisticOptions
 from telltale.models._svm import Svm, SvmOptions
 from telltale.types import Float64Array, RgbImage
@@ -39,11 +39,20 @@ if TYPE_CHECKING:
 
 Kind = Literal["random-forest", "svm", "logistic"]
 Settings = ForestOptions | SvmOptions | LogisticOptions
+Machine = Forest | Svm | Logistic
 
-_SETTINGS: dict[Kind, type[Settings]] = {
-    "random-forest": ForestOptions,
-    "svm": SvmOptions,
-    "logistic": LogisticOptions,
+
+class _Kind(NamedTuple):
+    settings: type[Settings]
+    machine: Callable[[Any, int], Machine]
+    """Of its settings and the seed."""
+    graph: Callable[..., ModelProto]
+
+
+_KINDS: dict[Kind, _Kind] = {
+    "random-forest": _Kind(ForestOptions, lambda settings, seed: Forest(settings, seed=seed), graphs.forest),
+    "svm": _Kind(SvmOptions, lambda settings, _: Svm(settings), graphs.gaussian_svm),
+    "logistic": _Kind(LogisticOptions, lambda settings, _: Logistic(settings), graphs.linear),
 }
 _WRITE_FACES = 256
 
@@ -61,21 +70,20 @@ class PixelOptions:
         """From a recipe; settings stand beside `kind` and `size_px`. Raises UsageError naming the nearest key."""
         given = dict(options)
         kind, size_px = given.pop("kind", None), given.pop("size_px", 64)
-        if kind not in _SETTINGS:
-            raise UsageError(f"model.options.kind must be one of {', '.join(_SETTINGS)}, got {kind!r}")
+        if kind not in _KINDS:
+            raise UsageError(f"model.options.kind must be one of {', '.join(_KINDS)}, got {kind!r}")
         if not isinstance(size_px, int) or not 8 <= size_px <= 1024:
             raise UsageError(f"model.options.size_px must be a whole number from 8 to 1024, got {size_px!r}")
-        defaults = {field.name: field.default for field in fields(_SETTINGS[kind])}
+        defaults = {field.name: field.default for field in fields(_KINDS[kind].settings)}
         known = ["kind", "size_px", *defaults]
         for key in given:
             if key not in known:
-                near = get_close_matches(key, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else f"; it knows {', '.join(known)}"
+                hint = nearest(key, known) or f"; it knows {', '.join(known)}"
                 raise UsageError(f"the {kind} has no option {key!r}{hint}")
             if type(defaults[key]) in (int, float) and type(given[key]) not in (int, float):
                 raise UsageError(f"model.options.{key} of the {kind} is a number, got {given[key]!r}")
         try:
-            settings = TypeAdapter(_SETTINGS[cast(Kind, kind)]).validate_python(given)
+            settings = TypeAdapter(_KINDS[cast(Kind, kind)].settings).validate_python(given)
         except ValidationError as error:
             first = error.errors()[0]
             where, got = (f".{first['loc'][0]}", f", got {short(repr(first['input']))}") if first["loc"] else ("", "")
@@ -92,14 +100,7 @@ class PixelModel:
 
     def __init__(self, options: PixelOptions, *, seed: int = 0) -> None:
         self.options, self.seed = options, seed
-        self.machine: Forest | Svm | Logistic
-        match options.settings:
-            case ForestOptions() as settings:
-                self.machine = Forest(settings, seed=seed)
-            case SvmOptions() as settings:
-                self.machine = Svm(settings)
-            case LogisticOptions() as settings:
-                self.machine = Logistic(settings)
+        self.machine = _KINDS[options.kind].machine(options.settings, seed)
 
     def fit(
         self,
@@ -116,45 +117,15 @@ class PixelModel:
         """
         if set(np.unique(label[rows]).tolist()) != {0, 1}:
             raise UsageError("a classifier learns from real and fake faces, and one of them is missing in training")
-        if isinstance(self.machine, Forest):
-            n_trees = self.machine.options.n_trees
-
-            def on_tree(n: int) -> None:
-                if on_share is not None:
-                    on_share(n / n_trees)
-
-            self.machine.grow(pixels, label, rows, n_threads=n_threads, on_tree=on_tree)
-        else:
-            self.machine.fit(pixels, label, rows, n_threads=n_threads, on_share=on_share)
+        self.machine.fit(pixels, label, rows, n_threads=n_threads, on_share=on_share)
 
     def logit(self, pixels: Bytes, rows: Rows, *, n_threads: int = 1) -> Float64Array:
         """(len(rows),), positive = fake, not calibrated: votes as log-odds, decision value, or log-odds."""
-        if isinstance(self.machine, Forest):
-            votes = self.machine.votes(pixels, rows)
-            return np.asarray(np.log((votes + 0.5) / (len(self.machine.trees) - votes + 0.5)))
         return self.machine.logit(pixels, rows, n_threads=n_threads)
 
     def to_onnx(self) -> ModelProto:
         """The graph of a bundle. Raises UsageError where the model is too large for one."""
-        size_px = self.options.size_px
-        match self.machine:
-            case Forest() as machine:
-                return graphs.forest(machine, size_px=size_px)
-            case Logistic() as machine:
-                return graphs.linear(machine, size_px=size_px)
-            case Svm() as machine:
-                return graphs.gaussian_svm(machine, size_px=size_px)
-
-    def describe(self) -> list[tuple[str, int]]:
-        """(part, numbers in it), as `telltale models show` lists layers."""
-        match self.machine:
-            case Forest() as machine:
-                return [("trees", len(machine.trees)), ("nodes", sum(len(tree) for tree in machine.trees))]
-            case Logistic() as machine:
-                return [("weights", len(machine.weight)), ("bias", 1)]
-            case Svm() as machine:
-                n_features = len(machine.scale.mean)
-                return [("support vectors", len(machine.support)), ("features of each", n_features), ("bias", 1)]
+        return _KINDS[self.options.kind].graph(self.machine, size_px=self.options.size_px)
 
 
 def create(*, weights: Weights | None = None, seed: int = 0, **options: Any) -> PixelModel:

@@ -18,15 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from telltale import models
-from telltale._text import plural
 from telltale.bundle import Bundle, DetectorSettings
-from telltale.errors import DataError, LeakFound, UsageError
+from telltale.errors import DataError, UsageError
 from telltale.evaluate import as_stores
-from telltale.evaluate._faces import choose_split, copied, crop_spec
+from telltale.evaluate._faces import choose_split, copied
 from telltale.recipe import Recipe, load_recipe, override
-from telltale.split import group_pieces
-from telltale.store import Store, check_distinct
-from telltale.store._format import MANIFEST
+from telltale.split import check_leaks
+from telltale.split._groups import Member
+from telltale.store import Store, check_distinct, is_store
 from telltale.train import _run
 from telltale.train._faces import FaceTable, common_crop, common_detector, common_plan, concat, read_faces
 from telltale.train._finish import finish
@@ -53,11 +52,12 @@ def train(
     """Fit `recipe` on `faces` (stores, tables or data sets of face crops) and write OUT/bundle.
 
     Faces of stores are framed as the stores framed them, whatever the recipe says. A recipe whose model is `pixels`
-    takes stores alone. `overrides` are KEY=VALUE, as `--set` takes them.
+    takes stores alone, and of `settings` what `TrainSettings` names. `overrides` are KEY=VALUE, as `--set` takes them.
 
-    Raises UsageError where OUT holds another run that is not to be resumed, or a store's crops are smaller than the
-    recipe learns at; LeakFound where a group is on two sides, DataError where faces are missing, BundleInvalid where
-    weights do not fit, WeightsMissing where a bundle has none to begin from.
+    Raises UsageError where OUT holds another run that is not to be resumed, a store's crops are smaller than the
+    recipe learns at, or a model on pixels is too large for a bundle; LeakFound where a group is on two sides, DataError
+    where faces are missing, BundleInvalid where weights do not fit, WeightsMissing where a bundle has none to begin
+    from.
     """
     settings = settings or TrainSettings()
     chosen = _recipe(recipe, overrides)
@@ -77,10 +77,11 @@ def train(
 
 def _job(faces: Sequence[Given], recipe: Recipe, out: Path, settings: TrainSettings) -> Job:
     """The run, with all that can be checked before it; leaks that are accepted are among the limits of its card."""
-    table, recipe = load_all(faces, split=settings.split, allow_leaks=settings.allow_leaks), framed(recipe, faces)
+    table, torn = _loaded(faces, split=settings.split, allow_leaks=settings.allow_leaks)
+    recipe = framed(recipe, faces)
     check_sizes(recipe, faces)
     leaks = check_parents(parents_of(recipe, settings.begin(recipe)), table, allow_leaks=settings.allow_leaks)
-    leaks += leak_limits(leaked_groups(faces, table, split=settings.split))
+    leaks += leak_limits(torn)
     return Job(table, _limited(recipe, leaks), out, settings, _detector(faces))
 
 
@@ -95,24 +96,22 @@ def _train_members(faces: Sequence[Given], recipe: Recipe, *, out: Path, setting
         raise UsageError("a recipe with members is trained on one machine: train the members' recipes on several")
     check_members(recipe.members)
     _run.check_free(out, resume=settings.resume, begins="member-0")
-    table = load_all(faces, split=settings.split, allow_leaks=settings.allow_leaks)
+    table, torn = _loaded(faces, split=settings.split, allow_leaks=settings.allow_leaks)
     bundles = [
         train(faces, recipe=member.recipe, out=out / f"member-{number}", settings=settings)
         for number, member in enumerate(recipe.members)
     ]
     shares = [member.share for member in recipe.members]
-    limits = leak_limits(leaked_groups(faces, table, split=settings.split))
     return join(
-        bundles, table, framed(_limited(recipe, limits), faces), shares=shares, out=out / "bundle", pictures=out,
-        allow_leaks=settings.allow_leaks,
+        bundles, table, framed(_limited(recipe, leak_limits(torn)), faces), shares=shares, out=out / "bundle",
+        pictures=out, allow_leaks=settings.allow_leaks,
     )  # fmt: skip
 
 
 def _train_pixels(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings: TrainSettings) -> Bundle:
     from telltale.train._pixels import train_pixels
 
-    stores = as_stores([given for given in faces if not isinstance(given, FaceTable)])
-    run = train_pixels(stores, recipe, out=out, settings=settings)
+    run = train_pixels(faces, recipe, out=out, settings=settings)
     if run.bundle is None:
         raise UsageError(
             f"the {recipe.card.name} is too large for a bundle at this size; its figures are in {out}. A smaller "
@@ -160,6 +159,11 @@ def export_checkpoint(
 
 def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: bool = False) -> FaceTable:
     """All faces in one table. Raises LeakFound where a group or a copied file is on two sides, over all of them."""
+    return _loaded(faces, split=split, allow_leaks=allow_leaks)[0]
+
+
+def _loaded(faces: Sequence[Given], *, split: str | None, allow_leaks: bool) -> tuple[FaceTable, list[str]]:
+    """See `load_all`; and the originals that are on more than one side: their own faces or copies."""
     given_faces = opened(faces)
     stores = [given for given in given_faces if isinstance(given, Store)]
     if split is not None and not stores:
@@ -173,30 +177,10 @@ def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: b
     missing = {"train", "val"} - set(table.side.tolist())
     if missing:
         raise DataError(f"there is no face on side {' and '.join(sorted(missing))}: split with --ratio 80/10/10")
-    torn = torn_groups(table)
-    if torn and not allow_leaks:
-        raise LeakFound(
-            f"{plural(len(torn), 'group')} on more than one side ({', '.join(torn[:3])}): split by group, with one "
-            "seed for all, or accept with --allow-leaks that the figures say nothing about people it never saw"
-        )
-    copied(stores, name, allow_leaks=allow_leaks)
-    return table
-
-
-def leaked_groups(faces: Sequence[Given], table: FaceTable, *, split: str | None) -> list[str]:
-    """The originals of `table`, which is of `faces`, that are on more than one side: their own faces or copies."""
-    stores = [given for given in faces if isinstance(given, Store)]
-    name = choose_split(stores, split, "train") if stores else None
-    return sorted({*torn_groups(table), *copied(stores, name, allow_leaks=True)})
-
-
-def torn_groups(table: FaceTable) -> list[str]:
-    """The originals that are on more than one side."""
-    sides: dict[str, set[str]] = {}
-    for group, side in set(zip(table.group_id.tolist(), table.side.tolist(), strict=True)):
-        for piece in group_pieces(group):
-            sides.setdefault(piece, set()).add(side)
-    return sorted(piece for piece, found in sides.items() if len(found) > 1)
+    sides = {side: np.unique(table.group_id[table.side == side]) for side in np.unique(table.side).tolist()}
+    members = {side: [Member(group) for group in groups.tolist()] for side, groups in sides.items()}
+    torn = check_leaks(members, allow_leaks=allow_leaks).groups
+    return table, sorted({*torn, *copied(stores, name, allow_leaks=allow_leaks)})
 
 
 def as_list(faces: Given | Sequence[Given]) -> list[Given]:
@@ -206,10 +190,7 @@ def as_list(faces: Given | Sequence[Given]) -> list[Given]:
 
 def opened(faces: Sequence[Given]) -> list[Given]:
     """The same, with the stores among the paths opened. Raises UsageError where a store is named twice."""
-    found = [
-        as_stores(given)[0] if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).is_file() else given
-        for given in faces
-    ]
+    found = [as_stores(given)[0] if isinstance(given, (str, Path)) and is_store(given) else given for given in faces]
     check_distinct([given for given in found if isinstance(given, Store)], or_copies=False)
     return found
 
@@ -249,7 +230,7 @@ def framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
 def check_sizes(recipe: Recipe, faces: Sequence[Given]) -> None:
     """Raises UsageError where a store holds smaller crops than the recipe learns at."""
     size_px = max(stage.size_px for stage in recipe.stages)
-    held = {given.path: crop_spec(given) for given in faces if isinstance(given, Store)}
+    held = {given.path: given.crop for given in faces if isinstance(given, Store)}
     smaller = {path: cut.size_px for path, cut in held.items() if cut.kind != "as_given" and cut.size_px < size_px}
     if smaller:
         path = min(smaller, key=smaller.__getitem__)

@@ -34,6 +34,3 @@ def kept_memory() -> Iterator[bool]:
         for name, value in _DEFAULTS.items():
             libc.mallopt(name, value)
         libc.malloc_trim(0)
-
-
-__all__ = ["kept_memory"]

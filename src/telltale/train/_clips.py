@@ -52,6 +52,3 @@ def cut_clips(table: FaceTable, n_frames: int) -> ClipRows:
         index, mask[i] = padded(len(held), n_frames)
         numbers[i] = np.array(held)[index]
     return ClipRows(numbers, mask)
-
-
-__all__ = ["ClipRows", "cut_clips"]

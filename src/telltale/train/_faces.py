@@ -22,18 +22,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telltale import datasets
+from telltale._group_hashes import content_hash, file_hash
 from telltale._stored_picture import DAMAGE, size_of
 from telltale.bundle import DetectorSettings
 from telltale.crops import CropSpec, box_of, square_of
 from telltale.errors import DataError, StoreInvalid, UsageError
-from telltale.evaluate._faces import crop_spec
 from telltale.sampling import SamplePlan
 from telltale.split import make_split
 from telltale.store import Store
 from telltale.types import BoolArray, FaceRecord, Float32Array, Float64Array, RgbImage, Side
 
 StrArray = npt.NDArray[np.str_]
-_OPTIONAL = ("points", "track", "pts_s", "is_filled")
+_OPTIONAL = ("points", "track", "pts_s", "is_filled", "file_hash")
 """Columns of a `FaceTable` that a table read may lack."""
 MARGIN_TOLERANCE = 0.1
 """How much wider or tighter than a model learned them faces may be cut where it learned them in one way only."""
@@ -74,6 +74,8 @@ class FaceTable:
     pts_s: Float64Array
     is_filled: BoolArray
     """Cut where a face was expected and not found: there may be a wall, so only sequences are shown it."""
+    file_hash: StrArray
+    """Of the content of the video or picture that it comes from (`_group_hashes`); empty where unknown."""
 
     def __post_init__(self) -> None:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
@@ -116,6 +118,7 @@ class FaceTable:
             track=np.array([str(row.get("track", row["image_id"])) for row in rows], dtype=np.str_),
             pts_s=np.array([row.get("pts_s", 0.0) for row in rows], dtype=np.float64),
             is_filled=np.array([row.get("is_filled", False) for row in rows], dtype=np.bool_),
+            file_hash=np.array([str(row.get("file_hash", "")) for row in rows], dtype=np.str_),
         )
 
     @classmethod
@@ -124,7 +127,7 @@ class FaceTable:
         kept = np.flatnonzero(sides != "")
         names = ("dataset", "video_id", "label", "group_id", "track_id", "frame_index", "pts_s", "source")
         of = {name: np.array(store.table([name]).column(name).to_pylist()) for name in names}
-        spec = crop_spec(store)
+        sha256s, spec = store.file_sha256s(), store.crop
         images = np.empty(len(kept), dtype=object)
         images[:] = [Stored(store, row) for row in kept.tolist()]
         boxes = np.empty((len(kept), 4), np.float32)
@@ -146,6 +149,7 @@ class FaceTable:
             track=np.array([f"{of['dataset'][i]}/{of['video_id'][i]}#{of['track_id'][i]}" for i in kept], np.str_),
             pts_s=of["pts_s"][kept].astype(np.float64),
             is_filled=of["source"][kept] == "interpolated",
+            file_hash=np.array([file_hash(sha256s.get(name, "")) for name in of["video_id"][kept].tolist()], np.str_),
         )
 
     def take(self, rows: npt.NDArray[Any]) -> FaceTable:
@@ -230,7 +234,7 @@ def common_crop(stores: Sequence[Store]) -> CropSpec | None:
 
     Raises UsageError where they differ.
     """
-    specs = {replace(spec, size_px=8): store for store in stores if (spec := crop_spec(store)).kind != "as_given"}
+    specs = {replace(spec, size_px=8): store for store in stores if (spec := store.crop).kind != "as_given"}
     if len(specs) > 1:
         raise UsageError(
             f"{' and '.join(str(store.path) for store in specs.values())} were cut in different ways: prepare them "
@@ -244,7 +248,7 @@ def common_detector(stores: Sequence[Store]) -> DetectorSettings:
 
     Raises UsageError where they differ.
     """
-    found = {_detector(store): store for store in stores if crop_spec(store).kind != "as_given"}
+    found = {store.detector: store for store in stores if store.crop.kind != "as_given"}
     if len(found) > 1:
         said = " and ".join(
             f"{store.path} with {one.name} (confidence from {one.min_confidence:g}, at {one.side_px} px)"
@@ -254,26 +258,13 @@ def common_detector(stores: Sequence[Store]) -> DetectorSettings:
     return next(iter(found), DetectorSettings())
 
 
-def _detector(store: Store) -> DetectorSettings:
-    said: Any = store.manifest.settings
-    config = said.get("detector_config") or {}
-    return DetectorSettings(
-        name=said.get("detector", "mtcnn"),
-        **{key: config[key] for key in ("min_confidence", "side_px") if key in config},
-    )
-
-
 def common_plan(stores: Sequence[Store]) -> SamplePlan | None:
     """How the videos of all stores were sampled; None where they differ, or none says it."""
-    plans: set[Any] = {
-        SamplePlan(**plan) if (plan := store.manifest.settings.get("plan")) else None
-        for store in stores
-        if crop_spec(store).kind != "as_given"
-    }
+    plans = {store.plan for store in stores if store.crop.kind != "as_given"}
     return plans.pop() if len(plans) == 1 else None
 
 
-def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:
+def read_faces(path: str | Path) -> FaceTable:
     """A table written by `FaceTable.write`, or any data set of face crops that `datasets.read` knows.
 
     The latter keeps its own sides where it has any, and is split 80/10/10 by group where not; its pictures are taken to
@@ -288,7 +279,7 @@ def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:
     if not records or len(records) < len(found.records):
         raise DataError(f"{path} holds videos, not face crops: run `telltale prepare {path} --out STORE` first")
     has_sides = any(record.official_split for record in records)
-    split = make_split(records, by="official" if has_sides else "group", seed=seed)
+    split = make_split(records, by="official" if has_sides else "group")
     rows = []
     for record in records:
         side = split.side(record.video_id)
@@ -306,7 +297,7 @@ def read_faces(path: str | Path, *, seed: int = 0) -> FaceTable:
             {
                 "dataset": record.dataset, "image_id": record.image_id, "label": record.label,
                 "group_id": record.group_id, "side": side, "image": image,
-                "box_xyxy": box_of(width, height, CropSpec()),
+                "box_xyxy": box_of(width, height, CropSpec()), "file_hash": content_hash(image),
             }
         )  # fmt: skip
     return FaceTable.from_rows(rows)

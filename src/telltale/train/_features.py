@@ -43,7 +43,6 @@ class FeatureCache:
             table = pq.read_table(path, page_checksum_verification=True)
             rows = np.array(table.column("features").to_pylist(), np.float32)
             self._known |= dict(zip(table.column("sha256").to_pylist(), rows, strict=True))
-        self.n_computed = 0
 
     def of(self, pictures: Iterable[RgbImage]) -> Float32Array:
         """(N, F) of uint8 (S, S, 3) each."""
@@ -72,7 +71,6 @@ class FeatureCache:
             return {}
         given = torch.from_numpy(np.stack(list(pictures.values()))).to(self._device)
         found = self._frame.to(self._device).eval()(given).float().cpu().numpy()
-        self.n_computed += len(found)
         return dict(zip(pictures, found, strict=True))
 
     def _keep(self, new: dict[bytes, Float32Array]) -> None:
@@ -117,6 +115,3 @@ def _weights_hash(net: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-__all__ = ["FeatureCache", "cacheable", "of_table", "of_validation"]

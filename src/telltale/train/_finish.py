@@ -10,7 +10,7 @@ from torch import nn
 
 from telltale.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle, ModelCard, load_bundle, write_card
 from telltale.errors import require
-from telltale.export import export_onnx
+from telltale.export import PARITY_FACES, export_onnx
 from telltale.recipe import Recipe
 from telltale.train import _validation
 from telltale.train._faces import MARGIN_TOLERANCE, FaceTable
@@ -21,7 +21,6 @@ from telltale.train._pictures import learning_curves, validation_pictures
 from telltale.train._prune import pruned
 from telltale.types import RgbImage, Side
 
-_PARITY_FACES = 64
 _PRUNE_FACES = 60
 """Of each source and label, as they are; where a source has both, also under JPEG 30 and half size."""
 
@@ -49,7 +48,7 @@ def finish(
         net = pruned(net, _to_prune_by(table, recipe, size_px), keep=recipe.prune_to, seed=recipe.seed)
     graph, val = out / MODEL_NAME, _validation.build(table.on("val"), recipe, size_px=size_px)
     off = export_onnx(
-        net, val.clips[:_PARITY_FACES], graph, mask=val.mask[:_PARITY_FACES], flip_average=recipe.card.flip_average
+        net, val.clips[:PARITY_FACES], graph, mask=val.mask[:PARITY_FACES], flip_average=recipe.card.flip_average
     )
     answers = ask(graph, val)
     gate = fit_gate(graph, table, recipe, size_px=size_px, val=answers) if recipe.card.gate else None
@@ -130,6 +129,3 @@ def _write_weights(net: nn.Module, path: Path) -> None:
     staged = path.with_name(path.name + ".part")
     save({name: value.contiguous() for name, value in net.state_dict().items()}, str(staged))
     staged.replace(path)
-
-
-__all__ = ["finish"]

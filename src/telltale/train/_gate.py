@@ -42,6 +42,3 @@ def fit_gate(graph: Path, table: FaceTable, recipe: Recipe, *, size_px: int, val
     clean = val.pooled[val.of.judged]
     said = f"{len(looked_at)} training faces of {', '.join(known)}; limit from {len(clean)} of validation"
     return gate.fit(cast(Float64Array, features), clean, fitted_on=said)
-
-
-__all__ = ["fit_gate"]

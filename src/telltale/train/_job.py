@@ -40,6 +40,3 @@ def finish_job(job: Job, net: nn.Module) -> Bundle:
         origin=origin_of(job.table, job.recipe, run=job.out, detector=job.detector, parents=parents),
         pictures=job.out,
     )  # fmt: skip
-
-
-__all__ = ["Job", "finish_job", "fit_job"]

@@ -89,6 +89,3 @@ def _network(bundle: Bundle) -> Transfer:
         size_px=bundle.card.size_px,
     )
     return cast(Transfer, net)
-
-
-__all__ = ["check_members", "join"]

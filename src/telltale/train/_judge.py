@@ -152,6 +152,3 @@ def _balanced(label: npt.NDArray[np.int64], p: Float64Array, groups: npt.NDArray
 
 def _rounded(x: float) -> float:
     return round(x, 4)
-
-
-__all__ = ["Answers", "Reading", "ask", "called", "fit_reading", "measure", "strangers"]

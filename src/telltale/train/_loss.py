@@ -59,6 +59,3 @@ def place_loss(logit: Tensor, batch: Batch) -> Tensor:
     target = F.adaptive_avg_pool2d(torch.nan_to_num(where)[:, None], (logit.shape[1], logit.shape[2]))[:, 0]
     loss = F.binary_cross_entropy_with_logits(logit, target, reduction="none").mean(dim=(1, 2))
     return (loss * batch["weight"] * known).sum()
-
-
-__all__ = ["embedding_loss", "label_loss", "place_loss"]

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from telltale.errors import DataError, UsageError
+from telltale.errors import DataError, UsageError, nearest
 from telltale.recipe import Recipe
 from telltale.train._faces import FaceTable
 from telltale.types import BoolArray
@@ -192,10 +191,5 @@ def _check_names(recipe: Recipe, sources: Sequence[str]) -> None:
     strange = [name for name in recipe.mix if name not in sources and name != "*"]
     unnamed = [source for source in sources if source not in recipe.mix]
     if strange and unnamed:
-        near = get_close_matches(strange[0], unnamed, n=1, cutoff=0.0)[0]
-        raise UsageError(
-            f"mix.{strange[0]}: no face is of that source (there are {', '.join(sources)}); did you mean {near}?"
-        )
-
-
-__all__ = ["ALONE", "Draw", "Mix", "Shard"]
+        there_are = f"(there are {', '.join(sources)}){nearest(strange[0], unnamed)}"
+        raise UsageError(f"mix.{strange[0]}: no face is of that source {there_are}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import lightning as L
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from telltale import models
-from telltale.errors import UsageError
+from telltale.errors import UsageError, nearest
 from telltale.recipe import Recipe, Stage
 from telltale.train._data import Batch
 from telltale.train._loss import embedding_loss, label_loss, place_loss
@@ -158,9 +157,8 @@ def frozen_parts(net: nn.Module, stage: Stage) -> list[nn.Module]:
     if stage.learn_from is None:
         return list(parts.values())[: stage.frozen_parts]
     if stage.learn_from not in parts:
-        near = get_close_matches(stage.learn_from, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"the network has no part {stage.learn_from!r} (there are {', '.join(names)}){hint}")
+        there_are = f"(there are {', '.join(names)}){nearest(stage.learn_from, names)}"
+        raise UsageError(f"the network has no part {stage.learn_from!r} {there_are}")
     return list(parts.values())[: names.index(stage.learn_from)]
 
 

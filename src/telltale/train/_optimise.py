@@ -106,6 +106,3 @@ def rate(stage: Stage, step: int) -> float:
     done = min(1.0, (step - start) / max(1.0, total - start))
     floor = stage.final_lr / stage.lr
     return floor + (1 - floor) * (1 - done if stage.decay == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
-
-
-__all__ = ["Sam", "make_optimiser", "rate"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from telltale._group_hashes import hash_groups
+from telltale._group_hashes import hash_files, hash_groups
 from telltale._text import plural
 from telltale.bundle import DetectorSettings, ModelCard, TrainingSource
 from telltale.recipe import Recipe
@@ -35,7 +35,7 @@ def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
     found = []
     learned, chosen_on = table.on("train"), table.on("val")
     for source in sorted({*learned.dataset.tolist(), *chosen_on.dataset.tolist()}):
-        mine = learned.take(learned.dataset == source)
+        mine, judged = (side.take(side.dataset == source) for side in (learned, chosen_on))
         found.append(
             TrainingSource(
                 name=source,
@@ -44,7 +44,9 @@ def _sources(table: FaceTable, recipe: Recipe) -> tuple[TrainingSource, ...]:
                 terms=recipe.card.terms.get(source, ""),
                 digest=mine.digest(),
                 group_hashes=hash_groups(mine.group_id.tolist()),
-                validation_hashes=hash_groups(chosen_on.group_id[chosen_on.dataset == source].tolist()),
+                validation_hashes=hash_groups(judged.group_id.tolist()),
+                file_hashes=hash_files(mine.file_hash.tolist()),
+                validation_file_hashes=hash_files(judged.file_hash.tolist()),
             )
         )
     return tuple(found)
@@ -77,6 +79,3 @@ def added_up(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
         held = sum(run["mean_memory_mb"] * run["wall_s"] for run in runs)
         total["mean_memory_mb"] = round(held / max(total["wall_s"], 1e-9), 1)
     return total
-
-
-__all__ = ["Origin", "added_up", "leak_limits", "origin_of"]

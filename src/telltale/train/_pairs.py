@@ -94,6 +94,3 @@ def _rim(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     height, width = values.shape
     y, x = max(1, round(_RIM * height)), max(1, round(_RIM * width))
     return np.concatenate([values[:, :x].ravel(), values[:, -x:].ravel(), values[:y].ravel(), values[-y:].ravel()])
-
-
-__all__ = ["Marks", "changed", "graft", "is_unchanged"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from telltale import models
-from telltale._group_hashes import known_groups
+from telltale._group_hashes import seen_by
 from telltale.bundle import ModelCard, TrainingSource, load_bundle
 from telltale.errors import LeakFound
 from telltale.recipe import Recipe
@@ -31,15 +31,17 @@ def check_parents(
 
     Raises LeakFound, which ends with `way_out`, unless `allow_leaks`.
     """
-    judged = table.group_id[table.side != "train"].tolist()
+    judged = table.take(table.side != "train")
+    groups, files = judged.group_id.tolist(), judged.file_hash.tolist()
     said: list[str] = []
     for card in parents:
-        found = {group for source in card.training for group in known_groups(source.group_hashes, judged)}
-        if not found:
+        seen = seen_by(card, groups, files)
+        if not seen.groups:
             continue
-        leak = f"{card.name} learned from {len(found)} of the {len(set(judged))} groups that this run validates or"
+        of_all = f"{len(seen.groups)} of the {len(set(groups))} groups"
+        leak = f"{card.name} learned from {of_all} that this run validates or"
         if not allow_leaks:
-            raise LeakFound(f"{leak} tests on ({', '.join(sorted(found)[:3])}): {way_out}")
+            raise LeakFound(f"{leak} tests on {seen.examples}: {way_out}")
         said.append(f"{leak} tests on: its figures say nothing about people it never saw.")
     return tuple(said)
 
@@ -52,6 +54,3 @@ def inherited(own: Sequence[TrainingSource], parents: Sequence[ModelCard]) -> tu
             if source.digest not in {known.digest for known in found}:
                 found.append(source.model_copy(update={"name": f"{source.name} (by {card.name})"}))
     return tuple(found)
-
-
-__all__ = ["check_parents", "inherited", "parents_of"]

@@ -10,7 +10,7 @@ import numpy as np
 from telltale import plots
 from telltale._files import write_files
 from telltale.aggregate import Calibration, calibrate
-from telltale.metrics import auc, confusion
+from telltale.metrics import AT_HALF, auc, confusion
 from telltale.train._history import read_history
 from telltale.train._validation import ValidationSet, falls
 from telltale.types import Float64Array
@@ -52,10 +52,7 @@ def validation_pictures(of: ValidationSet, logit: Float64Array, calibration: Cal
         folder,
         {
             "roc.png": plots.to_png(plots.roc([scored])),
-            "confusion.png": plots.to_png(plots.confusion(confusion(label, p), unit=unit)),
+            "confusion.png": plots.to_png(plots.confusion(confusion(label, p), unit=unit, note=AT_HALF)),
             "reliability.png": plots.to_png(plots.reliability(scored)),
         },
     )
-
-
-__all__ = ["learning_curves", "validation_pictures"]

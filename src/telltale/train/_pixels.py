@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from telltale._files import write_files
-from telltale._group_hashes import hash_groups
+from telltale._files import check_writable, write_files
+from telltale._group_hashes import hash_files, hash_groups
 from telltale._usage import Usage
 from telltale.bundle import MODEL_NAME, Bundle, DetectorSettings, ModelCard, TrainingSource, load_bundle, write_card
 from telltale.crops import CropSpec
 from telltale.errors import BundleInvalid, DataError, UsageError, require
-from telltale.evaluate import EvaluateSettings, Evaluation, Scored, _faces, summarise
+from telltale.evaluate import EvaluateSettings, Evaluation, Scored, _faces, as_stores, summarise
 from telltale.evaluate._faces import Faces
 from telltale.evaluate._files import write as write_evaluation
+from telltale.export import PARITY_FACES, PARITY_LIMIT
 from telltale.models._gram import Bytes
 from telltale.models.pixels import PixelModel, PixelOptions, create, matrix
 from telltale.recipe import Recipe
@@ -30,14 +31,11 @@ from telltale.runtime import Scorer
 from telltale.sampling import SamplePlan
 from telltale.store import Store
 from telltale.train._calibrate import Clips, fit_platt, fit_thresholds, of_tracks
-from telltale.train._faces import MARGIN_TOLERANCE, common_detector, common_plan
+from telltale.train._faces import MARGIN_TOLERANCE, FaceTable, common_detector, common_plan
 from telltale.train._origin import leak_limits
 from telltale.train._settings import TrainSettings
 from telltale.types import Clip, Float64Array, ModelInfo, RgbImage, Side
 
-PARITY_LIMIT = 1e-3
-"""Largest difference between the logits of the model and of its graph."""
-_PARITY_FACES = 64
 Progress = Callable[[float, str], None]
 
 
@@ -54,23 +52,28 @@ class PixelRun:
 
 
 def train_pixels(
-    stores: Sequence[Store],
+    faces: Sequence[str | Path | Store | FaceTable],
     recipe: Recipe,
     *,
     out: Path,
     settings: TrainSettings | None = None,
     on_progress: Progress | None = None,
 ) -> PixelRun:
-    """Fit `recipe` on the train side of a split, calibrate on val, state figures of val and of test where there is one.
+    """Fit `recipe` on the train side of a split of stores, calibrate on val, state figures of val and of test where
+    there is one.
 
-    Raises UsageError for options that make no sense or faces cut in several ways, LeakFound, DataError where a side
-    is missing, BundleInvalid where the graph does not say what the model says.
+    Raises UsageError for options and settings that make no sense, for faces of no store or cut in several ways,
+    LeakFound, DataError where a side is missing, BundleInvalid where the graph does not say what the model says,
+    OutputError before any work where `out` cannot be written.
     """
     settings = settings or TrainSettings()
+    _check_settings(settings)
+    stores = _as_stores(faces)
     options, n_threads = PixelOptions.parse(recipe.model.options), settings.n_threads_here()
     require("sklearn", "analyze")
     if (out / "bundle").exists():
         raise UsageError(f"{out} holds a model: choose another --out, or delete it first")
+    check_writable(out)
     split = _faces.choose_split(stores, settings.split, "train")
     torn = _faces.split_leaks(stores, split, allow_leaks=settings.allow_leaks)
     limits = (*recipe.card.limits, *leak_limits(torn.groups))
@@ -106,6 +109,22 @@ def train_pixels(
     return PixelRun(bundle, evaluations, model, usage.as_dict())
 
 
+def _check_settings(settings: TrainSettings) -> None:
+    is_from_nothing = settings.weights in (None, "none")
+    if settings.n_processes > 1 or settings.cache is not None or settings.resume or not is_from_nothing:
+        raise UsageError(
+            "a model on pixels is fitted at once, from nothing, in one process: leave out --devices, --nodes, "
+            "--cache, --resume, --weights"
+        )
+
+
+def _as_stores(faces: Sequence[str | Path | Store | FaceTable]) -> list[Store]:
+    stores = [one for one in faces if not isinstance(one, FaceTable)]
+    if len(stores) < len(faces):
+        raise UsageError("a model on pixels learns from stores: make one with `telltale prepare`")
+    return as_stores(stores)
+
+
 def _columns(
     sides: Mapping[Side, Faces], size_px: int, on_progress: Progress | None
 ) -> tuple[Bytes, dict[Side, npt.NDArray[np.int64]]]:
@@ -118,13 +137,13 @@ def _columns(
 def _sides(stores: Sequence[Store], split: str | None, size_px: int) -> dict[Side, Faces]:
     """The faces of each side; train and val must be there."""
     for store in stores:
-        cut = _faces.crop_spec(store)
+        cut = store.crop
         if cut.kind != "as_given" and cut.size_px < size_px:
             raise UsageError(
                 f"{store.path} holds crops of {cut.size_px} px and the recipe wants {size_px}: prepare it with "
                 f"`--size {size_px}`, or take --set model.options.size_px={cut.size_px}"
             )
-    specs = {replace(_faces.crop_spec(store), size_px=8) for store in stores}
+    specs = {replace(store.crop, size_px=8) for store in stores}
     if len(specs) > 1:
         raise UsageError(
             f"{' and '.join(str(store.path) for store in stores)} were cut in different ways: prepare them with the "
@@ -160,7 +179,7 @@ def _card(
     detector: DetectorSettings,
 ) -> ModelCard:
     train, val = sides["train"], sides["val"]
-    cut = _faces.crop_spec(train.stores[0])
+    cut = train.stores[0].crop
     scan_crop = (
         CropSpec(size_px=options.size_px, margin_frac=cut.margin_frac, down_frac=recipe.crop_down_frac)
         if cut.kind == "as_given"
@@ -217,7 +236,7 @@ def _population(faces: Faces) -> str:
 
 
 def _source(name: str, faces: Faces, val: Faces, recipe: Recipe) -> TrainingSource:
-    mine = np.flatnonzero(faces.columns["dataset"] == name)
+    mine, judged = (np.flatnonzero(side.columns["dataset"] == name) for side in (faces, val))
     each = sorted(hashlib.sha256(faces.store_of(int(i)).image(int(faces.row[i]))).digest() for i in mine)
     return TrainingSource(
         name=name,
@@ -226,7 +245,9 @@ def _source(name: str, faces: Faces, val: Faces, recipe: Recipe) -> TrainingSour
         terms=recipe.card.terms.get(name, ""),
         digest=hashlib.sha256(b"".join(each)).hexdigest(),
         group_hashes=hash_groups(faces.columns["group_id"][mine].tolist()),
-        validation_hashes=hash_groups(val.columns["group_id"][val.columns["dataset"] == name].tolist()),
+        validation_hashes=hash_groups(val.columns["group_id"][judged].tolist()),
+        file_hashes=hash_files(faces.columns["file_hash"][mine].tolist()),
+        validation_file_hashes=hash_files(val.columns["file_hash"][judged].tolist()),
     )
 
 
@@ -247,7 +268,7 @@ def _bundle(model: PixelModel, card: ModelCard, faces: Faces, logit: Float64Arra
     write_files(folder, {MODEL_NAME: graph})
     write_card(folder, card)
     bundle = load_bundle(folder)
-    chosen = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), _PARITY_FACES)).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), PARITY_FACES)).round().astype(int))
     off = _parity(Scorer(bundle), faces, logit, chosen)
     if not off <= PARITY_LIMIT:
         (folder / MODEL_NAME).unlink()
@@ -263,6 +284,3 @@ def _parity(scorer: Scorer, faces: Faces, logit: Float64Array, rows: npt.NDArray
     size_px = scorer.bundle.card.size_px
     clips = [Clip(0, np.zeros(1), faces.crop(int(i), size_px)[None], np.ones(1, bool)) for i in rows]
     return float(np.abs(scorer.score(clips).logit - logit[rows]).max())
-
-
-__all__ = ["PARITY_LIMIT", "PixelRun", "train_pixels"]

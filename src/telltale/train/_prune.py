@@ -259,6 +259,3 @@ def _cut_one_by_one(net: MobileNetV2, pairs: Iterator[Any], kept: Sequence[npt.N
         weight, bias = next(pairs)
         yield weight[:, channels], bias
     yield from pairs
-
-
-__all__ = ["check_prunable", "pruned"]

@@ -149,6 +149,3 @@ def main(path: str, rank: str) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(*sys.argv[1:]))
-
-
-__all__ = ["launch"]

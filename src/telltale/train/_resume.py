@@ -44,6 +44,3 @@ def _digest(table: FaceTable) -> str:
     columns = (table.dataset, table.image_id, table.label, table.group_id, table.side)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return hashlib.sha256("\n".join("\t".join(map(str, row)) for row in rows).encode()).hexdigest()
-
-
-__all__ = ["claim"]

@@ -41,6 +41,8 @@ from telltale.train._settings import TrainSettings
 from telltale.train._teacher import Teacher, teacher_of
 
 _UNFOLD_FACES = 256
+_VAL_LIMIT = 700
+"""At most so many validation faces a source and label are scored each epoch; all of them at the end."""
 
 
 class Faces(L.LightningDataModule):
@@ -133,7 +135,7 @@ def _fit_stage(run: _Run, net: nn.Module, number: int) -> Usage:
     with Usage() as usage, _quiet(), kept_memory():
         if last.exists() and _lost_patience(last):
             return usage
-        validation = _validation.build(run.judged, recipe, size_px=stage.size_px, limit=recipe.val_limit)
+        validation = _validation.build(run.judged, recipe, size_px=stage.size_px, limit=_VAL_LIMIT)
         _validation.check_monitor(validation, recipe.monitor)
         folder.mkdir(parents=True, exist_ok=True)
         features: Features | None = None

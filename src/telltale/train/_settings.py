@@ -20,7 +20,7 @@ class TrainSettings:
     """Where a run begins, what it may learn from, and what does the work.
 
     A model on pixels is fitted at once, from nothing, in one process: of these it takes `split`, `allow_leaks` and
-    `n_threads`.
+    `n_threads`, refuses those that would change what is learned or where, and has no use for `workers`.
     """
 
     weights: str | None = None
@@ -60,6 +60,3 @@ class TrainSettings:
     def n_threads_here(self) -> int:
         """`n_threads`, counted on this machine where they are one a core."""
         return self.n_threads or os.cpu_count() or 1
-
-
-__all__ = ["TrainSettings"]

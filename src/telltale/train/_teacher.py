@@ -60,6 +60,3 @@ def _resized(frame: RgbImage, size_px: int) -> RgbImage:
         return frame
     how = cv2.INTER_AREA if frame.shape[0] > size_px else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(frame, (size_px, size_px), interpolation=how), np.uint8)
-
-
-__all__ = ["Teacher", "teacher_of"]

@@ -7,7 +7,6 @@ classes again under JPEG 30 and half size.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from telltale.aggregate import sigmoid
 from telltale.augment import half_size, jpeg
 from telltale.crops import CropSpec, crop_face
-from telltale.errors import DataError, UsageError
+from telltale.errors import DataError, UsageError, nearest
 from telltale.metrics import accuracy, auc, log_loss
 from telltale.recipe import Recipe
 from telltale.train._clips import ClipRows, cut_clips
@@ -74,8 +73,8 @@ class ValidationSet:
             return np.asarray(plain)
         return np.asarray((plain & (self.label == 0)) | (self.kind == "blend"))
 
-    def loader(self, batch_size: int = 64, *, shard: Shard = ALONE) -> DataLoader[Batch]:
-        return DataLoader(_Rows(self, shard.of(len(self))), batch_size=batch_size, shuffle=False)
+    def loader(self, *, shard: Shard = ALONE) -> DataLoader[Batch]:
+        return DataLoader(_Rows(self, shard.of(len(self))), batch_size=64, shuffle=False)
 
 
 class _Rows(Dataset[Batch]):
@@ -173,9 +172,8 @@ def check_monitor(of: ValidationSet, monitor: str) -> None:
         )
     names = list(figures(of, np.zeros(len(of))))
     if monitor not in names:
-        near = get_close_matches(monitor, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"monitor: no epoch has a figure {monitor!r} (there are {', '.join(names)}){hint}")
+        there_are = f"(there are {', '.join(names)}){nearest(monitor, names)}"
+        raise UsageError(f"monitor: no epoch has a figure {monitor!r} {there_are}")
 
 
 def figures(of: ValidationSet, logit: Float64Array) -> dict[str, float]:

@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from telltale import metrics
-from telltale._files import write_files
+from telltale._files import check_writable, write_files
 from telltale._versions import versions
 from telltale.aggregate import sigmoid
 from telltale.errors import UsageError
@@ -96,7 +96,7 @@ def tune(
 
     `faces` are stores for a model on pixels, and what `train` takes for a network. `overrides` are KEY=VALUE, as
     `--set` takes them, and change the recipe first. Raises `UsageError` for a grid that the recipe does not know,
-    weights for a model on pixels, or where OUT holds a search; `LeakFound`, `DataError`.
+    weights for a model on pixels, or where OUT holds a search; `LeakFound`, `DataError`, `OutputError`.
     """
     settings = settings or TuneSettings()
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -108,6 +108,7 @@ def tune(
     folder = Path(out)
     if (folder / "tuning.json").exists():
         raise UsageError(f"{folder} holds a search: choose another --out, or delete it first")
+    check_writable(folder)
     data = _folds(faces, recipes, out=folder, settings=settings)
     points = sorted(_judge(data, tried, recipes, settings, on_progress), key=lambda point: -point.mean)
     best = points[0].setting

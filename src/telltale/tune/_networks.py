@@ -75,6 +75,3 @@ def _sides(table: FaceTable, n_folds: int, seed: int) -> list[npt.NDArray[np.str
         np.array([dealt.sides[str(row)] for row in range(len(table))], np.str_)
         for dealt in k_fold(records, k=n_folds, seed=seed)
     ]
-
-
-__all__ = ["NetworkFolds"]

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from telltale.evaluate import _faces
-from telltale.models._forest import Bytes, Forest, ForestOptions
+from telltale.models._forest import Forest, ForestOptions
+from telltale.models._gram import Bytes
 from telltale.models.pixels import PixelModel, PixelOptions, create, matrix
 from telltale.recipe import Recipe
 from telltale.split import k_fold
@@ -117,6 +118,3 @@ def _grown_together(
         return settings.n_trees if isinstance(settings, ForestOptions) else 0
 
     return [sorted(group, key=n_trees) for group in groups.values()]
-
-
-__all__ = ["PixelFolds"]

@@ -37,7 +37,7 @@ class TuneSettings:
     """Where networks begin, as in `TrainSettings`. Models on pixels begin from nothing."""
     workers: int = 1
     """Processes that load and augment, for networks."""
-    n_threads: int = 1
+    n_threads: int = 2
     """Threads that compute."""
 
     def __post_init__(self) -> None:
@@ -59,6 +59,3 @@ def check_folds(label: npt.NDArray[np.int64], held: Sequence[BoolArray]) -> None
                     f"fold {number} of {len(held)} holds no {name} face: there are too few groups with one, so ask for "
                     "fewer --folds"
                 )
-
-
-__all__ = ["METRICS", "Metric", "TuneSettings", "check_folds"]
