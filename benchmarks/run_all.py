@@ -23,6 +23,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+_OF_RAY = re.compile(r"\braylet\b|\[state-dump\]")
+"""Written to the same stream when Ray finds a worker dead."""
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.md"
 EXAMPLE = HERE.parent / "examples" / "astronaut.mp4"
@@ -80,8 +82,7 @@ def run(benchmark: Benchmark) -> tuple[bool, str]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     took_s = time.perf_counter() - start
     holds = {0: "every limit held", 1: "**a limit did not hold**"}.get(done.returncode, "**ended with an error**")
-    # Ray writes to the same stream when it finds a worker dead
-    said = "\n".join(line for line in done.stdout.splitlines() if not re.search(r"\braylet\b|\[state-dump\]", line))
+    said = "\n".join(line for line in done.stdout.splitlines() if line.strip() and not _OF_RAY.search(line))
     shown = said.rstrip() if done.returncode in (0, 1) and done.stdout else done.stderr.strip()[-2000:]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     about = f"{datetime.date.today().isoformat()}, {took_s:.0f} s, load {load:.1f}"

@@ -129,10 +129,8 @@ def test_a_number_is_never_without_the_word_what_it_is(tmp_path: Path) -> None:
     assert f"fake score {number}" in index
 
 
-def test_one_state_has_one_word() -> None:
-    html = to_html(make_report(label="uncertain"))
-    assert "unclear" not in html
-    assert "Cannot tell" not in html
+def test_the_zone_between_the_lines_is_called_as_the_label_is() -> None:
+    assert "unclear" not in to_html(make_report(label="uncertain"))
 
 
 def test_a_file_that_failed_is_not_followed_by_what_the_model_cannot_do() -> None:

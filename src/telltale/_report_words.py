@@ -27,7 +27,7 @@ class LabelWords:
 
 LABELS: dict[Label, LabelWords] = {
     "fake": LabelWords("fake", "▲", "Likely a deepfake"),
-    "uncertain": LabelWords("uncertain", "◆", "Uncertain"),
+    "uncertain": LabelWords("uncertain", "◆", "Cannot tell"),
     "real": LabelWords("real", "●", "No sign of a deepfake"),
     "no_face": LabelWords("no face", "○", "No face to judge"),
     "failed": LabelWords("failed", "✕", "This file could not be analysed"),
