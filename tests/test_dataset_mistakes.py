@@ -282,3 +282,15 @@ def test_a_rule_for_groups_is_for_own_folders_only(tmp_path: Path) -> None:
     assert "2 videos from 1 original" in result.output
     result = runner.invoke(app, ["inspect", str(tmp_path / "uadfv"), "--groups", "([a-z]+)_"])
     assert (result.exit_code, "uadfv says itself what belongs together" in result.output) == (2, True)
+
+
+def test_same_bytes_with_the_other_label_is_said(tmp_path: Path) -> None:
+    write(tmp_path, "real/a.mp4", "fake/b.mp4")
+    (tmp_path / "fake/b.mp4").write_bytes((tmp_path / "real/a.mp4").read_bytes())
+    (problem,) = datasets.read(tmp_path).problems
+    assert (problem.kind, problem.detail) == ("duplicate", "same bytes as fake/b.mp4, labelled otherwise")
+    (finding,) = (one for one in inspect_data(tmp_path).findings if "both labels" in one.text)
+    assert (finding.level, finding.text) == (
+        "bad",
+        "1 file is there with both labels: real/a.mp4 (same bytes as fake/b.mp4).",
+    )

@@ -13,7 +13,6 @@ import make_datasets
 from make_datasets import mark
 from telltale import datasets
 from telltale.errors import CorruptFile, DataError, FileMissing, LeakFound, UnknownLabel, UnknownName, UsageError
-from telltale.inspect import inspect_data
 from telltale.split import check_leaks, find_leaks, make_split
 from telltale.types import FaceRecord, VideoRecord
 
@@ -472,18 +471,6 @@ def test_manifest_a_name_too_long_for_any_file_is_missing(tmp_path: Path) -> Non
     write(tmp_path, "a.mp4")
     (tmp_path / "q.csv").write_text(f"path,label\na.mp4,real\n{'b' * 5000}.mp4,fake\n")
     assert kinds(datasets.read(tmp_path / "q.csv")) == [("missing", f"{'b' * 5000}.mp4")]
-
-
-def test_same_bytes_with_the_other_label_is_said(tmp_path: Path) -> None:
-    write(tmp_path, "real/a.mp4", "fake/b.mp4")
-    (tmp_path / "fake/b.mp4").write_bytes((tmp_path / "real/a.mp4").read_bytes())
-    (problem,) = datasets.read(tmp_path).problems
-    assert (problem.kind, problem.detail) == ("duplicate", "same bytes as fake/b.mp4, labelled otherwise")
-    (finding,) = (one for one in inspect_data(tmp_path).findings if "both labels" in one.text)
-    assert (finding.level, finding.text) == (
-        "bad",
-        "1 file is there with both labels: real/a.mp4 (same bytes as fake/b.mp4).",
-    )
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from telltale.cli import app
 from telltale.crops import CropSpec
 from telltale.datasets import Dataset
 from telltale.errors import DataError, LeakFound, UnknownName, UsageError
-from telltale.evaluate import EvaluateSettings, Measures, _faces, _files, compare, evaluate, score_model
+from telltale.evaluate import EvaluateSettings, _faces, _files, compare, evaluate, score_model
 from telltale.evaluate._perturb import suite, suite_names
 from telltale.evaluate._score import score
 from telltale.prepare import PrepareSettings, prepare
@@ -263,19 +263,6 @@ def test_every_picture_of_a_side_that_was_learned_from_says_so(
     evaluate(bundle(tmp_path, training=(learned,)), store, settings=settings, out=tmp_path / "out")
     assert len(warnings) > 5
     assert {warning[:56] for warning in warnings} == {"LEAK: 2 groups of this side were learned from; the figur"}
-
-
-def test_a_curve_names_its_own_figure() -> None:
-    measures = Measures(n=4, n_fake=2, auc=0.98, ap=0.91, ci95={"auc": (0.96, 0.995), "ap": (0.8, 0.99)})
-    curve = plots.Scored(np.array([0, 1]), np.array([0.1, 0.9]), name="videos")
-    assert _files.noted(curve, measures, "auc").note == "AUC 0.980 (0.960 to 0.995)"
-    assert _files.noted(curve, measures, "ap").note == "AP 0.910 (0.800 to 0.990)"
-    assert _files.noted(curve, Measures(n=4, n_fake=4), "ap").note == ""
-
-
-def test_a_card_that_lists_nothing_is_a_warning(store: Store, model: Path) -> None:
-    said = evaluate(model, store, settings=EvaluateSettings(side="all", repeats=0))
-    assert any("does not list what it learned from" in warning for warning in said.warnings)
 
 
 def test_videos_that_the_split_does_not_know_are_a_warning(tmp_path: Path, model: Path) -> None:

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from make_bundles import make_redness
 from make_stores import SIZE_PX, Clip, colour, split, store_of_clips, store_of_pictures
-from telltale import metrics
+from telltale import metrics, plots
 from telltale.cli import app
 from telltale.errors import LeakFound
-from telltale.evaluate import EvaluateSettings, evaluate, score_model
+from telltale.evaluate import EvaluateSettings, Measures, _files, evaluate, score_model
 
 pytest.importorskip("onnx", reason="makes models with onnx")
 
@@ -97,3 +97,19 @@ def test_beside_the_calibration_error_stands_what_chance_alone_makes_it(tmp_path
     shown = CliRunner().invoke(app, ["evaluate", str(model), str(store.path), "--side", "all", "--resamples", "50"])
     (row,) = [line for line in shown.stdout.splitlines() if "by chance alone" in line]
     assert f"{said.video.ece_by_chance:.3f}" in row
+
+
+def test_a_curve_names_its_own_figure() -> None:
+    measures = Measures(n=4, n_fake=2, auc=0.98, ap=0.91, ci95={"auc": (0.96, 0.995), "ap": (0.8, 0.99)})
+    curve = plots.Scored(np.array([0, 1]), np.array([0.1, 0.9]), name="videos")
+    assert _files.noted(curve, measures, "auc").note == "AUC 0.980 (0.960 to 0.995)"
+    assert _files.noted(curve, measures, "ap").note == "AP 0.910 (0.800 to 0.990)"
+    assert _files.noted(curve, Measures(n=4, n_fake=4), "ap").note == ""
+
+
+def test_a_card_that_lists_nothing_is_a_warning(tmp_path: Path, model: Path) -> None:
+    store = store_of_clips(
+        tmp_path / "store", [Clip(logits=[[0.0] * 3], fake=bool(i % 2), group=str(i)) for i in (0, 1)]
+    )
+    said = evaluate(model, store, settings=EvaluateSettings(side="all", repeats=0))
+    assert any("does not list what it learned from" in warning for warning in said.warnings)
