@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 import make_videos
@@ -174,6 +174,17 @@ def test_what_cannot_be_opened_is_unreadable(worker: Worker, tmp_path: Path) -> 
         found = read_provenance(path, worker)
         assert found.credentials.status == "unreadable"
         assert found.container is None
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
+def test_an_avif_without_a_picture_is_unreadable(worker: Worker, tmp_path: Path) -> None:
+    """Pillow raises RuntimeError when it opens one."""
+    path = tmp_path / "empty.avif"
+    Image.new("RGB", (64, 64), "red").save(path, "AVIF")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"iloc") + 11] = 0  # no item lies anywhere
+    path.write_bytes(data)
+    assert read_provenance(path, worker).container is None
 
 
 def test_a_scan_with_provenance_has_the_same_score_and_can_be_read_back(

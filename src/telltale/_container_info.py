@@ -119,6 +119,8 @@ def _picture(source: Source) -> ContainerInfo | None:
 
     from PIL import ExifTags, Image
 
+    from telltale.pictures import DAMAGE
+
     try:
         with warnings.catch_warnings(), source.file() as file:
             warnings.simplefilter("ignore")  # of decompression bombs: nothing is decompressed
@@ -129,7 +131,7 @@ def _picture(source: Source) -> ContainerInfo | None:
                 kind = (image.format or "unknown").lower()
                 seen = StreamInfo(kind="picture", codec=kind, pixel_format=image.mode, width_px=image.width,
                                   height_px=image.height)  # fmt: skip
-    except (OSError, ValueError, SyntaxError, IndexError, KeyError, OverflowError, Image.DecompressionBombError):
+    except DAMAGE:
         return None
     return ContainerInfo(format=kind, metadata=_texts(kept | texts), streams=(seen,))
 

@@ -27,7 +27,7 @@ from telltale.types import Code, Float64Array, Frame, RgbImage, VideoInfo
 
 _FRAME_S = 0.1
 """What browsers show a GIF frame for when it asks for 10 ms or less."""
-_DAMAGE = (
+DAMAGE = (
     UnidentifiedImageError, OSError, ValueError, SyntaxError, IndexError, KeyError, EOFError, OverflowError,
     struct.error, RuntimeError, Image.DecompressionBombError,
 )  # fmt: skip
@@ -48,7 +48,7 @@ class Picture:
             self._image = self._open(max_pixels)
             self.n_frames = 1 if self.format == "mpo" else int(getattr(self._image, "n_frames", 1))
             self.width_px, self.height_px = size_upright(self._image)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             self._file.close()
             raise self._damaged(error) from None
         except BaseException:
@@ -83,7 +83,7 @@ class Picture:
                     self._image.load()  # a PNG of which a later frame was decoded does not go back to its first
                 asked_s = float(self._image.info.get("duration", 0)) / 1000
                 shown_s.append(asked_s if asked_s > 0.01 else _FRAME_S)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise self._damaged(error) from None
         return np.concatenate([[0.0], np.cumsum(shown_s)])
 
@@ -94,7 +94,7 @@ class Picture:
             return self._to_rgb(upright(self._image))
         except MemoryError:
             raise OutOfMemory(f"{self._source.name} asks for more memory than it may have; make it smaller") from None
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise self._damaged(error) from None
 
     def _to_rgb(self, image: Image.Image) -> RgbImage:
@@ -160,4 +160,4 @@ class PictureReader(VideoReader):
         super().close()
 
 
-__all__ = ["Picture", "PictureReader"]
+__all__ = ["DAMAGE", "Picture", "PictureReader"]
