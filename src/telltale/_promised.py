@@ -88,8 +88,8 @@ def _walk(data: bytes, at: int) -> tuple[int, int]:
             at += 4
         elif code >= _FIRST_SYSTEM:
             at += 6 + int.from_bytes(data[at + 4 : at + 6], "big") if at + 6 <= len(data) else 6
-        else:
-            return 0, at
+        else:  # not to be walked through again from the next one on: that would take a hostile file's time squared
+            break
         n_packets += 1
     return n_packets, at
 
