@@ -411,6 +411,29 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path, job: str) -> Non
             parent.stdout.close()
 
 
+def test_a_child_works_on_where_the_main_thread_has_ended(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import threading, time\n"
+        "from sandbox_jobs import JOBS\n"
+        "from telltale.sandbox import Worker\n"
+        "def work():\n"
+        "    with Worker(jobs=JOBS) as first, Worker(jobs=JOBS) as second:\n"
+        "        (said,) = first.run('pid', {}, deadline_s=60)\n"
+        "        threading.main_thread().join()\n"
+        "        time.sleep(.3)\n"  # the end of a thread takes its children with it at once
+        "        (again,) = first.run('pid', {}, deadline_s=60)\n"
+        "        (other,) = second.run('pid', {}, deadline_s=60)\n"  # and new ones can be started
+        "        print(said.data == again.data != other.data)\n"
+        "threading.Thread(target=work).start()\n",
+        "utf-8",
+    )
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    environment = {**os.environ, "PYTHONPATH": path}
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=120)
+    assert (ran.stdout, ran.stderr) == ("True\n", "")
+
+
 def test_a_child_outlives_the_thread_that_asked_for_it(worker: Worker) -> None:
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(pid_of(worker)))

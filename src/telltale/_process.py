@@ -21,7 +21,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Final
@@ -286,12 +285,3 @@ class Watch:
     def end(self) -> None:
         self._is_over.set()
         self._thread.join()
-
-
-_spawners: dict[int, ThreadPoolExecutor] = {}
-
-
-def spawner() -> ThreadPoolExecutor:
-    """One thread that lives as long as this process starts all children: on Linux a child that is to die
-    with its parent dies with the *thread* that started it (prctl(2), PR_SET_PDEATHSIG)."""
-    return _spawners.setdefault(os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="telltale-spawner"))

@@ -24,7 +24,8 @@ from typing import Any, Self
 from telltale import _grants
 from telltale._confine import Powers
 from telltale._fork import renew_after_fork
-from telltale._process import Child, Ended, Watch, spawner
+from telltale._process import Child, Ended, Watch
+from telltale._spawner import spawn
 from telltale._wire import Message
 from telltale.errors import (
     DeadlineExceeded,
@@ -231,7 +232,7 @@ def start_early(job: str) -> None:
 
 
 def _started(limits: WorkerLimits, jobs: Mapping[str, str]) -> Future[Child]:
-    return spawner().submit(Child, jobs, memory_bytes=limits.memory_bytes, powers=limits.powers)
+    return spawn(Child, jobs, memory_bytes=limits.memory_bytes, powers=limits.powers)
 
 
 def _warm(starting: Future[Child], job: str) -> None:
