@@ -15,6 +15,7 @@ from telltale.types import RgbImage
 ALWAYS = Augmentation(
     degrade_p=1, light_p=1, grey_p=1, rescale_p=1, blur_p=1, sharpen_p=1, noise_p=1, jpeg_p=1, cutout_p=1, flip_p=1
 )
+OVERLAID = replace(NONE, flip_p=0, overlay_p=1.0)
 
 
 def _face(seed: int = 0) -> RgbImage:
@@ -146,3 +147,32 @@ def test_what_no_picture_can_be_drawn_from_is_refused(wrong: dict[str, Any]) -> 
 def test_the_mildest_compression_can_be_asked_for(quality: tuple[int, int]) -> None:
     spec = replace(ALWAYS, jpeg_quality=quality)
     assert all(_augmented(_face()[None], seed=seed, spec=spec).shape == (1, 64, 64, 3) for seed in range(8))
+
+
+def _overlaid(seed: int, *, spec: Augmentation = OVERLAID) -> RgbImage:
+    return augment_clip(
+        np.repeat(_face()[None], 2, axis=0), centre_xy=(48, 48), side_px=96, size_px=96,
+        rng=np.random.default_rng(seed), spec=spec,
+    )  # fmt: skip
+
+
+def test_captions_and_stickers_cover_a_part_of_a_face_and_leave_the_rest() -> None:
+    changed = [(_overlaid(seed)[0] != _face()).any(axis=2).mean() for seed in range(60)]
+    assert np.count_nonzero(changed) > 50  # a few lie outside
+    assert 0.02 < np.median(changed) < 0.3
+    assert max(changed) < 0.8
+
+
+def test_every_frame_of_a_clip_has_the_same_caption() -> None:
+    for seed in range(5):
+        first, second = _overlaid(seed)
+        assert (first == second).all()
+
+
+def test_captions_are_laid_over_plain_clips_too_and_compressed_with_the_rest() -> None:
+    plain = replace(OVERLAID, plain_p=1.0)
+    assert any((_overlaid(seed, spec=plain)[0] != _face()).any() for seed in range(5))
+    compressed = replace(
+        OVERLAID, degrade_p=1, light_p=0, grey_p=0, rescale_p=0, blur_p=0, sharpen_p=0, noise_p=0, cutout_p=0, jpeg_p=1
+    )
+    assert all((_overlaid(seed, spec=compressed)[0] != _overlaid(seed)[0]).mean() > 0.5 for seed in range(5))

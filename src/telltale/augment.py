@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from telltale._overlay import overlay
 from telltale.recompress import CODECS, recompress
 from telltale.types import RgbImage
 
@@ -68,6 +69,8 @@ class Augmentation:
     film_px: tuple[int, int] = (72, 208)
     cutout_p: float = 0.15
     """A rectangle of one colour over a part of the face."""
+    overlay_p: float = 0.0
+    """Captions or stickers over the face, whatever `plain_p` and `degrade_p` say."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -119,6 +122,8 @@ def augment_marked(
     spec = Augmentation() if spec is None else spec
     framing = _framing(np.asarray(centre_xy, np.float64), side_px, size_px, rng, spec)
     steps = [framing, *([_contrast(rng, spec.contrast)] if spec.contrast else [])]
+    if spec.overlay_p and rng.random() < spec.overlay_p:
+        steps.append(overlay(size_px, rng))
     degraded = rng.random() < spec.degrade_p
     if degraded:
         steps += _quality(size_px, rng, spec)
