@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from telltale import models
 from telltale.recipe import Recipe, load_recipe
-from telltale.train import FaceTable, _run, load_all
+from telltale.train import FaceTable, _begin, load_all
 from telltale.train._allocator import kept_memory
 from telltale.train._data import Batch, MixedBatches, epoch_loader
 from telltale.train._module import Fit
@@ -83,7 +83,7 @@ def _measure(
     for step in range(10):
         one = batches[step]
     alone_s = (time.perf_counter() - began) / 10
-    fit = Fit(_run.start(table, recipe, models.Weights("none")), recipe, stage=0, validation=None)
+    fit = Fit(_begin.start(table, recipe, models.Weights("none")), recipe, stage=0, validation=None)
     fit.to(memory_format=torch.channels_last)
     loaded: list[float] = []
     held: list[float] = []

@@ -19,12 +19,12 @@ from telltale.errors import UsageError
 from telltale.models import Weights
 from telltale.recipe import Recipe
 from telltale.train import FaceTable, TrainSettings, train
+from telltale.train._begin import start
 from telltale.train._data import MixedBatches
 from telltale.train._loss import place_loss
 from telltale.train._mix import Mix
 from telltale.train._module import Fit
 from telltale.train._pairs import changed, graft, is_unchanged
-from telltale.train._run import start
 from telltale.types import RgbImage
 
 IntArray = npt.NDArray[np.int64]

@@ -21,6 +21,7 @@ from telltale.models import Weights
 from telltale.models._backbone import trunks_of
 from telltale.models._mobilenet import ConvNorm, InvertedResidual, MobileNetV2, folded, put_folded
 from telltale.models.transfer import Transfer
+from telltale.recipe import Stage
 from telltale.train import train
 from telltale.train._prune import _Block, _order, pruned
 from telltale.types import Float64Array, RgbImage
@@ -177,7 +178,11 @@ def test_other_networks_are_refused(options: dict[str, object]) -> None:
 
 
 def test_what_cannot_be_pruned_is_not_trained_first(tmp_path: Path) -> None:
-    for recipe in (make_runs.tiny("xception", "prune_to=0.5"), make_runs.tiny("svm", "prune_to=0.5")):
+    for recipe in (
+        make_runs.tiny("xception", "prune_to=0.5"),
+        make_runs.tiny("xception", "stages.0.prune_to=0.5"),
+        make_runs.tiny("svm", "prune_to=0.5"),
+    ):
         with pytest.raises(UsageError, match="prune_to"):
             train([make_faces.table(n=32)], recipe=recipe, out=tmp_path / "run", settings=make_runs.ALONE)
     assert not (tmp_path / "run").exists()
@@ -197,3 +202,37 @@ def test_a_recipe_prunes_what_it_trained_and_the_bundle_goes_on(tmp_path: Path) 
     begin = replace(make_runs.ALONE, weights=str(bundle.path))
     after = train([table], recipe=again, out=tmp_path / "again", settings=begin)
     assert load_bundle(after.path).model_path.stat().st_size < 1.1 * bundle.model_path.stat().st_size
+
+
+def test_a_stage_begins_with_what_was_pruned_and_a_share_of_it_is_mixed_back_in(tmp_path: Path) -> None:
+    table = make_faces.table(n=32)
+    second = Stage(size_px=32, epochs=2, steps_per_epoch=1, warmup_steps=0, prune_to=0.6, begin_share=0.5)
+    ours = make_runs.tiny("mobilenetv2", "model.options.backbone=mobilenetv2")
+    ours = ours.model_copy(update={"stages": (ours.stages[0], second)})
+    out = tmp_path / "run"
+    bundle = train([table], recipe=ours, out=out, settings=make_runs.ALONE)
+
+    begun, learned = (checkpoint(out / "stage-1" / name) for name in ("pruned.ckpt", "best.ckpt"))
+    whole = checkpoint(out / "stage-0" / "best.ckpt")
+    hidden = "ema.backbone.blocks.9.layers.2.conv.weight"
+    assert begun[hidden].shape[1] < 0.9 * whole[hidden].shape[1]
+    net = models.create("transfer", weights=Weights(str(bundle.path)), options=ours.model.options, size_px=32)
+    for name, value in net.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (begun[f"ema.{name}"] + learned[f"ema.{name}"]) / 2)
+
+    (out / "stage-1" / "done").unlink()
+    resumed = train([table], recipe=ours, out=out, settings=replace(make_runs.ALONE, resume=True))
+    assert resumed.sha256 == bundle.sha256
+
+
+def checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=False)["state_dict"]
+    return state
+
+
+def test_stages_on_two_sides_of_a_pruning_do_not_mix(tmp_path: Path) -> None:
+    stages = (Stage(), Stage(prune_to=0.6), Stage(begin_share=0.5, begin_stage=0))
+    recipe = make_runs.tiny("mobilenetv2", "model.options.backbone=mobilenetv2").model_copy(update={"stages": stages})
+    with pytest.raises(UsageError, match=r"stages\.2\.begin_stage"):
+        train([make_faces.table(n=32)], recipe=recipe, out=tmp_path / "run", settings=make_runs.ALONE)

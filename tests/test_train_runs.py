@@ -21,14 +21,14 @@ import make_faces
 import make_runs
 import make_stores
 from telltale import models
-from telltale.bundle import load_bundle
+from telltale.bundle import TrainingSource, load_bundle
 from telltale.crops import CropSpec, crop_face
 from telltale.errors import BundleInvalid, LeakFound, UsageError, WeightsMissing
 from telltale.export import onnx_outputs
 from telltale.models import Weights
-from telltale.recipe import Recipe, load_recipe
+from telltale.recipe import Recipe, Stage, TeacherPart, load_recipe
 from telltale.store import Outcome, StoredFace, StoreWriter, encode_crop, open_store
-from telltale.train import FaceTable, TrainSettings, _run, load_all, train
+from telltale.train import FaceTable, TrainSettings, _begin, _run, load_all, train
 from telltale.train._data import MixedBatches
 from telltale.train._features import FeatureCache
 from telltale.train._mix import Mix, Shard
@@ -103,7 +103,7 @@ def test_nodes_are_told_where_the_first_one_is(tmp_path: Path, monkeypatch: pyte
 def test_a_run_begins_with_the_weights_of_a_bundle(baseline: Path) -> None:
     bundle = load_bundle(baseline / "bundle")
     recipe, table = make_runs.tiny("baseline-cnn", *BASELINE), make_faces.table(n=16)
-    net = _run.start(table, recipe, Weights(str(bundle.path)))
+    net = _begin.start(table, recipe, Weights(str(bundle.path)))
     best = torch.load(baseline / "stage-0" / "best.ckpt", weights_only=False)["state_dict"]
     assert all(torch.equal(value, best[f"ema.{name}"]) for name, value in net.state_dict().items())
 
@@ -164,7 +164,7 @@ def test_a_bundle_without_weights_is_no_beginning(tmp_path: Path) -> None:
 def test_the_shipped_model_is_a_beginning_though_only_its_graph_is_shipped() -> None:
     table = make_faces.table(n=16)
     recipe = load_recipe("mobilenetv2", overrides=[f"model={json.dumps(load_bundle('default').card.recipe['model'])}"])
-    net = _run.start(table, recipe, Weights("default")).eval()
+    net = _begin.start(table, recipe, Weights("default")).eval()
     crops = [cv2.resize(table.decode(row), (224, 224)) for row in range(4)]
     clips = np.stack(crops)[:, None].astype(np.uint8)
     with torch.no_grad():
@@ -194,6 +194,19 @@ def test_a_student_comes_closer_to_its_teacher(tmp_path: Path) -> None:
     with (out / "stage-0" / "metrics.csv").open(newline="") as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < losses[0]
+
+
+def test_a_stage_has_a_teacher_of_its_own_and_the_card_names_what_it_learned_from(tmp_path: Path) -> None:
+    seen = TrainingSource(name="elsewhere", digest="d")
+    folder = make_bundles.make_redness(tmp_path / "redness", training=(seen,))
+    teacher = TeacherPart(bundle=str(folder), weight=1.0)
+    second = Stage(size_px=32, epochs=2, steps_per_epoch=4, warmup_steps=0, teacher=teacher)
+    recipe = make_runs.tiny("baseline-cnn", *BASELINE[:2])
+    recipe = recipe.model_copy(update={"stages": (recipe.stages[0], second)})
+    bundle = train([make_faces.table(n=16)], recipe=recipe, out=tmp_path / "run", settings=make_runs.ALONE)
+    assert "elsewhere (by redness)" in [source.name for source in bundle.card.training]
+    said = Recipe.model_validate(bundle.card.recipe)
+    assert [said.in_stage(number).teacher.bundle for number in (0, 1)] == [None, "redness"]
 
 
 def test_a_teacher_of_other_crops_is_refused(tmp_path: Path) -> None:

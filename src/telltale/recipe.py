@@ -113,11 +113,15 @@ class Stage(_Part):
     sources (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Not for the first stage."""
     begin_stage: int | None = Field(default=None, ge=0)
     """Instead of those, the weights that this earlier stage ended with."""
+    prune_to: float = Field(default=1.0, gt=0, le=1)
+    """Before the first step, as the recipe's `prune_to` does after the last: what is left learns to do without."""
     mix: dict[str, SourceMix] = Field(default_factory=dict)
     """In this stage instead of the recipe's; empty = the recipe's."""
     augmentation: Augmentation | None = None
     """In this stage instead of the recipe's."""
     pairing: Pairing | None = None
+    """In this stage instead of the recipe's."""
+    teacher: TeacherPart | None = None
     """In this stage instead of the recipe's."""
 
     @model_validator(mode="after")
@@ -219,12 +223,13 @@ class Recipe(_Part):
         )
 
     def in_stage(self, number: int) -> Recipe:
-        """With what this stage mixes, how it pairs and augments, where it says so itself."""
+        """With what this stage mixes, how it pairs and augments, whom it learns from, where it says so itself."""
         stage = self.stages[number]
         own: dict[str, Any] = {
             "mix": stage.mix or self.mix,
             "augmentation": stage.augmentation or self.augmentation,
             "pairing": stage.pairing or self.pairing,
+            "teacher": stage.teacher or self.teacher,
         }
         return self.model_copy(update=own)
 

@@ -27,6 +27,7 @@ from telltale.split import check_leaks
 from telltale.split._groups import Member
 from telltale.store import Store, check_distinct, is_store
 from telltale.train import _run
+from telltale.train._begin import check_beginnings, load_stage
 from telltale.train._faces import FaceTable, common_crop, common_detector, common_plan, concat, read_faces
 from telltale.train._finish import finish
 from telltale.train._job import Job, finish_job, fit_job
@@ -145,13 +146,13 @@ def export_checkpoint(
     stage = path.parent.name.removeprefix("stage-")
     if not path.is_file() or not stage.isdigit() or int(stage) >= len(chosen.stages):
         raise UsageError(f"no checkpoint {path}; a run leaves stage-N/best.ckpt and stage-N/last.ckpt")
-    _run.check_beginnings(chosen)
+    check_beginnings(chosen)
     run, table, size_px = path.parent.parent, load_all(faces, split=split), chosen.stages[int(stage)].size_px
     net = models.create(
         chosen.model.name, weights=models.Weights("none"), options=chosen.model.options, size_px=size_px
     )
     return finish(
-        _run.load_stage(net, run, chosen, int(stage), checkpoint=path.name), table, chosen,
+        load_stage(net, run, chosen, int(stage), checkpoint=path.name), table, chosen,
         size_px=size_px, out=Path(out), origin=origin_of(table, chosen, run=run, detector=_detector(faces)),
         sides=sides, with_weights=with_weights,
     )  # fmt: skip

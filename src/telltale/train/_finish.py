@@ -11,18 +11,15 @@ from torch import nn
 from telltale.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle, ModelCard, load_bundle, write_card
 from telltale.errors import require
 from telltale.export import PARITY_FACES, export_onnx
-from telltale.recipe import Recipe
+from telltale.recipe import Recipe, TeacherPart
 from telltale.train import _validation
 from telltale.train._faces import MARGIN_TOLERANCE, FaceTable
 from telltale.train._gate import fit_gate
 from telltale.train._judge import Reading, ask, fit_reading, measure
 from telltale.train._origin import Origin
 from telltale.train._pictures import learning_curves, validation_pictures
-from telltale.train._prune import pruned
-from telltale.types import RgbImage, Side
-
-_PRUNE_FACES = 60
-"""Of each source and label, as they are; where a source has both, also under JPEG 30 and half size."""
+from telltale.train._prune import pruned, to_prune_by
+from telltale.types import Side
 
 
 def finish(
@@ -45,7 +42,7 @@ def finish(
     """
     out.mkdir(parents=True, exist_ok=True)
     if recipe.prune_to < 1:
-        net = pruned(net, _to_prune_by(table, recipe, size_px), keep=recipe.prune_to, seed=recipe.seed)
+        net = pruned(net, to_prune_by(table.on("train"), recipe, size_px), keep=recipe.prune_to, seed=recipe.seed)
     graph, val = out / MODEL_NAME, _validation.build(table.on("val"), recipe, size_px=size_px)
     off = export_onnx(
         net, val.clips[:PARITY_FACES], graph, mask=val.mask[:PARITY_FACES], flip_average=recipe.card.flip_average
@@ -66,13 +63,6 @@ def finish(
         learning_curves(pictures, monitor=recipe.monitor)
         validation_pictures(val, answers.logit, reading.calibration, pictures / "val")
     return load_bundle(out)
-
-
-def _to_prune_by(table: FaceTable, recipe: Recipe, size_px: int) -> RgbImage:
-    """Training faces of every source and label, some of them degraded."""
-    faces = _validation.build(table.on("train"), recipe, size_px=size_px, limit=_PRUNE_FACES)
-    clips: RgbImage = faces.clips[faces.kind != "blend"]
-    return clips
 
 
 def _card(
@@ -118,10 +108,16 @@ def _margins(recipe: Recipe) -> tuple[float, float]:
 
 def _without_paths(recipe: Recipe) -> Recipe:
     """A card is handed on: where its maker keeps files is nobody's business."""
-    weights, teacher = recipe.weights, recipe.teacher
-    if teacher.bundle:
-        teacher = teacher.model_copy(update={"bundle": Path(teacher.bundle).name})
-    return recipe.model_copy(update={"weights": Path(weights).name if weights else None, "teacher": teacher})
+
+    def named(teacher: TeacherPart) -> TeacherPart:
+        return teacher.model_copy(update={"bundle": Path(teacher.bundle).name}) if teacher.bundle else teacher
+
+    own = {"weights": Path(recipe.weights).name if recipe.weights else None, "teacher": named(recipe.teacher)}
+    stages = [
+        stage.model_copy(update={"teacher": named(stage.teacher)}) if stage.teacher else stage
+        for stage in recipe.stages
+    ]
+    return recipe.model_copy(update=own | {"stages": tuple(stages)})
 
 
 def _write_weights(net: nn.Module, path: Path) -> None:

@@ -32,7 +32,7 @@ class Fit(L.LightningModule):
         super().__init__()
         self.net = net
         self.ema = copy.deepcopy(net).requires_grad_(False)
-        self.recipe, self.stage_number = recipe, stage
+        self.recipe, self.stage_number = recipe.in_stage(stage), stage
         self.stage: Stage = recipe.stages[stage]
         self.validation = validation
         self._logits: dict[int, float] = {}

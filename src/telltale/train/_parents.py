@@ -13,8 +13,9 @@ from telltale.train._faces import FaceTable
 
 
 def parents_of(recipe: Recipe, weights: models.Weights) -> tuple[ModelCard, ...]:
-    """The cards of the beginning and of the teacher, where they are bundles."""
-    names = [name for name in (weights.bundle, recipe.teacher.bundle) if name]
+    """The cards of the beginning and of the teachers, where they are bundles."""
+    teachers = [recipe.in_stage(number).teacher.bundle for number in range(len(recipe.stages))]
+    names = [name for name in (weights.bundle, *teachers) if name]
     return tuple(load_bundle(name).card for name in dict.fromkeys(names))
 
 

@@ -25,11 +25,15 @@ from telltale.models._backbone import Trunks, trunks_of
 from telltale.models._mobilenet import ConvNorm, InvertedResidual, MobileNetV2, folded, put_folded
 from telltale.models.transfer import Transfer
 from telltale.recipe import Recipe
+from telltale.train import _validation
+from telltale.train._faces import FaceTable
 from telltale.types import Float64Array, RgbImage
 
 Pairs = list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 """Weight and bias of every convolution, norms folded in."""
 
+_FACES = 60
+"""Of each source and label, as they are; where a source has both, also under JPEG 30 and half size."""
 _BATCH = 20
 _PLACES = 800
 """Places of the feature maps of a batch whose statistics are taken."""
@@ -60,11 +64,21 @@ class _Block:
 
 def check_prunable(recipe: Recipe) -> None:
     """Raises UsageError, before anything is trained, where `prune_to` is for a network that cannot be pruned."""
-    models = [member.recipe.model for member in recipe.members] or [recipe.model]
-    options = [{"backbone": "mobilenetv2", "pool": "average", "hidden": 0} | model.options for model in models]
-    fits = all((one["backbone"], one["pool"], one["hidden"]) == ("mobilenetv2", "average", 0) for one in options)
-    if recipe.prune_to < 1 and not (fits and all(model.name == "transfer" for model in models)):
-        raise UsageError(_UNFIT)
+    each = [member.recipe for member in recipe.members] or [recipe]
+    for one in each:
+        if min(recipe.prune_to, one.prune_to, *(stage.prune_to for stage in one.stages)) == 1:
+            continue
+        options = {"backbone": "mobilenetv2", "pool": "average", "hidden": 0} | one.model.options
+        fits = (options["backbone"], options["pool"], options["hidden"]) == ("mobilenetv2", "average", 0)
+        if one.model.name != "transfer" or not fits:
+            raise UsageError(_UNFIT)
+
+
+def to_prune_by(learned: FaceTable, recipe: Recipe, size_px: int) -> RgbImage:
+    """Training faces of every source and label, some of them degraded: uint8 (N, T, S, S, 3)."""
+    faces = _validation.build(learned, recipe, size_px=size_px, limit=_FACES)
+    clips: RgbImage = faces.clips[faces.kind != "blend"]
+    return clips
 
 
 def pruned(net: nn.Module, clips: RgbImage, *, keep: float, seed: int = 0) -> Transfer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import warnings
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -22,25 +20,24 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.utils.data import DataLoader
 
-from telltale import models
 from telltale._usage import Usage
 from telltale.errors import UsageError
 from telltale.recipe import Recipe
 from telltale.train import _validation
 from telltale.train._allocator import kept_memory
+from telltale.train._begin import check_beginnings, load_stage, prune_before, start
 from telltale.train._clips import cut_clips
 from telltale.train._data import Batch, Features, MixedBatches, epoch_loader
 from telltale.train._faces import FaceTable
 from telltale.train._features import FeatureCache, cacheable, of_table, of_validation
 from telltale.train._history import History
 from telltale.train._mix import Mix, Shard
-from telltale.train._module import Fit, average, of_all
+from telltale.train._module import Fit, of_all
 from telltale.train._progress import FitProgress, is_watched
 from telltale.train._resume import claim
 from telltale.train._settings import TrainSettings
-from telltale.train._teacher import Teacher, teacher_of
+from telltale.train._teacher import teacher_of
 
-_UNFOLD_FACES = 256
 _VAL_LIMIT = 700
 """At most so many validation faces a source and label are scored each epoch; all of them at the end."""
 
@@ -74,15 +71,6 @@ def check_free(out: Path, *, resume: bool, begins: str = "stage-0") -> None:
         raise UsageError(f"{out} holds a training run; continue it with --resume, or choose another --out")
 
 
-def check_beginnings(recipe: Recipe) -> None:
-    """Raises UsageError if a stage is to be mixed with one that is not before it."""
-    if recipe.stages[0].begin_share:
-        raise UsageError("stages.0.begin_share: the first stage has no stage before it to mix with; set it to 0")
-    for number, stage in enumerate(recipe.stages):
-        if stage.begin_stage is not None and stage.begin_stage >= number:
-            raise UsageError(f"stages.{number}.begin_stage: {stage.begin_stage} is no stage before it")
-
-
 def fit(table: FaceTable, recipe: Recipe, *, out: Path, settings: TrainSettings, rank: int = 0) -> nn.Module:
     """Run all stages; returns the network with the averaged weights of the last stage's best epoch.
 
@@ -99,7 +87,9 @@ def fit(table: FaceTable, recipe: Recipe, *, out: Path, settings: TrainSettings,
         learned = table.on("train")
         recipe = with_steps(recipe, cut_clips(learned, recipe.n_frames).heads(learned))
         shard = Shard(rank, settings.n_processes)
-        run = _Run(learned, table.on("val"), recipe, out, settings, shard, teacher_of(recipe))
+        for number in range(len(recipe.stages)):
+            teacher_of(recipe.in_stage(number))  # one that does not fit is refused now, not hours later
+        run = _Run(learned, table.on("val"), recipe, out, settings, shard)
         net = start(learned, recipe, settings.begin(recipe))
         for number in range(len(recipe.stages)):
             done = out / f"stage-{number}" / "done"
@@ -125,7 +115,6 @@ class _Run:
     out: Path
     settings: TrainSettings
     shard: Shard
-    teacher: Teacher | None
 
 
 def _fit_stage(run: _Run, net: nn.Module, number: int) -> Usage:
@@ -138,11 +127,13 @@ def _fit_stage(run: _Run, net: nn.Module, number: int) -> Usage:
         validation = _validation.build(run.judged, recipe, size_px=stage.size_px, limit=_VAL_LIMIT)
         _validation.check_monitor(validation, recipe.monitor)
         folder.mkdir(parents=True, exist_ok=True)
+        with _first_alone(run.shard.rank):
+            net = prune_before(net, run.learned, recipe, number, run=run.out)
         features: Features | None = None
         if cacheable(net, recipe):
             features, validation = _computed_once(run, net, validation, size_px=stage.size_px)
         batches = MixedBatches(
-            run.learned, run.recipe, stage=number, shard=run.shard, features=features, teacher=run.teacher
+            run.learned, run.recipe, stage=number, shard=run.shard, features=features, teacher=teacher_of(recipe)
         )
         torch.manual_seed(recipe.seed * 101 + number)  # a layer for places begins alike, whatever ran before
         module = Fit(net, run.recipe, stage=number, validation=validation)
@@ -183,39 +174,6 @@ def with_steps(recipe: Recipe, heads: FaceTable) -> Recipe:
         for stage, steps in zip(recipe.stages, once, strict=True)
     )
     return recipe.model_copy(update={"stages": stages})
-
-
-def start(table: FaceTable, recipe: Recipe, weights: models.Weights) -> nn.Module:
-    """The network before the first step; folded batch norms are set from training faces."""
-    net = models.create(
-        recipe.model.name, weights=weights, options=recipe.model.options, size_px=recipe.stages[0].size_px
-    )
-    adapt = getattr(net, "adapt", None)
-    if adapt is not None and getattr(net, "is_folded", False):
-        rows = np.random.default_rng(recipe.seed).permutation(len(table))[:_UNFOLD_FACES]
-        sample = _validation.build(table.take(rows), recipe, size_px=recipe.stages[0].size_px, robust=False)
-        adapt(torch.from_numpy(sample.clips))
-    return net
-
-
-def load_averaged(net: nn.Module, checkpoint: Path) -> nn.Module:
-    """A copy of `net` with the averaged weights of a checkpoint, all of it in training mode: Lightning would leave what
-    the stage before froze as it is."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
-    net = copy.deepcopy(net)
-    net.load_state_dict({k.removeprefix("ema."): v for k, v in state.items() if k.startswith("ema.")})
-    return net.requires_grad_(True).train()
-
-
-def load_stage(net: nn.Module, run: Path, recipe: Recipe, number: int, *, checkpoint: str = "best.ckpt") -> nn.Module:
-    """What a stage ended with: its averaged weights, and its share of those that it began with."""
-    ended = load_averaged(net, run / f"stage-{number}" / checkpoint)
-    share = recipe.stages[number].begin_share
-    if not share:
-        return ended
-    earlier = recipe.stages[number].begin_stage
-    average(ended, load_stage(net, run, recipe, number - 1 if earlier is None else earlier), 1 - share)
-    return ended
 
 
 @contextmanager
