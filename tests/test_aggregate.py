@@ -68,8 +68,14 @@ def test_between_the_thresholds_it_is_uncertain_and_says_why() -> None:
     ],
 )
 def test_a_score_near_a_line_reads_unlike_it(p: float, said: str) -> None:
-    thresholds = Thresholds(real_below=0.2562, fake_above=0.9177)
+    thresholds = Thresholds(real_below=0.2562, fake_above=0.9177, n_real=100, n_fake=100)
     assert verdict_of(judged([p] * 8), thresholds=thresholds).reasons[0].startswith(said)
+
+
+@pytest.mark.parametrize("p", [0.05, 0.95])
+def test_lines_that_nobody_measured_are_not_said_to_be_rarely_reached(p: float) -> None:
+    reason = verdict_of(judged([p] * 8), thresholds=Thresholds(n_real=0, n_fake=0)).reasons[0]
+    assert reason.endswith("% that comes with the model and was not measured.")
 
 
 def test_no_face_is_no_score() -> None:

@@ -18,7 +18,6 @@ NOT_MEASURED = "not measured"
 def summarise_card(card: ModelCard) -> CardSummary:
     """The part of a card that goes into every report."""
     limits = card.thresholds
-    is_measured = limits.n_real > 0 and limits.n_fake > 0
     return CardSummary(
         description=card.description,
         n_frames=card.n_frames,
@@ -29,7 +28,7 @@ def summarise_card(card: ModelCard) -> CardSummary:
         real_below=limits.real_below,
         false_positive_rate=limits.false_positive_rate,
         miss_rate=limits.miss_rate,
-        population=limits.population if is_measured else "",
+        population=limits.population if limits.is_measured else "",
         training=tuple(
             f"{source.name}: {source.n_real:,} real, {source.n_fake:,} fake. {source.terms}".strip()
             for source in card.training

@@ -69,6 +69,11 @@ class Thresholds(Written):
     n_fake: int = 0
 
     @property
+    def is_measured(self) -> bool:
+        """Whether the lines were drawn by faces at all; a model from elsewhere may come without."""
+        return self.n_real > 0 and self.n_fake > 0
+
+    @property
     def is_counted(self) -> bool:
         """Whether there were reals enough to count `false_positive_rate` among them."""
         return self.tail_extrapolated_below is None or self.false_positive_rate >= self.tail_extrapolated_below
@@ -196,7 +201,7 @@ def decide(
     # Where they cross, fake yields: both stated rates then still hold.
     bounds = (thresholds.real_below, max(fake_above, thresholds.real_below))
     reports = [
-        _judge(judged, bounds, calibration, farthest) if shortfall is None else _abstain(judged, *shortfall)
+        _judge(judged, bounds, calibration, farthest, thresholds.is_measured) if shortfall is None else _abstain(judged, *shortfall)
         for judged, shortfall in zip(tracks, shortfalls, strict=True)
     ]
     return _video_verdict(reports, bounds, n_people, thresholds), reports
@@ -224,13 +229,17 @@ def _abstain(judged: JudgedTrack, code: Code, reason: str) -> TrackReport:
 
 
 def _judge(
-    judged: JudgedTrack, bounds: tuple[float, float], calibration: Calibration, farthest: float | None
+    judged: JudgedTrack,
+    bounds: tuple[float, float],
+    calibration: Calibration,
+    farthest: float | None,
+    is_measured: bool,
 ) -> TrackReport:
     seen = np.isfinite(judged.p_face)
     pts_s = np.array([face.pts_s for face in judged.track.faces])[seen]
     p_face = judged.p_face[seen]
     p_fake = float(sigmoid(track_log_odds(pts_s, p_face, calibration)))
-    label, code, reason = _label(p_fake, bounds)
+    label, code, reason = _label(p_fake, bounds, is_measured)
     if label == "fake" and _is_strange(judged, farthest):
         label, code = "uncertain", Code.OUT_OF_DOMAIN
         reason = (
@@ -254,14 +263,17 @@ def _is_strange(judged: JudgedTrack, farthest: float | None) -> bool:
     return bool(np.nanmedian(judged.distance) > farthest)
 
 
-def _label(p_fake: float, bounds: tuple[float, float]) -> tuple[Label, Code | None, str]:
+def _label(p_fake: float, bounds: tuple[float, float], is_measured: bool) -> tuple[Label, Code | None, str]:
     real_below, fake_above = bounds
+    above, below = "that real faces very rarely reach", "under which few forgeries fall"
+    if not is_measured:
+        above = below = "that comes with the model and was not measured"
     if p_fake >= fake_above:
         score, high = percents(p_fake, fake_above)
-        return "fake", None, f"The face scores {score}, at or above the {high} that real faces very rarely reach."
+        return "fake", None, f"The face scores {score}, at or above the {high} {above}."
     if p_fake < real_below:
         score, low = percents(p_fake, real_below)
-        return "real", None, f"The face scores {score}, below the {low} under which few forgeries fall."
+        return "real", None, f"The face scores {score}, below the {low} {below}."
     score, low, high = percents(p_fake, real_below, fake_above)
     reason = f"The face scores {score}, between {low} and {high}, where real and forged faces both occur."
     return "uncertain", Code.BETWEEN_THRESHOLDS, reason
