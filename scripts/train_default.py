@@ -5,7 +5,7 @@
     python scripts/train_default.py ../shared RUN --export 1 3 --out BUNDLE        member 1, its best epoch of stage 3
     python scripts/train_default.py ../shared RUN --join BUNDLE BUNDLE --out BUNDLE --sides val test   with test figures
 
-Eleven hours on two cores. Faces are laid out in RUN/faces first, if they are not there (scripts/default_faces.py).
+Twelve hours on two cores. Faces are laid out in RUN/faces first, if they are not there (scripts/default_faces.py).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ ALONE = TrainSettings(weights="none", workers=0, n_threads=1)
 CROP = CropSpec(size_px=32, margin_frac=0.2, down_frac=0.0)
 PICTURES = {
     "baseline-cnn": [],
-    "default": ["prune_to=1"],
+    "default": [],
     "efficientnet-b4-sbi": ["model.options.backbone=test_efficientnet"],
     "mobilenetv2": [],
     "vgg16": [],
@@ -48,13 +48,10 @@ def tiny(name: str, *more: str) -> Recipe:
 
 
 def _small(recipe: Recipe, name: str) -> list[str]:
-    n_stages = len(recipe.stages)
-    epochs = [2] if n_stages == 1 else [1] * n_stages
-    stages = [
-        f"stages.{i}.{key}={value}"
-        for i, n in enumerate(epochs)
-        for key, value in {"epochs": n, "steps_per_epoch": 1, "size_px": 32, "warmup_steps": 0, "mix": {}}.items()
-    ]
+    epochs = 2 if len(recipe.stages) == 1 else 1
+    tiny = {"epochs": epochs, "steps_per_epoch": 1, "size_px": 32, "warmup_steps": 0, "mix": {}}
+    tiny |= {"prune_to": 1, "teacher": "null"}
+    stages = [f"stages.{i}.{key}={value}" for i in range(len(recipe.stages)) for key, value in tiny.items()]
     mix = "mix={'*': {real: 2, blend: 2}}" if name == "efficientnet-b4-sbi" else "mix={'*': {real: 2, fake: 2}}"
     return [mix, *stages, "precision=32-true"]
 

@@ -201,7 +201,9 @@ def decide(
     # Where they cross, fake yields: both stated rates then still hold.
     bounds = (thresholds.real_below, max(fake_above, thresholds.real_below))
     reports = [
-        _judge(judged, bounds, calibration, farthest, thresholds.is_measured) if shortfall is None else _abstain(judged, *shortfall)
+        _judge(judged, bounds, calibration, farthest, thresholds.is_measured)
+        if shortfall is None
+        else _abstain(judged, *shortfall)
         for judged, shortfall in zip(tracks, shortfalls, strict=True)
     ]
     return _video_verdict(reports, bounds, n_people, thresholds), reports
