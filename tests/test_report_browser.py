@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from make_reports import make_full_report, make_heat, make_report, make_track, wave
-from telltale import Scanner, ScanSettings
+from telltale import Scanner, ScanSettings, _measured
 from telltale.report import to_html, write_index, write_report
 from telltale.types import Pictures
 from test_annotate import duration_s, frames, report_on, with_sound
@@ -150,7 +150,10 @@ def test_arrow_keys_walk_through_the_faces(opened: Any) -> None:
     assert shown(page) == first
 
 
-def test_a_still_picture_shows_each_face_its_heat_map_and_where_it_is(opened: Any) -> None:
+def test_a_still_picture_shows_each_face_its_heat_map_and_where_it_is(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_measured, "figures", lambda: {"cam": {"beats_chance": False}})
     tracks = [make_track(1, [0.04]), make_track(2, [0.97])]
     plain = make_report("a.jpg", is_image=True, duration_s=0, tracks=tracks)
     pictures = plain.pictures
