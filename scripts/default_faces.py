@@ -6,7 +6,8 @@ dfdc.parquet       the crops as they are, five landmarks for the real ones (YuNe
 portraits.parquet  one face a person: box + 40 % a side, so that the margin can vary in training
 talkers.parquet    every third frame of the GRID clips, likewise
 
-Sides by group: DFDC 80/10/10, portraits 72/8/20 by person, talkers three clips train, one val, two test.
+Sides by group: DFDC 80/10/10, portraits 72/8/20 by person, talkers three clips train, one val, two test. Some originals
+of DFDC have two names, and so two groups: where these fall on two sides, the later side's faces are left out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from telltale._group_hashes import content_hash
 from telltale.crops import CropSpec, box_of
 from telltale.train import FaceTable
 
@@ -89,6 +91,18 @@ def tiled_points(yunet: YuNet, crops: list[Array]) -> list[Array | None]:
     return points
 
 
+def without_copies(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without the groups of validation and test that hold a file which is also on a side before."""
+    known: set[str] = set()
+    kept: list[dict[str, Any]] = []
+    for side in ("train", "val", "test"):
+        mine = [row for row in rows if row["side"] == side]
+        copies = {row["group_id"] for row in mine if row["file_hash"] in known}
+        known |= {row["file_hash"] for row in mine}
+        kept += [row for row in mine if row["group_id"] not in copies]
+    return kept
+
+
 def dfdc(shared: Path, yunet: YuNet) -> FaceTable:
     folder = shared / "data/dfdc_faces"
     with (folder / "metadata.csv").open(newline="") as file:
@@ -98,15 +112,16 @@ def dfdc(shared: Path, yunet: YuNet) -> FaceTable:
         with zipfile.ZipFile(archive_path) as archive:
             for name in sorted(n for n in archive.namelist() if n.endswith(".jpg")):
                 video = Path(name).stem
-                group = meta[video]["original"].removesuffix(".mp4") or video
+                group, image = meta[video]["original"].removesuffix(".mp4") or video, archive.read(name)
                 rows.append(
                     {
                         "dataset": "dfdc", "image_id": video, "label": meta[video]["label"] == "FAKE",
                         "group_id": f"dfdc:{group}",  # as the data set's reader names it: leaks show in any store
                         "side": side_of(group, train=0.8, val=0.1), "box_xyxy": WHOLE_CROP,
-                        "points": None, "image": archive.read(name),
+                        "points": None, "image": image, "file_hash": content_hash(image),
                     }
                 )  # fmt: skip
+    rows = without_copies(rows)
     real = [row for row in rows if not row["label"] and row["side"] != "test"]
     for first in range(0, len(real), 256):
         part = real[first : first + 256]
@@ -147,7 +162,8 @@ def portraits(shared: Path, yunet: YuNet) -> FaceTable:
     for archive_path in sorted((shared / "data/portraits").glob("*.zip")):
         with zipfile.ZipFile(archive_path) as archive:
             for name in sorted(n for n in archive.namelist() if n.endswith(".jpg")):
-                bgr = decoded(archive.read(name))
+                picture = archive.read(name)
+                bgr = decoded(picture)
                 face = largest(yunet(bgr))
                 if face is None:
                     missed += 1
@@ -156,7 +172,8 @@ def portraits(shared: Path, yunet: YuNet) -> FaceTable:
                 rows.append(
                     {
                         "dataset": "portraits", "image_id": person, "label": 0, "group_id": person,
-                        "side": side_of(person, train=0.72, val=0.08), **loose_crop(bgr, face),
+                        "side": side_of(person, train=0.72, val=0.08), "file_hash": content_hash(picture),
+                        **loose_crop(bgr, face),
                     }
                 )  # fmt: skip
     print(f"portraits: {len(rows)} faces, {missed} missed", flush=True)
@@ -167,6 +184,7 @@ def talkers(shared: Path, yunet: YuNet) -> FaceTable:
     rows = []
     for path in sorted((shared / "videos/talkers").glob("*.mpg")):
         side = "test" if path.stem in TALKERS_TEST else "val" if path.stem in TALKERS_VAL else "train"
+        of_clip = content_hash(path.read_bytes())
         with av.open(str(path)) as container:
             for index, frame in enumerate(container.decode(video=0)):
                 if index % 3:
@@ -178,7 +196,7 @@ def talkers(shared: Path, yunet: YuNet) -> FaceTable:
                 rows.append(
                     {
                         "dataset": "talkers", "image_id": f"{path.stem}-{index:03d}", "label": 0, "group_id": path.stem,
-                        "side": side, **loose_crop(bgr, face),
+                        "side": side, "file_hash": of_clip, **loose_crop(bgr, face),
                     }
                 )  # fmt: skip
     print(f"talkers: {len(rows)} faces", flush=True)
