@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -57,6 +58,25 @@ def test_models_verify_finds_a_changed_file(bundle: Callable[[], Path]) -> None:
     code, _, err = run("models", "verify", str(folder))
     assert code == 2
     assert err.startswith("telltale: bundle_invalid: ")
+
+
+def test_models_verify_finds_a_graph_that_loads_and_does_not_run(bundle: Callable[[], Path]) -> None:
+    folder = bundle()
+    import onnx
+    from onnx import numpy_helper
+
+    from telltale.bundle import load_bundle, write_card
+
+    model = onnx.load(folder / "model.onnx")
+    (flat,) = [tensor for tensor in model.graph.initializer if tensor.name == "flat"]
+    flat.CopyFrom(numpy_helper.from_array(np.array([5], np.int64), "flat"))  # one logit is not five
+    card = load_bundle(folder).card
+    onnx.save(model, folder / "model.onnx")
+    write_card(folder, card)
+    code, out, err = run("models", "verify", str(folder))
+    assert (code, out) == (2, "")
+    assert err.startswith("telltale: bundle_invalid: ")
+    assert "does not run" in err
 
 
 def test_models_list_names_what_is_shipped() -> None:

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from make_bundles import make_redness
 from make_stores import SIZE_PX, Clip, colour, split, store_of_clips, store_of_pictures
 from telltale import metrics, plots
+from telltale._group_hashes import hash_files, hash_groups
+from telltale.bundle import TrainingSource
 from telltale.cli import app
 from telltale.errors import LeakFound
 from telltale.evaluate import EvaluateSettings, Measures, _files, evaluate, score_model
@@ -113,3 +115,14 @@ def test_a_card_that_lists_nothing_is_a_warning(tmp_path: Path, model: Path) -> 
     )
     said = evaluate(model, store, settings=EvaluateSettings(side="all", repeats=0))
     assert any("does not list what it learned from" in warning for warning in said.warnings)
+
+
+def test_a_card_that_lists_groups_alone_is_a_warning(tmp_path: Path) -> None:
+    store = store_of_clips(tmp_path / "store", [Clip([[0.0] * 3], fake=bool(i % 2), group=str(i)) for i in (0, 1)])
+    by_name = TrainingSource(name="one", group_hashes=hash_groups(["elsewhere:1"]))
+    by_content = TrainingSource(name="two", group_hashes=hash_groups(["x:2"]), file_hashes=hash_files(["f" * 64]))
+    for sources, is_warned in (((by_name,), True), ((by_name, by_content), False)):
+        judged = make_redness(tmp_path / f"knows{len(sources)}", size_px=SIZE_PX, training=sources)
+        said = " ".join(evaluate(judged, store, settings=EvaluateSettings(side="all", repeats=0)).warnings)
+        assert ("The card of redness lists the groups it learned from by name alone" in said) == is_warned
+        assert "does not list what it learned from" not in said

@@ -39,7 +39,8 @@ class ScanSettings:
     search_every_s: float | None = None
     """See `DetectorConfig`; None: its default."""
     deadline_s: float | None = None
-    """None: 60 s, or three times the video's length where that is more."""
+    """Reading stops within it, and what was seen by then is judged (`partial`). None: 60 s, or three times the video's
+    length where that is more."""
     pictures: bool = False
     """Keep thumbnails and crops for an HTML report."""
     explain: bool = False

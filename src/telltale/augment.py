@@ -46,7 +46,8 @@ class Augmentation:
     aspect: float = 0.06
     flip_p: float = 0.5
     plain_p: float = 0.0
-    """How many clips are cut as a scan cuts them, at most mirrored: whatever lies in single pixels stays."""
+    """How many clips are framed as a scan frames them, at most mirrored. What is done to a clip after framing
+    (`contrast`, `overlay_p`, `degrade_p`) is drawn apart from this."""
     degrade_p: float = 0.6
     """The chance that anything below happens at all: the rest of the clips are only framed."""
     light_p: float = 0.7

@@ -1,4 +1,4 @@
-"""Every error Telltale raises on purpose: a code that scripts can test, a message that ends with the next step.
+"""Telltale's own errors: a code that scripts can test, a message that ends with the next step.
 
     TelltaleError
     ├── UsageError            usage                  what was asked for makes no sense together
@@ -34,6 +34,9 @@
     │   └── OutputBusy            output_busy            another command writes there now
     └── Stopped               stopped                whoever asked for it no longer wants it
 
+A value that cannot be, as in `SamplePlan("fps", -1)`, is a ValueError, and a `web.Client` that waited too long
+raises TimeoutError.
+
 >>> error_from_code("file_empty", "clip.mp4 has 0 bytes")
 FileEmpty('clip.mp4 has 0 bytes')
 """
@@ -47,7 +50,7 @@ from typing import ClassVar
 
 
 class TelltaleError(Exception):
-    """Base of everything Telltale raises on purpose. `code` is stable; the message is for people."""
+    """Base of Telltale's own errors. `code` is stable; the message is for people."""
 
     code: ClassVar[str] = "error"
 

@@ -232,10 +232,24 @@ class ClipCutter:
         )
 
 
+def try_out(scorer: Scorer) -> None:
+    """Score one grey clip. Raises `BundleInvalid` where the graph does not run, or gives no finite number."""
+    card = scorer.bundle.card
+    grey = np.full((card.n_frames, card.size_px, card.size_px, 3), 128, np.uint8)
+    clip = Clip(0, np.zeros(card.n_frames), grey, np.ones(card.n_frames, bool))
+    try:
+        scorer.score([clip])
+    except BundleInvalid:
+        raise
+    except Exception as error:  # ONNX Runtime's own
+        why = str(error).splitlines()[0]
+        raise BundleInvalid(f"{scorer.bundle.model_path} does not run: {why}; export the model again") from error
+
+
 def middle_s(clip: Clip) -> float:
     """Presentation time of the clip's middle face, padding left out."""
     seen = clip.pts_s[clip.mask]
     return float(seen[(len(seen) - 1) // 2])
 
 
-__all__ = ["BATCH_SIZE", "ClipCutter", "Device", "Scorer", "Windows", "middle_s", "padded"]
+__all__ = ["BATCH_SIZE", "ClipCutter", "Device", "Scorer", "Windows", "middle_s", "padded", "try_out"]

@@ -295,7 +295,8 @@ def extract_request(
 
 
 def load_scorer(model: str | Path | Bundle, settings: ScanSettings | None = None) -> Scorer:
-    """The model, checked and ready. Raises `ModelError` if it cannot be used."""
+    """The model, checked and ready. Raises `ModelError` if it cannot be used, `DeviceMissing` where CUDA was asked for
+    and is not there."""
     bundle = model if isinstance(model, Bundle) else load_bundle(model)
     settings = checked_settings(settings)
     return Scorer(bundle, n_threads=settings.n_threads, device=settings.device)
@@ -313,7 +314,8 @@ def scan(
 
     `on_progress(share, n_frames)`: share of the video that was read, None where its length is not known, and frames
     looked at. Another thread may set `stop`. Whatever is wrong with the file is in the report. Raises `ModelError`,
-    `DeviceMissing`, `Stopped`, and `UsageError` for what is no path and for what the model cannot do (heat maps).
+    `DeviceMissing`, `Stopped`, `OutputError` where `annotate_into` cannot be written, and `UsageError` for what is no
+    path and for what the model cannot do (heat maps).
     """
     with Scanner(model, settings=settings) as scanner:
         return scanner.scan(path, on_progress=on_progress, stop=stop)

@@ -221,12 +221,13 @@ class Scores:
     """A model's answers, columnar: one row a clip."""
 
     track_id: Int32Array
+    """int32 (N,)"""
     pts_s: Float64Array
-    """A clip's middle."""
+    """float64 (N,), s: a clip's middle."""
     logit: Float32Array
-    """Positive = fake; not calibrated."""
+    """float32 (N,): positive = fake; not calibrated."""
     distance: Float64Array | None = None
-    """From what the model knows (`gate`), where its card has a gate."""
+    """float64 (N,): from what the model knows (`gate`), where its card has a gate."""
 
     def __post_init__(self) -> None:
         n = self.track_id.shape

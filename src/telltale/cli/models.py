@@ -52,10 +52,10 @@ def verify(name: _Name) -> None:
     """Check every file of a model against its card, and run it once."""
     from telltale._text import visible
     from telltale.bundle import load_bundle
-    from telltale.runtime import Scorer
+    from telltale.runtime import Scorer, try_out
 
     bundle = load_bundle(name)
-    Scorer(bundle)
+    try_out(Scorer(bundle))
     typer.echo(f"{visible(name)}: intact, SHA-256 {bundle.sha256}")
 
 

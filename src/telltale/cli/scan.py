@@ -63,7 +63,9 @@ def scan(
     deadline: Annotated[
         float | None,
         typer.Option(
-            metavar="S", help="Give up on a file after S seconds.", show_default="60, or 3 times its length if longer"
+            metavar="S",
+            help="Stop reading a file within S seconds; what was seen by then is judged (partial).",
+            show_default="60, or 3 times its length if longer",
         ),
     ] = None,
     explain: Annotated[

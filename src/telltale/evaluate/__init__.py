@@ -51,7 +51,9 @@ def evaluate(
 
     Raises `UsageError` where the split is not there, a store is named twice or the faces were cut in another way than
     the model takes them, `LeakFound` where a group of this side was learned from, `DataError` where the side is empty,
-    `OutputError`, before any work where `out` cannot be written.
+    `UnknownName` for no model or suite of that name, `BundleInvalid` where the model cannot be used, `StoreInvalid`
+    where a store is damaged, `MissingExtra` where what draws the pictures of `out` is not installed, `OutputError`,
+    before any work where `out` cannot be written.
     """
     if out is not None:
         check_writable(Path(out))
@@ -181,9 +183,14 @@ def _check_learned(card: ModelCard, faces: Faces, stores: Sequence[Store], *, al
 
 
 def _card_warnings(card: ModelCard) -> list[str]:
-    if any(source.group_hashes for source in card.training):
-        return []
-    return [f"The card of {card.name} does not list what it learned from: a leak would not be noticed."]
+    if not any(source.group_hashes for source in card.training):
+        return [f"The card of {card.name} does not list what it learned from: a leak would not be noticed."]
+    if not any(source.file_hashes for source in card.training):
+        return [
+            f"The card of {card.name} lists the groups it learned from by name alone: the same files under other names "
+            "would not be noticed."
+        ]
+    return []
 
 
 __all__ = [

@@ -117,7 +117,8 @@ def explain(
     """Explain the most telling faces of a video or picture: of each person the `n_faces` that score highest.
 
     `settings` are those of the method. With `out`, for every face a picture, its heat map as `.npy`, and
-    `explanations.json`. No face gives an empty list. Raises `InputError`, `ModelError`, `UsageError`, `OutputError`.
+    `explanations.json`. No face gives an empty list. Raises `InputError`, `WorkerError`, `ModelError`,
+    `UsageError`, `OutputError`, and `MissingExtra` where a library that the method needs is not installed.
     """
     from telltale.explain import _faces
 

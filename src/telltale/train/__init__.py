@@ -4,9 +4,10 @@
     bundle = train(["dfdc.store", "portraits.store"], recipe="default", out="run", settings=begin)
     bundle.card.metrics["val"]["dfdc"]["auc"]
 
-OUT then holds `stage-N/` (checkpoints, metrics.csv, TensorBoard events), `learning_curves.png`, `val/` (ROC, confusion,
-reliability) and `bundle/`. A run that was stopped goes on with `TrainSettings(resume=True)` and ends with the same
-weights.
+OUT then holds `bundle/`, `val/` (ROC, confusion, reliability), `learning_curves.png` and `stage-N/` (checkpoints,
+metrics.csv, TensorBoard events). Of a recipe with members, as `default` is one, each member has such a run in
+`member-N/`, and OUT the `bundle/` and `val/` of them joined. A run that was stopped goes on with
+`TrainSettings(resume=True)` and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -57,8 +58,10 @@ def train(
 
     Raises UsageError where OUT holds another run that is not to be resumed, a store's crops are smaller than the
     recipe learns at, or a model on pixels is too large for a bundle; LeakFound where a group is on two sides, DataError
-    where faces are missing, BundleInvalid where weights do not fit, WeightsMissing where a bundle has none to begin
-    from.
+    where faces are missing, StoreInvalid where a store is damaged, UnknownName for no recipe, model or teacher of that
+    name, BundleInvalid where weights do not fit, WeightsMissing where a bundle has none to begin from, ModelError where
+    weights cannot be fetched, OutputError where features or pictures cannot be kept, MissingExtra where a library is
+    missing.
     """
     settings = settings or TrainSettings()
     chosen = _recipe(recipe, overrides)

@@ -33,7 +33,7 @@ ScanId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 
 
 class ScanOptions(Written):
-    """How to look; what is left out comes from the model's card. The same settings as `telltale scan` has."""
+    """How to look; what is left out comes from the model's card. Most of the settings that `telltale scan` has."""
 
     fps: float | None = Field(default=None, gt=0, le=120, description="Sampling: so many frames a second.")
     every: int | None = Field(default=None, ge=1, le=100_000, description="Sampling: every n-th frame.")
@@ -52,7 +52,13 @@ class ScanOptions(Written):
         le=3600,
         description="Search the whole picture for faces so often, and between only where they were; 0: in every frame.",
     )
-    deadline_s: float | None = Field(default=None, gt=0, le=86_400, description="Give up after so long.")
+    deadline_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="Stop reading within so many seconds, or the server's own limit; what was seen by then is judged "
+        "(`partial`).",
+    )
     explain: bool | None = Field(default=None, description="Heat maps of what spoke for and against a forgery.")
 
     @model_validator(mode="after")

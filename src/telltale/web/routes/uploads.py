@@ -33,7 +33,7 @@ router = APIRouter(tags=["scans"])
     | {202: {"headers": {"Location": {"description": "Where the scan is.", "schema": {"type": "string"}}}}},
 )
 async def create_scan(request: Request, response: Response, service: Serving, caller: Asked) -> ScanEntry:
-    """Answers as soon as the upload has arrived. Equal bytes with equal settings are analysed once."""
+    """Answers as soon as the upload has arrived. Equal bytes with equal settings are analysed once for each key."""
     await _check_room(service, caller, int(request.headers.get("content-length", "0") or 0))
     upload = await service.receiver.receive(request.headers.get("content-type", ""), request.stream())
     try:
