@@ -122,12 +122,12 @@ def build_page(report: Report, *, player: Player | None = None) -> Page:
     scale = ZoneScale(verdict.thresholds)
     seen_s, end_s = _seen_s(report), _end_s(report)
     unread = _unread(report, seen_s, end_s)
-    is_still = (video is not None and video.is_image) or end_s <= 0
+    is_still = video is not None and video.is_still
     card = report.model.card if report.error is None else None  # no model looked at a file that failed
-    people = build_people(report, scale=scale, end_s=0.0 if is_still else end_s)
+    people = build_people(report, scale=scale, end_s=end_s)
     return Page(
         name=visible(report.input.path.rsplit("/", 1)[-1]) or visible(report.input.path),
-        what="file" if video is None else "picture" if is_still else "clip",
+        what="file" if video is None else _words.kind(video),
         subtitle=_subtitle(report),
         label=verdict.label,
         headline=_words.headline(label=verdict.label, any_face=bool(report.tracks)),
@@ -194,7 +194,7 @@ def _subtitle(report: Report) -> list[str]:
     size = [file_size(report.input.size_bytes)] if report.input.size_bytes else []
     if video is None:
         return size
-    length = [] if video.is_image or video.duration_s is None else [clock(video.duration_s) + " long"]
+    length = [] if video.is_still or video.duration_s is None else [clock(video.duration_s) + " long"]
     return [*length, f"{video.width_px} × {video.height_px} pixels", _codec(video.codec), *size]
 
 

@@ -72,7 +72,7 @@ class Person:
 
 
 def build_people(report: Report, *, scale: ZoneScale, end_s: float) -> list[Person]:
-    """Every person, the most suspicious first, those not judged last; `end_s` 0 for a still picture."""
+    """Every person, the most suspicious first, those not judged last; `end_s` 0 where there is no time line."""
     return [
         _person(track, report, scale=scale, end_s=end_s, budget=budget)
         for track, budget in zip(_by_suspicion(report), _crop_budgets(report), strict=True)
@@ -112,6 +112,8 @@ def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: floa
     suspicious = ", ".join(_interval_words(start, end) for start, end in track.suspicious_s)
     score = "" if track.p_fake is None else percent(track.p_fake)
     told = " ".join(report.verdict.reasons)
+    is_still = report.video is not None and report.video.is_still
+    has_chart = bool(not is_still and end_s > 0 and score and len(track.faces) > 1)
     return Person(
         id=track.id,
         name=f"Person {track.id}" if len(report.tracks) > 1 else "One person",
@@ -119,12 +121,12 @@ def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: floa
         word=_words.LABELS[track.label].name if score else "not judged",
         score=score,
         interval="" if track.interval is None else span_words(*track.interval),
-        facts=_facts(track, is_still=end_s <= 0),
+        facts=_facts(track, is_still=is_still),
         reasons=[visible(reason) for reason in track.reasons if reason not in told],
         portrait=None if best is None else telling[best],
         crops=crops,
         n_faces=len(track.faces),
-        chart=lay_out(track, end_s=end_s, scale=scale) if end_s > 0 and score and len(track.faces) > 1 else None,
+        chart=lay_out(track, end_s=end_s, scale=scale) if has_chart else None,
         suspicious=suspicious,
         chart_alt=f"Scores of person {track.id} over time, {plural(len(track.faces), 'face')}. "
         + (f"Suspicious: {suspicious}." if suspicious else "No suspicious interval."),

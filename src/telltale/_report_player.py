@@ -17,7 +17,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from telltale._text import file_size, visible
-from telltale.types import Report
+from telltale.types import Attachment, Report
 
 MAX_EMBED_BYTES = 100_000_000
 _PLAYED = {"mov": "video/mp4", "mp4": "video/mp4", "matroska": "video/webm", "webm": "video/webm"}
@@ -37,15 +37,26 @@ class CannotEmbed(Exception):
     """Says why, for people."""
 
 
+def _annotated(report: Report) -> Attachment | None:
+    return next((one for one in report.attachments if one.kind == "video"), None)
+
+
+def _can_play(report: Report) -> bool:
+    """Not a still, nor what failed; of an animated picture only the annotated clip, as browsers seek in no picture."""
+    video = report.video
+    if video is None or report.verdict.label == "failed" or video.is_still:
+        return False
+    return not video.is_image or _annotated(report) is not None
+
+
 def embed(report: Report, folder: Path) -> Player | None:
     """The annotated clip where `folder` has one, else the clip itself; None for a picture or a failed report.
 
     Raises `CannotEmbed` where browsers do not play it, or where it is too large for a page.
     """
-    video = report.video
-    if video is None or report.verdict.label == "failed" or video.is_image:
+    video, annotated = report.video, _annotated(report)
+    if video is None or not _can_play(report):
         return None
-    annotated = next((one for one in report.attachments if one.kind == "video"), None)
     if annotated is not None:
         file, kind, told = folder / annotated.name, annotated.media_type, "The clip, with what was found drawn into it."
     else:
@@ -68,10 +79,9 @@ def embed(report: Report, folder: Path) -> Player | None:
 def link(report: Report, folder: Path) -> Player | None:
     """A link to the annotated clip in `folder`, else to the clip where it lies; None for a picture or a failed report,
     and where the clip is not found under the name it was given."""
-    video = report.video
-    if video is None or report.verdict.label == "failed" or video.is_image:
+    annotated = _annotated(report)
+    if not _can_play(report):
         return None
-    annotated = next((one for one in report.attachments if one.kind == "video"), None)
     if annotated is not None:
         return Player("linked", quote(annotated.name), "Opens annotated.mp4, which lies beside this page.")
     file = Path(report.input.path)

@@ -61,7 +61,7 @@ def build_quality(report: Report) -> Quality | None:
         return None
     found = [_size(report), _light(report), _face(report), _likeness(report), _compression(report), _history(report)]
     found.append(_part(report))
-    if not video.is_image:
+    if not video.is_still:
         found += [_frames(report), _count(report)]
     rows = [row for row in found if row is not None]
     return Quality(_told(report, [row for row in rows if row.is_concern]), rows)

@@ -112,6 +112,11 @@ def _n_frames(video: VideoInfo) -> float:
     return round(video.duration_s * video.fps_header)
 
 
+def kind(video: VideoInfo | None) -> str:
+    """What sentences call the file: an animated picture is told as a clip is."""
+    return "picture" if video is not None and video.is_still else "clip"
+
+
 def headline(*, label: Label, any_face: bool) -> str:
     """The verdict in a few words."""
     if label == "no_face" and any_face:
@@ -142,7 +147,7 @@ def lede(report: Report) -> str:
 
 
 def _nothing_judged(report: Report) -> str:
-    what = "picture" if report.video and report.video.is_image else "clip"
+    what = kind(report.video)
     if not report.tracks:
         looked = plural(report.frames.analysed, "frame")
         where = "in it" if what == "picture" else f"in the {looked} that were looked at"
@@ -173,8 +178,7 @@ def meaning(report: Report) -> str:
     p_fake = report.verdict.p_fake
     if p_fake is None:
         return ""
-    what = "pictures" if report.video and report.video.is_image else "clips"
-    said = f"If half of all {what} were fakes, {_in_100(p_fake)} that score like this one would be fakes"
+    said = f"If half of all {kind(report.video)}s were fakes, {_in_100(p_fake)} that score like this one would be fakes"
     if report.verdict.label == "uncertain" and Code.OUT_OF_DOMAIN in report.verdict.codes:
         return f"{said}: of faces like those that the model learned from, and this one is not."
     return f"{said}."

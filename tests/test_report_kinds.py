@@ -1,0 +1,91 @@
+"""A page of a still picture, of an animated one and of a clip without a time line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from make_reports import make_attachment, make_report, make_track, wave
+from read_page import ReadPage
+from telltale import _report_words
+from telltale._report_page import build_page
+from telltale._report_player import CannotEmbed, embed, link
+from telltale._report_quality import build_quality
+from telltale.report import to_html
+from telltale.types import Pictures, Report
+
+
+def known(report: Report, **known: Any) -> Report:
+    """The same, with other facts about the file."""
+    assert report.video is not None
+    return report.model_copy(update={"video": replace(report.video, **known)})
+
+
+def animated(**options: Any) -> Report:
+    """Of sixty frames, as Pillow tells it: a picture without a duration."""
+    gif = {"container": "gif", "codec": "gif", "duration_s": None, "fps_header": None}
+    return known(make_report("a.gif", **options), is_image=True, n_frames_header=60, **gif)
+
+
+def words(report: Report) -> str:
+    return " ".join(" ".join(ReadPage(to_html(report)).text).split())
+
+
+def test_an_animated_picture_has_the_page_of_a_clip() -> None:
+    report = animated(tracks=[make_track(1, wave(20, 0.94, 0.99)), make_track(2, wave(20, 0.02, 0.1))])
+    page = build_page(report)
+    assert (page.is_still, page.what, page.boxes) == (False, "clip", [])
+    assert [person.chart is not None for person in page.people] == [True, True]
+    assert page.people[0].facts.startswith("0:00.0 to 0:09.5, found in 16 frames")
+    assert (len(page.strip), len(page.frames)) == (10, 12)
+    assert "half of all clips were fakes" in page.meaning
+    assert page.quality is not None
+    assert {"Frames", "Faces judged"} <= {row.name for row in page.quality.rows}
+    assert "shot-box" not in to_html(report).partition('<ol class="strip">')[2].partition("</ol>")[0]
+
+
+def test_an_animated_picture_without_a_face_says_how_much_was_looked_at() -> None:
+    assert _report_words.lede(animated(label="no_face")) == (
+        "No face was found in the 24 frames that were looked at, so nothing is said about this clip."
+    )
+
+
+def test_an_animated_picture_plays_where_its_annotated_clip_lies(tmp_path: Path) -> None:
+    report = animated()
+    assert link(report, tmp_path) is None
+    assert embed(report, tmp_path) is None, "no browser seeks in a picture"
+    drawn = report.model_copy(update={"attachments": (make_attachment("annotated.mp4", "video", "video/mp4"),)})
+    (tmp_path / "annotated.mp4").write_bytes(b"12345")
+    linked, embedded = link(drawn, tmp_path), embed(drawn, tmp_path)
+    assert linked is not None
+    assert embedded is not None
+    assert (linked.src, embedded.kind) == ("annotated.mp4", "embedded")
+    still = known(drawn, n_frames_header=1)
+    assert (link(still, tmp_path), embed(still, tmp_path)) == (None, None)
+    with pytest.raises(CannotEmbed):
+        embed(known(report, is_image=False), tmp_path)
+
+
+def test_a_clip_of_which_nothing_is_kept_is_no_picture() -> None:
+    report = make_report(label="no_face", duration_s=60).model_copy(update={"pictures": Pictures()})
+    page = build_page(report)
+    assert (page.is_still, page.what, page.strip) == (False, "clip", [])
+    assert "earliest copy of the clip" in words(report)
+
+
+def test_a_clip_of_one_frame_has_no_time_line_and_is_no_picture() -> None:
+    report = known(make_report(tracks=[make_track(1, [0.97])], duration_s=0), duration_s=None, n_frames_header=1)
+    page = build_page(report)
+    assert (page.is_still, page.what, page.people[0].chart) == (False, "clip", None)
+    assert "hollow: face filled in" not in words(report), "the key to a chart that is not there"
+    assert page.people[0].facts.startswith("0:00.0 to 0:00.0, found in 1 frame")
+
+
+@pytest.mark.parametrize("is_image", [True, False])
+def test_frames_are_counted_of_what_moves(is_image: bool) -> None:
+    quality = build_quality(known(make_report(), is_image=is_image, n_frames_header=1 if is_image else 360))
+    assert quality is not None
+    assert ("Frames" in [row.name for row in quality.rows]) is not is_image
