@@ -1,4 +1,4 @@
-"""A page of a still picture, of an animated one and of a clip without a time line."""
+"""A page of a still picture, of an animated one, of a clip without a time line, and of a clip that changes its size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from telltale._report_page import build_page
 from telltale._report_player import CannotEmbed, embed, link
 from telltale._report_quality import build_quality
 from telltale.report import to_html
-from telltale.types import Pictures, Report
+from telltale.types import Code, Pictures, Report
 
 
 def known(report: Report, **known: Any) -> Report:
@@ -82,6 +82,17 @@ def test_a_clip_of_one_frame_has_no_time_line_and_is_no_picture() -> None:
     assert (page.is_still, page.what, page.people[0].chart) == (False, "clip", None)
     assert "hollow: face filled in" not in words(report), "the key to a chart that is not there"
     assert page.people[0].facts.startswith("0:00.0 to 0:00.0, found in 1 frame")
+
+
+def test_where_a_clip_changes_its_size_no_box_is_drawn() -> None:
+    """Only the size of its first frame is known: on the others a box in per cent of that would lie elsewhere."""
+    report = make_report()
+    changed = report.model_copy(
+        update={"verdict": report.verdict.model_copy(update={"codes": (Code.GEOMETRY_CHANGED,)})}
+    )
+    assert any(ReadPage(to_html(report)).values("data-box"))
+    assert not any(ReadPage(to_html(changed)).values("data-box"))
+    assert all(frame != "" for frame in ReadPage(to_html(changed)).values("data-frame")), "the frame is shown"
 
 
 @pytest.mark.parametrize("is_image", [True, False])

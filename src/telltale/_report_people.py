@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from telltale import _report_words as _words
 from telltale._report_chart import Chart, ZoneScale, lay_out
 from telltale._text import clock, percent, plural, visible
-from telltale.types import FaceReport, Label, Report, TrackReport
+from telltale.types import Code, FaceReport, Label, Report, TrackReport
 
 MAX_CROPS_SHOWN = 14
 MAX_CROPS_PERSON = 120
@@ -206,7 +206,8 @@ def _box_words(face: FaceReport, report: Report) -> str:
 def _box(face: FaceReport, report: Report) -> tuple[float, float, float, float] | None:
     """x, y, width and height in per cent of the frame."""
     video = report.video
-    if video is None:
+    # Where the size changes, only that of the first frame is known, not that of the face's.
+    if video is None or Code.GEOMETRY_CHANGED in report.verdict.codes:
         return None
     # Boxes are in pixels of frames that --max-side may have made smaller.
     plan = report.settings.get("plan")
