@@ -74,9 +74,30 @@ def test_poor_material_is_told_with_what_it_does_to_the_verdict(label: Label, co
     report = make_report(label=label).model_copy(update={"frames": FrameCounts(decoded=90, analysed=24, lost=10)})
     quality = build_quality(report)
     assert quality is not None
-    assert [row.value for row in quality.rows if row.is_concern] == ["10 of 100 lost"]
+    assert [row.value for row in quality.rows if row.is_concern] == ["10 frames lost"]
     assert quality.told.startswith("1 thing to weigh: missing frames. ")
     assert consequence in quality.told
+
+
+@pytest.mark.parametrize(
+    ("n_header", "said"),
+    [
+        (None, "20 frames lost"),
+        (50, "20 frames lost; the header counts 50"),
+        (5, "20 frames lost"),
+    ],
+)
+def test_lost_frames_are_not_said_to_be_of_a_number_that_nobody_counted(n_header: int | None, said: str) -> None:
+    """Damaged frames that were decoded are in both counts, frames that were skipped in none."""
+    report = make_report()
+    assert report.video is not None
+    known = {
+        "video": replace(report.video, n_frames_header=n_header),
+        "frames": FrameCounts(decoded=50, analysed=24, lost=20),
+    }
+    quality = build_quality(report.model_copy(update=known))
+    assert quality is not None
+    assert next(row.value for row in quality.rows if row.name == "Frames") == said
 
 
 @pytest.mark.parametrize(

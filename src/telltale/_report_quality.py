@@ -157,7 +157,10 @@ def _part(report: Report) -> QualityRow | None:
 def _frames(report: Report) -> QualityRow:
     frames = report.frames
     if frames.lost:
-        value = f"{frames.lost:,} of {frames.decoded + frames.lost:,} lost"
+        # Not "of" the decoded: some of those were damaged, and what no other frame is built from was skipped.
+        n_header = report.video.n_frames_header if report.video else None
+        counted = f"; the header counts {n_header:,}" if n_header is not None and n_header >= frames.lost else ""
+        value = f"{plural(frames.lost, 'frame')} lost{counted}"
         return QualityRow("Frames", value, "Missing or damaged; what they showed is not known.", "missing frames")
     is_part = Code.PARTIAL in report.verdict.codes
     told = "Nothing is missing in the part that was read." if is_part else "Nothing is missing."
