@@ -104,7 +104,6 @@ def test_lost_frames_are_not_said_to_be_of_a_number_that_nobody_counted(n_header
     ("code", "concern", "consequence"),
     [
         (Code.PARTIAL, "unread part", "What was not read can show something else."),
-        (Code.HDR_NOT_TONE_MAPPED, "unconverted brightness", "a forged face, too, can score low"),
         (Code.OUT_OF_DOMAIN, "unfamiliar face", "a forged face, too, can score low"),
     ],
 )

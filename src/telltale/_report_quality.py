@@ -59,7 +59,7 @@ def build_quality(report: Report) -> Quality | None:
     video = report.video
     if video is None:
         return None
-    found = [_size(report), _light(report), _face(report), _likeness(report), _compression(report), _history(report)]
+    found = [_size(report), _face(report), _likeness(report), _compression(report), _history(report)]
     found.append(_part(report))
     if not video.is_still:
         found += [_frames(report), _count(report)]
@@ -76,13 +76,6 @@ def _size(report: Report) -> QualityRow | None:
     if shorter < 360:
         return QualityRow("Resolution", value, "Low: fine traces are hardly there.", "low resolution")
     return QualityRow("Resolution", value, "Enough; what counts is how large the face in it is.")
-
-
-def _light(report: Report) -> QualityRow | None:
-    if Code.HDR_NOT_TONE_MAPPED not in report.verdict.codes:
-        return None
-    told = "Could not be converted to ordinary brightness: faces look unlike those the model learned from."
-    return QualityRow("Brightness", "high dynamic range", told, "unconverted brightness")
 
 
 def _likeness(report: Report) -> QualityRow | None:
