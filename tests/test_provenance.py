@@ -19,6 +19,7 @@ from telltale.provenance import provenance_job, read_provenance
 from telltale.report import to_json
 from telltale.sandbox import Worker
 from telltale.types import Report
+from telltale.video import open_video
 
 HOSTILE = "<script>alert(1)</script>=cmd()\u202egpj.exe"
 
@@ -117,6 +118,25 @@ def test_the_streams_and_their_rates_are_told(worker: Worker, face_clip: Path) -
     assert 8 * face_clip.stat().st_size / 2 * 0.5 < video.bit_rate < 8 * face_clip.stat().st_size / 2 * 1.1
     assert container.bits_per_pixel is not None
     assert "x264" in video.metadata["encoder settings in the stream"]
+
+
+def test_of_several_videos_the_one_that_is_analysed_is_measured(worker: Worker, tmp_path: Path) -> None:
+    clip = make_videos.several_streams(tmp_path / "several.mkv", [(160, 120), (480, 360)], rates=[25, 5])
+    with open_video(clip) as reader:
+        info = reader.info
+    container = read_provenance(clip, worker).container
+    assert container is not None
+    analysed = container.streams[info.stream_index]
+    assert (info.stream_index, analysed.width_px, analysed.fps) == (1, 480, 5.0)
+    assert analysed.bit_rate is not None
+    assert container.bits_per_pixel == round(analysed.bit_rate / (480 * 360 * 5), 4)
+
+
+def test_a_cover_picture_is_no_video_to_be_measured(worker: Worker, tmp_path: Path) -> None:
+    container = read_provenance(make_videos.audio_only(tmp_path / "memo.m4a", cover=True), worker).container
+    assert container is not None
+    assert (container.bits_per_pixel, container.key_frame_every_s) == (None, None)
+    assert {stream.kind for stream in container.streams} == {"audio", "video"}
 
 
 def _png_text(key: str, value: str) -> PngInfo:

@@ -17,7 +17,7 @@ from telltale._report_page import build_page
 from telltale._report_player import link
 from telltale._report_quality import build_quality
 from telltale.report import to_html, write_index, write_report
-from telltale.types import Code, FrameCounts, Label, Report
+from telltale.types import Code, FrameCounts, Label, Report, StreamInfo
 
 HOSTILE = "clips/<script>alert(1)</script>=cmd() \u202egpj.\x1b[31m\"'&.mp4"
 
@@ -116,6 +116,22 @@ def test_what_makes_a_score_less_reliable_is_never_told_as_nothing_to_weigh(
     assert quality.told.startswith(f"1 thing to weigh: {concern}. ")
     assert consequence in quality.told
     assert ("Nothing is missing." in " ".join(ReadPage(to_html(report)).text)) is (code is not Code.PARTIAL)
+
+
+def test_the_bit_rate_is_that_of_the_video_that_was_analysed() -> None:
+    report = make_full_report()
+    assert report.video is not None
+    assert report.provenance is not None
+    assert report.provenance.container is not None
+    streams = (*report.provenance.container.streams, StreamInfo(kind="video", codec="h264", bit_rate=55_000))
+    container = report.provenance.container.model_copy(update={"streams": streams})
+    known = {
+        "video": replace(report.video, stream_index=1),
+        "provenance": report.provenance.model_copy(update={"container": container}),
+    }
+    quality = build_quality(report.model_copy(update=known))
+    assert quality is not None
+    assert next(row.value for row in quality.rows if row.name == "Compression") == "55.0 kbit/s, 0.020 bits a pixel"
 
 
 def test_without_a_face_no_better_verdict_is_promised() -> None:

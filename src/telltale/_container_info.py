@@ -8,9 +8,12 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from av.container import InputContainer
+
 from telltale import _container
 from telltale._source import PICTURE_FORMATS, Source
 from telltale._text import MAX_ENTRIES, short
+from telltale.errors import InputError
 from telltale.types import ContainerInfo, StreamInfo
 
 _MAX_PACKETS = 20_000
@@ -26,24 +29,36 @@ def describe(source: Source) -> ContainerInfo | None:
 
 
 def _video(source: Source) -> ContainerInfo:
-    with _container.open_container(source, _container.DecodeLimits()) as container:
+    limits = _container.DecodeLimits()
+    with _container.open_container(source, limits) as container:
         header_rate = int(container.bit_rate) or None
+        index = _analysed(container, source, limits)
         counts = _Counts()
         for packet in _container.packets(container, list(container.streams)):  # type: ignore[arg-type]
             if counts.is_full:
                 break
             counts.add(packet)
-        streams = tuple(_stream(stream, counts) for stream in list(container.streams)[:MAX_ENTRIES])
-        first = next((stream for stream in streams if stream.kind == "video"), None)
-        index = next((stream.index for stream in container.streams if stream.type == "video"), -1)
+        streams = [_stream(stream, counts) for stream in container.streams]
         return ContainerInfo(
             format=container.format.name,
             bit_rate=header_rate,
-            bits_per_pixel=_bits_per_pixel(first),
-            key_frame_every_s=counts.key_frame_every_s(index),
+            bits_per_pixel=None if index is None else _bits_per_pixel(streams[index]),
+            key_frame_every_s=None if index is None else counts.key_frame_every_s(index),
             metadata=_texts(container.metadata),
-            streams=streams,
+            streams=tuple(streams[:MAX_ENTRIES]),
         )
+
+
+def _analysed(container: InputContainer, source: Source, limits: _container.DecodeLimits) -> int | None:
+    """The index of the stream that a scan of the whole file looks at; None where there is no video to look at."""
+    try:
+        streams = _container.candidates(container, source)
+        if len(streams) > 1:
+            scans = _container.scan(source, limits, until_s=None, until_n=None)
+            return _container.pick(streams, scans, source).index
+    except InputError:
+        return None
+    return streams[0].index
 
 
 class _Counts:

@@ -110,8 +110,8 @@ def _compression(report: Report) -> QualityRow | None:
     video = report.video
     if container is None or container.bits_per_pixel is None or video is None or video.is_image:
         return None
-    stream = next((one for one in container.streams if one.kind == "video" and one.bit_rate), None)
-    rate = f"{bit_rate(stream.bit_rate)}, " if stream and stream.bit_rate else ""
+    streams = container.streams[video.stream_index : video.stream_index + 1]
+    rate = "".join(f"{bit_rate(one.bit_rate)}, " for one in streams if one.bit_rate)
     bits = f"{container.bits_per_pixel:.3f}" if container.bits_per_pixel >= _LEAST_BITS else f"under {_LEAST_BITS}"
     value = f"{rate}{bits} bits a pixel"
     coarse = _COARSE_BITS.get(video.codec)
