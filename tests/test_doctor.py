@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from telltale import doctor
+from telltale import ScanSettings, doctor
 from telltale.cli import app
 from telltale.doctor import Check, examine, is_older
 from telltale.errors import BundleInvalid
@@ -52,7 +52,13 @@ def test_versions_are_compared_by_their_numbers(version: str, than: str, older: 
 
 
 @pytest.mark.parametrize(
-    ("name", "version"), [("pillow", "12.1.9"), ("torch", "2.5.1"), ("starlette", "0.47.1"), ("av", "17.0.0")]
+    ("name", "version"),
+    [
+        ("pillow", "12.1.9"),
+        ("torch", "2.5.1"),
+        ("starlette", "0.47.1"),
+        ("av", "17.0.0"),
+    ],
 )
 def test_a_version_with_known_holes_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, version: str) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda asked: version if asked == name else "99.0")
@@ -68,6 +74,31 @@ def test_an_ffmpeg_with_known_holes_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(av, "ffmpeg_version_info", "8.1.1")
     (check,) = doctor._ffmpeg()
     assert check.status == "fail"
+
+
+@pytest.mark.parametrize(
+    ("providers", "starts", "status", "told"),
+    [
+        (["CPU"], False, "ok", "on the CPU; ONNX Runtime also has: nothing else"),
+        (["Azure", "CPU"], False, "ok", "on the CPU; ONNX Runtime also has: Azure"),
+        (["CUDA", "CPU"], True, "ok", "on CUDA, unless --device cpu is given"),
+        (["CUDA", "CPU"], False, "note", "on the CPU: ONNX Runtime has CUDA and cannot start it"),
+    ],
+)
+def test_where_a_scan_scores_is_told_as_a_scan_would_have_it(
+    monkeypatch: pytest.MonkeyPatch, providers: list[str], starts: bool, status: str, told: str
+) -> None:
+    class Loaded:
+        def __init__(self, _bundle: object, *, device: str) -> None:
+            assert device == ScanSettings().device
+            self.device = "cuda" if starts else "cpu"
+
+    names = [f"{name}ExecutionProvider" for name in providers]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: names)
+    monkeypatch.setattr("telltale.runtime.Scorer", Loaded)
+    check, *_ = doctor._providers()
+    assert (check.name, check.status, check.told) == ("scoring", status, told)
+    assert bool(check.fix) is (status == "note")
 
 
 def test_a_damaged_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,11 +258,15 @@ def _providers() -> Iterator[Check]:
     import onnxruntime as ort
 
     names = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
-    yield Check(
-        name="scoring",
-        status="ok",
-        told=f"on the CPU; ONNX Runtime also has: {', '.join(n for n in names if n != 'CPU') or 'nothing else'}",
-    )
+    others = ", ".join(name for name in names if name != "CPU") or "nothing else"
+    if "CUDA" not in names:
+        yield Check(name="scoring", status="ok", told=f"on the CPU; ONNX Runtime also has: {others}")
+    elif _starts_cuda():
+        yield Check(name="scoring", status="ok", told="on CUDA, unless --device cpu is given")
+    else:
+        fix = "check the driver with nvidia-smi, and that CUDA and cuDNN are those of onnxruntime-gpu"
+        told = "on the CPU: ONNX Runtime has CUDA and cannot start it"
+        yield Check(name="scoring", status="note", told=told, fix=fix)
     if importlib.util.find_spec("torch") is None:
         return
     import torch
@@ -271,6 +275,14 @@ def _providers() -> Iterator[Check]:
         yield Check(name="training", status="ok", told=f"on {torch.cuda.get_device_name(0)}")
     else:
         yield Check(name="training", status="note", told="on the CPU, slowly", fix="use a machine with an NVIDIA GPU")
+
+
+def _starts_cuda() -> bool:
+    """Asked of a loaded model: ONNX Runtime lists CUDA where it was built with it, and may go on without."""
+    from telltale.bundle import load_bundle
+    from telltale.runtime import Scorer
+
+    return Scorer(load_bundle("default"), device="auto").device == "cuda"
 
 
 def _places() -> Iterator[Check]:
