@@ -58,6 +58,7 @@ def test_versions_are_compared_by_their_numbers(version: str, than: str, older: 
         ("torch", "2.5.1"),
         ("starlette", "0.47.1"),
         ("av", "17.0.0"),
+        ("python-multipart", "0.0.26"),
     ],
 )
 def test_a_version_with_known_holes_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, version: str) -> None:

@@ -35,6 +35,7 @@ OLDEST = {
     "pydantic": ("2.9", "too old"),
     "torch": ("2.6", "torch.load runs code (CVE-2025-32434)"),
     "starlette": ("0.47.2", "uploads can stop the server (CVE-2025-54121)"),
+    "python-multipart": ("0.0.27", "uploads can stop the server (CVE-2026-42561)"),
 }
 """Distribution -> the oldest version that is let pass, and why."""
 OLDEST_FFMPEG = "8.1.2"
