@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 
 import make_bundles
@@ -32,6 +33,7 @@ from telltale.train import FaceTable, TrainSettings, _begin, _run, load_all, tra
 from telltale.train._data import MixedBatches
 from telltale.train._features import FeatureCache
 from telltale.train._mix import Mix, Shard
+from telltale.train._pictures import learning_curves
 from telltale.train._progress import FitProgress
 from telltale.train._teacher import Teacher
 from telltale.types import Face, VideoRecord
@@ -252,6 +254,27 @@ def test_curves_are_left_as_csv_picture_and_events(baseline: Path) -> None:
     assert set(json.loads((baseline / "stage-0" / "done").read_text())) == {
         "wall_s", "cpu_s", "peak_memory_mb", "mean_memory_mb",
     }  # fmt: skip
+
+
+def test_curves_of_many_stages_are_in_the_order_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage in range(11):
+        folder = tmp_path / f"stage-{stage}"
+        folder.mkdir()
+        # The last stage has two epochs, and its first is the best.
+        aucs = [0.9, 0.8] if stage == 10 else [0.5]
+        lines = ["loss,val_auc", *(f"{stage},{auc}" for auc in aucs)]
+        (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "stage-0 (copy)").mkdir()
+    (tmp_path / "stage-0 (copy)" / "metrics.csv").write_text("loss,val_auc\n99,1\n")
+    drawn: dict[str, Any] = {}
+
+    def draw(curves: Any, **known: Any) -> Any:
+        drawn.update(known, loss=curves["loss"]["train"])
+        return Figure()
+
+    monkeypatch.setattr("telltale.plots.learning_curves", draw)
+    assert learning_curves(tmp_path) == tmp_path / "learning_curves.png"
+    assert drawn == {"loss": [*range(11), 10], "stages": [1] * 10 + [2], "best_epoch": 11}
 
 
 def test_the_terminal_shows_images_a_second_and_time_left() -> None:

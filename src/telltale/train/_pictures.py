@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from telltale.types import Float64Array
 
 def learning_curves(run: Path, *, monitor: str = "val_auc") -> Path | None:
     """OUT/learning_curves.png from the metrics of every stage; None where no epoch was finished."""
-    stages = [read_history(path) for path in sorted(run.glob("stage-*/metrics.csv"))]
+    stages = [read_history(path) for path in _by_number(run.glob("stage-*/metrics.csv"))]
     rows = [row for stage in stages for row in stage]
     if not rows:
         return None
@@ -34,6 +35,12 @@ def learning_curves(run: Path, *, monitor: str = "val_auc") -> Path | None:
         curves, stages=[len(stage) for stage in stages], best_epoch=len(rows) - len(stages[-1]) + best + 1
     )
     return plots.save(figure, run / "learning_curves.png")
+
+
+def _by_number(paths: Iterable[Path]) -> list[Path]:
+    """Files of stages in the order of the run: by name, stage 10 would come before stage 2."""
+    numbered = {path.parent.name.removeprefix("stage-"): path for path in paths}
+    return [numbered[number] for number in sorted((n for n in numbered if n.isdecimal()), key=int)]
 
 
 def _column(rows: list[dict[str, Any]], name: str) -> list[float]:
