@@ -22,7 +22,7 @@ from telltale.train import as_list, read_faces, train
 from telltale.train._faces import concat
 from telltale.train._finish import _margins
 from telltale.train._mix import Mix
-from telltale.train._validation import falls
+from telltale.train._validation import build, falls
 
 
 def _mixed(**mix: SourceMix) -> Recipe:
@@ -115,6 +115,17 @@ def test_one_of_what_is_learned_from_is_a_list_of_one() -> None:
     assert as_list(Path("faces.store")) == [Path("faces.store")]
     assert as_list(table) == [table]
     assert as_list(("a.store", table)) == ["a.store", table]
+
+
+def test_a_side_without_faces_cannot_be_measured() -> None:
+    """As where a checkpoint is exported with figures for `test` and the split has no such side."""
+    table, recipe = make_faces.table(n=8), make_faces.recipe()
+    with pytest.raises(DataError, match=r"no face on the side that is to be measured: split .* `sides`"):
+        build(table.on("test"), recipe, size_px=32)
+    with pytest.raises(DataError, match="no face on side test"):
+        build(table, recipe, size_px=32, side="test")
+    on_side, taken = build(table, recipe, size_px=32, side="val"), build(table.on("val"), recipe, size_px=32)
+    assert on_side.group.tolist() == taken.group.tolist()
 
 
 def test_a_data_set_s_own_sides_are_kept(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from telltale.train._clips import ClipRows, cut_clips
 from telltale.train._data import Batch, Features, blend, close_up, crop_of
 from telltale.train._faces import FaceTable
 from telltale.train._mix import ALONE, Shard
-from telltale.types import BoolArray, Float64Array, RgbImage
+from telltale.types import BoolArray, Float64Array, RgbImage, Side
 
 _ROBUST_LIMIT = 300
 _BLENDS = 200
@@ -95,9 +95,20 @@ class _Rows(Dataset[Batch]):
 
 
 def build(
-    table: FaceTable, recipe: Recipe, *, size_px: int, limit: int | None = None, robust: bool = True
+    table: FaceTable,
+    recipe: Recipe,
+    *,
+    size_px: int,
+    limit: int | None = None,
+    robust: bool = True,
+    side: Side | None = None,
 ) -> ValidationSet:
-    """Crops of the validation faces; at most `limit` a source and label, spread evenly."""
+    """Crops of the validation faces; at most `limit` a source and label, spread evenly. Of `table` only those of
+    `side`, where it is given. Raises DataError where there is no face."""
+    table = table if side is None else table.on(side)
+    if not len(table):
+        where = f"side {side}" if side else "the side that is to be measured"
+        raise DataError(f"there is no face on {where}: split with --ratio 80/10/10, or leave the side out of `sides`")
     spec, cut = recipe.crop(size_px), cut_clips(table, recipe.n_frames)
     faces, table = table, cut.heads(table)
     clips: list[RgbImage] = []
