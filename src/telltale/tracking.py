@@ -147,17 +147,15 @@ class Tracker:
         faces: Sequence[Face],
         *,
         rgb: RgbImage | None = None,
-        cut: bool = False,
     ) -> list[Linked]:
         """Link the faces of the next analysed frame; detected ones first, in the order given.
 
-        `rgb` is the frame they were found in; `cut` says that a new shot begins with it. Raises ValueError where
-        time runs backward.
+        `rgb` is the frame they were found in. Raises ValueError where time runs backward.
         """
         if self._times and pts_s < self._times[-1]:
             raise ValueError(f"frames must come in time order, got {pts_s} s after {self._times[-1]} s")
         scene_kept = self._scene_kept(frame_index, rgb)
-        if cut or scene_kept < CUT_BELOW:
+        if scene_kept < CUT_BELOW:
             self._end(self._paths)
         self._times = [*self._times[-8:], pts_s]
         interval_s = float(median(np.diff(self._times))) if len(self._times) > 1 else 0.0
