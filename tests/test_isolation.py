@@ -5,6 +5,7 @@ Linux with Landlock and seccomp; elsewhere the tests skip and `telltale doctor` 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,7 +25,7 @@ import make_hostile
 import make_videos
 from make_bundles import make_redness
 from sandbox_jobs import JOBS
-from telltale import _grants
+from telltale import _confine, _grants
 from telltale.errors import DeadlineExceeded, FileMissing, InputError
 from telltale.sandbox import Powers, Worker, WorkerLimits
 from telltale.video import open_video
@@ -113,6 +115,31 @@ def test_the_folder_of_a_script_is_not_code(tmp_path: Path) -> None:
         [sys.executable, str(script)], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )
     assert "PermissionError" in result.stderr
+
+
+class FakeKernel:
+    """Landlock that takes every rule and restricts nobody."""
+
+    def syscall(self, call: int, attr: object, *_: object) -> int:
+        if call != _confine._CREATE_RULESET:
+            return 0
+        return 7 if attr is None else os.open(os.devnull, os.O_RDONLY)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock is of Linux")
+def test_a_folder_of_code_that_nobody_may_enter_keeps_no_worker_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def allow(_libc: object, _ruleset: int, path: str, _rights: int) -> None:
+        allowed.append(path)
+        if path == "/locked":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    allowed: list[str] = []
+    monkeypatch.setattr(_confine, "_allow", allow)
+    kernel: Any = FakeKernel()
+    assert _confine._landlock(kernel, Powers(), ["/locked", "/code"]) == "version 7"
+    assert {"/locked", "/code", "/usr"} <= set(allowed)
+    with pytest.raises(PermissionError):
+        _confine._landlock(kernel, Powers(may_read=("/locked",)), [])
 
 
 def test_the_file_of_a_job_is_the_one_that_was_looked_at(tmp_path: Path, face_clip: Path) -> None:

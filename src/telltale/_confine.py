@@ -155,7 +155,10 @@ def _landlock(libc: ctypes.CDLL, powers: Powers, code_folders: Iterable[str]) ->
         return f"refused ({os.strerror(ctypes.get_errno())})"
     try:
         reading, writing = _READ_FILE | _READ_DIR, _WRITE_FILE | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
-        rules = [(path, reading) for path in (*code_folders, *_SYSTEM_FOLDERS, *_SYSTEM_FILES, *powers.may_read)]
+        for path in (*code_folders, *_SYSTEM_FOLDERS, *_SYSTEM_FILES):
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # nobody could import from there
+                _allow(libc, ruleset, path, reading & handled)
+        rules = [(path, reading) for path in powers.may_read]
         rules += [(path, reading | writing) for path in (*powers.may_write, os.devnull)]
         for path, rights in rules:
             with suppress(FileNotFoundError, NotADirectoryError):
