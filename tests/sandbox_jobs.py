@@ -43,6 +43,8 @@ JOBS = {
         "open_blindly",
         "try_everything",
         "lie",
+        "hang",
+        "see_and_hang",
     )
 } | {"not_importable": "no_such_module:job"}
 
@@ -280,6 +282,23 @@ def lie(args: dict[str, Any]) -> Iterator[Message]:
     if stem.startswith("says_"):
         raise error_from_code(stem.removeprefix("says_"), "because it says so")
     yield from LIES[stem]
+
+
+def hang(_: dict[str, Any]) -> Iterator[Message]:
+    """As any job that finds no end."""
+    yield Message("hanging")
+    time.sleep(600)
+
+
+def see_and_hang(args: dict[str, Any]) -> Iterator[Message]:
+    """As an `extract` job that is stuck after three frames."""
+    yield Message("info", _INFO | {"size_bytes": 1234})
+    side_px = args["crop"]["size_px"]
+    for i in range(3):
+        face = _FACE | {"frame_index": i, "pts_s": float(i)}
+        crops = np.zeros((1, side_px, side_px, 3), np.uint8)
+        yield Message("faces", {"index": i, "pts_s": float(i), "faces": [face]}, {"crops": crops})
+    time.sleep(600)
 
 
 __all__ = ["JOBS", "LIES"]

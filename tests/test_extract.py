@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +12,26 @@ import numpy as np
 import pytest
 
 import make_videos
-from telltale._request import ExtractRequest, default_deadline_s, face_from_json
+from sandbox_jobs import JOBS
+from telltale import _request
+from telltale import extract as extracting
+from telltale._file_reader import FileReader
+from telltale._request import (
+    HASH_NOT_KNOWN,
+    ExtractRequest,
+    allowed_s,
+    default_deadline_s,
+    face_from_json,
+    run_extract,
+)
+from telltale._source import FileHash
 from telltale.crops import CropSpec
-from telltale.errors import NoVideoStream
+from telltale.errors import DeadlineExceeded, NoVideoStream
 from telltale.extract import extract_job
 from telltale.faces import DetectorConfig
 from telltale.sampling import SamplePlan
-from telltale.sandbox import Message
-from telltale.types import Code
+from telltale.sandbox import Message, Worker
+from telltale.types import Code, Frame
 
 
 def extract(path: Path, **request: Any) -> dict[str, list[Message]]:
@@ -127,7 +142,149 @@ def test_the_time_that_the_worker_took_to_start_counts(face_clip: Path) -> None:
     assert done.data["codes"] == [Code.PARTIAL]
 
 
+@pytest.fixture
+def held() -> Iterator[threading.Event]:
+    """What a test holds up until it is over."""
+    held = threading.Event()
+    yield held
+    held.set()
+
+
+@pytest.mark.parametrize("n_decode_threads", [None, 1])
+def test_a_frame_that_never_comes_takes_nothing_of_what_was_seen_with_it(
+    face_clip: Path, monkeypatch: pytest.MonkeyPatch, held: threading.Event, n_decode_threads: int | None
+) -> None:
+    class Stuck(FileReader):
+        def __iter__(self) -> Iterator[Frame]:
+            for n, frame in enumerate(super().__iter__()):
+                if n == 3:
+                    held.wait(60)
+                yield frame
+
+    monkeypatch.setattr("telltale.video.FileReader", Stuck)
+    started = time.monotonic()
+    messages = extract(face_clip, plan=SamplePlan("all"), deadline_s=2, n_decode_threads=n_decode_threads)
+    assert 1.8 <= time.monotonic() - started < 20
+    (done,) = messages["done"]
+    assert done.data["analysed"] == len(messages["faces"]) == 3
+    assert done.data["is_out_of_time"]
+    assert done.data["partial"] == ["Stopped after 2 s, 0.1 s into the video; a longer deadline reads more of it."]
+
+
+def test_a_frame_is_decoded_when_it_is_asked_for_where_a_worker_keeps_to_one_core(
+    face_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_decoded: list[int] = []
+    link = extracting._Linker.link
+
+    class Counted(FileReader):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                n_decoded[-1] += 1
+                yield frame
+
+    def slowly(self: Any, frame: Frame, **how: Any) -> Message:
+        time.sleep(0.1)
+        ahead.append(n_decoded[-1] - len(ahead) - 1)
+        return link(self, frame, **how)
+
+    monkeypatch.setattr("telltale.video.FileReader", Counted)
+    monkeypatch.setattr(extracting._Linker, "link", slowly)
+    most = {}
+    for n_threads in (1, None):
+        ahead: list[int] = []
+        n_decoded.append(0)
+        extract(face_clip, plan=SamplePlan("first", 10), n_decode_threads=n_threads)
+        most[n_threads] = max(ahead)
+    assert most[1] == 0
+    assert 0 < most[None] <= 3
+
+
+def test_a_hash_that_takes_too_long_is_not_waited_for_and_the_frames_are_kept(
+    face_clip: Path, monkeypatch: pytest.MonkeyPatch, held: threading.Event
+) -> None:
+    hash_all: Callable[[FileHash], None] = FileHash._run
+
+    def slow(self: FileHash) -> None:
+        held.wait(60)
+        hash_all(self)
+
+    monkeypatch.setattr(FileHash, "_run", slow)
+    messages = extract(face_clip, deadline_s=3)
+    (done,) = messages["done"]
+    assert len(messages["faces"]) == 4
+    assert (done.data["info"]["sha256"], done.data["is_out_of_time"]) == ("", False)
+    assert (done.data["warnings"], done.data["partial"]) == ([HASH_NOT_KNOWN], [])
+
+
+def test_a_hash_that_was_given_up_is_not_that_of_half_the_file(face_clip: Path, held: threading.Event) -> None:
+    class Slow:
+        def __init__(self) -> None:
+            self.file = face_clip.open("rb")
+
+        def __enter__(self) -> Slow:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def read(self, _: int) -> bytes:
+            held.wait(60)
+            return self.file.read(1000)
+
+    file: Any = Slow()
+    hashing = FileHash(file)
+    assert hashing.result(within_s=0.01) == ""
+    held.set()
+    hashing._thread.join(60)
+    assert hashing.is_done
+    assert hashing.result() == ""
+    assert file.file.closed
+
+
+def test_what_a_stuck_worker_said_before_its_deadline_is_kept(face_clip: Path) -> None:
+    request = ExtractRequest(str(face_clip), deadline_s=2)
+    with Worker(jobs={**JOBS, "extract": "sandbox_jobs:see_and_hang"}) as worker:
+        *_, done = run_extract(worker, request)
+        with pytest.raises(DeadlineExceeded):
+            list(run_extract(worker, ExtractRequest(str(face_clip), deadline_s=0.01)))
+    assert done.data["is_out_of_time"]
+    assert (done.data["analysed"], done.data["codes"]) == (3, [Code.PARTIAL])
+    assert done.data["partial"] == ["Stopped after 2 s, 2.0 s into the video; a longer deadline reads more of it."]
+    assert done.data["warnings"] == [*done.data["partial"], HASH_NOT_KNOWN]
+
+
+def test_a_worker_that_ran_out_of_time_serves_no_other_file(face_clip: Path) -> None:
+    with Worker(jobs={**JOBS, "extract": "telltale.extract:extract_job"}) as worker:
+        (before,) = worker.run("pid", {}, deadline_s=60)
+        list(run_extract(worker, ExtractRequest(str(face_clip))))
+        (again,) = worker.run("pid", {}, deadline_s=60)
+        request = ExtractRequest(str(face_clip), SamplePlan("all"), deadline_s=60)
+        late = {**request.to_json(), "deadline_s": 1e-6}
+        run = _request._extended(worker.run("extract", late, deadline_s=60), worker, request)
+        *_, done = run
+        (after,) = worker.run("pid", {}, deadline_s=60)
+    assert done.data["is_out_of_time"]
+    assert before.data["pid"] == again.data["pid"] != after.data["pid"]
+
+
 def test_the_deadline_grows_with_the_video_but_believes_no_header_for_ever() -> None:
     assert default_deadline_s(None) == 60
     assert default_deadline_s(100) == 300
     assert default_deadline_s(1e12) == 12 * 3600
+
+
+def test_the_deadline_grows_with_the_file_whose_every_packet_is_read_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert default_deadline_s(None, 10**9) == 60
+    assert default_deadline_s(10.0, 27 * 10**9) == 1350
+    assert allowed_s(ExtractRequest("a.mp4", boxes_from="b.mp4"), None, 0) == 120
+    assert allowed_s(ExtractRequest("a.mp4", boxes_from="b.mp4", deadline_s=7), None, 10**12) == 7
+    with (tmp_path / "large.mp4").open("wb") as file:
+        file.truncate(4 * 10**9)
+    given: list[float] = []
+    monkeypatch.setattr(Worker, "extend", lambda _, deadline_s: given.append(deadline_s))
+    with Worker() as worker:
+        run_extract(worker, ExtractRequest(str(tmp_path / "large.mp4"))).close()
+    assert given == [200]

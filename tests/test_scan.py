@@ -21,6 +21,7 @@ from telltale import SamplePlan, Scanner, ScanSettings
 from telltale._report_index import summarise
 from telltale.bundle import load_bundle
 from telltale.errors import BundleInvalid, DeviceMissing, Stopped, UsageError
+from telltale.sandbox import Worker
 from telltale.types import Code, Report
 
 pytest.importorskip("onnx", reason="makes models with onnx")
@@ -121,6 +122,19 @@ def test_a_report_knows_whether_time_cut_it_short_and_does_not_write_it(
     assert report.is_out_of_time
     assert report.frames.analysed == 1
     assert "is_out_of_time" not in report.model_dump(mode="json")
+
+
+def test_a_verdict_at_the_deadline_is_better_than_none(redness: Path, face_clip: Path) -> None:
+    with Scanner(redness, settings=ScanSettings(deadline_s=4)) as scanner:
+        scanner._worker.close()
+        scanner._worker = Worker(jobs={"extract": "sandbox_jobs:see_and_hang"})
+        report = scanner.scan(face_clip)
+    assert report.verdict.label in ("real", "fake", "uncertain")
+    assert Code.PARTIAL in report.verdict.codes
+    assert report.is_out_of_time
+    assert len(report.tracks[0].faces) == report.frames.analysed == 3
+    assert (report.input.sha256, report.input.size_bytes) == ("", 1234)
+    assert "its SHA-256 is not known" in report.warnings[-1]
 
 
 def test_nobody_in_the_picture_is_an_abstention(scanner: Scanner, empty_clip: Path) -> None:

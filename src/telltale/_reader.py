@@ -44,6 +44,11 @@ class VideoReader(ABC):
             self._info = replace(self._info, sha256=self._hash.result())
         return self._info
 
+    def info_within(self, seconds: float) -> VideoInfo:
+        """`info`, whose SHA-256 is waited for so long, and stays "" where it takes longer."""
+        self._hash.result(within_s=seconds)
+        return self.info
+
     @property
     def origin_s(self) -> float:
         """What the container calls the moment that is 0 seconds here."""

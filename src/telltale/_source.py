@@ -198,14 +198,14 @@ class FileHash:
         self._file = file
         self._digest = hashlib.sha256()
         self._error: OSError | None = None
-        self._is_cancelled = False
+        self._is_given_up = False
         self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
             with self._file:
-                while not self._is_cancelled and (block := self._file.read(_BLOCK_BYTES)):
+                while not self._is_given_up and (block := self._file.read(_BLOCK_BYTES)):
                     self._digest.update(block)
         except OSError as error:
             self._error = error
@@ -214,17 +214,17 @@ class FileHash:
     def is_done(self) -> bool:
         return not self._thread.is_alive()
 
-    def result(self) -> str:
-        """Waits for it. Raises `FileUnreadable` where the disk fails half-way."""
-        self._thread.join()
+    def result(self, *, within_s: float | None = None) -> str:
+        """Waits for it. "" from then on where it took longer than `within_s`: it is given up. Raises `FileUnreadable`
+        where the disk fails half-way."""
+        if not self._is_given_up:
+            self._thread.join(None if within_s is None else min(max(within_s, 0.0), threading.TIMEOUT_MAX))
+            self._is_given_up = self._thread.is_alive()
+        if self._is_given_up:
+            return ""
         if self._error is not None:
             raise FileUnreadable(f"the file cannot be read to its end ({self._error.strerror}); check the disk")
         return self._digest.hexdigest()
-
-    def cancel(self) -> None:
-        """Stop soon; nobody will ask."""
-        self._is_cancelled = True
-        self._thread.join()
 
 
 def fingerprint(path: str | bytes | os.PathLike[str]) -> tuple[str, int]:

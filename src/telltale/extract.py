@@ -17,15 +17,23 @@ import functools
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
 from telltale import faces
-from telltale._request import ExtractRequest, default_deadline_s, face_from_json, face_to_json
+from telltale._request import (
+    HASH_NOT_KNOWN,
+    ExtractRequest,
+    allowed_s,
+    face_from_json,
+    face_to_json,
+    stopped_words,
+)
 from telltale.crops import centre_square, crop_face
 from telltale.errors import DeadlineExceeded
 from telltale.following import FaceFinder
@@ -36,6 +44,8 @@ from telltale.video import VideoReader, open_video
 
 THUMBNAIL_HEIGHT_PX = 180
 _FRAMES_AHEAD = 3
+_STOPS_AT_FRAC, _HASHED_BY_FRAC = 0.9, 0.95
+"""Of what a file may take: until then it is read, and its SHA-256 waited for."""
 _SAME_MOMENT_S = 0.05
 """Frames of a fake and of its original belong together up to here: more than one frame's rounding, less than two."""
 
@@ -65,48 +75,46 @@ def extract_job(args: dict[str, Any]) -> Iterator[Message]:
     """The worker's side. Raises `InputError`s by name; see `video.open_video`."""
     request = ExtractRequest.from_json(args)
     stages = _Stages()
-    started_at = args["asked_at_s"]
-    with open_video(request.path, request.plan, n_threads=request.n_decode_threads) as reader:
-        yield Message("info", asdict(reader.info))
-        stop_after_s = 0.9 * (request.deadline_s or default_deadline_s(reader.info.duration_s))
+    reader = open_video(request.path, request.plan, n_threads=request.n_decode_threads)
+    with _Decoder(reader, stages, n_ahead=0 if request.n_decode_threads == 1 else _FRAMES_AHEAD) as decoder:
+        info = reader.info
+        yield Message("info", asdict(info))
+        may_take_s = allowed_s(request, info.duration_s, info.size_bytes)
+        started_at, stop_after_s = args["asked_at_s"], _STOPS_AT_FRAC * may_take_s
         linker = _Borrower(request, stages) if request.boxes_from else _Linker(request, stages)
-        n_analysed, is_out_of_time = 0, False
+        n_analysed, last_s = 0, 0.0
         codes: list[Code] = []
         warnings: list[str] = []
-        decoded = _decoded_in_turn if request.n_decode_threads == 1 else _decoded_ahead
-        with closing(decoded(reader, stages)) as frames:
-            for frame in frames:
-                n_analysed += 1
-                yield linker.link(frame, is_still=reader.info.is_still)
-                if request.thumbnails:
-                    yield Message("thumbnail", {"pts_s": frame.pts_s}, {"jpeg": _thumbnail(frame.rgb)})
-                if time.monotonic() - started_at > stop_after_s:
-                    is_out_of_time = True
-                    codes.append(Code.PARTIAL)
-                    warnings.append(
-                        f"Stopped after {stop_after_s:.0f} s, {frame.pts_s:.1f} s into the video; "
-                        "a longer deadline reads more of it."
-                    )
-                    break
+        for frame in decoder.frames(stop_at_s=started_at + stop_after_s):
+            n_analysed, last_s = n_analysed + 1, frame.pts_s
+            yield linker.link(frame, is_still=info.is_still)
+            if request.thumbnails:
+                yield Message("thumbnail", {"pts_s": frame.pts_s}, {"jpeg": _thumbnail(frame.rgb)})
+        if decoder.is_out_of_time:
+            codes.append(Code.PARTIAL)
+            warnings.append(stopped_words(stop_after_s, last_s))
         codes += reader.codes + linker.codes
         warnings += reader.warnings
         # Each warning has its code at the same place; the linker's codes, which come last, have none.
         partial = [warning for code, warning in zip(codes, warnings, strict=False) if code is Code.PARTIAL]
-    yield Message(
-        "done",
-        {
-            "info": asdict(reader.info),
-            "decoded": reader.n_decoded,
-            "lost": reader.n_lost,
-            "analysed": n_analysed,
-            "codes": list(dict.fromkeys(str(code) for code in codes)),
-            "warnings": warnings,
-            "partial": partial,
-            "is_out_of_time": is_out_of_time,
-            "persons": linker.persons(),
-            "timings_s": stages.as_dict(),
-        },
-    )
+        info = reader.info_within(started_at + _HASHED_BY_FRAC * may_take_s - time.monotonic())
+        if not info.sha256:
+            warnings.append(HASH_NOT_KNOWN)
+        yield Message(
+            "done",
+            {
+                "info": asdict(info),
+                "decoded": reader.n_decoded,
+                "lost": reader.n_lost,
+                "analysed": n_analysed,
+                "codes": list(dict.fromkeys(str(code) for code in codes)),
+                "warnings": warnings,
+                "partial": partial,
+                "is_out_of_time": decoder.is_out_of_time,
+                "persons": linker.persons(),
+                "timings_s": stages.as_dict(),
+            },
+        )
 
 
 @dataclass(slots=True)
@@ -217,51 +225,66 @@ def _faces_message(frame: Frame, sure: list[tuple[int, Face, RgbImage]], size_px
     return Message("faces", {"index": frame.index, "pts_s": frame.pts_s, "faces": rows}, {"crops": crops})
 
 
-def _decoded_in_turn(reader: VideoReader, stages: _Stages) -> Generator[Frame, None, None]:
-    """The reader's frames, decoded when they are asked for: where workers share the machine, each keeps to one core."""
-    frames = iter(reader)
-    while True:
-        with stages.timed("decode_wait"):
-            frame = next(frames, None)
-        if frame is None:
-            return
-        yield frame
+class _Decoder:
+    """A reader's frames, decoded in a thread of their own, at most `n_ahead` before they are asked for: 0 where workers
+    share the machine and each keeps to one core. The thread closes the reader, which nobody may do while it decodes.
+    """
 
+    def __init__(self, reader: VideoReader, stages: _Stages, *, n_ahead: int) -> None:
+        self.is_out_of_time = False
+        self._reader, self._stages, self._n_ahead = reader, stages, n_ahead
+        self._wanted = threading.Semaphore(0)
+        self._found: queue.SimpleQueue[Frame | BaseException | None] = queue.SimpleQueue()
+        self._is_left = False
+        self._thread = threading.Thread(target=self._decode, name="decode", daemon=True)
+        self._thread.start()
 
-def _decoded_ahead(reader: VideoReader, stages: _Stages) -> Generator[Frame, None, None]:
-    """The reader's frames, decoded in a thread of their own a few frames ahead of whoever looks at them."""
-    frames: queue.Queue[Frame | BaseException | None] = queue.Queue(maxsize=_FRAMES_AHEAD)
-    abandoned = threading.Event()
-
-    def decode() -> None:
-        try:
-            for frame in reader:
-                frames.put(frame)
-                if abandoned.is_set():
-                    return
-            frames.put(None)
-        except BaseException as error:  # noqa: BLE001 - raised again where the frames are used
-            frames.put(error)
-
-    thread = threading.Thread(target=decode, name="decode", daemon=True)
-    thread.start()
-    try:
+    def frames(self, *, stop_at_s: float) -> Iterator[Frame]:
+        """Until `time.monotonic()` is `stop_at_s`, also in the middle of a frame. The first is waited for in any case:
+        where there is none, the deadline says so."""
+        within_s: float | None = None
+        self._wanted.release(self._n_ahead + 1)
         while True:
-            with stages.timed("decode_wait"):
-                item = frames.get()
+            try:
+                with self._stages.timed("decode_wait"):
+                    item = self._found.get(timeout=within_s)
+            except queue.Empty:
+                self.is_out_of_time = True
+                return
             if item is None:
                 return
             if isinstance(item, BaseException):
                 raise item
             yield item
-    finally:
-        abandoned.set()
-        while thread.is_alive():
-            try:
-                frames.get(timeout=0.01)
-            except queue.Empty:
-                continue
-        thread.join()
+            within_s = min(stop_at_s - time.monotonic(), threading.TIMEOUT_MAX)
+            if within_s < 0.0:
+                self.is_out_of_time = True
+                return
+            self._wanted.release()
+
+    def _decode(self) -> None:
+        try:
+            frames = iter(self._reader)
+            while self._wanted.acquire() and not self._is_left:
+                frame = next(frames, None)
+                self._found.put(frame)
+                if frame is None:
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised again where the frames are used
+            self._found.put(error)
+        finally:
+            self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_left = True
+        self._wanted.release()
+        if kind is not None or not self.is_out_of_time:  # else whoever asked ends the process; see `run_extract`
+            self._thread.join()
 
 
 def _thumbnail(rgb: RgbImage) -> RgbImage:

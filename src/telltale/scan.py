@@ -257,7 +257,9 @@ class Scanner:
     def _circumstances(self, request: ExtractRequest, findings: Findings, known_by: tuple[str, int]) -> dict[str, Any]:
         video = findings.video
         path, card = encodable(request.path), self._bundle.card
-        sha256, size_bytes = (video.sha256, video.size_bytes) if video and video.sha256 else known_by
+        if video is not None and (video.sha256 or not known_by[0]):
+            known_by = video.sha256, video.size_bytes
+        sha256, size_bytes = known_by
         settings = asdict(request) | {"path": path, "device": self.scorer.device}
         return {
             "input": InputInfo(path=path, sha256=sha256, size_bytes=size_bytes),
