@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 from fractions import Fraction
@@ -23,18 +24,23 @@ from telltale._extras import with_annotation
 from telltale._film import Film, _output_errors
 from telltale._report_page import build_page
 from telltale._report_quality import build_quality
+from telltale._text import encodable
 from telltale.annotate import GIF_NAME, PICTURE_NAME, SHEET_NAME, VIDEO_NAME, _caption, annotate
-from telltale.errors import FileMissing, OutputError, WorkerError
+from telltale.errors import FileMissing, InputError, OutputError, WorkerError
 from telltale.report import write_report
-from telltale.types import Label, Report
+from telltale.types import InputInfo, Label, Report, Verdict
 
 
 def report_on(path: Path, *scores: float, label: Label = "fake", **settings: Any) -> Report:
     """A report that saw one face every fifth of a second."""
     track = make_track(1, scores or (0.9, 0.98, 0.99, 0.6, 0.97), step_s=0.2)
     made = make_report(label=label, tracks=[track.model_copy(update={"label": label})])
-    info = made.input.model_copy(update={"path": str(path)})
-    return made.model_copy(update={"input": info, "settings": settings})
+    return made.model_copy(update={"input": input_of(path), "settings": settings})
+
+
+def input_of(path: Path) -> InputInfo:
+    data = path.read_bytes()
+    return InputInfo(path=encodable(str(path)), sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
 
 
 def with_sound(
@@ -270,7 +276,7 @@ def test_the_gif_shows_the_telling_seconds(tmp_path: Path) -> None:
 
 
 def test_nobody_in_it_has_a_clip_and_a_sheet_and_no_gif(tmp_path: Path, empty_clip: Path) -> None:
-    report = make_report(label="no_face", tracks=[])
+    report = report_on(empty_clip).model_copy(update={"tracks": (), "verdict": Verdict(label="no_face")})
     assert [one.name for one in annotate(report, empty_clip, tmp_path / "out")] == [VIDEO_NAME, SHEET_NAME]
 
 
@@ -287,6 +293,30 @@ def test_what_goes_wrong_leaves_nothing_behind(tmp_path: Path, face_clip: Path) 
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["clip.mp4", "still.jpg"])
+def test_another_clip_under_the_same_name_gets_no_boxes_of_the_one_before(
+    tmp_path: Path, face_clip: Path, empty_clip: Path, portrait: Path, name: str
+) -> None:
+    first, second = (face_clip, empty_clip) if name == "clip.mp4" else (portrait, portrait)
+    path = tmp_path / name
+    path.write_bytes(first.read_bytes())
+    report = report_on(path)
+    path.write_bytes(second.read_bytes() + b"one more")
+    with pytest.raises(InputError, match="has changed since it was scanned; scan it again"):
+        annotate(report, path, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    warned = with_annotation(report, str(path), tmp_path / "report", deadline_s=None, stop=None)
+    assert warned.attachments == ()
+    assert "has changed since it was scanned" in warned.warnings[-1]
+
+
+def test_a_clip_whose_hash_the_scan_had_no_time_for_is_annotated(tmp_path: Path, face_clip: Path) -> None:
+    report = report_on(face_clip)
+    unknown = report.model_copy(update={"input": report.input.model_copy(update={"sha256": ""})})
+    assert annotate(unknown, face_clip, tmp_path / "out")
+    assert _caption(unknown)[1].endswith("SHA-256 not known")
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, face_clip: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="file"):
@@ -294,8 +324,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, face_clip: Pat
 
 
 def test_the_files_of_an_attachment_are_those_on_disk(tmp_path: Path, face_clip: Path) -> None:
-    import hashlib
-
     for one in annotate(report_on(face_clip), face_clip, tmp_path / "out"):
         data = (tmp_path / "out" / one.name).read_bytes()
         assert (one.size_bytes, one.sha256) == (len(data), hashlib.sha256(data).hexdigest())

@@ -15,6 +15,7 @@ from telltale._annotate_paint import COLOURS
 from telltale._annotate_plan import Person, make_plan
 from telltale.annotate import GIF_NAME, VIDEO_NAME, annotate
 from telltale.types import Label, Report, RgbImage, TrackReport
+from test_annotate import input_of
 
 SIZE = (480, 360)
 FPS = 25
@@ -51,7 +52,7 @@ def seen(track_id: int, label: Label, box: tuple[float, float, float, float], *t
 
 def report_on(path: Path, *tracks: TrackReport) -> Report:
     made = make_report(label="fake", tracks=tracks, duration_s=1.28)
-    return made.model_copy(update={"input": made.input.model_copy(update={"path": str(path)})})
+    return made.model_copy(update={"input": input_of(path)})
 
 
 def is_boxed(picture: RgbImage, box: tuple[float, float, float, float], label: str, scale: float = 1.0) -> bool:

@@ -26,7 +26,7 @@ from telltale._reported import ATTACHMENT_NAMES
 from telltale._request import default_deadline_s
 from telltale._said import understood
 from telltale._text import percent, plural, visible
-from telltale.errors import OutputError
+from telltale.errors import InputError, OutputError
 from telltale.sandbox import Message, Powers, Worker, WorkerLimits
 from telltale.types import Attachment, Report, count_people
 
@@ -73,10 +73,12 @@ def annotate(
         return ()
     plan = make_plan(report, headline=LABELS[report.verdict.label].headline, caption=_caption(report))
     duration_s = report.video.duration_s if report.video else None
-    allowed_s = deadline_s or _SLOWER * default_deadline_s(duration_s)
+    allowed_s = deadline_s or _SLOWER * default_deadline_s(duration_s, report.input.size_bytes)
     film = _reserve(folder)
     try:
-        made = _run(plan, path, film, allowed_s=allowed_s, stop=stop, on_progress=on_progress)
+        made, sha256 = _run(plan, path, film, allowed_s=allowed_s, stop=stop, on_progress=on_progress)
+        if report.input.sha256 not in (sha256, ""):  # empty where the scan had no time for it
+            raise InputError(f"{visible(os.fsdecode(path))} has changed since it was scanned; scan it again")
         sizes = {name: (width, height) for name, (_, width, height) in made.items()}
         files = {name: data for name, (data, *_) in made.items() if data is not None}
         write_files(folder, files)
@@ -100,8 +102,10 @@ def _run(
     allowed_s: float,
     stop: threading.Event | None,
     on_progress: Callable[[float], None] | None,
-) -> Made:
+) -> tuple[Made, str]:
+    """What was made, and the SHA-256 of what it was made from."""
     made: Made = {}
+    sha256 = ""
     args = {"path": os.fspath(path), "film": str(film), "plan": plan.to_json()}
     with (
         Worker(WorkerLimits(MEMORY_BYTES, Powers(may_write=(str(film),)))) as worker,
@@ -112,12 +116,14 @@ def _run(
             with understood():
                 if message.kind == "progress":
                     pts_s = float(message.data["pts_s"])
+                elif message.kind == "read":
+                    sha256 = str(message.data["sha256"])
                 elif message.kind == "file" and (name := message.data["name"]) in _FILES:
                     data = None if name == VIDEO_NAME else message.arrays["data"].tobytes()
                     made[name] = data, int(message.data["width_px"]), int(message.data["height_px"])
             if pts_s is not None and on_progress is not None:
                 on_progress(pts_s)
-    return made
+    return made, sha256
 
 
 def _reserve(folder: Path) -> Path:
@@ -150,10 +156,11 @@ def _attachment(path: Path, width_px: int, height_px: int) -> Attachment:
 
 def _caption(report: Report) -> list[str]:
     name = visible(report.input.path.replace("\\", "/").rsplit("/", 1)[-1])
+    sha256 = f"SHA-256 {report.input.sha256[:16]}…" if report.input.sha256 else "SHA-256 not known"
     score = "" if report.verdict.p_fake is None else f", fake score {percent(report.verdict.p_fake)}"
     return [
         f"{LABELS[report.verdict.label].headline}{score}",
-        f"{name}  ·  {plural(count_people(report.tracks), 'person', 'people')}  ·  SHA-256 {report.input.sha256[:16]}…",
+        f"{name}  ·  {plural(count_people(report.tracks), 'person', 'people')}  ·  {sha256}",
         f"Telltale {report.versions.get('telltale', '')}, model {report.model.name}. An estimate, not proof.",
     ]
 
@@ -167,8 +174,9 @@ def annotate_job(args: dict[str, Any]) -> Iterator[Message]:
     with open_video(args["path"], SamplePlan("all", max_frames=_EVERY_FRAME)) as reader:
         if reader.info.is_still:
             yield from _still(reader, plan)
-            return
-        yield from _moving(reader, args["path"], Path(args["film"]), plan)
+        else:
+            yield from _moving(reader, args["path"], Path(args["film"]), plan)
+        yield Message("read", {"sha256": reader.info.sha256})
 
 
 def _still(reader: VideoReader, plan: Plan) -> Iterator[Message]:
