@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +17,11 @@ import make_videos
 from make_bundles import make_redness
 from telltale import Scanner, ScanSettings, provenance
 from telltale._source import Source
+from telltale.errors import Stopped
 from telltale.provenance import provenance_job, read_provenance
 from telltale.report import to_json
 from telltale.sandbox import Worker
-from telltale.types import Report
+from telltale.types import Credentials, Provenance, Report
 from telltale.video import open_video
 
 HOSTILE = "<script>alert(1)</script>=cmd()\u202egpj.exe"
@@ -196,6 +199,20 @@ def test_what_cannot_be_opened_is_unreadable(worker: Worker, tmp_path: Path) -> 
         assert found.container is None
 
 
+def test_what_takes_too_long_was_not_checked_and_says_nothing_about_the_file(face_clip: Path) -> None:
+    with Worker(jobs={"provenance": "sandbox_jobs:hang"}) as worker:
+        found = read_provenance(face_clip, worker, deadline_s=0.5)
+    assert found.credentials.status == "not_checked"
+    assert "stopped after 0.5 s; give it a longer deadline" in found.credentials.told
+
+
+def test_a_scan_that_nobody_wants_does_not_wait_for_provenance(face_clip: Path) -> None:
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    with Worker(jobs={"provenance": "sandbox_jobs:hang"}) as worker, pytest.raises(Stopped):
+        read_provenance(face_clip, worker, stop=stop)
+
+
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
 def test_an_avif_without_a_picture_is_unreadable(worker: Worker, tmp_path: Path) -> None:
     """Pillow raises RuntimeError when it opens one."""
@@ -221,6 +238,27 @@ def test_a_scan_with_provenance_has_the_same_score_and_can_be_read_back(
             assert expected.provenance is None
             again = Report.model_validate_json(to_json(report))
             assert again.provenance == report.provenance
+
+
+def test_a_scan_hands_its_limits_on_and_counts_the_time(
+    tmp_path: Path, face_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx", reason="makes a model with onnx")
+    stop, given = threading.Event(), []
+
+    def slow(*_: object, **limits: object) -> Provenance:
+        given.append(limits)
+        time.sleep(0.5)
+        return Provenance(credentials=Credentials(status="absent", told=""))
+
+    monkeypatch.setattr(provenance, "read_provenance", slow)
+    with Scanner(make_redness(tmp_path / "model"), settings=ScanSettings(provenance=True, deadline_s=50)) as scanner:
+        started = time.perf_counter()
+        timings_s = scanner.scan(face_clip, stop=stop).timings_s
+        took_s = time.perf_counter() - started
+    assert given == [{"deadline_s": 50, "stop": stop}]
+    assert timings_s["provenance"] >= 0.5
+    assert timings_s["provenance"] + timings_s["detect"] <= timings_s["total"] <= took_s
 
 
 def test_every_kind_of_file_has_an_answer(worker: Worker, shared: Path) -> None:

@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from telltale._report_index import report_name
+from telltale._request import default_deadline_s
 from telltale._text import encodable
 from telltale.errors import InputError, WorkerError
 from telltale.sandbox import Worker
 from telltale.types import Report
 
 
-def with_provenance(report: Report, path: str, worker: Worker) -> Report:
+def with_provenance(
+    report: Report, path: str, worker: Worker, *, deadline_s: float | None, stop: threading.Event | None
+) -> Report:
     """Content Credentials and what the container says."""
     from telltale.provenance import read_provenance
 
     started = time.perf_counter()
-    found = read_provenance(path, worker)
+    allowed_s = deadline_s or default_deadline_s(None, report.input.size_bytes)
+    found = read_provenance(path, worker, deadline_s=allowed_s, stop=stop)
     return _with(report, "provenance", started, provenance=found)
 
 
@@ -59,5 +63,7 @@ def with_annotation(
 
 
 def _with(report: Report, stage: str, started: float, **fields: Any) -> Report:
-    spent_s = round(time.perf_counter() - started, 4)
-    return report.model_copy(update={**fields, "timings_s": {**report.timings_s, stage: spent_s}})
+    spent_s = time.perf_counter() - started
+    total_s = report.timings_s.get("total", 0.0) + spent_s
+    timings_s = {**report.timings_s, stage: round(spent_s, 4), "total": round(total_s, 4)}
+    return report.model_copy(update={**fields, "timings_s": timings_s})

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from telltale._source import Source
 from telltale._text import MAX_ENTRIES, encodable, short
 from telltale._wire import Message
-from telltale.errors import InputError, WorkerError
+from telltale.errors import DeadlineExceeded, InputError, WorkerError
 from telltale.sandbox import Worker
 from telltale.types import Credentials, Provenance
 
@@ -46,12 +47,22 @@ _ABSENT = (
 _INSTALL = "pip install 'telltale[provenance]'"
 
 
-def read_provenance(path: str | os.PathLike[str], worker: Worker) -> Provenance:
-    """What `path` says about where it comes from. Whatever goes wrong is in the answer."""
+def read_provenance(
+    path: str | os.PathLike[str],
+    worker: Worker,
+    *,
+    deadline_s: float = _DEADLINE_S,
+    stop: threading.Event | None = None,
+) -> Provenance:
+    """What `path` says about where it comes from. Whatever goes wrong is in the answer; raises `Stopped` alone."""
+    args = {"path": os.fspath(path)}
     try:
-        with closing(worker.run("provenance", {"path": os.fspath(path)}, deadline_s=_DEADLINE_S)) as messages:
+        with closing(worker.run("provenance", args, deadline_s=deadline_s, stop=stop)) as messages:
             (found,) = list(messages)  # leaving early would end the worker
         return Provenance.model_validate(dict(found.data))
+    except DeadlineExceeded as error:  # says nothing about the file
+        told = f"Content Credentials and metadata were not looked for to the end: {encodable(error.message)}"
+        return Provenance(credentials=Credentials(status="not_checked", told=told))
     except (InputError, WorkerError) as error:
         reason = error.message
     except ValueError:

@@ -147,9 +147,9 @@ class Scanner:
         report = self._scan(path, on_progress=on_progress, stop=stop)
         if report.error is not None:
             return report
-        if settings.provenance:
-            report = _extras.with_provenance(report, path, self._worker)
         limits: dict[str, Any] = {"deadline_s": settings.deadline_s, "stop": stop}
+        if settings.provenance:
+            report = _extras.with_provenance(report, path, self._worker, **limits)
         if settings.stability:
             report = _extras.with_stability(
                 report, path, lambda copy: self._scan(copy, stop=stop, is_plain=True), **limits
