@@ -355,7 +355,7 @@ def test_a_machine_that_starts_no_process_stops_the_run_and_blames_no_file(
 def test_a_video_that_takes_longer_than_allowed_is_a_failure_and_not_half_kept(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     make_videos.face_clip(tmp_path / "real" / "long.mp4", seconds=40)
-    settings = PrepareSettings(plan=SamplePlan("all"), crop=CropSpec(size_px=64), deadline_s=2.0)
+    settings = PrepareSettings(plan=SamplePlan("all"), crop=CropSpec(size_px=64), deadline_s=1.0)
     manifest = prepare(tmp_path, tmp_path / "s.store", settings=settings)
     assert (manifest.n_faces, manifest.failures) == (0, {"deadline_exceeded": 1})
 
