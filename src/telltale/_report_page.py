@@ -294,7 +294,7 @@ def _record(report: Report) -> list[tuple[str, Pairs]]:
     video = report.video
     file: Pairs = [
         ("Path as given", visible(report.input.path)),
-        ("SHA-256", report.input.sha256 or "nothing could be read"),
+        ("SHA-256", report.input.sha256 or ("not known" if report.input.size_bytes else "nothing could be read")),
         ("Size", f"{report.input.size_bytes:,} bytes"),
     ]
     if video is not None:

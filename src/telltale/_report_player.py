@@ -69,7 +69,8 @@ def embed(report: Report, folder: Path) -> Player | None:
         if size > MAX_EMBED_BYTES:
             raise CannotEmbed(f"it has {file_size(size)}, and a page holds {file_size(MAX_EMBED_BYTES)} at most")
         data = file.read_bytes()
-        if annotated is None and hashlib.sha256(data).hexdigest() != report.input.sha256:
+        known = report.input.sha256  # empty where the scan had no time for it
+        if annotated is None and known and hashlib.sha256(data).hexdigest() != known:
             raise CannotEmbed("it has changed since it was scanned")
     except OSError as error:
         raise CannotEmbed(f"{visible(str(file))} cannot be read ({error.strerror})") from error

@@ -79,7 +79,7 @@ class InputInfo(Written):
     path: str
     """As given; bytes that are not UTF-8 are written as \\xNN."""
     sha256: str
-    """Of the bytes received; empty where nothing could be read."""
+    """Of the bytes received; empty where nothing could be read, or not all of it in time."""
     size_bytes: int
 
 

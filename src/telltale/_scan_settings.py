@@ -39,8 +39,8 @@ class ScanSettings:
     search_every_s: float | None = None
     """See `DetectorConfig`; None: its default."""
     deadline_s: float | None = None
-    """Reading stops within it, and what was seen by then is judged (`partial`). None: 60 s, or three times the video's
-    length where that is more."""
+    """Reading stops within it, and what was seen by then is judged (`partial`). None: 60 s, three times the video's
+    length or a second for every 20 MB, whichever is longest."""
     pictures: bool = False
     """Keep thumbnails and crops for an HTML report."""
     explain: bool = False

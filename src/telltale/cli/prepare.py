@@ -84,7 +84,10 @@ def prepare(
     deadline: Annotated[
         float | None,
         typer.Option(
-            metavar="S", min=1, help="Give up on a video after S seconds.", show_default="60, or 3 times its length"
+            metavar="S",
+            min=1,
+            help="Give up on a video after S seconds.",
+            show_default="60, 3 times its length, or a second for 20 MB: the longest",
         ),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try videos again that failed before.")] = False,

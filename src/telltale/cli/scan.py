@@ -65,7 +65,7 @@ def scan(
         typer.Option(
             metavar="S",
             help="Stop reading a file within S seconds; what was seen by then is judged (partial).",
-            show_default="60, or 3 times its length if longer",
+            show_default="60, 3 times its length, or a second for 20 MB: the longest",
         ),
     ] = None,
     explain: Annotated[
