@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from telltale.errors import UsageError, require
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,30 @@ class Raises:
 
 
 @dataclass(frozen=True)
+class Unable:
+    """Raises UsageError in every worker that opens it; writes a line each time."""
+
+    log: Path
+
+    @contextmanager
+    def start(self) -> Iterator[Callable[[int], int]]:
+        with self.log.open("a") as file:
+            file.write("open\n")
+        raise UsageError("there is no such detector")
+        yield abs
+
+
+class Elsewhere:
+    """Can be made here, but not unpickled in a worker, as where a package is missing there."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return require, ("no_such_package", "bucket")
+
+    def start(self) -> AbstractContextManager[Callable[[int], int]]:
+        return nullcontext(abs)
+
+
+@dataclass(frozen=True)
 class UntilClosed:
     """Does item 0 at once, and any other until its worker is closed. `late` are those it was given after that."""
 
@@ -101,6 +128,7 @@ class OneActorRay:
     """What the engine uses of Ray, in this process. The memory monitor kills whoever is given `killed_on`."""
 
     exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
+    cloudpickle = pickle
 
     def __init__(self, killed_on: int | None = None) -> None:
         self.killed_on = killed_on
@@ -117,7 +145,7 @@ class OneActorRay:
         """It holds nothing."""
 
     def remote(self, **_: object) -> Callable[[type], Any]:
-        return lambda runner: SimpleNamespace(remote=lambda task: self._actor(runner(task)))
+        return lambda runner: SimpleNamespace(remote=lambda: self._actor(runner()))
 
     def _actor(self, runner: Any) -> Any:
         self.n_started += 1
@@ -125,7 +153,7 @@ class OneActorRay:
         def later(name: str) -> Any:
             return SimpleNamespace(remote=lambda *given: lambda: self._call(getattr(runner, name), *given))
 
-        return SimpleNamespace(ready=later("ready"), do=later("do"), close=later("close"))
+        return SimpleNamespace(open=later("open"), do=later("do"), close=later("close"))
 
     def _call(self, method: Callable[..., Any], *given: object) -> Any:
         if given == (self.killed_on,):

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from engine_tasks import Fragile, OneActorRay, Raises, Square, UntilClosed
+from engine_tasks import Elsewhere, Fragile, OneActorRay, Raises, Square, Unable, UntilClosed
 from ray_cluster import ray_cluster
 from telltale.engine import MAX_ATTEMPTS, Engine, _start, map_tasks
-from telltale.errors import UsageError, WorkerCrashed, WorkerNotStarted
+from telltale.errors import MissingExtra, UsageError, WorkerCrashed, WorkerNotStarted
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs telltale[ray]")
 
@@ -83,15 +83,18 @@ def test_workers_start_beside_each_other() -> None:
     assert dict(map_tasks(Slow(), [-1, -2], engine=Engine(jobs=2))) == {0: 1, 1: 2}
 
 
-def test_an_error_while_a_worker_starts_is_raised_as_it_is() -> None:
-    class Unable:
-        @contextmanager
-        def start(self) -> Iterator[Callable[[int], int]]:
-            raise UsageError("there is no such detector")
-            yield abs
-
+def test_an_error_while_a_worker_starts_is_raised_as_it_is(engine: Engine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
     with pytest.raises(UsageError, match="no such detector"):
-        dict(map_tasks(Unable(), [1, 2, 3], engine=Engine(jobs=2)))
+        dict(map_tasks(Unable(log), [1, 2, 3], engine=replace(engine, jobs=2)))
+    assert len(log.read_text().split()) <= 3  # the next worker would not be able to, either
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_package_that_a_ray_worker_lacks_is_named(cluster: str) -> None:
+    with pytest.raises(MissingExtra, match=r"no_such_package is not installed.*telltale\[bucket\]"):
+        dict(map_tasks(Elsewhere(), [1], engine=Engine("ray", address=cluster)))
 
 
 def test_a_worker_killed_for_its_memory_is_one_that_died(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ tried again on another worker, and set aside as `WorkerCrashed` when it has cost
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -155,7 +156,7 @@ class _Actors(Generic[In, Out]):
     for a processor, after a node went, must not hold an item that others could do."""
 
     def __init__(self, ray: Any, task: Task[In, Out], jobs: int) -> None:
-        self._ray, self._task = ray, task
+        self._ray, self._pickled = ray, ray.cloudpickle.dumps(task)
         self._remote = ray.remote(num_cpus=1, max_restarts=0)(_Runner)
         self._idle: list[Any] = []
         self._starting: dict[Any, Any] = {}
@@ -164,8 +165,8 @@ class _Actors(Generic[In, Out]):
         self._jobs = jobs
 
     def _start(self) -> None:
-        actor = self._remote.remote(self._task)
-        self._starting[actor.ready.remote()] = actor
+        actor = self._remote.remote()
+        self._starting[actor.open.remote(self._pickled)] = actor
 
     def outcomes(self, items: Iterable[In]) -> Iterator[tuple[int, Out | WorkerCrashed]]:
         waiting = enumerate(items)
@@ -253,12 +254,14 @@ class _Actors(Generic[In, Out]):
 class _Runner:
     """A Ray actor: one process that opens the task once."""
 
-    def __init__(self, task: Task[Any, Any]) -> None:
+    def __init__(self) -> None:
         self._stack = ExitStack()
-        self._run = self._stack.enter_context(task.start())
 
-    def ready(self) -> None:
-        """Answers when `__init__` is through."""
+    def open(self, pickled: bytes) -> None:
+        """Answers when there is work to be given. Not in `__init__`, nor with the task itself as what is given: of an
+        error there Ray tells no more than that the actor died, and another would be tried."""
+        task: Task[Any, Any] = pickle.loads(pickled)
+        self._run = self._stack.enter_context(task.start())
 
     def do(self, item: Any) -> Any:
         return self._run(item)
