@@ -66,6 +66,17 @@ class Raises:
 
 
 @dataclass(frozen=True)
+class Marks:
+    """Leaves a file named after each item that it does."""
+
+    folder: Path
+
+    @contextmanager
+    def start(self) -> Iterator[Callable[[int], None]]:
+        yield lambda x: (self.folder / str(x)).touch()
+
+
+@dataclass(frozen=True)
 class Unable:
     """Raises UsageError in every worker that opens it; writes a line each time."""
 

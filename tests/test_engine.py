@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_tasks import Elsewhere, Fragile, OneActorRay, Raises, Square, Unable, UntilClosed
+from engine_tasks import Elsewhere, Fragile, Marks, OneActorRay, Raises, Square, Unable, UntilClosed
 from ray_cluster import ray_cluster
 from telltale.engine import MAX_ATTEMPTS, Engine, _start, map_tasks
 from telltale.errors import MissingExtra, UsageError, WorkerCrashed, WorkerNotStarted
@@ -59,6 +60,21 @@ def test_every_item_is_done_once_and_every_worker_closed(engine: Engine, jobs: i
 def test_an_error_in_the_task_is_raised_here(engine: Engine) -> None:
     with pytest.raises(ValueError, match="not liked"):
         dict(map_tasks(Raises(), range(4), engine=engine))
+
+
+def test_a_worker_does_its_next_item_while_an_outcome_is_looked_at(engine: Engine, tmp_path: Path) -> None:
+    for index, _ in map_tasks(Marks(tmp_path), range(3), engine=engine):
+        deadline_s = time.monotonic() + 10
+        while not (tmp_path / str(min(index + 1, 2))).exists():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+
+
+def test_whoever_stops_at_an_outcome_has_begun_no_more_than_was_given_out(engine: Engine, tmp_path: Path) -> None:
+    outcomes = map_tasks(Marks(tmp_path), range(9), engine=engine)
+    assert next(outcomes) == (0, None)
+    outcomes.close()  # type: ignore[attr-defined]
+    assert {"0"} <= {path.name for path in tmp_path.iterdir()} <= {"0", "1", "2"}
 
 
 @needs_ray

@@ -175,8 +175,9 @@ class _Actors(Generic[In, Out]):
         held = next(waiting, None)
         for _ in again:
             self._start()
+        outcome: tuple[int, Out | WorkerCrashed] | None = None
         try:
-            while held is not None or again or self._running:
+            while outcome is not None or held is not None or again or self._running:
                 while self._idle and (again or held is not None):
                     if again:
                         index, item = again.pop()
@@ -185,18 +186,22 @@ class _Actors(Generic[In, Out]):
                         (index, item), held = held, next(waiting, None)
                     actor = self._idle.pop()
                     self._running[actor.do.remote(item)] = (index, item, actor)
+                if outcome is not None:  # only now: its actor has work while the outcome is looked at
+                    yield outcome
+                    outcome = None
+                    continue
                 ended = self._next_ended()
                 if ended is None:
                     continue
-                index, item, outcome = ended
-                if not isinstance(outcome, BaseException):
-                    yield index, outcome
+                index, item, said = ended
+                if not isinstance(said, BaseException):
+                    outcome = index, said
                     continue
                 attempts[index] = attempts.get(index, 0) + 1
                 if attempts[index] < MAX_ATTEMPTS:
                     again.append((index, item))
                 else:
-                    yield index, WorkerCrashed(f"{MAX_ATTEMPTS} workers died on it, so it was set aside ({outcome})")
+                    outcome = index, WorkerCrashed(f"{MAX_ATTEMPTS} workers died on it, so it was set aside ({said})")
         finally:
             self._close()
 
