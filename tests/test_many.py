@@ -83,6 +83,22 @@ def test_a_driver_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(_rows(tmp_path / "out")) == 4
 
 
+def test_rows_become_part_of_the_table_while_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telltale.many.ROWS_PER_FILE", 2)
+    items = listed([tmp_path / f"missing{n}.mp4" for n in range(5)])
+    in_table: list[int] = []
+
+    def look(_: Totals) -> None:
+        there = (tmp_path / "out" / "table").exists()
+        in_table.append(len(_rows(tmp_path / "out")) if there else 0)
+
+    totals = scan_into(tmp_path / "out", items, settings=ONE_FRAME, on_progress=look)
+    assert in_table[:3] == [0, 0, 0]
+    assert 2 <= in_table[3] < 5
+    assert totals.n_failed == len(_rows(tmp_path / "out")) == 5
+    assert not list((tmp_path / "out" / "staged").iterdir())
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_file_under_way_or_waiting_when_the_driver_is_stopped_is_not_recorded(tmp_path: Path, jobs: int) -> None:
     shutil.copy(EXAMPLES / "no_face.mp4", tmp_path / "short.mp4")

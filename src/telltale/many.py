@@ -21,13 +21,13 @@ from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from telltale._places import Bucket, Folder, Found, Place, fetched
 from telltale._scan_settings import AnyPath, checked_settings, path_name
+from telltale._table_files import ROWS_PER_FILE, TableFiles, parquet_bytes, staged_name
 from telltale._text import encodable
 from telltale._versions import versions
 from telltale.bundle import load_bundle
@@ -45,8 +45,7 @@ from telltale.report import summarise, to_json
 from telltale.scan import Scanner, ScanSettings, load_scorer
 from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report
 
-RUN, STAGED, TABLE = "run.json", "staged", "table"
-ROWS_PER_FILE = 20_000
+RUN = "run.json"
 SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
@@ -180,9 +179,9 @@ def _work(
     retry_failed: bool,
     on_progress: Callable[[Totals], None],
 ) -> Totals:
-    place = task.place
-    _compact(place)
-    before = _finished(place)
+    files = TableFiles(task.place)
+    files.compact()
+    before = files.labels()
     todo = [item for item in items if item.key not in before or (retry_failed and before[item.key] == "failed")]
     asked = {item.key for item in items}
     labels = [label for key, label in before.items() if key in asked]
@@ -204,8 +203,8 @@ def _work(
         )
         on_progress(totals)
         if (totals.n_done - totals.n_skipped) % ROWS_PER_FILE == 0:
-            _compact(place)
-    _compact(place)
+            files.compact()
+    files.compact()
     return totals
 
 
@@ -258,7 +257,7 @@ class _ScanTask:
     def _keep(self, item: Item, place: Place, report: Report) -> str:
         if report.error is not None and report.error.code == WorkerNotStarted.code:  # says nothing about the file
             raise WorkerNotStarted(report.error.message)
-        place.write(_staged(item), _row(item, report))
+        place.write(staged_name(item.key), _row(item, report))
         return report.verdict.label
 
     def _scan(self, item: Item, scanner: Scanner, scratch: Path) -> Report:
@@ -276,9 +275,9 @@ class _ScanTask:
 
     def set_aside(self, item: Item, error: WorkerCrashed) -> str:
         """The label of a file that no worker survived, unless the last one had it written before it died."""
-        staged = self.place.read(_staged(item))
+        staged = self.place.read(staged_name(item.key))
         if staged is None:
-            self.place.write(_staged(item), _row(item, self._failed(item, error)))
+            self.place.write(staged_name(item.key), _row(item, self._failed(item, error)))
             return "failed"
         label: str = parquet.read_table(io.BytesIO(staged), columns=["label"])["label"][0].as_py()
         return label
@@ -290,10 +289,6 @@ class _ScanTask:
             model=ModelInfo(name=Path(self.model).name, sha256=self.model_sha256),
             versions=versions(),
         )
-
-
-def _staged(item: Item) -> str:
-    return f"{STAGED}/{item.key}.parquet"
 
 
 def _row(item: Item, report: Report) -> bytes:
@@ -313,66 +308,7 @@ def _row(item: Item, report: Report) -> bytes:
         "took_s": summary.took_s,
         "report": to_json(report),
     }
-    return _parquet(pa.Table.from_pylist([row], SCHEMA))
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    parquet.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    return buffer.getvalue()
-
-
-def _read(place: Place, name: str, columns: list[str] | None = None) -> pa.Table:
-    """`columns`: those of them that there are."""
-    data = io.BytesIO(place.read(name) or b"")
-    if columns is not None:
-        there = parquet.read_schema(data).names
-        columns = [column for column in columns if column in there]
-    return parquet.read_table(data, columns=columns, page_checksum_verification=True)
-
-
-def _finished(place: Place) -> dict[str, Any]:
-    """Key -> label of what is in the table."""
-    labels: dict[str, Any] = {}
-    for name in place.names(TABLE):
-        table = _read(place, name, ["key", "label"])
-        labels.update(zip(table["key"].to_pylist(), table["label"].to_pylist(), strict=True))
-    return labels
-
-
-def _compact(place: Place) -> None:
-    """Staged rows become files of `ROWS_PER_FILE`. What is staged goes last, so killed at any point no row is lost, and
-    doing it again ends the same: files are named after what is in them."""
-    staged = place.names(STAGED)
-    for start in range(0, len(staged), ROWS_PER_FILE):
-        names = staged[start : start + ROWS_PER_FILE]
-        fresh = pa.concat_tables((_read(place, name) for name in names), promote_options="default")
-        written = _write_table(place, fresh)
-        # by name: a file that changed, or that was missing and is there, has another key and is the same file
-        replaced = {*_names(fresh), *fresh["path"].to_pylist()}
-        for name in place.names(TABLE):
-            if name != written and not replaced.isdisjoint(_names(_read(place, name, ["path", "path_sha256"]))):
-                table = _read(place, name)
-                kept = table.filter(pa.array([one not in replaced for one in _names(table)]))
-                if len(kept):
-                    _write_table(place, kept)
-                place.remove([name])
-        place.remove(names)
-
-
-def _names(table: pa.Table) -> list[str]:
-    """Whose row each is: `path_sha256`, or `path` where there is none, which no hash is equal to."""
-    paths: list[str] = table["path"].to_pylist()
-    if "path_sha256" not in table.column_names:
-        return paths
-    return [sha256 or path for sha256, path in zip(table["path_sha256"].to_pylist(), paths, strict=True)]
-
-
-def _write_table(place: Place, table: pa.Table) -> str:
-    data = _parquet(table)
-    name = f"{TABLE}/{hashlib.sha256(data).hexdigest()[:16]}.parquet"
-    place.write(name, data)
-    return name
+    return parquet_bytes(pa.Table.from_pylist([row], SCHEMA))
 
 
 __all__ = ["SCHEMA", "Bucket", "Item", "Totals", "in_bucket", "listed", "scan_into"]
