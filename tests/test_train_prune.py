@@ -14,16 +14,18 @@ from torch import nn
 import make_faces
 import make_runs
 from telltale import models
-from telltale.bundle import load_bundle
+from telltale.bundle import Bundle, DetectorSettings, load_bundle
 from telltale.errors import UsageError
 from telltale.export import export_onnx, onnx_logits, torch_logits
 from telltale.models import Weights
 from telltale.models._backbone import trunks_of
 from telltale.models._mobilenet import ConvNorm, InvertedResidual, MobileNetV2, folded, put_folded
 from telltale.models.transfer import Transfer
-from telltale.recipe import Stage
-from telltale.train import train
-from telltale.train._prune import _Block, _order, pruned
+from telltale.recipe import Recipe, Stage
+from telltale.train import FaceTable, join, train
+from telltale.train._finish import finish
+from telltale.train._origin import Origin
+from telltale.train._prune import _Block, _order, pruned, to_prune_by
 from telltale.types import Float64Array, RgbImage
 
 
@@ -202,6 +204,55 @@ def test_a_recipe_prunes_what_it_trained_and_the_bundle_goes_on(tmp_path: Path) 
     begin = replace(make_runs.ALONE, weights=str(bundle.path))
     after = train([table], recipe=again, out=tmp_path / "again", settings=begin)
     assert load_bundle(after.path).model_path.stat().st_size < 1.1 * bundle.model_path.stat().st_size
+
+
+def assert_still_knows_in_training(bundle: Bundle, table: FaceTable, recipe: Recipe, *, trunks: int) -> None:
+    """In training mode norms take their statistics from the batch: those that `_begin.ready` set them from."""
+    faces = to_prune_by(table.on("train"), recipe, 64)
+    options = {"backbone": "mobilenetv2", "dropout": 0.0, "trunks": trunks}
+    net = models.create("transfer", weights=Weights(str(bundle.path)), options=options, size_px=64)
+    fixed, own = torch_logits(net.eval(), faces), onnx_logits(bundle.model_path, faces)
+    assert fixed.std() > 0.01, "it tells faces apart"
+    np.testing.assert_allclose(fixed, own, atol=1e-3)
+    with torch.no_grad():
+        learning = net.train()(torch.from_numpy(faces))[0].double().numpy()
+    np.testing.assert_allclose(learning, fixed, atol=0.02 * fixed.std())
+
+
+def finished(folder: Path, recipe: Recipe, *, seed: int = 0, with_weights: bool = True) -> Bundle:
+    """The bundle of a network that tells faces apart, though nobody taught it: its norms know the faces."""
+    net, table = network(seed=seed), make_faces.table(n=32)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        net.train()(torch.from_numpy(to_prune_by(table.on("train"), recipe, 64)))
+    return finish(
+        net.eval(), table, recipe, size_px=64, out=folder,
+        origin=Origin((), DetectorSettings(), {}), with_weights=with_weights,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_pruned_bundle_still_knows_in_training_what_it_knew(members: int, tmp_path: Path) -> None:
+    table = make_faces.table(n=32)
+    recipe = make_runs.tiny("mobilenetv2", "model.options.backbone=mobilenetv2")
+    smaller = recipe.model_copy(update={"prune_to": 0.8})
+    if members == 1:
+        bundle = finished(tmp_path / "one", smaller)
+    else:
+        each = [finished(tmp_path / str(seed), recipe, seed=seed) for seed in (0, 1)]
+        bundle = join(each, table, smaller, shares=(1, 1), out=tmp_path / "both")
+    assert_still_knows_in_training(bundle, table, recipe, trunks=members)
+
+
+def test_joined_graphs_still_know_in_training_what_they_knew(tmp_path: Path) -> None:
+    table = make_faces.table(n=32)
+    recipe = make_runs.tiny("mobilenetv2", "model.options.backbone=mobilenetv2")
+    each = [finished(tmp_path / str(seed), recipe, seed=seed, with_weights=False) for seed in (0, 1)]
+    assert {one.weights_path for one in each} == {None}
+    bundle = join(each, table, recipe, shares=(1, 1), out=tmp_path / "both")
+    assert_still_knows_in_training(bundle, table, recipe, trunks=2)
 
 
 def test_a_stage_begins_with_what_was_pruned_and_a_share_of_it_is_mixed_back_in(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from telltale.models import Weights, must_be_random
 from telltale.models._backbone import Backbone, Normalise, load_backbone, parts_of
+from telltale.models._mobilenet import MobileNetV2, unfold
 from telltale.models._sequence import check_n_frames, each_frame, last_state
 
 _WIDTHS = (32, 64, 128, 256)
@@ -37,6 +38,16 @@ class CnnLstm(nn.Module):
     def forward(self, clips: Tensor, mask: Tensor) -> tuple[Tensor, None]:
         states, _ = self.lstm(each_frame(self.frame, clips).float())
         return self.head(self.dropout(last_state(states, mask))).float().squeeze(1), None
+
+    def adapt(self, clips: Tensor) -> None:
+        """Ready folded batch norms for training, from a few hundred clips: a frame of each is enough."""
+        if isinstance(self.frame[1], MobileNetV2):
+            unfold(self.frame[1], self.frame[0](clips[:, 0]))
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether `adapt` is due before training."""
+        return isinstance(self.frame[1], MobileNetV2) and self.frame[1].is_folded
 
     def parts(self) -> dict[str, nn.Module]:
         return parts_of(self.frame[1]) | {"lstm": self.lstm, "head": self.head}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from telltale.train import _validation
 from telltale.train._faces import FaceTable
 from telltale.train._module import average
 from telltale.train._prune import pruned, to_prune_by
+from telltale.types import RgbImage
 
 _UNFOLD_FACES = 256
 _PRUNED = "pruned.ckpt"
@@ -46,6 +48,14 @@ def start(table: FaceTable, recipe: Recipe, weights: models.Weights) -> nn.Modul
         rows = np.random.default_rng(recipe.seed).permutation(len(table))[:_UNFOLD_FACES]
         sample = _validation.build(table.take(rows), recipe, size_px=recipe.stages[0].size_px, robust=False)
         adapt(torch.from_numpy(sample.clips))
+    return net
+
+
+def ready(net: nn.Module, clips: RgbImage, *, seed: int) -> nn.Module:
+    """`net`, which training then does not rob of what it knows: folded batch norms, where it has any, are set from some
+    of `clips`, faces that it learned from."""
+    if getattr(net, "is_folded", False):
+        cast(Any, net).adapt(torch.from_numpy(np.random.default_rng(seed).permutation(clips)[:_UNFOLD_FACES]))
     return net
 
 
@@ -80,8 +90,7 @@ def prune_before(net: nn.Module, learned: FaceTable, recipe: Recipe, number: int
         return net
     if not kept.exists():
         clips = to_prune_by(learned, recipe, stage.size_px)
-        smaller = pruned(net, clips, keep=stage.prune_to, seed=recipe.seed)
-        smaller.adapt(torch.from_numpy(np.random.default_rng(recipe.seed).permutation(clips)[:_UNFOLD_FACES]))
+        smaller = ready(pruned(net, clips, keep=stage.prune_to, seed=recipe.seed), clips, seed=recipe.seed)
         staged = kept.with_suffix(".part")
         torch.save({"state_dict": {f"ema.{name}": value for name, value in smaller.state_dict().items()}}, staged)
         staged.replace(kept)

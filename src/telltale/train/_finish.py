@@ -13,6 +13,7 @@ from telltale.errors import require
 from telltale.export import PARITY_FACES, export_onnx
 from telltale.recipe import Recipe, TeacherPart
 from telltale.train import _validation
+from telltale.train._begin import ready
 from telltale.train._faces import MARGIN_TOLERANCE, FaceTable
 from telltale.train._gate import fit_gate
 from telltale.train._judge import Reading, ask, fit_reading, measure
@@ -41,8 +42,10 @@ def finish(
     if the graph does not say what the network says.
     """
     out.mkdir(parents=True, exist_ok=True)
-    if recipe.prune_to < 1:
-        net = pruned(net, to_prune_by(table.on("train"), recipe, size_px), keep=recipe.prune_to, seed=recipe.seed)
+    if recipe.prune_to < 1 or getattr(net, "is_folded", False):
+        clips = to_prune_by(table.on("train"), recipe, size_px)
+        net = pruned(net, clips, keep=recipe.prune_to, seed=recipe.seed) if recipe.prune_to < 1 else net
+        net = ready(net, clips, seed=recipe.seed)  # whoever goes on from the weights cannot tell that they were folded
     graph, val = out / MODEL_NAME, _validation.build(table.on("val"), recipe, size_px=size_px)
     off = export_onnx(
         net, val.clips[:PARITY_FACES], graph, mask=val.mask[:PARITY_FACES], flip_average=recipe.card.flip_average
