@@ -36,6 +36,7 @@ from telltale.train._join import check_members, join
 from telltale.train._origin import leak_limits, origin_of
 from telltale.train._parents import check_parents, parents_of
 from telltale.train._prune import check_prunable
+from telltale.train._resume import check_began_with
 from telltale.train._settings import TrainSettings
 from telltale.types import Side
 
@@ -134,13 +135,18 @@ def export_checkpoint(
     sides: tuple[Side, ...] = ("val",),
     with_weights: bool = True,
     split: str | None = None,
+    weights: str | None = None,
+    allow_leaks: bool = False,
 ) -> Bundle:
     """The bundle of one checkpoint of a run, finished or not: its averaged weights, calibrated and measured.
 
     `checkpoint` is RUN/stage-N/{best,last}.ckpt of a run of `recipe`; the stage's `begin_share` is mixed in, and its
     `size_px` is the bundle's. OUT is the bundle's folder. Figures are stated for `sides`; `with_weights` off leaves out
-    what training could go on from. Raises UsageError where there is no such checkpoint, BundleInvalid if the graph does
-    not say what the network says, and what `train` raises of faces.
+    what training could go on from. `weights` and `allow_leaks` are those of the run (`TrainSettings`): what its
+    beginning and its teachers until then learned from, the card names too.
+
+    Raises UsageError where there is no such checkpoint, or its run is known to have begun with another bundle than
+    `weights`, BundleInvalid if the graph does not say what the network says, and what `train` raises of faces.
     """
     faces = opened(as_list(faces))
     path, chosen = Path(checkpoint), framed(_recipe(recipe, overrides), faces)
@@ -150,13 +156,19 @@ def export_checkpoint(
     if not path.is_file() or not stage.isdigit() or int(stage) >= len(chosen.stages):
         raise UsageError(f"no checkpoint {path}; a run leaves stage-N/best.ckpt and stage-N/last.ckpt")
     check_beginnings(chosen)
-    run, table, size_px = path.parent.parent, load_all(faces, split=split), chosen.stages[int(stage)].size_px
+    run, size_px = path.parent.parent, chosen.stages[int(stage)].size_px
+    begin = TrainSettings(weights=weights).begin(chosen)
+    check_began_with(run, begin)
+    table, torn = _loaded(faces, split=split, allow_leaks=allow_leaks)
+    parents = parents_of(chosen.model_copy(update={"stages": chosen.stages[: int(stage) + 1]}), begin)
+    leaks = check_parents(parents, table, allow_leaks=allow_leaks) + leak_limits(torn)
     net = models.create(
         chosen.model.name, weights=models.Weights("none"), options=chosen.model.options, size_px=size_px
     )
     return finish(
-        load_stage(net, run, chosen, int(stage), checkpoint=path.name), table, chosen,
-        size_px=size_px, out=Path(out), origin=origin_of(table, chosen, run=run, detector=_detector(faces)),
+        load_stage(net, run, chosen, int(stage), checkpoint=path.name), table, _limited(chosen, leaks),
+        size_px=size_px, out=Path(out),
+        origin=origin_of(table, chosen, run=run, detector=_detector(faces), parents=parents),
         sides=sides, with_weights=with_weights,
     )  # fmt: skip
 

@@ -61,6 +61,8 @@ def finish(
     figures["export_parity"] = off
     if with_weights:
         _write_weights(net, out / WEIGHTS_NAME)
+    else:
+        (out / WEIGHTS_NAME).unlink(missing_ok=True)  # the card would vouch for those of a model that was here before
     write_card(out, _card(net, recipe, size_px=size_px, origin=origin, reading=reading, figures=figures))
     if pictures is not None:
         learning_curves(pictures, monitor=recipe.monitor)

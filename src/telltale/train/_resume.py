@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from telltale._files import write_files
+from telltale import models
+from telltale._files import file_sha256, write_files
+from telltale.bundle import load_bundle
 from telltale.errors import UsageError
 from telltale.recipe import Recipe
 from telltale.train._faces import FaceTable
@@ -22,7 +24,7 @@ def claim(out: Path, table: FaceTable, recipe: Recipe, *, weights: str) -> None:
     Raises UsageError where the run began with other faces, weights, stages or settings.
     """
     said = recipe.model_dump(mode="json", exclude={"description", "weights", "grid", "card"})
-    said |= {"weights": Path(weights).name, "faces": _digest(table)}
+    said |= {"weights": _noted(models.Weights(weights)), "faces": _digest(table)}
     path, n_begun = out / _RUN, len(list(out.glob("stage-*")))
     if n_begun and path.is_file():  # a run that ended before its first stage left nothing to go on with
         changed = _changed(json.loads(path.read_text(encoding="utf-8")), said, n_begun=n_begun)
@@ -34,9 +36,48 @@ def claim(out: Path, table: FaceTable, recipe: Recipe, *, weights: str) -> None:
     write_files(out, {_RUN: (json.dumps(said, indent=1) + "\n").encode()})
 
 
+def check_began_with(out: Path, weights: models.Weights) -> None:
+    """Raises UsageError where the run in OUT is known to have begun with a bundle, and `weights` is not that: a card
+    would not name what it has seen."""
+    path = out / _RUN
+    held = json.loads(path.read_text(encoding="utf-8")).get("weights") if path.is_file() else None
+    if isinstance(held, dict) and held.get("kind") == "bundle" and not _same(held, _noted(weights)):
+        raise UsageError(
+            f"the run in {out} began with another bundle than {weights.source} ({_told(held)}): say where that is with "
+            "weights=, so that the card names what it learned from"
+        )
+
+
+def _noted(weights: models.Weights) -> dict[str, str]:
+    """Every run leaves its bundle in a folder of one name, so the name alone tells nothing."""
+    noted = {"name": Path(weights.source).name}
+    if weights.bundle:
+        return noted | {"kind": "bundle", "sha256": load_bundle(weights.bundle).sha256}
+    if weights.is_file and Path(weights.source).is_file():
+        return noted | {"kind": "file", "sha256": file_sha256(Path(weights.source))}
+    return noted
+
+
+def _same(held: str | dict[str, str], now: dict[str, str]) -> bool:
+    """Runs that began before there was a SHA-256 noted a name."""
+    if isinstance(held, str):
+        return held == now["name"]
+    return held == now if "sha256" not in held else held["sha256"] == now.get("sha256")
+
+
+def _told(noted: str | dict[str, str]) -> str:
+    if isinstance(noted, str):
+        return noted
+    return f"{noted['name']}, SHA-256 {noted['sha256'][:12]}…" if "sha256" in noted else noted["name"]
+
+
 def _changed(held: dict[str, Any], said: dict[str, Any], *, n_begun: int) -> list[str]:
     begun = [{**values, "stages": values.get("stages", [])[:n_begun]} for values in (held, said)]
-    return sorted(name for name in said if begun[0].get(name) != begun[1][name])
+    changed = {name for name in said if begun[0].get(name) != begun[1][name]} - {"weights"}
+    was, now = held.get("weights", ""), said["weights"]
+    if not _same(was, now):
+        changed.add(f"weights ({_told(was)}; given: {_told(now)})")
+    return sorted(changed)
 
 
 def _digest(table: FaceTable) -> str:
