@@ -29,7 +29,15 @@ from telltale.split._groups import Member
 from telltale.store import Store, check_distinct, is_store
 from telltale.train import _run
 from telltale.train._begin import check_beginnings, load_stage
-from telltale.train._faces import FaceTable, common_crop, common_detector, common_plan, concat, read_faces
+from telltale.train._faces import (
+    FaceTable,
+    common_crop,
+    common_detector,
+    common_plan,
+    concat,
+    copied_files,
+    read_faces,
+)
 from telltale.train._finish import finish
 from telltale.train._job import Job, finish_job, fit_job
 from telltale.train._join import check_members, join
@@ -196,7 +204,8 @@ def _loaded(faces: Sequence[Given], *, split: str | None, allow_leaks: bool) -> 
     sides = {side: np.unique(table.group_id[table.side == side]) for side in np.unique(table.side).tolist()}
     members = {side: [Member(group) for group in groups.tolist()] for side, groups in sides.items()}
     torn = check_leaks(members, allow_leaks=allow_leaks).groups
-    return table, sorted({*torn, *copied(stores, name, allow_leaks=allow_leaks)})
+    torn_files = copied(stores, name, allow_leaks=allow_leaks) | copied_files(table, allow_leaks=allow_leaks)
+    return table, sorted({*torn, *torn_files})
 
 
 def as_list(faces: Given | Sequence[Given]) -> list[Given]:

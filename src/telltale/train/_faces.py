@@ -24,9 +24,10 @@ import pyarrow.parquet as pq
 from telltale import datasets
 from telltale._group_hashes import content_hash, file_hash
 from telltale._stored_picture import DAMAGE, size_of
+from telltale._text import plural
 from telltale.bundle import DetectorSettings
 from telltale.crops import CropSpec, box_of, square_of
-from telltale.errors import DataError, StoreInvalid, UsageError
+from telltale.errors import DataError, LeakFound, StoreInvalid, UsageError
 from telltale.sampling import SamplePlan
 from telltale.split import make_split
 from telltale.store import Store
@@ -227,6 +228,24 @@ def concat(tables: Sequence[FaceTable]) -> FaceTable:
     return FaceTable(
         **{field.name: np.concatenate([getattr(table, field.name) for table in tables]) for field in fields(FaceTable)}
     )
+
+
+def copied_files(table: FaceTable, *, allow_leaks: bool) -> set[str]:
+    """The groups of files that have faces on more than one side. Raises LeakFound unless `allow_leaks`."""
+    on: dict[str, dict[str, str]] = {}  # file -> side -> one of its groups there
+    for file, side, group in zip(table.file_hash.tolist(), table.side.tolist(), table.group_id.tolist(), strict=True):
+        if file:
+            on.setdefault(file, {})[side] = group
+    torn = {file: groups for file, groups in on.items() if len(groups) > 1}
+    if not torn:
+        return set()
+    if not allow_leaks:
+        shown = ", ".join(f"{group} on {side}" for side, group in next(iter(torn.values())).items())
+        raise LeakFound(
+            f"{plural(len(torn), 'file')} on more than one side ({shown}): the figures would say nothing about people "
+            "that the model never saw. Leave one copy out, or accept it with --allow-leaks"
+        )
+    return set(table.group_id[np.isin(table.file_hash, list(torn))].tolist())
 
 
 def common_crop(stores: Sequence[Store]) -> CropSpec | None:

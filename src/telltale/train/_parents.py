@@ -48,10 +48,34 @@ def check_parents(
 
 
 def inherited(own: Sequence[TrainingSource], parents: Sequence[ModelCard]) -> tuple[TrainingSource, ...]:
-    """What the new model's card names as learned from: its own sources, then its parents' that are others."""
+    """What the new model's card names as learned from: its own sources, then its parents' that are others, or that they
+    were chosen on otherwise."""
     found = list(own)
     for card in parents:
         for source in card.training:
-            if source.digest not in {known.digest for known in found}:
-                found.append(source.model_copy(update={"name": f"{source.name} (by {card.name})"}))
+            named = source.model_copy(update={"name": f"{source.name} (by {card.name})"})
+            known = next((i for i, one in enumerate(found) if _holds(one, named)), None)
+            if known is None:
+                found.append(named)
+            else:
+                found[known] = _with_files_of(found[known], source)
     return tuple(found)
+
+
+def _holds(known: TrainingSource, source: TrainingSource) -> bool:
+    """Whether `source` names no group that `known` does not: the same faces, judged on the same. File hashes do not
+    tell: a card of before they were noted has none."""
+    if known.digest != source.digest or not (source.digest or source.name == known.name):
+        return False
+    pairs = (known.group_hashes, source.group_hashes), (known.validation_hashes, source.validation_hashes)
+    return all(theirs in ("", ours) for ours, theirs in pairs)
+
+
+def _with_files_of(known: TrainingSource, source: TrainingSource) -> TrainingSource:
+    """`known`, whose lists of files are the longer ones."""
+    fields = ["file_hashes"]
+    if known.validation_hashes == source.validation_hashes:
+        fields.append("validation_file_hashes")
+    return known.model_copy(
+        update={field: max(getattr(known, field), getattr(source, field), key=len) for field in fields}
+    )
