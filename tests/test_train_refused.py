@@ -16,9 +16,11 @@ from pydantic import ValidationError
 
 import make_faces
 import make_runs
+import make_stores
+from telltale.crops import CropSpec
 from telltale.errors import DataError, UsageError
 from telltale.recipe import Recipe, SourceMix
-from telltale.train import as_list, read_faces, train
+from telltale.train import as_list, framed, read_faces, train
 from telltale.train._faces import concat
 from telltale.train._finish import _margins
 from telltale.train._mix import Mix
@@ -93,6 +95,18 @@ def test_members_tolerate_the_margins_that_each_of_them_does() -> None:
     assert _margins(both) == (alone[1][0], alone[0][1])
     with pytest.raises(ValidationError, match="wants stages, or members"):
         Recipe.model_validate({"stages": []})
+
+
+def test_members_are_framed_as_the_stores_were(tmp_path: Path) -> None:
+    clips = [make_stores.Clip([[1.0]], fake=bool(i % 2), group=str(i)) for i in range(4)]
+    store = make_stores.store_of_clips(tmp_path / "s", clips, crop=CropSpec(size_px=32, margin_frac=0.8))
+    member = {"mix": {"*": {"real": 1, "fake": 1, "scale": [0.8, 1.08]}}}
+    inner = {"members": [{"recipe": member}], "stages": []}
+    both = Recipe.model_validate({"members": [{"recipe": member}, {"recipe": inner}], "stages": []})
+    alone = framed(Recipe.model_validate(member), [store])
+    assert _margins(framed(both, [store])) == _margins(alone) == (0.54, 0.904)
+    assert framed(both, [store]).members[1].recipe.members[0].recipe.crop_margin_frac == 0.8
+    assert framed(both, []) == both
 
 
 def _picture(path: Path, seed: int) -> Path:

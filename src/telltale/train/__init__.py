@@ -233,7 +233,8 @@ def _table(given: Given, split: str | None) -> FaceTable:
 
 
 def framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
-    """`recipe`, which then frames faces as the stores did: evaluating on them must show the model what it learned.
+    """`recipe`, which then frames faces as the stores did, and its members too: evaluating on them must show the model
+    what it learned.
 
     A model of sequences then samples as they did, where they agree: what it learned lies so far apart.
     """
@@ -241,8 +242,10 @@ def framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
     crop, plan = common_crop(stores), common_plan(stores) if recipe.n_frames > 1 else None
     if crop is None:
         return recipe
+    members = [member.model_copy(update={"recipe": framed(member.recipe, stores)}) for member in recipe.members]
     return recipe.model_copy(
         update={
+            "members": tuple(members),
             "crop_kind": crop.kind,
             "crop_margin_frac": crop.margin_frac,
             "crop_down_frac": crop.down_frac,
