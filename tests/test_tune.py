@@ -59,6 +59,16 @@ def test_folds_cut_no_group_and_leave_the_test_side_alone(store: Store) -> None:
     assert not set(data._faces.row.tolist()) & set(np.flatnonzero(sides == "test").tolist())
 
 
+def test_faces_that_were_not_found_choose_no_setting(tmp_path: Path) -> None:
+    clips = [Clip([[1.0, 2.0, 3.0]], fake=bool(i % 2), group=str(i), filled=[1]) for i in range(20)]
+    made = store_of_clips(tmp_path / "s", clips)
+    split(made)
+    data = PixelFolds([made], TuneSettings(split="main", folds=2))
+    assert not data._faces.is_filled.any()
+    assert data.n_faces == 2 * data.n_groups
+    assert set(data._fold.tolist()) == {0, 1}
+
+
 def test_every_setting_is_tried_on_every_fold_and_the_best_is_refitted(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="draws")
     seen: list[float] = []

@@ -33,7 +33,8 @@ class PixelFolds:
         common_detector(stores)  # refuses now what refit would
         self._split = _faces.choose_split(stores, settings.split, "train")
         _faces.split_leaks(stores, self._split, allow_leaks=False)
-        self._faces = _faces.load(stores, split=self._split, side="train+val")
+        found = _faces.load(stores, split=self._split, side="train+val")
+        self._faces = found.take(~found.is_filled)  # as training and judging do
         self._fold = self._dealt(settings.folds, settings.seed)
         check_folds(self._faces.label, [self._fold == fold for fold in range(settings.folds)])
         self._size_px = 0
