@@ -14,11 +14,11 @@ import make_faces
 import make_runs
 from telltale import models
 from telltale.bundle import WEIGHTS_NAME, Bundle, load_bundle, write_card
-from telltale.errors import LeakFound, UsageError
+from telltale.errors import LeakFound, TelltaleError, UsageError
 from telltale.export import onnx_outputs
 from telltale.models import Weights
 from telltale.recipe import Recipe
-from telltale.train import export_checkpoint, join, load_all, train
+from telltale.train import _run, export_checkpoint, join, load_all, train
 from telltale.tune import tune
 
 SHARES = (0.75, 0.25)
@@ -129,6 +129,50 @@ def test_members_that_would_not_join_are_refused_before_they_are_trained(recipe:
         with pytest.raises(UsageError, match=said):
             train([make_faces.table(n=32)], recipe=wrong, out=tmp_path / "run", settings=make_runs.ALONE)
         assert not (tmp_path / "run").exists()
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise AssertionError("trained, and only then refused")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("model.options.pool=flatten",), "pool over places"),
+        (("model.options.hidden=8",), "pool over places"),
+        (("model.options.mean=[0.4, 0.4, 0.4]",), "one mean and std"),
+        (("model.options.n_frames=2",), "no option n_frames"),
+        (("model.options.trunk=2",), "did you mean trunks"),
+        (("crop_margin_frac=0.3",), r"members\.1\.recipe cuts faces in another way"),
+        (("mix={elsewhere: {real: 2, fake: 2}}",), "names none of the sources"),
+        (("stages.0.begin_share=0.5",), r"stages\.0\.begin_share"),
+        (("teacher.bundle=none at all",), "no model folder"),
+        (("weights=nowhere.npz",), "no weights file"),
+    ],
+)
+def test_a_member_that_cannot_be_trained_or_joined_is_refused_before_the_first_is_trained(
+    more: tuple[str, ...], said: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = recipe.members[1].model_copy(update={"recipe": make_runs.tiny("mobilenetv2", OURS, *more)})
+    first = recipe.members[0].recipe.model_copy(update={"weights": "none"})
+    members = (recipe.members[0].model_copy(update={"recipe": first}), other)
+    wrong = recipe.model_copy(update={"members": members})
+    weights = None if any(setting.startswith("weights") for setting in more) else "none"
+    monkeypatch.setattr(_run, "fit", refuse)
+    settings = replace(make_runs.ALONE, weights=weights)
+    with pytest.raises(TelltaleError, match=said):
+        train([make_faces.table(n=32)], recipe=wrong, out=tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_ensemble_may_be_a_member(recipe: Recipe, tmp_path: Path) -> None:
+    inner = recipe.members[0].model_copy(update={"recipe": recipe})
+    outer = recipe.model_copy(update={"members": (recipe.members[0], inner)})
+    bundle = train([make_faces.table(n=32)], recipe=outer, out=tmp_path / "run", settings=make_runs.ALONE)
+    assert (tmp_path / "run/member-1/member-1/bundle/card.json").is_file()
+    pooled = onnx_outputs(bundle.model_path, clips())[1]
+    assert pooled is not None
+    assert pooled.shape == (5, 3 * 1280)
 
 
 def test_leaks_that_are_accepted_are_counted_on_its_card(recipe: Recipe, run: Path, tmp_path: Path) -> None:

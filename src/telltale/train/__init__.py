@@ -15,14 +15,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from torch import nn
 
 from telltale import models
 from telltale.bundle import Bundle, DetectorSettings
 from telltale.errors import DataError, UsageError
 from telltale.evaluate import as_stores
 from telltale.evaluate._faces import choose_split, copied
+from telltale.models.transfer import Transfer, joined
 from telltale.recipe import Recipe, load_recipe, override
 from telltale.split import check_leaks
 from telltale.split._groups import Member
@@ -39,7 +42,7 @@ from telltale.train._faces import (
     read_faces,
 )
 from telltale.train._finish import finish
-from telltale.train._job import Job, finish_job, fit_job
+from telltale.train._job import Job, check_crops, check_job, finish_job, fit_job
 from telltale.train._join import check_members, join
 from telltale.train._origin import leak_limits, origin_of
 from telltale.train._parents import check_parents, parents_of
@@ -50,6 +53,8 @@ from telltale.types import Side
 
 Given = str | Path | Store | FaceTable
 """A store, a table of faces (`FaceTable.write`), or a data set of face crops."""
+_Loaded = tuple[FaceTable, list[str]]
+"""Faces, and the groups among them that are on more than one side."""
 
 
 def train(
@@ -78,9 +83,32 @@ def train(
     faces = as_list(faces)
     if chosen.model.name == "pixels":
         return _train_pixels(faces, chosen, out=Path(out), settings=settings)
+    faces, out = opened(faces), Path(out)
     if chosen.members:
-        return _train_members(opened(faces), chosen, out=Path(out), settings=settings)
-    job = _job(opened(faces), chosen, Path(out), settings)
+        if settings.nodes > 1:
+            raise UsageError("a recipe with members is trained on one machine: train the members' recipes on several")
+        check_members(chosen.members)
+        _run.check_free(out, resume=settings.resume, begins="member-0")
+    loaded = _loaded(faces, split=settings.split, allow_leaks=settings.allow_leaks)
+    if chosen.members:
+        _begun(faces, loaded, chosen, out, settings)
+    return _fitted(faces, loaded, chosen, out, settings)
+
+
+def _fitted(faces: Sequence[Given], loaded: _Loaded, recipe: Recipe, out: Path, settings: TrainSettings) -> Bundle:
+    """A run, or those of a recipe's members, from beginning to end."""
+    if recipe.members:
+        bundles = [
+            _fitted(faces, loaded, member.recipe, out / f"member-{number}", settings)
+            for number, member in enumerate(recipe.members)
+        ]
+        table, torn = loaded
+        return join(
+            bundles, table, framed(_limited(recipe, leak_limits(torn)), faces),
+            shares=[member.share for member in recipe.members], out=out / "bundle", pictures=out,
+            allow_leaks=settings.allow_leaks,
+        )  # fmt: skip
+    job = _job(faces, loaded, recipe, out, settings)
     if settings.n_processes == 1:
         return finish_job(job, fit_job(job))
     from telltale.train._ranks import launch
@@ -88,9 +116,25 @@ def train(
     return launch(job)
 
 
-def _job(faces: Sequence[Given], recipe: Recipe, out: Path, settings: TrainSettings) -> Job:
-    """The run, with all that can be checked before it; leaks that are accepted are among the limits of its card."""
-    table, torn = _loaded(faces, split=settings.split, allow_leaks=settings.allow_leaks)
+def _begun(faces: Sequence[Given], loaded: _Loaded, recipe: Recipe, out: Path, settings: TrainSettings) -> nn.Module:
+    """The network that a run would begin with, of members as they would join.
+
+    Raises, before anything is trained, what else would end one of several runs hours after the first.
+    """
+    if not recipe.members:
+        return check_job(_job(faces, loaded, recipe, out, settings))
+    check_members(recipe.members)
+    nets = [
+        _begun(faces, loaded, member.recipe, out / f"member-{number}", settings)
+        for number, member in enumerate(recipe.members)
+    ]
+    check_crops(framed(recipe, faces))
+    return joined(cast("list[Transfer]", nets), [member.share for member in recipe.members])
+
+
+def _job(faces: Sequence[Given], loaded: _Loaded, recipe: Recipe, out: Path, settings: TrainSettings) -> Job:
+    """The run, with all that faces say of it checked; leaks that are accepted are among the limits of its card."""
+    table, torn = loaded
     recipe = framed(recipe, faces)
     check_sizes(recipe, faces)
     leaks = check_parents(parents_of(recipe, settings.begin(recipe)), table, allow_leaks=settings.allow_leaks)
@@ -102,23 +146,6 @@ def _limited(recipe: Recipe, limits: Sequence[str]) -> Recipe:
     """`recipe`, whose card names these limits, too."""
     card = recipe.card.model_copy(update={"limits": (*recipe.card.limits, *limits)})
     return recipe.model_copy(update={"card": card})
-
-
-def _train_members(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings: TrainSettings) -> Bundle:
-    if settings.nodes > 1:
-        raise UsageError("a recipe with members is trained on one machine: train the members' recipes on several")
-    check_members(recipe.members)
-    _run.check_free(out, resume=settings.resume, begins="member-0")
-    table, torn = _loaded(faces, split=settings.split, allow_leaks=settings.allow_leaks)
-    bundles = [
-        train(faces, recipe=member.recipe, out=out / f"member-{number}", settings=settings)
-        for number, member in enumerate(recipe.members)
-    ]
-    shares = [member.share for member in recipe.members]
-    return join(
-        bundles, table, framed(_limited(recipe, leak_limits(torn)), faces), shares=shares, out=out / "bundle",
-        pictures=out, allow_leaks=settings.allow_leaks,
-    )  # fmt: skip
 
 
 def _train_pixels(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings: TrainSettings) -> Bundle:
@@ -186,7 +213,7 @@ def load_all(faces: Sequence[Given], *, split: str | None = None, allow_leaks: b
     return _loaded(faces, split=split, allow_leaks=allow_leaks)[0]
 
 
-def _loaded(faces: Sequence[Given], *, split: str | None, allow_leaks: bool) -> tuple[FaceTable, list[str]]:
+def _loaded(faces: Sequence[Given], *, split: str | None, allow_leaks: bool) -> _Loaded:
     """See `load_all`; and the originals that are on more than one side: their own faces or copies."""
     given_faces = opened(faces)
     stores = [given for given in given_faces if isinstance(given, Store)]
