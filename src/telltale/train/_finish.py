@@ -46,7 +46,7 @@ def finish(
         clips = to_prune_by(table.on("train"), recipe, size_px)
         net = pruned(net, clips, keep=recipe.prune_to, seed=recipe.seed) if recipe.prune_to < 1 else net
         net = ready(net, clips, seed=recipe.seed)  # whoever goes on from the weights cannot tell that they were folded
-    graph, val = out / MODEL_NAME, _validation.build(table.on("val"), recipe, size_px=size_px)
+    graph, val = out / MODEL_NAME, _validation.build(table, recipe, size_px=size_px, side="val")
     off = export_onnx(
         net, val.clips[:PARITY_FACES], graph, mask=val.mask[:PARITY_FACES], flip_average=recipe.card.flip_average
     )
@@ -56,7 +56,7 @@ def finish(
     figures: dict[str, object] = {"val": measure(answers, reading)}
     for side in sides:
         if side != "val":
-            faces = _validation.build(table.on(side), recipe, size_px=size_px)
+            faces = _validation.build(table, recipe, size_px=size_px, side=side)
             figures[side] = measure(ask(graph, faces), reading)
     figures["export_parity"] = off
     if with_weights:

@@ -44,6 +44,10 @@ def join(
     looks = {(card.size_px, card.n_frames, card.crop, card.detector) for card in cards}
     if len(looks) > 1:
         raise UsageError("models that join look at faces of one size, cut and found in one way")
+    if recipe.crop(cards[0].size_px) != cards[0].crop:
+        raise UsageError(
+            f"the models know faces cut as {cards[0].crop}: the recipe must cut them so, with its crop_* settings"
+        )
     leaks = check_parents(cards, table, allow_leaks=allow_leaks)
     net = joined([_network(bundle) for bundle in bundles], shares)
     options = _model_of(cards[0])["options"] | {"trunks": len(trunks_of(net.backbone))}
