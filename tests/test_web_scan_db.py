@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from telltale.errors import UsageError
-from telltale.web.rows import Ending, NewScan, ScanRow
+from telltale.web.rows import Ending, Kept, NewScan, ScanRow
 from telltale.web.scan_db import ClientBusy, QueueFull, ScanDb
 
 
@@ -88,11 +88,13 @@ def test_a_known_result_needs_no_place_in_the_queue(scan_db: ScanDb) -> None:
     assert admit(scan_db, "k", queue_length=0, per_client=0).state == "done"
 
 
-def test_a_client_holds_its_uploads_and_a_little_for_each_result(scan_db: ScanDb) -> None:
-    for key, client in (("1", "a"), ("1", "a"), ("2", "b"), ("3", "a")):
+def test_what_is_kept_for_a_client_is_each_analysis_once_and_none_that_was_cancelled(scan_db: ScanDb) -> None:
+    first = admit(scan_db, "1")
+    for key, client in (("1", "a"), ("2", "b"), ("3", "a")):
         cancelled = admit(scan_db, key, client=client)
     scan_db.cancel(cancelled.id, owner="")
-    assert [scan_db.held_by(client) for client in "abc"] == [2_000_002, 1_000_001, 0]
+    assert scan_db.kept_for("a") == [Kept(first.analysis_id, "queued", 1)]
+    assert [len(scan_db.kept_for(client)) for client in "bc"] == [1, 0]
 
 
 def test_a_client_with_many_uploads_does_not_hold_up_another(scan_db: ScanDb) -> None:

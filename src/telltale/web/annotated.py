@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,8 +39,9 @@ class _Making:
 class Annotator:
     """Keeps what it made beside the result."""
 
-    def __init__(self, folder: DataFolder, *, deadline_s: float) -> None:
-        self._folder, self._deadline_s = folder, deadline_s
+    def __init__(self, folder: DataFolder, *, deadline_s: float, held_by: Callable[[str], int]) -> None:
+        """`held_by`: what a client's scans take of the disk."""
+        self._folder, self._deadline_s, self._held_by = folder, deadline_s, held_by
         self._known: OrderedDict[str, _Making] = OrderedDict()
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="annotate")
@@ -66,13 +68,15 @@ class Annotator:
     def _make(self, row: ScanRow, stop: threading.Event) -> Path:
         folder = self._folder.made_for(row.analysis_id, row.id) / f"annotated-{__version__}"
         if not (folder / VIDEO_NAME).is_file():
-            if not self._folder.has_room(row.size_bytes):  # about as large as the clip will be
+            # The clip will be about as large as the upload, and counts as an upload does.
+            if not self._folder.has_room(row.size_bytes + self._held_by(row.client)):
                 raise OutputError("there is no room left for the clip; free some space")
             report = self._folder.report(row.analysis_id, name=row.name)
             media = self._folder.media(row.analysis_id)
             annotate(report, media, folder, deadline_s=self._deadline_s, stop=stop)
             if stop.is_set() or not media.is_file():  # deleted or expired meanwhile, and what was made with it
                 shutil.rmtree(folder, ignore_errors=True)
+            self._folder.measure_anew(row.analysis_id)
         return folder / VIDEO_NAME
 
     def forget(self, scan_id: str) -> None:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +41,8 @@ class DataFolder:
         """`min_free_bytes` of the disk are no room for anything that strangers can make grow."""
         self.root, self._min_free_bytes = root.resolve(), min_free_bytes
         self.uploads, self._media, self._results = (self.root / name for name in ("uploads", "media", "results"))
+        self._sizes: dict[str, int] = {}
+        self._sizes_lock = threading.Lock()
         try:
             for folder in (self.root, self.uploads, self._media, self._results):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -72,6 +75,19 @@ class DataFolder:
             **({THUMBNAIL_NAME: thumbnails[len(thumbnails) // 2][1]} if thumbnails else {}),
         }
         write_files(self._results / analysis_id, files)
+        self.measure_anew(analysis_id)
+
+    def result_bytes(self, analysis_id: str) -> int:
+        """What a result takes, with the pages and clips made of it; measured once after each change."""
+        with self._sizes_lock:
+            if analysis_id not in self._sizes:
+                self._sizes[analysis_id] = _bytes_in(self._results / analysis_id)
+            return self._sizes[analysis_id]
+
+    def measure_anew(self, analysis_id: str) -> None:
+        """After every change of a result's folder."""
+        with self._sizes_lock:
+            self._sizes.pop(analysis_id, None)
 
     def report_data(self, analysis_id: str, *, name: str) -> dict[str, Any]:
         """The report as JSON values, under the name its upload has for whoever asks."""
@@ -104,11 +120,13 @@ class DataFolder:
                 write_files(folder, {name: content})
             except OutputError:
                 return content
+            self.measure_anew(analysis_id)
         return folder / name
 
     def drop_made(self, analysis_id: str, scan_id: str) -> None:
         """Remove what was made for one scan of an analysis that others keep."""
         shutil.rmtree(self.made_for(analysis_id, scan_id), ignore_errors=True)
+        self.measure_anew(analysis_id)
 
     def without_path(self, data: dict[str, Any], analysis_id: str) -> dict[str, Any]:
         """JSON values without the path of this upload: it is nobody's business, and each scan has its own name."""
@@ -126,6 +144,7 @@ class DataFolder:
         for analysis_id in analysis_ids:
             self.drop_media(analysis_id)
             shutil.rmtree(self._results / analysis_id, ignore_errors=True)
+            self.measure_anew(analysis_id)
 
     def drop_strays(self, known: set[str]) -> None:
         """Remove what a crash left behind: files of no analysis."""
@@ -167,6 +186,15 @@ def _locked(path: Path) -> IO[bytes]:
     with contextlib.suppress(OSError):
         os.set_inheritable(file.fileno(), False)
     return file
+
+
+def _bytes_in(folder: Path) -> int:
+    n_bytes = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # removed just now
+                n_bytes += (Path(where) / name).stat().st_size
+    return n_bytes
 
 
 def _token(analysis_id: str) -> str:

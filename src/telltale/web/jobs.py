@@ -27,8 +27,9 @@ from telltale.types import ErrorInfo, Report
 from telltale.web.analysis import Analyst, is_lasting, media_type, outcome
 from telltale.web.files import DataFolder
 from telltale.web.metrics import Metrics
+from telltale.web.room import RESULT_BYTES
 from telltale.web.rows import Ending, NewScan, ScanRow, Work
-from telltale.web.scan_db import ScanDb
+from telltale.web.scan_db import OverShare, ScanDb
 from telltale.web.schema import ENDED, Outcome, Progress, ScanEntry, ScanOptions, State
 from telltale.web.settings import ServeSettings
 from telltale.web.upload import Upload
@@ -129,10 +130,13 @@ class Jobs:
 
     def submit(self, upload: Upload, *, options: ScanOptions, model: str, owner: str, client: str) -> ScanRow:
         """Keep an upload and queue its analysis, or find an equal one of the same owner: that somebody else sent the
-        same bytes is not told. Raises `QueueFull` and `ClientBusy`."""
+        same bytes is not told. Raises `QueueFull`, `ClientBusy`, and `OverShare` where others filled the disk
+        meanwhile."""
         settings = options.model_dump(exclude_none=True)
         parts = [owner, upload.sha256, self._scorers[model].bundle.sha256, settings, __version__]
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
+        if self.held_by(client) > self._folder.room_bytes():
+            raise OverShare
         self._folder.keep_upload(upload.path, upload.id)
         try:
             row = self._scan_db.admit(
@@ -162,6 +166,15 @@ class Jobs:
                 self._next_place_at[of] -= self._took_s / self._settings.workers
             self._news.notify()
         return row
+
+    def held_by(self, client: str) -> int:
+        """How many bytes of the disk this client's scans take: uploads that are kept, results with their pages and
+        clips, and what is reckoned for results to come."""
+        held_bytes = 0
+        for kept in self._scan_db.kept_for(client):
+            held_bytes += 0 if kept.state == "failed" else kept.size_bytes
+            held_bytes += self._folder.result_bytes(kept.id) if kept.state in ENDED else RESULT_BYTES
+        return held_bytes
 
     def remove(self, scan_id: str, *, owner: str) -> str | None:
         """Cancel the scan if it waits or runs, delete it if it has ended: `cancelled`, `deleted`, or None."""

@@ -40,6 +40,7 @@ class ScanRow:
     model: str
     options: str
     queued_at: float
+    client: str
     started_at: float | None
     finished_at: float | None
     outcome: str | None
@@ -67,6 +68,15 @@ class Work:
     client: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An analysis whose files somebody has."""
+
+    id: str
+    state: State
+    size_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """What became of an analysis."""
@@ -84,4 +94,4 @@ class Ending:
     has_thumbnail: bool
 
 
-__all__ = ["Ending", "NewScan", "ScanRow", "Work"]
+__all__ = ["Ending", "Kept", "NewScan", "ScanRow", "Work"]

@@ -20,17 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from telltale.web.database import Database
-from telltale.web.rows import Ending, NewScan, ScanRow, Work
+from telltale.web.rows import Ending, Kept, NewScan, ScanRow, Work
 from telltale.web.schema import ENDED, State
 
 MAX_ATTEMPTS = 2
 """A running analysis at a crash is run once more, then set aside."""
-_RESULT_BYTES = 1_000_000
-"""Reckoned for what a scan keeps beside its upload (docs/deploy.md has what was measured)."""
 _STATE = "CASE WHEN s.cancelled_at IS NULL THEN a.state ELSE 'cancelled' END"
 _SELECT = f"""
 SELECT s.id, s.analysis_id, s.name, s.created_at, a.sha256, a.size_bytes, a.model, a.options, a.queued_at,
-    max(a.started_at, s.created_at) AS started_at,
+    s.client, max(a.started_at, s.created_at) AS started_at,
     coalesce(s.cancelled_at, max(a.finished_at, s.created_at)) AS finished_at, a.outcome, a.error, a.media_type,
     a.has_thumbnail, {_STATE} AS state
 FROM scans s JOIN analyses a ON a.id = s.analysis_id
@@ -45,6 +43,10 @@ class QueueFull(Exception):
 
 class ClientBusy(Exception):
     """As many scans of this client wait or run as may."""
+
+
+class OverShare(Exception):
+    """This client's scans take more of the disk than is left."""
 
 
 class ScanDb(Database):
@@ -148,14 +150,14 @@ class ScanDb(Database):
             client,
         )
 
-    def held_by(self, client: str) -> int:
-        """About how many bytes of the disk this client's scans take: uploads that are kept, results, pages."""
-        return self._number(
-            "SELECT coalesce(sum(? + CASE a.state WHEN 'failed' THEN 0 ELSE a.size_bytes END), 0) "
-            "FROM scans s JOIN analyses a ON a.id = s.analysis_id WHERE s.client = ? AND s.cancelled_at IS NULL",
-            _RESULT_BYTES,
+    def kept_for(self, client: str) -> Sequence[Kept]:
+        """Analyses that this client has scans of which were not cancelled, each once."""
+        rows = self._rows(
+            "SELECT id, state, size_bytes FROM analyses WHERE id IN "
+            "(SELECT analysis_id FROM scans WHERE client = ? AND cancelled_at IS NULL)",
             client,
         )
+        return [Kept(**row) for row in rows]
 
     def count(self, state: State) -> int:
         return self._number("SELECT count(*) FROM analyses WHERE state = ?", state)
@@ -287,4 +289,4 @@ def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(value)
 
 
-__all__ = ["MAX_ATTEMPTS", "ClientBusy", "QueueFull", "ScanDb"]
+__all__ = ["MAX_ATTEMPTS", "ClientBusy", "OverShare", "QueueFull", "ScanDb"]

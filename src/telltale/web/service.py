@@ -25,6 +25,7 @@ from telltale.web.jobs import Jobs
 from telltale.web.keys import Keys
 from telltale.web.metrics import Metrics
 from telltale.web.problems import ProblemError
+from telltale.web.room import Arriving, Room
 from telltale.web.rows import ScanRow
 from telltale.web.scan_db import ScanDb
 from telltale.web.schema import ScanEntry
@@ -65,14 +66,15 @@ class Service:
         self._pages = ThreadPoolExecutor(1, thread_name_prefix="pages")
         self.hub = Hub(streams_per_client=settings.streams_per_client)
         self.news = News(self.hub, self._news)
+        self.room = Room(self.folder.room_bytes)
         self.receiver = Receiver(
             self.folder.uploads,
             self._files,
             max_bytes=settings.max_upload_bytes,
             has_room=self.folder.has_room,
+            check_share=self._check_share,
             on_bytes=lambda n_bytes: metrics.received.add(by=n_bytes),
         )
-        self.annotator = Annotator(self.folder, deadline_s=settings.deadline_s)
         self.jobs = Jobs(
             settings,
             self.scan_db,
@@ -82,6 +84,7 @@ class Service:
             on_change=self.hub.changed,
             on_gone=self.hub.gone,
         )
+        self.annotator = Annotator(self.folder, deadline_s=settings.deadline_s, held_by=self.jobs.held_by)
         metrics.watch("scans_waiting", "Analyses that wait.", lambda: self.scan_db.count("queued"))
         metrics.watch("scans_running", "Analyses that run.", lambda: self.jobs.n_running)
         metrics.watch("uploads_arriving", "Uploads being received.", lambda: self.receiver.n_receiving)
@@ -161,6 +164,10 @@ class Service:
 
     async def _news(self, owner: str, since: float) -> Sequence[ScanEntry]:
         return await self.entries(await self.db(self.scan_db.news, owner=owner, since=since))
+
+    async def _check_share(self, arriving: Arriving, n_bytes: int) -> None:
+        held_bytes = await self.db(self.jobs.held_by, arriving.client)
+        self.room.check(arriving.client, n_bytes, held_bytes=held_bytes, of=arriving)
 
     async def is_still(self, caller: Caller, connection: HTTPConnection) -> bool:
         """Whether `connection` would be let in as `caller` now: a key may have been replaced meanwhile."""

@@ -49,7 +49,7 @@ class ServeSettings:
     queue_length: int = 256
     """Analyses that may wait; after that uploads are told when to come back."""
     per_client: int = 64
-    """Scans of one client (API key, else address) that may wait or run."""
+    """Scans of one client (API key, else address) that may be on their way, wait or run."""
     keep_s: float = 7 * 86_400.0
     """How long an upload and its result are kept after the end."""
     deadline_s: float = 600.0

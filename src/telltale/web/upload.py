@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from starlette.requests import ClientDisconnect
 
 from telltale._text import encodable
 from telltale.web.problems import ProblemError, problem
+from telltale.web.room import Arriving
 from telltale.web.schema import FILE_FIELD, MAX_NAME_CHARS
 
 MAX_PARTS = 32
@@ -147,21 +148,23 @@ class Receiver:
         *,
         max_bytes: int,
         has_room: Callable[[int], bool],
+        check_share: Callable[[Arriving, int], Awaitable[None]],
         on_bytes: Callable[[int], None],
     ) -> None:
-        """`has_room`: whether so many bytes more may be written."""
+        """`has_room`: whether so many bytes more may be written. `check_share`: raises a problem where so many more
+        than were expected are not the client's to write."""
         self._folder, self._executor, self._max_bytes, self._on_bytes = folder, executor, max_bytes, on_bytes
-        self._has_room = has_room
+        self._has_room, self._check_share = has_room, check_share
         self.n_receiving = 0
 
-    async def receive(self, content_type: str, body: AsyncIterator[bytes]) -> Upload:
+    async def receive(self, content_type: str, body: AsyncIterator[bytes], arriving: Arriving) -> Upload:
         """The upload in this body. Raises a `ProblemError`, and then leaves nothing behind; so for a lost client."""
         form = _Form(content_type)
         upload_id = secrets.token_hex(16)
         path = self._folder / upload_id
         self.n_receiving += 1
         try:
-            return await self._receive(form, body, upload_id, path)
+            return await self._receive(form, body, upload_id, path, arriving)
         except BaseException as error:
             await self._run(path.unlink, True)
             if isinstance(error, ClientDisconnect):
@@ -172,7 +175,9 @@ class Receiver:
         finally:
             self.n_receiving -= 1
 
-    async def _receive(self, form: _Form, body: AsyncIterator[bytes], upload_id: str, path: Path) -> Upload:
+    async def _receive(
+        self, form: _Form, body: AsyncIterator[bytes], upload_id: str, path: Path, arriving: Arriving
+    ) -> Upload:
         sink = _Sink(path)
         try:
             async for chunk in body:
@@ -180,23 +185,30 @@ class Receiver:
                 if sink.n_bytes + len(form.waiting) > self._max_bytes:
                     raise too_large(self._max_bytes)
                 if len(form.waiting) >= _WRITE_BYTES:
-                    await self._write(sink, form.waiting)
+                    await self._write(sink, form.waiting, arriving)
             if not form.is_complete:
                 raise problem("bad_form", "the form breaks off before its end")
             if form.file_name is None:
                 raise problem("bad_form", f"there is no file in the field {FILE_FIELD!r}")
-            await self._write(sink, form.waiting)
+            await self._write(sink, form.waiting, arriving)
             await self._run(sink.sync)
         finally:
             sink.close()
         self._on_bytes(sink.n_bytes)
         return Upload(upload_id, path, form.file_name, sink.n_bytes, sink.sha256.hexdigest(), form.fields)
 
-    async def _write(self, sink: _Sink, waiting: bytearray) -> None:
+    async def _write(self, sink: _Sink, waiting: bytearray, arriving: Arriving) -> None:
         """Room is looked at before each write: others arrive meanwhile, and not every upload says how large it is."""
         if not self._has_room(len(waiting)):
             raise _no_space()
+        come_bytes = arriving.come_bytes + len(waiting)
+        if come_bytes > arriving.expected_bytes:
+            # Some more at once: the look into the database takes longer the more the client has.
+            expected_bytes = come_bytes + max(_WRITE_BYTES, come_bytes // 4)
+            await self._check_share(arriving, expected_bytes - arriving.come_bytes)
+            arriving.expected_bytes = expected_bytes
         await self._run(sink.write, waiting)
+        arriving.come_bytes = sink.n_bytes
 
     async def _run(self, function: Callable[..., Any], *args: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)

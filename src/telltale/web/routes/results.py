@@ -124,7 +124,7 @@ async def _drawn_on(service: Service, row: ScanRow, client: str) -> Path | None:
         raise problem("queue_full", "other clips are being drawn on; try later", retry_after_s=30) from None
     except OutputError:
         service.annotator.forget(row.id)  # it is made anew for whoever asks when there is room
-        raise problem("no_space", "there is no room left for the clip; try later") from None
+        raise problem("no_space", "there is no room left for the clip; delete scans of yours, or try later") from None
     except (TelltaleError, FileNotFoundError) as error:
         service.annotator.forget(row.id)
         raise problem("no_result", f"the clip could not be made ({type(error).__name__})") from error

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from telltale.web.asked import Asked, Serving
 from telltale.web.problems import ProblemError, documented, invalid, problem
-from telltale.web.scan_db import ClientBusy, QueueFull
+from telltale.web.room import over_share
+from telltale.web.scan_db import ClientBusy, OverShare, QueueFull
 from telltale.web.schema import ScanEntry, ScanOptions
 from telltale.web.service import Caller, Service
 
@@ -35,18 +36,24 @@ router = APIRouter(tags=["scans"])
 async def create_scan(request: Request, response: Response, service: Serving, caller: Asked) -> ScanEntry:
     """Answers as soon as the upload has arrived. Equal bytes with equal settings are analysed once for each key."""
     await _check_room(service, caller, int(request.headers.get("content-length", "0") or 0))
-    upload = await service.receiver.receive(request.headers.get("content-type", ""), request.stream())
-    try:
-        model, options = _asked_for(service, upload.fields)
-        row = await service.db(
-            service.jobs.submit, upload, options=options, model=model, owner=caller.owner, client=caller.client
-        )
-    except QueueFull:
-        raise _queue_full(service) from None
-    except ClientBusy:
-        raise _client_busy(service, caller) from None
-    finally:
-        upload.path.unlink(missing_ok=True)
+    # Nothing is awaited between the look and the count: of uploads that begin together each sees those before it.
+    announced_bytes = int(request.headers.get("content-length", "0") or 0)
+    with service.room.arriving(caller.client, announced_bytes) as arriving:
+        content_type = request.headers.get("content-type", "")
+        upload = await service.receiver.receive(content_type, request.stream(), arriving)
+        try:
+            model, options = _asked_for(service, upload.fields)
+            row = await service.db(
+                service.jobs.submit, upload, options=options, model=model, owner=caller.owner, client=caller.client
+            )
+        except QueueFull:
+            raise _queue_full(service) from None
+        except ClientBusy:
+            raise _client_busy(service, caller) from None
+        except OverShare:
+            raise over_share() from None
+        finally:
+            upload.path.unlink(missing_ok=True)
     response.headers["Location"] = f"{UPLOAD_PATH}/{row.id}"
     return await service.db(service.jobs.entry, row)
 
@@ -69,16 +76,15 @@ def _asked_for(service: Service, fields: Mapping[str, str]) -> tuple[str, ScanOp
 
 async def _check_room(service: Service, caller: Caller, n_bytes: int) -> None:
     """Turn an upload away before it is received, where it would be afterwards."""
-    settings = service.settings
-    if await service.db(service.scan_db.active_of, caller.client) >= settings.per_client:
+    settings, client = service.settings, caller.client
+    n_active, n_queued, held_bytes = await service.db(
+        lambda: (service.scan_db.active_of(client), service.scan_db.count("queued"), service.jobs.held_by(client))
+    )
+    if n_active + service.room.n_arriving(client) >= settings.per_client:
         raise _client_busy(service, caller)
-    if await service.db(service.scan_db.count, "queued") >= settings.queue_length:
+    if n_queued >= settings.queue_length:
         raise _queue_full(service)
-    left_bytes = service.folder.room_bytes() - n_bytes
-    if left_bytes < 0:
-        raise problem("no_space", "there is no room left for uploads; try later")
-    if await service.db(service.scan_db.held_by, caller.client) > left_bytes:
-        raise problem("no_space", "your scans take more of the disk than is left; delete some of them")
+    service.room.check(client, n_bytes, held_bytes=held_bytes)
 
 
 def _queue_full(service: Service) -> ProblemError:
@@ -87,7 +93,8 @@ def _queue_full(service: Service) -> ProblemError:
 
 
 def _client_busy(service: Service, caller: Caller) -> ProblemError:
-    detail = f"{service.settings.per_client} of your scans are waiting or running; come back at the time given"
+    most = service.settings.per_client
+    detail = f"{most} of your scans are on their way, waiting or running; come back at the time given"
     return problem("client_busy", detail, retry_after_s=service.jobs.own_retry_after_s(caller.client))
 
 
