@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx2
 import pytest
+from python_multipart import MultipartParser
 
+from telltale.web import upload
+from telltale.web.problems import ProblemError
 from telltale.web.settings import ReceiptLimits
 from web_server import Running, running
 
@@ -242,6 +247,22 @@ def test_forms_that_are_none_are_refused_by_name(server: Running, body: bytes, s
         )
     assert answer.status_code == status, answer.text
     assert nothing_is_left(server)
+
+
+@pytest.mark.parametrize("head", [b"X: " + b"y" * 500_000, b"y" * 500_000, b"X: y\r\n" * 60_000])
+def test_the_head_of_a_part_is_bounded_whatever_the_parser_bounds(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    unbounded = partial(MultipartParser, max_header_size=1 << 30, max_header_count=1 << 30)
+    monkeypatch.setattr(upload, "MultipartParser", unbounded)
+    form, rest = upload._Form("multipart/form-data; boundary=xyz"), io.BytesIO(b"--xyz\r\n" + head)
+
+    def send() -> None:
+        while piece := rest.read(1000):
+            form.write(piece)
+
+    with pytest.raises(ProblemError, match="a part's head may have") as caught:
+        send()
+    assert caught.value.code == "bad_form"
+    assert rest.tell() < 40_000, "it is refused as it comes"
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "multipart/form-data", "multipart/mixed; boundary=x"])

@@ -30,6 +30,8 @@ from telltale.web.schema import FILE_FIELD, MAX_NAME_CHARS
 
 MAX_PARTS = 32
 MAX_FIELD_BYTES = 4096
+MAX_HEAD_BYTES = 8192
+"""Of a part. Counted here too: python-multipart 0.0.27 is the first that counts."""
 _WRITE_BYTES = 256 << 10
 
 
@@ -69,13 +71,14 @@ class _Form:
         self.file_name: str | None = None
         self.is_complete = False
         self._n_parts = 0
+        self._n_head_bytes = 0
         self._part = _Part()
         self._header = bytearray()
         self._value = bytearray()
         callbacks: dict[str, Callable[..., Any]] = {
             "on_part_begin": self._begin,
-            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
-            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+            "on_header_field": lambda data, start, end: self._take_head(self._header, data[start:end]),
+            "on_header_value": lambda data, start, end: self._take_head(self._value, data[start:end]),
             "on_header_end": self._end_header,
             "on_headers_finished": self._end_headers,
             "on_part_data": self._take,
@@ -100,6 +103,13 @@ class _Form:
         if self._n_parts > MAX_PARTS:
             raise problem("bad_form", f"a form may have {MAX_PARTS} parts")
         self._part = _Part()
+        self._n_head_bytes = 0
+
+    def _take_head(self, into: bytearray, data: bytes) -> None:
+        self._n_head_bytes += len(data)
+        if self._n_head_bytes > MAX_HEAD_BYTES:
+            raise problem("bad_form", f"a part's head may have {MAX_HEAD_BYTES} bytes")
+        into.extend(data)
 
     def _end_header(self) -> None:
         name, value = bytes(self._header).lower(), bytes(self._value)
