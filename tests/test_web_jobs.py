@@ -15,7 +15,7 @@ import pytest
 
 from telltale import sandbox
 from telltale._process import Child
-from telltale.errors import WorkerNotStarted
+from telltale.errors import FileMissing, FileUnreadable, TelltaleError, WorkerNotStarted
 from telltale.types import Report
 from telltale.web import jobs as jobs_module
 from telltale.web.client import Client
@@ -171,3 +171,23 @@ def test_a_client_who_was_let_in_after_all_makes_room_for_its_next_upload(server
     with server.client() as client:
         client.submit(portrait)
     assert jobs.own_retry_after_s("127.0.0.1") < 25
+
+
+@pytest.mark.parametrize("error", [FileUnreadable("the disk failed"), FileMissing("it is gone")])
+def test_a_fault_of_the_disk_is_not_remembered_of_the_file(
+    server: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch, error: TelltaleError
+) -> None:
+    analyst, faults = server.service.jobs._analyst, iter([error])
+    scan = analyst.scan
+
+    def faulty_at_first(*args: Any, **options: Any) -> Report:
+        for fault in faults:
+            raise fault
+        return scan(*args, **options)
+
+    monkeypatch.setattr(analyst, "scan", faulty_at_first)
+    with server.client() as client:
+        failed = client.wait(client.submit(portrait).id, wait_s=60)
+        assert failed.error is not None
+        assert failed.error.code == error.code
+        assert client.wait(client.submit(portrait).id, wait_s=60).state == "done"

@@ -15,6 +15,8 @@ from telltale._report_words import ERRORS, headline, lede
 from telltale._text import percent
 from telltale._versions import versions
 from telltale.errors import (
+    FileMissing,
+    FileUnreadable,
     InputError,
     Stopped,
     TelltaleError,
@@ -118,10 +120,11 @@ class Analyst:
 
 
 def is_lasting(report: Report) -> bool:
-    """Whether the same bytes would end the same way; not so where time, memory or a crash decided."""
+    """Whether the same bytes would end the same way; not so where time, memory, a crash or the disk decided."""
     if report.error is None:
         return not report.is_out_of_time
-    return isinstance(error_from_code(report.error.code, ""), InputError)
+    error = error_from_code(report.error.code, "")
+    return isinstance(error, InputError) and not isinstance(error, (FileMissing, FileUnreadable))
 
 
 def outcome(report: Report) -> Outcome:
