@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from telltale.web.guard import digest
+from telltale.web.metrics import Metrics
 from telltale.web.schema import ScanEntry, ScanOptions
 from web_server import Running, running
 
@@ -231,3 +232,17 @@ def test_how_often_faces_are_searched_for_can_be_asked_for(
     refused = http.post("/api/v1/scans", data={"search_every_s": "3601"}, files={"file": portrait.read_bytes()})
     assert refused.status_code == 422
     assert refused.json()["detail"].startswith("search_every_s: ")
+
+
+def test_figures_keep_their_digits() -> None:
+    metrics = Metrics()
+    metrics.received.add(by=1_234_567_890_123)
+    metrics.request_s.add(1234.5678901)
+    metrics.watch("a_share", "Not a whole number.", lambda: 0.123456789)
+    metrics.watch("a_size", "A whole one.", lambda: 67_108_864_001)
+    lines = metrics.text().splitlines()
+    assert "telltale_upload_bytes_total 1234567890123" in lines
+    assert "telltale_http_request_seconds_sum 1234.5678901" in lines
+    assert "telltale_a_share 0.123456789" in lines
+    assert "telltale_a_size 67108864001" in lines
+    assert 'telltale_http_request_seconds_bucket{le="0.005"} 0' in lines

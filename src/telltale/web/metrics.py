@@ -33,7 +33,7 @@ class Counter:
         with _lock:
             values = sorted(self._values.items())
         for labels, value in values:
-            yield f"{self.name}{_labelled(self._labels, labels)} {value:g}"
+            yield f"{self.name}{_labelled(self._labels, labels)} {_digits(value)}"
 
 
 class Gauge:
@@ -45,7 +45,7 @@ class Gauge:
         self.name, self.help_text, self._read = name, help_text, read
 
     def samples(self) -> Iterator[str]:
-        yield f"{self.name} {self._read():g}"
+        yield f"{self.name} {_digits(self._read())}"
 
 
 class Histogram:
@@ -70,7 +70,7 @@ class Histogram:
         for bound, count in zip((*_SECONDS, float("inf")), counts, strict=True):
             n += count
             yield f'{self.name}_bucket{{le="{"+Inf" if bound == float("inf") else f"{bound:g}"}"}} {n}'
-        yield f"{self.name}_sum {total:g}"
+        yield f"{self.name}_sum {_digits(total)}"
         yield f"{self.name}_count {n}"
 
 
@@ -105,6 +105,11 @@ class Metrics:
             lines += [f"# HELP {metric.name} {metric.help_text}", f"# TYPE {metric.name} {metric.kind}"]
             lines += metric.samples()
         return "\n".join(lines) + "\n"
+
+
+def _digits(value: float) -> str:
+    """All of them: a rate is a small difference of large numbers."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _labelled(names: Sequence[str], values: Sequence[str]) -> str:
