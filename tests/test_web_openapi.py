@@ -104,12 +104,21 @@ def test_a_server_with_keys_documents_them(tmp_path: Path, redness: Path) -> Non
     app = create_app(ServeSettings(data=tmp_path / "data", models=(redness,), workers=1, require_key=True))
     try:
         document = app.openapi()
-        upload = document["paths"]["/api/v1/scans"]["post"]
-        assert upload["security"] == [{"HTTPBearer": []}]
-        assert "401" in upload["responses"]
+        for path, method in (("/api/v1/scans", "post"), ("/metrics", "get")):
+            operation = document["paths"][path][method]
+            assert operation["security"] == [{"HTTPBearer": []}], path
+            assert "401" in operation["responses"], path
         assert "security" not in document["paths"]["/healthz"]["get"]
     finally:
         app.state.service.close()
+
+
+def test_a_server_without_keys_documents_none(server: Running) -> None:
+    document = httpx2.get(f"{server.url}/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert "security" not in operation, path
+            assert "401" not in operation["responses"], path
 
 
 def test_the_page_about_the_api_shows_every_operation_and_field(server: Running) -> None:

@@ -13,14 +13,17 @@ from telltale.web.routes import login, models, operation, pages, results, scans,
 def add_routes(app: FastAPI, *, require_key: bool) -> None:
     """All of them. `require_key` only documents the key here: each route of the API asks for its caller."""
     bearer = HTTPBearer(auto_error=False, description="An API key.")
+    asks_for_key = [Depends(bearer)] if require_key else []
+    refuses = documented("key_required") if require_key else {}
     api = APIRouter(
         prefix=API,
-        responses=documented("bad_form", "unknown_host", "invalid", *(("key_required",) if require_key else ())),
-        dependencies=[*([Depends(bearer)] if require_key else ()), Depends(only_known_parameters)],
+        responses=documented("bad_form", "unknown_host", "invalid") | refuses,
+        dependencies=[*asks_for_key, Depends(only_known_parameters)],
     )
     for part in (uploads, scans, streams, results, models):
         api.include_router(part.router)
     app.include_router(api)
+    app.include_router(operation.figures, responses=refuses, dependencies=asks_for_key)
     for page in (operation, pages, login, statics):
         app.include_router(page.router)
 

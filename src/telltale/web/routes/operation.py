@@ -10,6 +10,8 @@ from telltale.web.problems import documented, problem
 from telltale.web.schema import Health
 
 router = APIRouter(tags=["operation"], responses=documented("unknown_host"))
+figures = APIRouter(tags=["operation"], responses=documented("unknown_host"))
+"""Asks for the key, where one is required."""
 
 
 @router.get("/healthz", summary="Whether the server answers")
@@ -29,15 +31,10 @@ async def readyz(service: Serving) -> Health:
     return Health()
 
 
-@router.get(
-    "/metrics",
-    summary="Figures for Prometheus",
-    response_class=PlainTextResponse,
-    responses=documented("key_required"),
-)
+@figures.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
 async def metrics(service: Serving, caller: Asked) -> PlainTextResponse:  # noqa: ARG001 - asks for the key
     text = await service.db(service.metrics.text)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
-__all__ = ["router"]
+__all__ = ["figures", "router"]
