@@ -19,7 +19,7 @@ from telltale.errors import FileMissing, FileUnreadable, TelltaleError, WorkerNo
 from telltale.types import Report
 from telltale.web import jobs as jobs_module
 from telltale.web.client import Client
-from telltale.web.rows import Work
+from telltale.web.rows import NewScan, Work
 from telltale.web.schema import ScanEntry
 from web_server import Running, running
 
@@ -191,3 +191,28 @@ def test_a_fault_of_the_disk_is_not_remembered_of_the_file(
         assert failed.error is not None
         assert failed.error.code == error.code
         assert client.wait(client.submit(portrait).id, wait_s=60).state == "done"
+
+
+def test_a_scan_says_how_many_come_before_it_not_how_many_came_earlier(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.service.scan_db, "claim", lambda: None)
+    scan_db, jobs = server.service.scan_db, server.service.jobs
+    for number, whose in enumerate(("ann", "ann", "ann", "bob")):
+        new = NewScan(
+            id=f"{number:032}",
+            key=str(number),
+            owner="",
+            client=whose,
+            name="",
+            sha256="",
+            size_bytes=1,
+            model="m",
+            options="{}",
+        )
+        scan_db.admit(new, queue_length=9, per_client=9)
+    newest_first = jobs.entries(scan_db.list(owner=""))
+    assert [entry.progress.ahead for entry in newest_first] == [1, 3, 2, 0]
+    with server.client() as client:
+        assert [entry.progress.ahead for entry in client.scans()] == [1, 3, 2, 0]
+        assert client.get(f"{3:032}").progress.ahead == 1

@@ -107,6 +107,20 @@ def test_a_client_with_many_uploads_does_not_hold_up_another(scan_db: ScanDb) ->
     assert order == [("a", "1"), ("b", "4"), ("a", "2"), ("a", "3")]
 
 
+def test_how_many_come_first_is_told_in_the_order_in_which_they_come(scan_db: ScanDb) -> None:
+    for key in "123":
+        admit(scan_db, key, client="a")
+    for key, client in (("4", "b"), ("5", "c"), ("6", "b")):
+        admit(scan_db, key, client=client)
+    while places := scan_db.places():
+        assert sorted(places.values()) == list(range(len(places)))
+        work = scan_db.claim()
+        assert work is not None
+        assert places[work.id] == 0
+        if len(places) % 2:  # some go on running, which makes their client wait
+            scan_db.finish(work, ending())
+
+
 def test_what_ran_at_a_crash_is_run_once_more_then_set_aside(scan_db: ScanDb) -> None:
     admit(scan_db, "k")
     for _ in range(2):

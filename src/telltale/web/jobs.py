@@ -195,8 +195,16 @@ class Jobs:
         return "cancelled"
 
     def entry(self, row: ScanRow) -> ScanEntry:
-        """What the API says about a scan. What another scan of the same bytes goes on with is not said of one that was
-        cancelled."""
+        """What the API says about a scan."""
+        return self.entries([row])[0]
+
+    def entries(self, rows: Sequence[ScanRow]) -> list[ScanEntry]:
+        """`entry` of each; those that wait have their places from one look at the queue."""
+        places = self._scan_db.places() if any(row.state == "queued" for row in rows) else {}
+        return [self._entry(row, places) for row in rows]
+
+    def _entry(self, row: ScanRow, places: Mapping[str, int]) -> ScanEntry:
+        """What another scan of the same bytes goes on with is not said of one that was cancelled."""
         if row.state == "cancelled":
             row = replace(row, started_at=None, outcome=None, error=None, has_thumbnail=False)
         return ScanEntry(
@@ -211,7 +219,7 @@ class Jobs:
             started_at=None if row.started_at is None else _when(row.started_at),
             finished_at=None if row.finished_at is None else _when(row.finished_at),
             expires_at=None if row.finished_at is None else _when(row.finished_at + self._settings.keep_s),
-            progress=self._progress(row),
+            progress=self._progress(row, places),
             outcome=None if row.outcome is None else Outcome.model_validate_json(row.outcome),
             error=None if row.error is None else self._error(row, row.error),
             has_media=bool(row.media_type) and row.state == "done",
@@ -221,14 +229,14 @@ class Jobs:
     def _error(self, row: ScanRow, error: str) -> ErrorInfo:
         return ErrorInfo.model_validate(self._folder.with_name(json.loads(error), row.analysis_id, row.name))
 
-    def _progress(self, row: ScanRow) -> Progress:
+    def _progress(self, row: ScanRow, places: Mapping[str, int]) -> Progress:
         if row.state in ENDED:
             return Progress(stage="ended", share=1.0 if row.state == "done" else None)
         if running := self._running.get(row.analysis_id):
             return running.progress()
         if row.state == "running":
             return Progress(stage="starting")
-        return Progress(stage="waiting", ahead=self._scan_db.ahead(row.queued_at))
+        return Progress(stage="waiting", ahead=places.get(row.analysis_id, 0))  # 0: taken up just now
 
     def retry_after_s(self) -> float:
         """When to come back, as the queue may have a place."""

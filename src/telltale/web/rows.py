@@ -39,7 +39,6 @@ class ScanRow:
     size_bytes: int
     model: str
     options: str
-    queued_at: float
     client: str
     started_at: float | None
     finished_at: float | None

@@ -27,13 +27,21 @@ MAX_ATTEMPTS = 2
 """A running analysis at a crash is run once more, then set aside."""
 _STATE = "CASE WHEN s.cancelled_at IS NULL THEN a.state ELSE 'cancelled' END"
 _SELECT = f"""
-SELECT s.id, s.analysis_id, s.name, s.created_at, a.sha256, a.size_bytes, a.model, a.options, a.queued_at,
+SELECT s.id, s.analysis_id, s.name, s.created_at, a.sha256, a.size_bytes, a.model, a.options,
     s.client, max(a.started_at, s.created_at) AS started_at,
     coalesce(s.cancelled_at, max(a.finished_at, s.created_at)) AS finished_at, a.outcome, a.error, a.media_type,
     a.has_thumbnail, {_STATE} AS state
 FROM scans s JOIN analyses a ON a.id = s.analysis_id
 """
 """No moment before the scan was created: when somebody else had the same bytes analysed is nobody's business."""
+_IN_TURN = """
+SELECT id FROM (
+    SELECT id, queued_at, row_number() OVER (PARTITION BY client ORDER BY queued_at, id)
+        + (SELECT count(*) FROM analyses r WHERE r.state = 'running' AND r.client = q.client) AS turn
+    FROM analyses q WHERE state = 'queued'
+) ORDER BY turn, queued_at, id
+"""
+"""Clients take turns; what runs of one's own has had its turn."""
 _IS_ACTIVE = "s.cancelled_at IS NULL AND a.state IN ('queued', 'running')"
 
 
@@ -139,9 +147,9 @@ class ScanDb(Database):
     def _scans(self, query: str, values: tuple[Any, ...]) -> Iterator[ScanRow]:
         return (ScanRow(**row) for row in self._rows(_SELECT + query, *values))
 
-    def ahead(self, queued_at: float) -> int:
-        """How many analyses were queued earlier and still wait."""
-        return self._number("SELECT count(*) FROM analyses WHERE state = 'queued' AND queued_at < ?", queued_at)
+    def places(self) -> Mapping[str, int]:
+        """Analyses that wait -> how many of them come first."""
+        return {row["id"]: number for number, row in enumerate(self._rows(_IN_TURN))}
 
     def active_of(self, client: str) -> int:
         """How many scans of this client wait or run."""
@@ -166,11 +174,8 @@ class ScanDb(Database):
         """The next analysis, now running. One client's hundred uploads do not keep another's one waiting."""
         with self._transaction() as db:
             row = db.execute(
-                "UPDATE analyses SET state = 'running', attempts = attempts + 1, started_at = ? WHERE id = ("
-                "SELECT id FROM (SELECT id, queued_at, row_number() OVER (PARTITION BY client ORDER BY queued_at)"
-                " + (SELECT count(*) FROM analyses r WHERE r.state = 'running' AND r.client = q.client) AS turn"
-                " FROM analyses q WHERE state = 'queued') ORDER BY turn, queued_at LIMIT 1"
-                ") RETURNING id, attempts, sha256, size_bytes, model, options, client",
+                "UPDATE analyses SET state = 'running', attempts = attempts + 1, started_at = ? WHERE id = "
+                f"({_IN_TURN} LIMIT 1) RETURNING id, attempts, sha256, size_bytes, model, options, client",
                 (time.time(),),
             ).fetchone()
         return None if row is None else Work(**row)

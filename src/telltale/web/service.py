@@ -160,7 +160,7 @@ class Service:
         return None if row is None else await self.db(self.jobs.entry, row)
 
     async def entries(self, rows: Sequence[ScanRow]) -> list[ScanEntry]:
-        return await self.db(lambda: [self.jobs.entry(row) for row in rows])
+        return await self.db(self.jobs.entries, rows)
 
     async def _news(self, owner: str, since: float) -> Sequence[ScanEntry]:
         return await self.entries(await self.db(self.scan_db.news, owner=owner, since=since))
