@@ -1,6 +1,6 @@
 """News about analyses, from worker threads to event streams (server-sent events).
 
-hub.changed(analysis_id)                    # any thread
+hub.changed(analysis_id)                    # any thread; without an id: the queue moved
 hub.gone(owner, scan_id)                    # any thread
 async for text in all_scans(hub, ...):      # what goes to one client
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -37,10 +38,11 @@ class Hub:
 
     def __init__(self, *, streams_per_client: int) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._streams: set[asyncio.Event] = set()
+        self._streams: dict[asyncio.Event, str] = {}
         self._of_client: Counter[str] = Counter()
         self._streams_per_client = streams_per_client
-        self._is_news = False
+        self._lock = threading.Lock()
+        self._changed: set[str] = set()
         self.n_news = 0
         """Grows with everything that streams are told of."""
         self.n_gone = 0
@@ -55,12 +57,16 @@ class Hub:
     def n_streams(self) -> int:
         return len(self._streams)
 
-    def changed(self, analysis_id: str = "") -> None:  # noqa: ARG002 - every stream looks for itself
-        """There is news; from any thread."""
-        if not self._is_news and self._loop is not None:
-            self._is_news = True
+    def changed(self, analysis_id: str = "") -> None:
+        """There is news of an analysis, or of the queue, in which others have a place; from any thread."""
+        if self._loop is None:
+            return
+        with self._lock:
+            is_told = bool(self._changed)
+            self._changed.add(analysis_id)
+        if not is_told:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                self._loop.call_soon_threadsafe(self._wake)
+                self._loop.call_soon_threadsafe(self._wake_changed)
 
     def gone(self, owner: str, scan_id: str) -> None:
         """A scan is no more; from any thread."""
@@ -71,35 +77,41 @@ class Hub:
     def _note_gone(self, owner: str, scan_id: str) -> None:
         self._gone.append((owner, scan_id))
         self.n_gone += 1
-        self._wake()
+        self._wake({""})
 
     def gone_since(self, owner: str, n_gone: int) -> Sequence[str]:
         """The owner's scans that went since `n_gone` had that value."""
         newest = islice(reversed(self._gone), self.n_gone - n_gone)
         return [scan_id for whose, scan_id in newest if whose == owner]
 
-    def _wake(self) -> None:
-        self._is_news = False
+    def _wake_changed(self) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        self._wake(changed)
+
+    def _wake(self, changed: Set[str]) -> None:
         self.n_news += 1
-        for event in self._streams:
-            event.set()
+        for event, of in self._streams.items():
+            if not of or of in changed or "" in changed:
+                event.set()
 
     def close(self) -> None:
         """End all streams."""
         self.is_closing = True
-        self._wake()
+        self._wake({""})
 
     @contextlib.contextmanager
-    def listening(self, client: str, event: asyncio.Event) -> Iterator[None]:
-        """Have `event` set when there is news. Raises a 429 problem where one client has too many streams."""
+    def listening(self, client: str, event: asyncio.Event, *, of: str = "") -> Iterator[None]:
+        """Have `event` set when there is news of this analysis, or without one of any, or of the queue. Raises a 429
+        problem where one client has too many streams."""
         if self._of_client[client] >= self._streams_per_client:
             raise problem("client_busy", f"{self._streams_per_client} event streams of yours are open", retry_after_s=5)
-        self._streams.add(event)
+        self._streams[event] = of
         self._of_client[client] += 1
         try:
             yield
         finally:
-            self._streams.discard(event)
+            del self._streams[event]
             self._of_client[client] -= 1
             if not self._of_client[client]:
                 del self._of_client[client]

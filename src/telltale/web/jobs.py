@@ -77,8 +77,8 @@ class Jobs:
         on_change: Callable[[str], None],
         on_gone: Callable[[str, str], None],
     ) -> None:
-        """Both are called from any thread: `on_change` with the id of an analysis about which there is news, `on_gone`
-        with the owner and the id of a scan that was deleted or has expired."""
+        """Both are called from any thread: `on_change` with the id of an analysis that got on, or an empty one where
+        the queue moved, `on_gone` with the owner and the id of a scan that was deleted or has expired."""
         self._settings, self._scan_db, self._folder, self._scorers = settings, scan_db, folder, scorers
         self._analyst = Analyst(settings, folder, scorers)
         self._metrics = metrics
@@ -160,7 +160,7 @@ class Jobs:
         if row.analysis_id != upload.id:
             self._folder.drop_media(upload.id)
             self._metrics.reused.add()
-        self._on_change(row.analysis_id)
+        self._on_change("")
         with self._news:
             for of in self._next_place_at.keys() & {_QUEUE, client}:  # one who was told to come back has
                 self._next_place_at[of] -= self._took_s / self._settings.workers
@@ -191,7 +191,7 @@ class Jobs:
             if running := self._running.get(analysis_id):
                 running.stop.set()
             self._folder.drop_media(analysis_id)
-        self._on_change(row.analysis_id)
+        self._on_change("")
         return "cancelled"
 
     def entry(self, row: ScanRow) -> ScanEntry:
@@ -293,7 +293,7 @@ class Jobs:
         self._held_up.add(me)
         try:
             self._once_possible(work, lambda: self._scan_db.put_back(work.id))
-            self._on_change(work.id)
+            self._on_change("")
             while not self._is_stopping.wait(_TRY_AGAIN_S) and not self._analyst.can_start(self._is_stopping):
                 pass
         finally:
@@ -305,7 +305,7 @@ class Jobs:
         # `stop` or `remove` may have come between `claim` and now, and not found it.
         if self._is_stopping.is_set() or not self._scan_db.is_running(work.id):
             running.stop.set()
-        self._on_change(work.id)
+        self._on_change("")
         try:
             try:
                 report = self._scan(scanner, running)
@@ -321,7 +321,7 @@ class Jobs:
             self._took_s += 0.2 * (time.monotonic() - running.started_at - self._took_s)
         finally:
             del self._running[work.id]
-            self._on_change(work.id)
+            self._on_change("")
 
     def _scan(self, scanner: Scanner, running: _Running) -> Report:
         def on_progress(share: float | None, n_frames: int) -> None:

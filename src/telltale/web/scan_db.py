@@ -63,6 +63,8 @@ class ScanDb(Database):
     def __init__(self, path: Path) -> None:
         """Raises `UsageError` for a database of another version."""
         super().__init__(path)
+        self._placed_at = -1
+        self._places: Mapping[str, int] = {}
         self._fold_anew()
 
     def _fold_anew(self) -> None:
@@ -148,8 +150,13 @@ class ScanDb(Database):
         return (ScanRow(**row) for row in self._rows(_SELECT + query, *values))
 
     def places(self) -> Mapping[str, int]:
-        """Analyses that wait -> how many of them come first."""
-        return {row["id"]: number for number, row in enumerate(self._rows(_IN_TURN))}
+        """Analyses that wait -> how many of them come first. Looked at once after each change: all who follow one that
+        waits ask together."""
+        with self._lock:
+            if self._placed_at != self._db.total_changes:
+                self._placed_at = self._db.total_changes
+                self._places = {row["id"]: number for number, row in enumerate(self._rows(_IN_TURN))}
+            return self._places
 
     def active_of(self, client: str) -> int:
         """How many scans of this client wait or run."""

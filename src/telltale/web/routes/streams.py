@@ -19,13 +19,13 @@ router = APIRouter(tags=["scans"])
 class _EventStream(StreamingResponse):
     """Looked for room and counted in one step: of a hundred at the same moment only as many get in as may."""
 
-    def __init__(self, hub: Hub, client: str, event: asyncio.Event, texts: AsyncIterator[str]) -> None:
+    def __init__(self, hub: Hub, client: str, event: asyncio.Event, texts: AsyncIterator[str], *, of: str = "") -> None:
         # nginx would gather a stream before passing it on.
         super().__init__(texts, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
-        self._hub, self._client, self._event = hub, client, event
+        self._hub, self._client, self._event, self._of = hub, client, event, of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._hub.listening(self._client, self._event):
+        with self._hub.listening(self._client, self._event, of=self._of):
             await super().__call__(scope, receive, send)
 
 
@@ -41,7 +41,7 @@ async def scan_events(request: Request, service: Serving, row: Found, caller: As
     texts = one_scan(
         service.hub, event, lambda: service.is_still(caller, request), lambda: service.entry(row.id, caller)
     )
-    return _EventStream(service.hub, caller.client, event, texts)
+    return _EventStream(service.hub, caller.client, event, texts, of=row.analysis_id)
 
 
 @router.get(
