@@ -1,8 +1,10 @@
-"""Streams wake for their own scans: nobody asks the database for the sake of another one's work."""
+"""Nobody asks or waits for the sake of another one's work: streams wake for their own scans, pages that are made are
+given at once."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import httpx2
@@ -86,3 +88,16 @@ def test_those_who_wait_are_told_that_the_queue_moves(
             assert '"ahead":1' in next(line for line in lines if line.startswith("data: "))
             client.delete(first.id)
             assert '"ahead":0' in next(line for line in lines if line.startswith("data: "))
+
+
+def test_what_has_been_made_is_given_while_another_page_is_being_made(server: Running, portrait: Path) -> None:
+    may_end = threading.Event()
+    with server.client() as client, httpx2.Client(base_url=server.url, timeout=10) as http:
+        scan = client.wait(client.submit(portrait).id, wait_s=60)
+        paths = [path.format(scan.id) for path in ("/scans/{}", "/api/v1/scans/{}", "/api/v1/scans/{}/report.html")]
+        before = [http.get(path).raise_for_status().text for path in paths]
+        server.service._pages.submit(may_end.wait, 60)
+        try:
+            assert [http.get(path).text for path in paths] == before
+        finally:
+            may_end.set()

@@ -110,18 +110,22 @@ class DataFolder:
 
         Raises `FileNotFoundError` where there is no result.
         """
-        folder = self.made_for(analysis_id, scan_id)
-        name = f"{kind}-{hashlib.sha256(f'{__version__}{key}'.encode()).hexdigest()[:24]}"
-        if not (folder / name).is_file():
+        path = self.made_path(analysis_id, scan_id, kind, key)
+        if not path.is_file():
             content = make()
             if not self.has_room(len(content)):
                 return content
             try:
-                write_files(folder, {name: content})
+                write_files(path.parent, {path.name: content})
             except OutputError:
                 return content
             self.measure_anew(analysis_id)
-        return folder / name
+        return path
+
+    def made_path(self, analysis_id: str, scan_id: str, kind: str, key: str) -> Path:
+        """Where `made` keeps its file, which need not be there."""
+        name = f"{kind}-{hashlib.sha256(f'{__version__}{key}'.encode()).hexdigest()[:24]}"
+        return self.made_for(analysis_id, scan_id) / name
 
     def drop_made(self, analysis_id: str, scan_id: str) -> None:
         """Remove what was made for one scan of an analysis that others keep."""

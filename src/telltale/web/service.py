@@ -131,7 +131,10 @@ class Service:
     async def made_from(
         self, row: ScanRow, kind: str, make: Callable[[], bytes], *, key: str = ""
     ) -> Path | bytes | None:
-        """`made`, for what reads the result by itself."""
+        """`made`, for what reads the result by itself. What is there already waits for nobody else's."""
+        path = self.folder.made_path(row.analysis_id, row.id, kind, key)
+        if path.is_file():
+            return path if await self.is_there(row) else None
         try:
             made = await self.page(self.folder.made, row.analysis_id, row.id, kind, key, make)
         except FileNotFoundError:  # deleted just now, or the disk was full when it was to be kept
