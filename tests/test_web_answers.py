@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -246,3 +247,16 @@ def test_figures_keep_their_digits() -> None:
     assert "telltale_a_share 0.123456789" in lines
     assert "telltale_a_size 67108864001" in lines
     assert 'telltale_http_request_seconds_bucket{le="0.005"} 0' in lines
+
+
+def test_a_scans_page_has_a_line_for_what_goes_wrong_and_a_way_on_without_scripts(
+    server: Running, http: httpx2.Client, done: ScanEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = '<p class="notice" id="told" role="status"></p>'
+    assert line in http.get(f"/scans/{done.id}").text
+    monkeypatch.setattr(server.service.scan_db, "claim", lambda: None)
+    waiting = http.post("/api/v1/scans", files={"file": b"it waits"}).json()["id"]
+    page = http.get(f"/scans/{waiting}").text
+    http.delete(f"/api/v1/scans/{waiting}")
+    assert line in page
+    assert re.search(rf'<noscript>[^/]*<a href="/scans/{waiting}">load this page again</a>[^/]*</noscript>', page)

@@ -386,7 +386,7 @@ def test_progress_is_read_aloud_by_its_stages_only(page: Page, server: Running, 
         page.evaluate(WATCH_STAGE)
         wait_until(page, "() => changes.stage.size >= 5")
         assert page.evaluate("changes.said.size") <= 3
-        expect(page.get_by_role("status")).to_contain_text("Looking at faces")
+        expect(page.locator("#said")).to_contain_text("Looking at faces")
         client.delete(entry.id)
 
 

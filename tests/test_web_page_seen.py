@@ -15,7 +15,7 @@ pytest.importorskip("onnx", reason="makes models with onnx")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt-get install chromium)")
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 HIDDEN = """() => {
   const player = document.querySelector("#player").getBoundingClientRect();
@@ -51,6 +51,31 @@ def test_a_new_upload_is_seen_below_open_settings(browser: Browser, server: Runn
     page.get_by_text("Settings").click()
     drop(page, ("one.jpg", portrait.read_bytes()))
     expect(page.locator(".scan").first).to_be_in_viewport()
+
+
+def test_what_a_scans_page_could_not_do_is_said_with_the_servers_reason(
+    browser: Browser, server: Running, face_clip: Path
+) -> None:
+    with server.client() as client:
+        scan = client.wait(client.submit(face_clip, name="clip.mp4").id, wait_s=60)
+    page = browser.new_page(base_url=server.url)
+
+    def refuse(route: Route) -> None:
+        if route.request.method == "DELETE" or route.request.url.endswith("annotated.mp4"):
+            route.fulfill(status=507, content_type="application/problem+json", body='{"detail": "the disk is full"}')
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/scans/**", refuse)
+    page.goto(f"/scans/{scan.id}")
+    told = page.locator("#told")
+    expect(told).to_have_text("")
+    page.locator("#annotated").click()
+    expect(told).to_have_text("The annotated video could not be drawn: the disk is full.")
+    page.locator("#delete").click()
+    page.locator("#ask-yes").click()
+    expect(told).to_have_text("clip.mp4 could not be removed: the disk is full.")
+    expect(page.locator("#delete")).to_be_enabled()
 
 
 def test_on_a_phone_the_player_covers_neither_headings_nor_the_focus(

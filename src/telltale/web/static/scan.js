@@ -1,27 +1,30 @@
 // One scan: its progress until there is a report; then the video beside the time line, and what one can do with it.
 import { ask } from "./ask.js";
 import { listen } from "./listen.js";
-import { stage } from "./words.js";
+import { stage, why } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const scan = $("scan");
 const { id, state, name } = scan.dataset;
 const isActive = ({ state }) => state === "queued" || state === "running";
 const is_active = isActive(scan.dataset);
+const tell = (text) => ($("told").textContent = text);
 
 const button = $("delete");
 button.hidden = false;
 button.addEventListener("click", async () => {
   if (!is_active && state !== "cancelled" && !(await ask(name))) return;
   button.disabled = true;
+  tell("");
   if (is_active) {
     // It may have ended without news of it: what is there is not thrown away by a click on Cancel.
     const now = await fetch(`/api/v1/scans/${id}`).catch(() => null);
     if (now?.ok && !isActive(await now.json())) return location.reload();
   }
   const answer = await fetch(`/api/v1/scans/${id}`, { method: "DELETE" }).catch(() => null);
-  if (answer?.ok || answer?.status === 404) location.assign("/");
-  else button.disabled = false;
+  if (answer?.ok || answer?.status === 404) return location.assign("/");
+  tell(`${name} could not be ${is_active ? "cancelled" : "removed"}: ${await why(answer)}.`);
+  button.disabled = false;
 });
 
 if (is_active) {
@@ -58,6 +61,7 @@ annotated?.addEventListener("click", async (event) => {
   if (annotated.hasAttribute("aria-busy")) return;
   annotated.setAttribute("aria-busy", "true");
   annotated.textContent = "Drawing …";
+  tell("The annotated video is being drawn, and saved when it is ready.");
   let answer;
   do {
     answer = await fetch(annotated.href, { headers: { Range: "bytes=0-0" } }).catch(() => null);
@@ -67,10 +71,11 @@ annotated?.addEventListener("click", async (event) => {
   annotated.removeAttribute("aria-busy");
   if (!answer?.ok) {
     annotated.textContent = "Could not be drawn";
-    return;
+    return tell(`The annotated video could not be drawn: ${await why(answer)}.`);
   }
   annotated.dataset.isReady = "yes";
   annotated.textContent = "Annotated video";
+  tell("The annotated video is ready.");
   annotated.click();
 });
 

@@ -32,6 +32,13 @@ export function stage(entry) {
   return parts.join(" · ");
 }
 
+// Why a request came to nothing, in the server's own words where it has some.
+export async function why(answer) {
+  if (!answer) return "the server does not answer";
+  const problem = await answer.json().catch(() => null);
+  return problem?.detail ?? `the server answered ${answer.status}`;
+}
+
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 export function ago(time) {
