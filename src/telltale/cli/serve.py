@@ -40,7 +40,9 @@ def serve(
     drop_key: Annotated[str | None, typer.Option(metavar="NAME", help="Revoke the key of NAME, and end.")] = None,
     max_upload: Annotated[int, typer.Option(metavar="MB", min=1, help="The largest upload.")] = 1000,
     queue: Annotated[int, typer.Option(metavar="N", min=1, help="Analyses that may wait.")] = 256,
-    per_client: Annotated[int, typer.Option(metavar="N", min=1, help="Scans of one client that may wait or run.")] = 64,
+    per_client: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Scans of one client that may be on their way, wait or run.")
+    ] = 64,
     keep: Annotated[float, typer.Option(metavar="HOURS", help="Remove uploads and results after so long.")] = 168.0,
     deadline: Annotated[float, typer.Option(metavar="S", help="The longest an analysis may take.")] = 600.0,
     allow_host: Annotated[
