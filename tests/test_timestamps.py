@@ -26,6 +26,8 @@ def test_packets_in_decoding_order_are_put_in_display_order() -> None:
     timeline = line([0, 12, 4, 8, 24, 16, 20])
     assert timeline.pts is not None
     assert timeline.pts.tolist() == [0, 4, 8, 12, 16, 20, 24]
+    assert timeline.decoded_at is not None
+    assert timeline.decoded_at.tolist() == [0, 2, 3, 1, 5, 6, 4]
     assert timeline.times_s == pytest.approx([0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24])
     assert timeline.interval_s == pytest.approx(0.04)
     assert timeline.end_s == pytest.approx(0.28)

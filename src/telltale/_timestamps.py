@@ -91,6 +91,8 @@ class Timeline:
     """The container's number that is 0 seconds."""
     interval_s: float
     """The usual time between two frames."""
+    decoded_at: Int64Array | None = None
+    """(n,), which packet in decoding order, from 0, each frame comes from; None where `pts` is."""
 
     @property
     def end_s(self) -> float:
@@ -99,10 +101,15 @@ class Timeline:
 
     def place(self, pts: int | None, n_before: int) -> int:
         """Which frame of the video it is, counted from 0: skipped frames count."""
+        known = self.known_place(pts)
+        return n_before if known is None else known
+
+    def known_place(self, pts: int | None) -> int | None:
+        """The same, where the packets tell it."""
         if self.pts is None or pts is None:
-            return n_before
+            return None
         at = int(np.searchsorted(self.pts, pts))
-        return at if at < len(self.pts) and self.pts[at] == pts else n_before
+        return at if at < len(self.pts) and self.pts[at] == pts else None
 
 
 def build(
@@ -130,7 +137,9 @@ def build(
         moved = np.abs(order - np.arange(len(order))).max()
         if moved <= _MAX_REORDER and (steps > 0).all() and (steps <= _GAP_ABOVE_S).all():
             usual_s = float(np.median(steps)) if len(steps) else interval_s
-            return Timeline(times_s, pts if knows_display_order else None, not knows_display_order, origin, usual_s)
+            if not knows_display_order:
+                return Timeline(times_s, None, True, origin, usual_s)
+            return Timeline(times_s, pts, False, origin, usual_s, order)
     origin = _origin(int(known[0]), start_pts, time_base_s)
     clock = Clock(interval_s)
     shown = _in_display_order(packet_pts.tolist(), time_base_s)
