@@ -7,14 +7,18 @@ with FileReader(source, SamplePlan("fps", 2), limits=DecodeLimits(), n_threads=N
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from telltale import _container
 from telltale._container import DAMAGE, NO_MEMORY, DecodeLimits, Missing
+from telltale._damage import Damage, Shown
+from telltale._promise import CODECS, Owed, Promise
 from telltale._reader import Finding, VideoReader, capped, converted
 from telltale._rgb import Converter
 from telltale._source import FileHash, Source
@@ -30,40 +34,39 @@ _PIXELS_IN_FLIGHT = 33_000_000
 """Four frames of 4K."""
 
 
-class _Damage:
-    """Frames that cannot be used, counted by their place in the video.
+class _Due:
+    """The times that were chosen. Each takes the first good frame that is not earlier."""
 
-    Damage lasts from the frame that shows it to the next key frame, because what lies between is built from
-    it, and decoders keep silent about some of these frames or do not give them out at all.
-    """
+    def __init__(self, times_s: list[float]) -> None:
+        self._times_s = times_s
+        self._n_passed = 0
+        self._n_claimed = 0
 
-    def __init__(self) -> None:
-        self._n_before = 0
-        self._since: int | None = None
-        self._next = 0
+    def claims(self, time_s: float, *, is_key: bool) -> bool:
+        """Whether a frame that was decoded has to be held: one is due and no other is held for it. Those that are held
+        may all be spoiled where a key frame comes."""
+        if is_key:
+            self.gave_up()
+        n_before, n_claimed = self._n_claimed, self._n_until(time_s)
+        self._n_claimed = max(n_before, n_claimed)
+        return n_claimed > n_before
 
-    def packet_lost(self) -> None:
-        if self._since is None:
-            self._since = self._next
+    def gave_up(self) -> None:
+        """A frame that was held is spoiled."""
+        self._n_claimed = self._n_passed
 
-    def spoils(self, place: int, *, is_corrupt: bool, is_key: bool) -> bool:
-        """Whether the frame at `place` is spoiled; to be asked about every frame in turn."""
-        if is_corrupt and self._since is None:
-            self._since = place
-        elif is_key and not is_corrupt and self._since is not None:
-            self._n_before += max(1, place - self._since)
-            self._since = None
-        self._next = place + 1
-        return self._since is not None
-
-    def stream_ended(self, n_frames: int) -> None:
-        """After the last frame: those that never came are lost too."""
-        self._n_before += max(0, n_frames - (self._next if self._since is None else self._since))
-        self._since = None
+    def takes(self, time_s: float) -> bool:
+        """Whether a good frame is due, which is then given out."""
+        n_before, n_passed = self._n_passed, self._n_until(time_s)
+        self._n_passed = max(n_before, n_passed)
+        return n_passed > n_before
 
     @property
-    def n_frames(self) -> int:
-        return self._n_before + (0 if self._since is None else max(1, self._next - self._since))
+    def is_over(self) -> bool:
+        return self._n_passed == len(self._times_s)
+
+    def _n_until(self, time_s: float) -> int:
+        return bisect_right(self._times_s, time_s + _EPSILON_S)
 
 
 class FileReader(VideoReader):
@@ -96,7 +99,10 @@ class FileReader(VideoReader):
         self._choice = choose(self._timeline.times_s, plan)
         self._clock = Clock(self._timeline.interval_s)
         self._holds_times = _container.holds_times(self._container)
-        self._damage = _Damage()
+        self._damage = Damage(self._timeline.decoded_at)
+        watches = info.codec in CODECS and self._timeline.pts is not None
+        self._promise = Promise(info.codec, self._stream.codec_context.extradata or b"") if watches else None
+        self._may_be_numbered_as_decoded = info.codec != "av1" and self._damage.is_in_order
         self._cut_pts = {scan.pts[-1]} if scan.ends_broken else set[int]()
         self._changed_size: str | None = None
         self._time_base_s = float(self._stream.time_base or 0.001)  # a stream must not be asked once its file is closed
@@ -129,19 +135,19 @@ class FileReader(VideoReader):
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        due_s: list[float] = self._timeline.times_s[self._choice.indices].tolist()
-        n_due, n_passed, n_taken = len(due_s), 0, 0
-        for place, time_s, frame in self._good_frames():
-            if time_s < due_s[n_passed] - _EPSILON_S:
+        due = _Due(self._timeline.times_s[self._choice.indices].tolist())
+        n_taken = 0
+        for shown, is_spoiled in self._sorted_frames(due):
+            self.n_decoded += 1
+            if shown.frame is None:
                 continue
-            yield Frame(place, time_s, self._to_rgb(frame))
-            n_taken += 1
-            while n_passed < n_due and due_s[n_passed] <= time_s + _EPSILON_S:
-                n_passed += 1
-            if n_passed == n_due:
-                break
-        else:
-            self._damage.stream_ended(len(self._timeline.times_s))
+            if is_spoiled:
+                due.gave_up()
+            elif due.takes(shown.time_s):
+                yield Frame(shown.place, shown.time_s, self._to_rgb(shown.frame))
+                n_taken += 1
+                if due.is_over:
+                    break
         self._is_finished = True
         if not n_taken:
             self._raise_nothing_found()
@@ -152,9 +158,9 @@ class FileReader(VideoReader):
             raise CorruptFile(f"{name}: every frame that was looked at is damaged; copy it again")
         raise NoFrames(f"{name}: no frame of its video can be decoded; it is damaged or was never finished")
 
-    def _decoded(self) -> Iterator[VideoFrame | None]:
-        """Frames in display order, None for a packet that cannot be decoded. What no frame is built from and
-        nobody wants is skipped, which costs a third less time for usual H.264 and changes no other frame."""
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """Frames in display order. What no frame is built from and nobody wants is skipped, which costs a third less
+        time for usual H.264 and changes no other frame."""
         context = self._stream.codec_context
         pts = self._timeline.pts
         wanted = None if pts is None else set(pts[self._choice.indices].tolist())
@@ -165,6 +171,7 @@ class FileReader(VideoReader):
                 if can_skip != skips:
                     context.skip_frame = "NONREF" if can_skip else "DEFAULT"
                     skips = can_skip
+            self._expect(packet, skips=bool(skips))
             if packet.is_corrupt and packet.pts is not None:
                 self._cut_pts.add(packet.pts)  # many decoders make up what is missing and say nothing
             try:
@@ -172,33 +179,52 @@ class FileReader(VideoReader):
             except NO_MEMORY:
                 raise _container.out_of_memory(self._source) from None
             except DAMAGE:
-                yield None
+                self._damage.packet_lost(is_last=not packet.size)
 
-    def _good_frames(self) -> Iterator[tuple[int, float, VideoFrame]]:
-        """Each frame that is not spoiled, with its place in the video and when it is shown."""
+    def _expect(self, packet: Packet[VideoStream], *, skips: bool) -> None:
+        """Note the frame that the decoder owes for a packet."""
+        place = self._timeline.known_place(packet.pts)
+        if self._promise is None or place is None or not packet.size or packet.is_discard:
+            return
+        data = bytes(packet)
+        owed = self._promise.of(data)
+        if owed > (Owed.FRAME if skips else Owed.NOTHING):
+            is_beginning = self._damage.is_beginning and packet.is_keyframe and self._promise.begins_anew(data)
+            self._damage.expects(place, is_built_on=owed == Owed.REFERENCE, is_beginning=is_beginning)
+
+    def _sorted_frames(self, due: _Due) -> Iterator[tuple[Shown, bool]]:
+        """Each frame with whether it is spoiled, as soon as that is known; held until then only where it is due."""
         timeline, clock = self._timeline, self._clock
         n_by_order = len(timeline.times_s) if timeline.is_by_order else 0
-        n_before = 0
         size: tuple[int, int] | None = None
-        for frame in self._decoded():
-            if frame is None:
-                self._damage.packet_lost()
-                continue
-            self.n_decoded += 1
+        for n_before, frame in enumerate(self._decoded()):
             pts = frame.pts if self._holds_times else None
             pts_s = None if pts is None else (pts - timeline.origin_pts) * self._time_base_s
             if n_before < n_by_order:
                 pts_s = float(timeline.times_s[n_before])
-            time_s, place = clock.next(pts_s), timeline.place(pts, n_before)
-            n_before += 1
+            time_s, place = clock.next(pts_s), timeline.known_place(pts)
             if size != (frame.width, frame.height):
                 self._note_size(frame, is_first=size is None)
                 size = (frame.width, frame.height)
             is_cut = frame.is_corrupt or frame.pts in self._cut_pts
             self._cut_pts -= {frame.pts}
-            is_corrupt = is_cut or size[0] * size[1] > self._limits.max_pixels
-            if not self._damage.spoils(place, is_corrupt=is_corrupt, is_key=frame.key_frame):
-                yield place, time_s, frame
+            shown = Shown(
+                n_before if place is None else place,
+                time_s,
+                frame if due.claims(time_s, is_key=frame.key_frame) else None,
+                is_key=frame.key_frame,
+                is_corrupt=is_cut or size[0] * size[1] > self._limits.max_pixels,
+                may_be_half=frame.interlaced_frame and self._info.codec == "h264",
+                is_placed=place is not None and not self._is_numbered_as_decoded(),
+            )
+            yield from self._damage.sort(shown)
+        cut = [timeline.known_place(pts) for pts in self._cut_pts]
+        yield from self._damage.finish(len(timeline.times_s), [place for place in cut if place is not None])
+
+    def _is_numbered_as_decoded(self) -> bool:
+        """Windows Media, MXF and what was made from AVI may number packets as they are decoded. The decoder waits for
+        frames that come later then, and the order of their times knows of none."""
+        return self._may_be_numbered_as_decoded and bool(self._stream.codec_context.has_b_frames)
 
     def _note_size(self, frame: VideoFrame, *, is_first: bool) -> None:
         degrees, _ = self._converter.turn_of(frame)
