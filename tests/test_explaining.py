@@ -13,11 +13,13 @@ from make_bundles import make_patches, make_redness, make_trainable
 from make_videos import face_clip, face_frames, portrait, write_video
 from telltale import _cam, _heat, _measured
 from telltale._onnx_file import NotOnnx, read_graph
+from telltale._request import run_extract
 from telltale.bundle import load_bundle, write_card
-from telltale.errors import BundleInvalid, UnknownName, UsageError
-from telltale.explain import create, explain, names
+from telltale.errors import BundleInvalid, DeadlineExceeded, UnknownName, UsageError
+from telltale.explain import _faces, create, explain, names
 from telltale.runtime import Scorer
-from telltale.scan import Scanner, ScanSettings
+from telltale.sandbox import Worker
+from telltale.scan import Scanner, ScanSettings, extract_request
 from telltale.types import Clip, RgbImage
 
 pytest.importorskip("onnx", reason="makes models with onnx")
@@ -42,6 +44,15 @@ def trainable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_patches(tmp_path_factory.mktemp("models") / "patches")
+
+
+def test_of_a_file_that_was_read_in_part_nobody_knows_the_most_telling_faces(patches: Path, tmp_path: Path) -> None:
+    clip = face_clip(tmp_path / "clip.mp4")
+    request = extract_request(clip, load_bundle(patches).card, ScanSettings(deadline_s=2))
+    with Worker(jobs={"extract": "sandbox_jobs:see_and_hang"}) as worker, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_faces, "run_extract", lambda *_: run_extract(worker, request))
+        with pytest.raises(DeadlineExceeded, match="most telling"):
+            explain(clip, model=patches)
 
 
 def test_an_unknown_method_names_the_nearest() -> None:

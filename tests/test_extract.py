@@ -171,6 +171,23 @@ def test_a_frame_that_never_comes_takes_nothing_of_what_was_seen_with_it(
     assert done.data["partial"] == ["Stopped after 2 s, 0.1 s into the video; a longer deadline reads more of it."]
 
 
+def test_an_original_that_is_stuck_is_not_waited_for(
+    face_clip: Path, monkeypatch: pytest.MonkeyPatch, held: threading.Event
+) -> None:
+    class Stuck(FileReader):
+        def __iter__(self) -> Iterator[Frame]:
+            for n, frame in enumerate(super().__iter__()):
+                if n == 3:
+                    held.wait(60)
+                yield frame
+
+    monkeypatch.setattr("telltale.video.FileReader", Stuck)
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match="its original"):
+        extract(face_clip, plan=SamplePlan("all"), deadline_s=2, boxes_from=str(face_clip))
+    assert time.monotonic() - started < 20
+
+
 def test_a_frame_is_decoded_when_it_is_asked_for_where_a_worker_keeps_to_one_core(
     face_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

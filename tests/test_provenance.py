@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 import make_videos
 from make_bundles import make_redness
 from telltale import Scanner, ScanSettings, provenance
+from telltale._extras import with_provenance
 from telltale._source import Source
 from telltale.errors import Stopped
 from telltale.provenance import provenance_job, read_provenance
@@ -197,6 +198,15 @@ def test_what_cannot_be_opened_is_unreadable(worker: Worker, tmp_path: Path) -> 
         found = read_provenance(path, worker)
         assert found.credentials.status == "unreadable"
         assert found.container is None
+
+
+def test_of_a_scan_that_had_no_time_for_it_another_may_say_more(face_clip: Path, tmp_path: Path) -> None:
+    with Scanner(make_redness(tmp_path / "model")) as scanner:
+        report = scanner.scan(face_clip)
+    with Worker(jobs={"provenance": "sandbox_jobs:hang"}) as worker:
+        late = with_provenance(report, str(face_clip), worker, deadline_s=0.5, stop=None)
+    assert not report.is_out_of_time
+    assert late.is_out_of_time
 
 
 def test_what_takes_too_long_was_not_checked_and_says_nothing_about_the_file(face_clip: Path) -> None:

@@ -101,6 +101,16 @@ def test_a_treatment_that_fails_is_a_row_that_says_why(model: Path, face_clip: P
     assert (found.n_same, found.p_range) == (0, None), "a failure counts as a verdict"
 
 
+def test_a_copy_that_was_judged_in_part_is_no_verdict(model: Path, face_clip: Path) -> None:
+    with Scanner(model) as scanner:
+        report = scanner.scan(face_clip)
+        in_part = report.model_copy(update={"is_out_of_time": True})
+        found = measure_stability(report, face_clip, lambda _: in_part, treatments=ONE)
+    assert found is not None
+    assert [(row.label, row.p_fake) for row in found.rows] == [("failed", None)]
+    assert "longer than allowed" in str(found.rows[0].error)
+
+
 def row_of(label: str, p_fake: float | None) -> Report:
     track = make_track(1, [p_fake or 0.5] * 3)
     made = make_report(label="fake", tracks=[track])

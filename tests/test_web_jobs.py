@@ -15,7 +15,9 @@ import pytest
 
 from telltale import sandbox
 from telltale._process import Child
+from telltale._request import HASH_NOT_KNOWN
 from telltale.errors import FileMissing, FileUnreadable, TelltaleError, WorkerNotStarted
+from telltale.scan import Scanner
 from telltale.types import Report
 from telltale.web import jobs as jobs_module
 from telltale.web.client import Client
@@ -171,6 +173,23 @@ def test_a_client_who_was_let_in_after_all_makes_room_for_its_next_upload(server
     with server.client() as client:
         client.submit(portrait)
     assert jobs.own_retry_after_s("127.0.0.1") < 25
+
+
+def test_a_hash_that_took_too_long_is_that_of_the_upload(
+    server: Running, portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = Scanner.scan
+
+    def hasty(self: Scanner, path: Any, **how: Any) -> Report:
+        report = scan(self, path, **how)
+        late = report.input.model_copy(update={"sha256": ""})
+        return report.model_copy(update={"input": late, "warnings": (*report.warnings, HASH_NOT_KNOWN)})
+
+    monkeypatch.setattr(Scanner, "scan", hasty)
+    with server.client() as client:
+        report = client.scan(portrait)
+    assert len(report.input.sha256) == 64
+    assert HASH_NOT_KNOWN not in report.warnings
 
 
 @pytest.mark.parametrize("error", [FileUnreadable("the disk failed"), FileMissing("it is gone")])

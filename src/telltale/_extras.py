@@ -28,7 +28,8 @@ def with_provenance(
     started = time.perf_counter()
     allowed_s = deadline_s or default_deadline_s(None, report.input.size_bytes)
     found = read_provenance(path, worker, deadline_s=allowed_s, stop=stop)
-    return _with(report, "provenance", started, provenance=found)
+    is_out_of_time = report.is_out_of_time or time.perf_counter() - started >= allowed_s
+    return _with(report, "provenance", started, provenance=found, is_out_of_time=is_out_of_time)
 
 
 def with_stability(

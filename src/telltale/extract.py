@@ -283,7 +283,7 @@ class _Decoder:
     ) -> None:
         self._is_left = True
         self._wanted.release()
-        if kind is not None or not self.is_out_of_time:  # else whoever asked ends the process; see `run_extract`
+        if not self.is_out_of_time:  # else whoever asked ends the process: see `run_extract`, and `sandbox` of errors
             self._thread.join()
 
 

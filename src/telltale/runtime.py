@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from telltale._fork import renew_after_fork
 from telltale.bundle import Bundle
-from telltale.errors import BundleInvalid, DeviceMissing, UsageError
+from telltale.errors import BundleInvalid, DeviceMissing, TelltaleError, UsageError
 from telltale.gate import Gate
 from telltale.types import BoolArray, Clip, FaceSource, Float32Array, Float64Array, RgbImage, Scores
 
@@ -239,10 +239,10 @@ def try_out(scorer: Scorer) -> None:
     clip = Clip(0, np.zeros(card.n_frames), grey, np.ones(card.n_frames, bool))
     try:
         scorer.score([clip])
-    except BundleInvalid:
+    except (TelltaleError, MemoryError):
         raise
     except Exception as error:  # ONNX Runtime's own
-        why = str(error).splitlines()[0]
+        why = (str(error).splitlines() or [type(error).__name__])[0]
         raise BundleInvalid(f"{scorer.bundle.model_path} does not run: {why}; export the model again") from error
 
 

@@ -244,8 +244,9 @@ def _warm(starting: Future[Child], job: str) -> None:
 
 
 def _is_over(message: Message) -> bool:
-    """Whether the child is through with its job and fit for another."""
-    return message.kind == "done" or (message.kind == "failed" and message.data.get("code") != OutOfMemory.code)
+    """Whether the child is through with its job and fit for another: out of time, it may be in a frame without end."""
+    unfit = (OutOfMemory.code, DeadlineExceeded.code)
+    return message.kind == "done" or (message.kind == "failed" and message.data.get("code") not in unfit)
 
 
 def _said(message: Message, *, may_write: bool) -> Iterator[Message]:

@@ -24,7 +24,7 @@ from telltale._report_words import LABELS
 from telltale._request import default_deadline_s
 from telltale._text import encodable, percent, plural
 from telltale._wire import Message
-from telltale.errors import InputError, OutputError, WorkerError
+from telltale.errors import DeadlineExceeded, InputError, OutputError, WorkerError
 from telltale.sandbox import Powers, Worker, WorkerLimits
 from telltale.types import Report, Stability, StabilityRow
 
@@ -114,7 +114,7 @@ def measure_stability(
     is_still = report.video.is_still
     stretch = None if is_still else _stretch(report)
     chosen = _fitting(treatments or (PICTURE_TREATMENTS if is_still else CLIP_TREATMENTS), report)
-    allowed_s = deadline_s or _SLOWER * default_deadline_s(report.video.duration_s)
+    allowed_s = deadline_s or _SLOWER * default_deadline_s(report.video.duration_s, report.input.size_bytes)
     with (
         tempfile.TemporaryDirectory(prefix="telltale-") as folder,
         Worker(WorkerLimits(MEMORY_BYTES, Powers(may_write=(folder,)))) as worker,
@@ -151,7 +151,10 @@ class _Treater:
                 copies.append(self._folder / f"{treatment.name}-{number}{_SUFFIX[one.codec]}")
                 self._encode(path, copies[-1], one, stretch if number == 0 else None)
                 path = str(copies[-1])
-            return _row(self._judge(copies[-1]), about, copies[-1].stat().st_size)
+            judged = self._judge(copies[-1])
+            if judged.is_out_of_time:
+                raise DeadlineExceeded("judging the copy took longer than allowed; give it a longer deadline")
+            return _row(judged, about, copies[-1].stat().st_size)
         except (InputError, OutputError, WorkerError) as error:
             return StabilityRow(**about, label="failed", error=encodable(error.message))
         finally:

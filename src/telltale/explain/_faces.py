@@ -19,6 +19,7 @@ from telltale._files import drop_earlier, write_files
 from telltale._request import run_extract
 from telltale._text import clock, encodable, percent
 from telltale.aggregate import calibrate
+from telltale.errors import DeadlineExceeded
 from telltale.explain import ExplainedFace, create, middle_face
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer, middle_s
 from telltale.sandbox import Worker
@@ -87,6 +88,8 @@ def _clips(path: str | os.PathLike[str], scorer: Scorer, worker: Worker) -> Iter
                 for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
                     track_id = row["track_id"] + 1  # people count from 1
                     yield from cutter.add(track_id, row["pts_s"], crop, source=row["source"])
+            elif message.kind == "done" and message.data["is_out_of_time"]:
+                raise DeadlineExceeded("reading the file took too long, so its most telling faces are not known")
     yield from cutter.finish()
 
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping
 
 from telltale._report_words import ERRORS, headline, lede
+from telltale._request import HASH_NOT_KNOWN
 from telltale._text import percent
 from telltale._versions import versions
 from telltale.errors import (
@@ -73,9 +74,9 @@ class Analyst:
             raise Stopped("stopped on request")
         if report.error is not None and report.error.code == WorkerNotStarted.code:
             raise WorkerNotStarted(report.error.message)
-        return report.model_copy(
-            update={"input": InputInfo(path=report.input.path, sha256=work.sha256, size_bytes=work.size_bytes)}
-        )
+        known = InputInfo(path=report.input.path, sha256=work.sha256, size_bytes=work.size_bytes)
+        warnings = tuple(told for told in report.warnings if told != HASH_NOT_KNOWN)  # it was taken as it came
+        return report.model_copy(update={"input": known, "warnings": warnings})
 
     def can_start(self, stop: threading.Event) -> bool:
         """Whether the machine lets a worker process start and answer now; False once `stop` is set."""

@@ -73,10 +73,12 @@ class Annotator:
                 raise OutputError("there is no room left for the clip; free some space")
             report = self._folder.report(row.analysis_id, name=row.name)
             media = self._folder.media(row.analysis_id)
-            annotate(report, media, folder, deadline_s=self._deadline_s, stop=stop)
-            if stop.is_set() or not media.is_file():  # deleted or expired meanwhile, and what was made with it
-                shutil.rmtree(folder, ignore_errors=True)
-            self._folder.measure_anew(row.analysis_id)
+            try:
+                annotate(report, media, folder, deadline_s=self._deadline_s, stop=stop)
+                if stop.is_set() or not media.is_file():  # deleted or expired meanwhile, and what was made with it
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                self._folder.measure_anew(row.analysis_id)  # a film that failed was there for a while
         return folder / VIDEO_NAME
 
     def forget(self, scan_id: str) -> None:

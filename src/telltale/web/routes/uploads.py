@@ -35,9 +35,8 @@ router = APIRouter(tags=["scans"])
 )
 async def create_scan(request: Request, response: Response, service: Serving, caller: Asked) -> ScanEntry:
     """Answers as soon as the upload has arrived. Equal bytes with equal settings are analysed once for each key."""
-    await _check_room(service, caller, int(request.headers.get("content-length", "0") or 0))
-    # Nothing is awaited between the look and the count: of uploads that begin together each sees those before it.
     announced_bytes = int(request.headers.get("content-length", "0") or 0)
+    await _check_room(service, caller, announced_bytes)
     with service.room.arriving(caller.client, announced_bytes) as arriving:
         content_type = request.headers.get("content-type", "")
         upload = await service.receiver.receive(content_type, request.stream(), arriving)
@@ -84,6 +83,7 @@ async def _check_room(service: Service, caller: Caller, n_bytes: int) -> None:
         raise _client_busy(service, caller)
     if n_queued >= settings.queue_length:
         raise _queue_full(service)
+    # Nothing is awaited from here to the count: of uploads that begin together each sees those before it.
     service.room.check(client, n_bytes, held_bytes=held_bytes)
 
 
