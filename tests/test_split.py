@@ -171,7 +171,7 @@ def test_random_tears_groups_apart_and_says_how_many() -> None:
     assert len(torn) > 10
     assert split.notes[0].startswith(f"LEAK: {len(torn)} of 50 groups are on more than one side")
     assert not [note for note in split.notes if "flatter" in note]
-    with pytest.raises(LeakFound, match="--by group, or accept it with --allow-leaks"):
+    with pytest.raises(LeakFound, match="`telltale split STORE STORE --name NAME`, or accept it with --allow-leaks"):
         check_leaks(all_sides(split, records))
     assert check_leaks(all_sides(split, records), allow_leaks=True).groups == torn
 
@@ -218,7 +218,7 @@ def test_a_side_without_a_label_is_told() -> None:
 
 
 def test_the_same_video_twice_is_refused() -> None:
-    with pytest.raises(UsageError, match="split each store on its own"):
+    with pytest.raises(UsageError, match="deal whole stores with split_stores"):
         make_split([*pairs(4), *pairs(4)])
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-from telltale._text import plural
+from telltale._text import plural, visible
 from telltale.errors import LeakFound
 from telltale.types import FaceRecord, VideoRecord
 
@@ -83,14 +85,18 @@ def _torn(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(sorted(name for name, on in sides.items() if len(on) > 1))
 
 
-def check_leaks(*stores: Mapping[str, Iterable[Record | Member]], allow_leaks: bool = False) -> Leaks:
-    """`find_leaks`, but groups on two sides raise `LeakFound` unless `allow_leaks`."""
-    leaks = find_leaks(*stores)
+def check_leaks(
+    *sides: Mapping[str, Iterable[Record | Member]], allow_leaks: bool = False, stores: Sequence[str | Path] = ()
+) -> Leaks:
+    """`find_leaks`, but groups on two sides raise `LeakFound` unless `allow_leaks`. `stores`: where what is on the
+    sides lies, for the command that the message names."""
+    leaks = find_leaks(*sides)
     if leaks.groups and not allow_leaks:
+        named = " ".join(shlex.quote(visible(str(path))) for path in stores) or "STORE STORE"
         shown = ", ".join(leaks.groups[:3]) + (", ..." if len(leaks.groups) > 3 else "")
         raise LeakFound(
             f"{plural(len(leaks.groups), 'group')} on more than one side ({shown}): the figures would say nothing "
-            "about people that the model never saw. Split all stores with one --seed and --by group, or accept it "
-            "with --allow-leaks"
+            f"about people that the model never saw. Split all stores in one command, `telltale split {named} --name "
+            "NAME`, or accept it with --allow-leaks"
         )
     return leaks
