@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,6 +199,43 @@ def test_export_that_cannot_be_finished_leaves_nothing(made: Store, tmp_path: Pa
             store.export(made, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".telltale-*"))
+
+
+FILLS_UP = """
+import resource, signal, sys
+from pathlib import Path
+from telltale import store
+from telltale.errors import OutputError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    store.export(store.open_store(sys.argv[1]), Path(sys.argv[2]), to="npy")
+except OutputError as error:
+    sys.exit(error.message)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of a file's size")
+def test_export_to_npy_that_no_longer_fits_is_an_error_and_leaves_nothing(made: Store, tmp_path: Path) -> None:
+    """60 faces of 32 px are 184 kB; the limit fails a write in the midst of them, as a full disk does."""
+    command = [sys.executable, "-c", FILLS_UP, str(made.path), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("nothing was written: free some space")) == (1, 1), done.stderr
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".telltale-*"))
+
+
+def test_export_to_npy_maps_no_file_for_writing(made: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapped file is sparse: on a full disk the first touch of a page that has no room ends the process."""
+    opened = np.lib.format.open_memmap
+
+    def only_reads(*given: Any, **more: Any) -> Any:
+        assert more["mode"] == "r"
+        return opened(*given, **more)
+
+    monkeypatch.setattr("numpy.lib.format.open_memmap", only_reads)
+    assert store.export(made, tmp_path / "out", to="npy") == 60
 
 
 @pytest.mark.parametrize("kind", ["the folder itself", "a link"])

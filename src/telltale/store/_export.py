@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import zlib
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -110,22 +110,31 @@ def _write_folders(
 def _write_npy(store: Store, part: Path, sides: npt.NDArray[np.str_], lines: list[dict[str, object]]) -> dict[int, str]:
     names: dict[int, str] = {}
     for side in sorted(set(sides.tolist()) - {""}):
-        rows = np.flatnonzero(sides == side)
+        rows = np.flatnonzero(sides == side).tolist()
         ending = "" if side == "all" else f"_{side}"
-        shape = store.rgb(int(rows[0])).shape
-        x = np.lib.format.open_memmap(part / f"X{ending}.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *shape))
-        for number, row in enumerate(rows):
-            rgb = store.rgb(int(row))
-            if rgb.shape != shape:
-                raise DataError(
-                    f"{lines[row]['video_id']} is {rgb.shape[1]}x{rgb.shape[0]} px and others are "
-                    f"{shape[1]}x{shape[0]}: prepare the store with one --size, or export to folders"
-                )
-            x[number] = rgb
-            names[int(row)] = f"X{ending}.npy[{number}]"
-        x.flush()
-        np.save(part / f"y{ending}.npy", np.array([lines[row]["label"] for row in rows], np.uint8))
+        shape = store.rgb(rows[0]).shape
+        with _npy(part / f"X{ending}.npy", (len(rows), *shape)) as file:
+            for number, row in enumerate(rows):
+                rgb = store.rgb(row)
+                if rgb.shape != shape:
+                    raise DataError(
+                        f"{lines[row]['video_id']} is {rgb.shape[1]}x{rgb.shape[0]} px and others are "
+                        f"{shape[1]}x{shape[0]}: prepare the store with one --size, or export to folders"
+                    )
+                file.write(rgb.tobytes())
+                names[row] = f"X{ending}.npy[{number}]"
+        with _npy(part / f"y{ending}.npy", (len(rows),)) as file:
+            file.write(bytes(int(str(lines[row]["label"])) for row in rows))
     return names
+
+
+def _npy(path: Path, shape: tuple[int, ...]) -> BinaryIO:
+    """A NumPy file of bytes, open where its first row goes. Written as plain files are: on a full disk a mapped one
+    (`open_memmap`) ends the process with SIGBUS, and `tofile` may lose the error of its last block."""
+    file = path.open("wb")
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file
 
 
 def _write_list(path: Path, names: dict[int, str], sides: npt.NDArray[np.str_], lines: list[dict[str, object]]) -> None:
