@@ -22,13 +22,15 @@ from typer.testing import CliRunner
 import make_datasets
 import make_videos
 from telltale.cli import app
-from telltale.datasets import Record
+from telltale.datasets import Problem, Record
+from telltale.datasets._contract import OTHER_LABEL
 from telltale.errors import DataError, UnknownName, UsageError
 from telltale.inspect import HTML_NAME, JSON_NAME, Inspection, InspectSettings, Measure, inspect_data
-from telltale.inspect._facts import Capture, original_of
+from telltale.inspect._facts import Capture, find_facts, original_of
 from telltale.inspect._findings import find_findings
 from telltale.inspect._pictures import gif
 from telltale.inspect._seen import Seen, SeenFrame, draw
+from telltale.inspect._source import Source
 from telltale.split import make_split
 from telltale.store import StoreWriter, open_store, tasks
 from telltale.types import FaceRecord, VideoRecord
@@ -132,6 +134,27 @@ def test_the_first_three_of_many_faulty_files_are_named() -> None:
     facts = facts_of(unread=unread, n_looked_at=9)
     assert said(facts, "bad") == "4 of 9 that were looked at cannot be read: 0.mp4, 1.mp4, 2.mp4, 1 more."
     assert "are there twice." in said(facts_of(problems={"duplicate": 2}), "warn"), "no name was kept"
+
+
+def test_of_very_many_copies_those_with_the_other_label_are_still_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telltale.inspect._facts.MAX_LISTED", 10)
+    copies = [Problem("duplicate", f"a{i:02d}.mp4", f"same bytes as b{i:02d}.mp4") for i in range(15)]
+    copies += [Problem("duplicate", f"c{i}.mp4", f"same bytes as d{i}.mp4, {OTHER_LABEL}") for i in range(5)]
+    strangers = [Problem("unknown", f"notes{i:02d}.txt") for i in range(12)]
+    facts = find_facts(Source("x", "data set", "folder", "videos", (), (*copies, *strangers)))
+    assert (facts.problems, facts.n_labelled_otherwise) == ({"duplicate": 20, "unknown": 12}, 5)
+    assert "5 files are there with both labels: c0.mp4 (same bytes as d0.mp4)" in said(facts, "bad")
+    assert "20 files are there twice: a00.mp4" in said(facts, "warn")
+    assert "12 files do not belong to the layout: notes00.txt" in said(facts, "warn")
+
+
+def test_of_labels_that_differ_more_are_counted_than_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telltale.inspect._facts.MAX_LISTED", 4)
+    copies = tuple(Problem("duplicate", f"c{i}.mp4", f"same bytes as d{i}.mp4, {OTHER_LABEL}") for i in range(9))
+    facts = find_facts(Source("x", "data set", "folder", "videos", (), copies))
+    assert len(facts.problem_list) == 4
+    assert "9 files are there with both labels: " in said(facts, "bad")
+    assert "c2.mp4 (same bytes as d2.mp4), 6 more." in said(facts, "bad")
 
 
 def test_one_class_alone_is_bad_and_an_unequal_one_is_named() -> None:

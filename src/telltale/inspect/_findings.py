@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from telltale import datasets
 from telltale._text import first_few, plural
-from telltale.datasets._contract import OTHER_LABEL, subject
-from telltale.inspect._facts import Finding, Inspection, Measure
+from telltale.datasets._contract import subject
+from telltale.inspect._facts import Finding, Inspection, Measure, is_labelled_otherwise
 
 _ORDER = {"bad": 0, "warn": 1, "good": 2}
 UNBALANCED_FRAC = 0.6
@@ -99,10 +99,10 @@ def _files(facts: Inspection) -> Iterator[Finding]:
         level, one, many = words[kind]
         rows = [row for row in facts.problem_list if row["kind"] == kind]
         names = [subject(kind, row["path"], row["detail"]) for row in rows]
-        both = [name for name, row in zip(names, rows, strict=True) if OTHER_LABEL in row["detail"]]
-        if both:
-            text = plural(len(both), "file is there with both labels", "files are there with both labels")
-            yield Finding(level="bad", text=f"{text}{first_few(both)}.")
+        if kind == "duplicate" and (n_both := facts.n_labelled_otherwise):
+            both = [name for name, row in zip(names, rows, strict=True) if is_labelled_otherwise(row["detail"])]
+            text = plural(n_both, "file is there with both labels", "files are there with both labels")
+            yield Finding(level="bad", text=f"{text}{first_few(both, n_both)}.")
         yield Finding(level="bad" if level == "bad" else "warn", text=f"{plural(n, one, many)}{first_few(names, n)}.")
     if not facts.problems:
         yield Finding(level="good", text="No file is missing, unlabelled, double or unknown.")
