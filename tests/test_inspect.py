@@ -82,13 +82,56 @@ def test_counts_originals_and_splits_need_no_picture(made: Path, monkeypatch: py
     assert not facts.measures
 
 
-def test_a_fake_belongs_to_its_target() -> None:
-    def video(name: str, group: str, person: str | None) -> Record:
-        return VideoRecord(dataset="d", video_id=name, path=name, name=name, label=1, group_id=group, person_id=person)
+def a_video(name: str, group: str, person: str | None = None, original: str | None = None, label: int = 1) -> Record:
+    return VideoRecord(
+        dataset="d", video_id=name, path=name, name=name, label=label, group_id=group, person_id=person,
+        original_id=original,
+    )  # fmt: skip
 
-    assert original_of(video("000_003", "ffpp:000+003", "ffpp:000+003")) == "ffpp:000"
-    assert original_of(video("id0_id1_0000", "celebdf:id0_0000", "celebdf:id0+id1")) == "celebdf:id0_0000"
-    assert original_of(video("x", "dfdc:y", None)) == "dfdc:y"
+
+def test_a_fake_belongs_to_its_original_and_in_a_store_to_a_groups_target() -> None:
+    assert original_of(a_video("9_2", "dfdcp:100", "dfdcp:100+101", "dfdcp:100_A_001")) == "dfdcp:100_A_001"
+    assert original_of(a_video("000_003", "ffpp:000+003", "ffpp:000+003")) == "ffpp:000"
+    assert original_of(a_video("000", "ffpp:000", "ffpp:000+009")) == "ffpp:000"
+    for knows_none in (a_video("x", "dfdc:y"), a_video("y", "dfdcp:100", "dfdcp:100+101")):
+        assert original_of(knows_none) is None
+    assert original_of(a_video("a.mp4", "mine:a", original="mine:a/a")) == "mine:a", "said once"
+
+
+def test_a_person_is_no_original(tmp_path: Path) -> None:
+    make_datasets.dfdcp(tmp_path / "dfdcp", 4)
+    listed = json.loads((tmp_path / "dfdcp/dataset.json").read_text())
+    second = "original_videos/100/100_A_002.mp4"
+    (tmp_path / "dfdcp" / second).write_bytes(make_datasets.tiny_video(99))
+    (tmp_path / "dfdcp/dataset.json").write_text(json.dumps(listed | {second: {"label": "real", "set": "train"}}))
+    facts = inspect_data(tmp_path / "dfdcp")
+    assert (facts.n_groups, facts.n_originals, facts.originals_are) == (4, 5, "original")
+    assert {original.name for original in facts.originals} == {
+        "dfdcp:100_A_001", "dfdcp:100_A_002", "dfdcp:101_A_001", "dfdcp:102_A_001", "dfdcp:103_A_001",
+    }  # fmt: skip
+
+
+def test_where_the_originals_are_not_known_groups_are_counted_and_called_so() -> None:
+    real = [a_video(f"real/{name}", "list:anna", original=f"list:anna/{name}", label=0) for name in "ab"]
+    records = (*real, *(a_video(f"fake/{name}", "list:otto") for name in "cd"), a_video("fake/e", "list:anna"))
+    facts = find_facts(Source("x", "data set", "manifest", "videos", records, ()))
+    assert (facts.n_originals, facts.originals_are) == (2, "group")
+    assert {one.name: (one.n_real, one.n_fake) for one in facts.originals} == {"list:anna": (2, 1), "list:otto": (0, 2)}
+    assert "1 group has several fakes" in said(facts, "warn")
+    assert "original" not in said(facts.model_copy(update={"n_fakes_alone": 0}), "warn")
+
+
+def test_frames_of_a_video_are_no_originals_each() -> None:
+    frames = [
+        FaceRecord(
+            dataset="d", image_id=f"{label}{i}", path="", name=f"{label}{i}.png", label=label, group_id=f"d:v{i // 4}",
+            original_id=f"d:v{i // 4}/{i}",
+        )
+        for label in (0, 1)
+        for i in range(8)
+    ]  # fmt: skip
+    facts = find_facts(Source("x", "data set", "folder", "pictures", tuple(frames), ()))
+    assert (facts.n_originals, facts.originals_are) == (2, "group")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
@@ -361,6 +404,9 @@ def test_a_store_is_inspected_with_its_splits_and_leaks(store: Path, tmp_path: P
     page = (tmp_path / "out" / HTML_NAME).read_text()
     assert "Faces captured" in page
     assert "Split torn has" in page
+    assert facts.originals_are == "group", "a store does not keep the originals"
+    assert "12 pictures from 4 groups" in page
+    assert "riginal" not in page
 
 
 def test_a_store_that_is_not_finished_says_so(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def _print(facts: Inspection) -> None:
     n_faces = "" if facts.n_faces is None else f", {plural(facts.n_faces, 'face')}"
     unit = facts.unit.removesuffix("s")
     n = plural(facts.n_real + facts.n_fake, unit)
-    console.print(Text(f"{visible(facts.layout)}: {n} from {plural(facts.n_originals, 'original')}{n_faces}"))
+    console.print(Text(f"{visible(facts.layout)}: {n} from {plural(facts.n_originals, facts.originals_are)}{n_faces}"))
     sides = {"all": facts.counts}
     sides |= {f"{name} {side}": counts for name, split in facts.splits.items() for side, counts in split.counts.items()}
     table = Table(box=None)

@@ -10,7 +10,7 @@ from telltale.datasets import Problem, Record
 from telltale.datasets._contract import OTHER_LABEL
 from telltale.inspect._source import Source
 from telltale.split import SIDES, find_leaks, group_pieces, persons
-from telltale.split._groups import fakes_alone
+from telltale.split._groups import fakes_alone, names_videos
 from telltale.types import Written
 
 MAX_LISTED = 1000
@@ -18,7 +18,7 @@ MAX_LISTED = 1000
 
 
 class Original(Written):
-    """Videos that share one original."""
+    """Videos that share one original, or a group where originals are not known."""
 
     name: str
     group_id: str
@@ -99,6 +99,9 @@ class Inspection(Written):
     """In a store."""
     n_groups: int
     n_originals: int
+    """Of what `originals` are."""
+    originals_are: Literal["original", "group"] = "original"
+    """Whether fakes are counted by the video they were made from or, where that is not known, by their group."""
     counts: dict[str, int]
     """`real` or the method -> how many."""
     splits: dict[str, SplitFacts]
@@ -107,7 +110,7 @@ class Inspection(Written):
     fakes_per_original: dict[int, int]
     """How many fakes -> how many originals have that many."""
     n_without_original: int
-    """Originals of which only fakes are here."""
+    """Of `originals`, those of which only fakes are here."""
     capture: tuple[Capture, ...] = ()
     n_fakes_alone: int = 0
     """Fakes that share no group with any real."""
@@ -130,10 +133,30 @@ def class_name(record: Record) -> str:
     return (record.method or "fake") if record.label else "real"
 
 
-def original_of(record: Record) -> str:
-    """The video it is, or was made from: the group, or in a group of several videos (FaceForensics++) the target."""
+def original_of(record: Record) -> str | None:
+    """The video it is, or was made from; None where only its group is known, as in most stores. In a group that is
+    named after its videos (FaceForensics++), it is the target."""
+    if record.original_id is not None:
+        group, _, own = record.original_id.partition("/")  # as folders and lists have it
+        return group if group == record.group_id and group.endswith(f":{own}") else record.original_id
     target = persons(record)[:1]
-    return target[0] if target and target[0] in group_pieces(record.group_id) else record.group_id
+    is_named = names_videos(record.group_id) and target and target[0] in group_pieces(record.group_id)
+    return target[0] if is_named else None
+
+
+def family_of(record: Record, originals_are: Literal["original", "group"]) -> str:
+    """The name in `Inspection.originals` that it counts for."""
+    original = original_of(record) if originals_are == "original" else None
+    return record.group_id if original is None else original
+
+
+def _originals_are(source: Source) -> Literal["original", "group"]:
+    """Groups where some original is not known. And of pictures where groups hold several: each frame of a video is the
+    original of the same frame of a fake, but no original to count."""
+    originals = {original_of(record) for record in source.records}
+    n_groups = len({record.group_id for record in source.records})
+    is_finer = source.unit == "pictures" and len(originals) > n_groups
+    return "group" if None in originals or is_finer else "original"
 
 
 def count_classes(records: Iterable[Record]) -> dict[str, int]:
@@ -145,7 +168,8 @@ def count_classes(records: Iterable[Record]) -> dict[str, int]:
 def find_facts(source: Source) -> Inspection:
     """Everything that needs no picture."""
     n_fake = sum(record.label for record in source.records)
-    originals = _originals(source.records)
+    originals_are = _originals_are(source)
+    originals = _originals(source.records, originals_are)
     manifest = source.manifest
     return Inspection(
         path=source.path,
@@ -157,6 +181,7 @@ def find_facts(source: Source) -> Inspection:
         n_faces=None if manifest is None else manifest.n_faces,
         n_groups=len({record.group_id for record in source.records}),
         n_originals=len(originals),
+        originals_are=originals_are,
         counts=count_classes(source.records),
         splits={name: _split_facts(source, name) for name in source.splits},
         originals=tuple(originals[:MAX_LISTED]),
@@ -192,10 +217,10 @@ def _first_of_each(problems: Iterable[Problem]) -> Iterator[Problem]:
             yield problem
 
 
-def _originals(records: Iterable[Record]) -> list[Original]:
+def _originals(records: Iterable[Record], originals_are: Literal["original", "group"]) -> list[Original]:
     found: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(original_of(record), []).append(record)
+        found.setdefault(family_of(record, originals_are), []).append(record)
     originals = [
         Original(
             name=name,

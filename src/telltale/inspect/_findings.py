@@ -53,7 +53,8 @@ def _groups(facts: Inspection) -> Iterator[Finding]:
     elif facts.n_without_original and facts.n_real:
         yield Finding(
             level="warn",
-            text=f"Of {plural(facts.n_without_original, 'original')} only fakes are here, not the original itself.",
+            text=f"Of {plural(facts.n_without_original, facts.originals_are)} only fakes are here, "
+            f"{'not the original itself' if facts.originals_are == 'original' else 'no real one'}.",
         )
 
 
@@ -81,7 +82,8 @@ def _splits(facts: Inspection) -> Iterator[Finding]:
             )
     if not facts.splits:
         shared = sum(n for n_fakes, n in facts.fakes_per_original.items() if n_fakes > 1)
-        why = f", and {plural(shared, 'original has', 'originals have')} several fakes" if shared else ""
+        what = facts.originals_are
+        why = f", and {plural(shared, f'{what} has', f'{what}s have')} several fakes" if shared else ""
         yield Finding(
             level="warn", text=f"No split yet{why}: `telltale split` keeps what belongs together on one side."
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from telltale.datasets import Record
-from telltale.inspect._facts import Inspection, Measure, Unread, original_of
+from telltale.inspect._facts import Inspection, Measure, Unread, family_of
 from telltale.inspect._seen import FIRST_FRAME, FIRST_SECONDS, MOTION, Looker, Seen, draw
 from telltale.inspect._source import Source
 from telltale.inspect._stored import StoredFaces
@@ -92,13 +92,14 @@ def gather(
 
 
 def _families(records: Sequence[Record], facts: Inspection, rng: np.random.Generator) -> list[list[Record]]:
-    """Originals that are there, with their fakes: those with most fakes, drawn at random where many have as many."""
+    """Originals (or groups) that are there, with their fakes: those with most fakes, drawn at random where many
+    have as many."""
     whole = [original for original in facts.originals if original.n_real and original.n_fake]
     order = rng.permutation(len(whole))
     chosen = sorted(order, key=lambda i: -min(whole[i].n_fake, MAX_FAKES))[:N_FAMILIES]
     members: dict[str, list[Record]] = {whole[i].name: [] for i in chosen}
     for record in records:
-        if (name := original_of(record)) in members:
+        if (name := family_of(record, facts.originals_are)) in members:
             members[name].append(record)
     return [_family(found, rng) for found in members.values()]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from telltale._html import render
 from telltale._text import plural, visible
-from telltale.inspect._facts import Inspection, Measure, original_of
+from telltale.inspect._facts import Inspection, Measure, family_of
 from telltale.inspect._findings import is_telling
 from telltale.inspect._gather import Sight
 from telltale.inspect._pictures import (
@@ -51,6 +51,8 @@ class Page:
     families: list[tuple[str, str, list[Shown]]]
     moving: list[tuple[str, str]]
     originals: list[tuple[str, int, int, str]]
+    originals_are: str
+    """`original` or `group`"""
     fakes_per_original: str
     recipe: str
     augmented_px: int
@@ -77,7 +79,7 @@ def build_page(facts: Inspection, sight: Sight, augmented: Augmented | None, cha
         title=visible(facts.path.rstrip("/").rsplit("/", 1)[-1]),
         kind=facts.kind,
         subtitle=_subtitle(facts),
-        headline=f"{plural(n, facts.unit.removesuffix('s'))} from {plural(facts.n_originals, 'original')}",
+        headline=f"{plural(n, facts.unit.removesuffix('s'))} from {plural(facts.n_originals, facts.originals_are)}",
         n_all=n,
         real_words=f"{facts.n_real:,} real",
         fake_words=f"{facts.n_fake:,} fake",
@@ -89,7 +91,11 @@ def build_page(facts: Inspection, sight: Sight, augmented: Augmented | None, cha
         faces=list(faces(facts, sight).items()),
         frames=frames(facts, sight),
         families=[
-            (visible(name := original_of(members[0].record)), _family_words(facts, name), family(members))
+            (
+                visible(name := family_of(members[0].record, facts.originals_are)),
+                _family_words(facts, name),
+                family(members),
+            )
             for members in sight.families
         ],
         moving=[(moving_words(seen), data_uri("gif", gif(seen))) for seen in sight.moving if len(seen.frames) > 1],
@@ -97,8 +103,9 @@ def build_page(facts: Inspection, sight: Sight, augmented: Augmented | None, cha
             (visible(one.name), one.n_real, one.n_fake, _list_counts(one.methods))
             for one in [one for one in facts.originals if one.n_real + one.n_fake > 1][:_MAX_ORIGINALS]
         ],
-        fakes_per_original="Fakes of an original: "
-        + ", ".join(f"{k} of {plural(times, 'original')}" for k, times in facts.fakes_per_original.items())
+        originals_are=facts.originals_are,
+        fakes_per_original=f"Fakes of {'an original' if facts.originals_are == 'original' else 'a group'}: "
+        + ", ".join(f"{k} of {plural(times, facts.originals_are)}" for k, times in facts.fakes_per_original.items())
         + ".",
         recipe="" if augmented is None else visible(augmented.recipe),
         augmented_px=0 if augmented is None else augmented.size_px,

@@ -174,7 +174,9 @@ def _grids(facts: Inspection, sight: Sight) -> Iterator[tuple[str, Figure]]:
     if tiles := _tiles(frames(facts, sight)):
         yield "first_frames.png", plots.picture_grid(tiles, n_columns=3, tile_in=2.1, title="First frames", note=note)
     for number, members in enumerate(sight.families, start=1):
-        title = f"One original and {plural(len(members) - 1, 'fake')} of it"
+        title = f"One original and {plural(n := len(members) - 1, 'fake')} of it"
+        if facts.originals_are == "group":
+            title = f"A real one and {plural(n, 'fake')} of its group"
         yield f"original_{number}.png", plots.picture_grid(_tiles(family(members)), n_columns=7, title=title)
 
 

@@ -39,10 +39,15 @@ def _pieces(value: str) -> list[str]:
     return [f"{namespace}:{member}" for member in members.split("+")] if members else [value]
 
 
+def names_videos(group_id: str) -> bool:
+    """Whether a group is named after all the videos in it."""
+    return group_id.startswith(_OF_SEVERAL)
+
+
 def group_pieces(group_id: str) -> list[str]:
     """The sources a group stands for. FaceForensics++ groups name both videos of a pair, and DeeperForensics, made
     from the same videos, only one of them."""
-    return _pieces(group_id) if group_id.startswith(_OF_SEVERAL) else [group_id]
+    return _pieces(group_id) if names_videos(group_id) else [group_id]
 
 
 def joined_group(group_ids: Sequence[str]) -> str:
