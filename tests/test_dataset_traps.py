@@ -324,67 +324,6 @@ def test_folder_a_rule_for_groups(tmp_path: Path) -> None:
         datasets.read(tmp_path, groups="(")
 
 
-FRAMES = [f"{kind}/{n}.png" for kind in ("real/v1", "real/v2", "fake/v1", "fake/v2") for n in ("000", "001")]
-
-
-def groups(root: Path) -> dict[str, str]:
-    return {r.name: r.group_id.removeprefix(f"{root.name}:") for r in datasets.read(root).records}
-
-
-def test_folder_the_frames_of_a_video_stay_with_its_fakes_and_with_no_other_video(tmp_path: Path) -> None:
-    write(tmp_path, *FRAMES, *(f"fake/wav2lip/v{v}/{n}.png" for v in (1, 2) for n in ("000", "001")))
-    found = groups(tmp_path)
-    assert {group: {name.split("/")[-2] for name in found if found[name] == group} for group in found.values()} == {
-        "v1": {"v1"}, "v2": {"v2"}
-    }  # fmt: skip
-    records = by_name(datasets.read(tmp_path))
-    assert {records[name].method for name in records if "wav2lip" in name} == {"wav2lip"}
-    assert {records[name].method for name in FRAMES} == {None}
-    assert records["fake/v1/001.png"].original_id == records["real/v1/001.png"].original_id
-
-
-def test_folder_no_video_whose_frames_are_pictures_is_on_two_sides(tmp_path: Path) -> None:
-    write(tmp_path, *(f"{kind}/v{v}/{n:03d}.png" for kind in ("real", "fake") for v in range(10) for n in range(3)))
-    records = datasets.read(tmp_path).records
-    split = make_split(records, ratio="60/20/20")
-    assert len({record.group_id for record in records}) == 10
-    assert all(len({split.sides[r.video_id] for r in records if f"/v{v}/" in r.name}) == 1 for v in range(10))
-
-
-def test_folder_pictures_that_stand_for_themselves_are_paired_by_name_below_a_method(tmp_path: Path) -> None:
-    write(tmp_path, "real/a.jpg", "real/b.jpg", "fake/wav2lip/a.jpg", "fake/wav2lip/c.jpg", "fake/gan/part1/b.jpg")
-    assert groups(tmp_path) == {
-        "real/a.jpg": "a", "real/b.jpg": "b", "fake/wav2lip/a.jpg": "a", "fake/wav2lip/c.jpg": "c",
-        "fake/gan/part1/b.jpg": "b",
-    }  # fmt: skip
-    assert {record.method for record in datasets.read(tmp_path).records if record.label} == {"wav2lip", "gan"}
-
-
-def test_folder_collections_are_no_videos(tmp_path: Path) -> None:
-    write(tmp_path, *(f"real/{of}/{of}_{n}.png" for of in ("ffhq", "celeba") for n in range(4)), "fake/gan/ffhq_1.png")
-    assert groups(tmp_path) == {
-        **{f"real/{of}/{of}_{n}.png": f"{of}_{n}" for of in ("ffhq", "celeba") for n in range(4)},
-        "fake/gan/ffhq_1.png": "ffhq_1",
-    }
-
-
-def test_folder_people_in_a_folder_each_stay_together_whatever_their_pictures_are_called(tmp_path: Path) -> None:
-    write(tmp_path, *(f"real/person{p}/{p}_{n}.png" for p in range(8) for n in range(2)), "fake/person3/swap.png")
-    found = groups(tmp_path)
-    assert set(found.values()) == {f"person{p}" for p in range(8)}
-    assert found["fake/person3/swap.png"] == "person3"
-
-
-def test_folder_where_reals_lie_both_ways_a_pair_by_name_ties_its_folder(tmp_path: Path) -> None:
-    write(
-        tmp_path, "real/a.jpg", "real/v1/0.jpg", "real/v2/0.jpg", "fake/swap/a.jpg", "fake/swap/b.jpg", "fake/v1/0.jpg"
-    )
-    assert groups(tmp_path) == {
-        "real/a.jpg": "a", "fake/swap/a.jpg": "a", "fake/swap/b.jpg": "a", "real/v1/0.jpg": "v1", "fake/v1/0.jpg": "v1",
-        "real/v2/0.jpg": "v2",
-    }  # fmt: skip
-
-
 def test_folder_links_are_followed_once(tmp_path: Path) -> None:
     write(tmp_path / "disk", "a.mp4")
     write(tmp_path / "set", "fake/b.mp4")
