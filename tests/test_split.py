@@ -171,7 +171,7 @@ def test_random_tears_groups_apart_and_says_how_many() -> None:
     assert len(torn) > 10
     assert split.notes[0].startswith(f"LEAK: {len(torn)} of 50 groups are on more than one side")
     assert not [note for note in split.notes if "flatter" in note]
-    with pytest.raises(LeakFound, match="`telltale split STORE STORE --name NAME`, or accept it with --allow-leaks"):
+    with pytest.raises(LeakFound, match=r"`telltale split STORE STORE --name NAME`\), or accept it with --allow-leaks"):
         check_leaks(all_sides(split, records))
     assert check_leaks(all_sides(split, records), allow_leaks=True).groups == torn
 

@@ -78,7 +78,7 @@ def test_several_stores_are_dealt_from_python_too(two: list[Store]) -> None:
     assert leaks(two, "main") == 0
     totals = {side: sum(sum(counts.get(side, (0, 0))) for counts in dealt.counts) for side in ("train", "val", "test")}
     assert [n / sum(totals.values()) for n in totals.values()] == pytest.approx([0.6, 0.2, 0.2], abs=0.05)
-    assert two[1].split_notes("main")["notes"][-1] == f"dealt together with {two[0].path}"
+    assert two[1].split_notes("main")["notes"][-1] == "dealt together with originals.store"
 
 
 def test_the_order_of_the_stores_does_not_matter(two: list[Store]) -> None:

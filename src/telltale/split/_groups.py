@@ -101,7 +101,7 @@ def check_leaks(
         shown = ", ".join(leaks.groups[:3]) + (", ..." if len(leaks.groups) > 3 else "")
         raise LeakFound(
             f"{plural(len(leaks.groups), 'group')} on more than one side ({shown}): the figures would say nothing "
-            f"about people that the model never saw. Split all stores in one command, `telltale split {named} --name "
-            "NAME`, or accept it with --allow-leaks"
+            f"about people that the model never saw. Split again, all stores in one command (`telltale split {named} "
+            "--name NAME`), or accept it with --allow-leaks"
         )
     return leaks

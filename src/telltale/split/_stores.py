@@ -91,7 +91,7 @@ def _apart(
     """`split` of all stores together as one of each."""
     splits = []
     for number, called in enumerate(names):
-        others = ", ".join(visible(str(other.path)) for other in (*stores[:number], *stores[number + 1 :]))
+        others = ", ".join(visible(other.path.resolve().name) for other in (*stores[:number], *stores[number + 1 :]))
         notes = (*split.notes, f"dealt together with {others}") if others else split.notes
         sides = {video_id: split.sides[one] for video_id, one in called.items() if one in split.sides}
         splits.append(replace(split, sides=sides, notes=notes))
