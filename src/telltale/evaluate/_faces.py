@@ -197,9 +197,9 @@ def choose_split(stores: Sequence[Store], split: str | None, side: SideName) -> 
         return split
     there = sorted(set.intersection(*(set(store.splits()) for store in stores)))
     if len(there) != 1:
-        listed = ", ".join(there) or "none"
+        listed, paths = ", ".join(there) or "none", " ".join(str(store.path) for store in stores)
         raise UsageError(
-            f"name the split with --split (there is: {listed}), or make one with `telltale split {stores[0].path} "
+            f"name the split with --split (there is: {listed}), or make one with `telltale split {paths} "
             f"--name NAME`{'' if side == 'train' else ', or take every face with --side all'}"
         )
     return there[0]
@@ -213,7 +213,7 @@ def split_leaks(stores: Sequence[Store], split: str | None, *, allow_leaks: bool
         for store in stores:
             for side, records in store.side_records(split).items():
                 sides[side] += records
-    leaks = check_leaks(sides, allow_leaks=allow_leaks)
+    leaks = check_leaks(sides, allow_leaks=allow_leaks, stores=[store.path for store in stores])
     return replace(leaks, groups=tuple(sorted({*leaks.groups, *copied(stores, split, allow_leaks=allow_leaks)})))
 
 

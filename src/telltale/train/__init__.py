@@ -230,7 +230,7 @@ def _loaded(faces: Sequence[Given], *, split: str | None, allow_leaks: bool) -> 
         raise DataError(f"there is no face on side {' and '.join(sorted(missing))}: split with --ratio 80/10/10")
     sides = {side: np.unique(table.group_id[table.side == side]) for side in np.unique(table.side).tolist()}
     members = {side: [Member(group) for group in groups.tolist()] for side, groups in sides.items()}
-    torn = check_leaks(members, allow_leaks=allow_leaks).groups
+    torn = check_leaks(members, allow_leaks=allow_leaks, stores=[store.path for store in stores]).groups
     torn_files = copied(stores, name, allow_leaks=allow_leaks) | copied_files(table, allow_leaks=allow_leaks)
     return table, sorted({*torn, *torn_files})
 
