@@ -358,6 +358,21 @@ def test_without_a_folder_there_is_nowhere_to_put_what_was_asked_for(patches: Pa
         assert f"{option} needs --out" in done.stderr
 
 
+def test_stability_that_nobody_would_see_is_refused_before_the_work(patches: Path, portrait: Path) -> None:
+    from typer.testing import CliRunner
+
+    from telltale.cli import app
+
+    scan = ["scan", str(portrait), "--model", str(patches), "--stability"]
+    done = CliRunner().invoke(app, scan)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "telltale: usage: --stability needs --out DIR or --json\n"
+    done = CliRunner().invoke(app, [*scan, "--json"])
+    assert json.loads(done.stdout)["stability"]["rows"]
+    done = CliRunner().invoke(app, [*scan, "--explain", "--out-bucket", "s3://bucket/reports"])
+    assert "--explain, --stability: not with a table" in done.stderr
+
+
 def test_a_scan_writes_the_annotated_clip_beside_its_report(tmp_path: Path, patches: Path, face_clip: Path) -> None:
     from typer.testing import CliRunner
 

@@ -123,6 +123,15 @@ def scan(
         fps=fps, every=every, frames=frames, first=first, all_frames=all_frames,
         max_frames=max_frames, seconds=seconds, max_side_px=max_side,
     )  # fmt: skip
+    where = Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address)
+    makes_table = table or bucket is not None or out_bucket is not None or where.name == "ray"
+    if makes_table:
+        _not_with_table(
+            {"--json": json, "--explain": explain, "--annotate": annotate, "--stability": stability,
+             "--embed-video": embed_video}
+        )  # fmt: skip
+    if stability and out is None and not json:
+        raise UsageError("--stability needs --out DIR or --json")
     bundle = load_bundle(model)
     settings = ScanSettings(
         plan=sampling.plan(wanted, bundle.card.sample),
@@ -138,14 +147,9 @@ def scan(
         annotate_into=_with_out("--annotate", annotate, out),
         device=choose("--device", device, "cpu", "cuda", "auto"),
     )
-    where = Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address)
-    if table or bucket is not None or out_bucket is not None or where.name == "ray":
+    if makes_table:
         from telltale.cli._scan_table import from_and_to, scan_table
 
-        _not_with_table(
-            {"--json": json, "--explain": explain, "--annotate": annotate, "--stability": stability,
-             "--embed-video": embed_video}
-        )  # fmt: skip
         items, place = from_and_to(inputs or [], bucket=bucket, out=out, out_bucket=out_bucket)
         scan_table(items, place, model=model, settings=settings, engine=where, retry_failed=retry_failed)
         return
