@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +50,21 @@ def test_models_show_prints_no_control_of_a_card(bundle: Callable[[], Path]) -> 
     assert (code, err) == (0, "")
     assert r"a\x1b]0;pwned\x07" in out
     assert not {"\x1b", "\x07"} & set(out)
+
+
+def test_json_is_ascii_whatever_the_terminal_takes(bundle: Callable[[], Path]) -> None:
+    folder = bundle()
+    card = folder / "card.json"
+    said = 'café \N{SNOWMAN} \N{GRINNING FACE} \N{LINE SEPARATOR} "\\'
+    card.write_text(json.dumps(json.loads(card.read_bytes()) | {"description": said}))
+    for encoding in ("ascii", "cp1252", "utf-8"):
+        done = subprocess.run(
+            [sys.executable, "-m", "telltale", "models", "show", str(folder), "--json"],
+            capture_output=True, check=True, env=os.environ | {"PYTHONIOENCODING": encoding},
+        )  # fmt: skip
+        assert done.stdout.isascii()
+        assert done.stdout.count(b"\n") == 1
+        assert json.loads(done.stdout)["description"] == said
 
 
 def test_models_verify_finds_a_changed_file(bundle: Callable[[], Path]) -> None:

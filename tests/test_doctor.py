@@ -130,3 +130,11 @@ def test_the_command_says_one_line_a_check_and_its_exit_code(monkeypatch: pytest
     result = CliRunner().invoke(app, ["doctor", "--json"])
     assert json.loads(result.stdout)["fit"] is False
     assert result.exit_code == 3
+
+
+def test_the_commands_json_is_ascii_and_holds_no_half_a_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "café \N{GRINNING FACE}/\udcff"  # the last is a byte of a name that is no UTF-8
+    monkeypatch.setattr(doctor, "examine", lambda: iter([Check(name="good", status="ok", told=told)]))
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.stdout_bytes.isascii()
+    assert json.loads(result.stdout)["checks"][0]["told"] == "café \N{GRINNING FACE}/\\xff"

@@ -31,6 +31,7 @@ def compare(
     """Judge models on the same faces, and say which differences are more than chance."""
     from telltale.cli._bar import share_progress
     from telltale.cli._figures import print_comparison
+    from telltale.cli._json import print_json
     from telltale.evaluate import EvaluateSettings
     from telltale.evaluate import compare as run
 
@@ -49,7 +50,7 @@ def compare(
     with share_progress("faces") as on_progress:
         found = run(models, on=on, settings=settings, out=out, on_progress=on_progress)
     if json:
-        typer.echo(found.model_dump_json())
+        print_json(found)
     else:
         print_comparison(found)
     if out is not None:

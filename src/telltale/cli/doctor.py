@@ -14,9 +14,8 @@ _FAILED = 3
 @told
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False) -> None:
     """Check versions, weights, codecs, isolation, memory and disks; exit code 3 where something must be fixed."""
-    import json as encoder
-
     from telltale._text import visible
+    from telltale.cli._json import print_json
     from telltale.doctor import examine
 
     checks = []
@@ -28,7 +27,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
     n_failed = sum(check.status == "fail" for check in checks)
     if json:
         rows = [check.model_dump(mode="json") for check in checks]
-        typer.echo(encoder.dumps({"fit": not n_failed, "checks": rows}, ensure_ascii=False))
+        print_json({"fit": not n_failed, "checks": rows})
     elif n_failed:
         typer.echo(f"{n_failed} to fix", err=True)
     if n_failed:

@@ -57,6 +57,7 @@ def evaluate(
     """Judge a model on labelled faces it was not trained on: figures with intervals, by face, video and method."""
     from telltale.cli._bar import share_progress
     from telltale.cli._figures import print_evaluation
+    from telltale.cli._json import print_json
     from telltale.evaluate import EvaluateSettings
     from telltale.evaluate import evaluate as judge
 
@@ -73,7 +74,7 @@ def evaluate(
     with share_progress("faces") as on_progress:
         said = judge(model, stores, settings=settings, out=out, on_progress=on_progress)
     if json:
-        typer.echo(said.model_dump_json())
+        print_json(said)
     else:
         print_evaluation(said)
     if out is not None:

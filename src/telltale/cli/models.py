@@ -35,11 +35,12 @@ def show(
     """Print a model's card: what it wants, what it was trained on, what it is worth, where it ends; and its layers."""
     from telltale.bundle import load_bundle
     from telltale.cli._card import print_card
+    from telltale.cli._json import print_json
     from telltale.cli._layers import print_layers
 
     bundle = load_bundle(name)
     if json:
-        typer.echo(bundle.card.model_dump_json())
+        print_json(bundle.card)
         return
     print_card(bundle)
     if layers:
