@@ -467,6 +467,8 @@ def test_pictures_of_an_earlier_inspection_do_not_stay_beside_new_ones(tmp_path:
         (["scan", "clip.mp4", "--min-face", "3"], "12"),
         (["prepare", "clips", "--out", "s.store", "--margin", "9"], "3"),
         (["scan", "clip.mp4", "--detector-model", "weights.onnx"], "leave out --detector-model"),
+        (["evaluate", "default", "clips", "--seed", "-1"], "--seed"),
+        (["compare", "default", "default", "--on", "clips", "--seed", "-1"], "--seed"),
         (["split", "s", "--name", "a", "--folds", "3", "--ratio", "80/10/10"], "leave out --ratio"),
     ],
 )

@@ -20,7 +20,7 @@ Side = Annotated[
         help="Which side to judge on; unseen: groups that the model was neither trained nor chosen on.",
     ),
 ]
-Seed = Annotated[int, typer.Option(metavar="N", help="Of the resamples.")]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of the resamples.")]
 Resamples = Annotated[int, typer.Option(metavar="N", min=0, help="Bootstrap resamples of groups; 0 = no intervals.")]
 AllowLeaks = Annotated[
     bool, typer.Option("--allow-leaks", help="Go on where a group was learned from, and say how many.")
