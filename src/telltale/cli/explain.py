@@ -10,6 +10,16 @@ import typer
 from telltale.cli._choices import choose, folder
 from telltale.cli._errors import say, told
 
+_INSTEAD = {
+    "path": "IMAGE|VIDEO",
+    "model": "MODEL",
+    "out": "--out",
+    "method": "--method",
+    "target": "--target",
+    "n_faces": "--faces",
+    "faces": "--faces",
+}
+
 
 def _methods() -> str:
     """One line a method, with what measuring it found out (docs/explain.md)."""
@@ -47,9 +57,13 @@ def explain(
 ) -> None:
     """Show which parts of the faces in a picture or video spoke for a forgery, and which against."""
     from telltale._text import plural, visible
+    from telltale.errors import UsageError
     from telltale.explain import explain as explain_file
 
     settings = dict(_setting(text) for text in set_ or ())
+    for key in settings:
+        if key in _INSTEAD:
+            raise UsageError(f"--set {key}: give it as {_INSTEAD[key]}, it is no setting of a method")
     found = explain_file(
         input, model=model, method=method, n_faces=faces, out=out,
         target=choose("--target", target, "fake", "real"), **settings,

@@ -8,13 +8,14 @@ costs `n_samples` scores: half a minute on one core.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from telltale.errors import require
+from telltale.errors import UsageError, require
 from telltale.explain import Explanation, Target, _hiding, middle_face
 from telltale.runtime import BATCH_SIZE, Scorer
 from telltale.types import Clip, Int32Array, RgbImage
@@ -38,6 +39,10 @@ class Settings:
         for name in ("n_samples", "n_segments"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
+        if not 0 < self.kernel_width < math.inf:
+            raise ValueError(f"kernel_width must be a number above 0, got {self.kernel_width}")
 
 
 class Lime:
@@ -78,10 +83,13 @@ def _fit(scorer: Scorer, clip: Clip, segments: Int32Array, settings: Settings, s
     linear = require("captum._utils.models.linear_model", "explain")
     require("sklearn", "explain")
 
+    counts: list[bool] = []
+
     def similarity(_whole: Tensor, _variant: Tensor, shown: Tensor, **_: object) -> Tensor:
         # Cosine distance from "everything shown", in the space of pieces, as in the authors' code.
         distance = 1 - shown.float().mean(dim=1).sqrt()
         weight: Tensor = torch.exp(-((distance / settings.kernel_width) ** 2))
+        counts.append(bool((weight > 0).any()))
         return weight
 
     lime = attr.Lime(
@@ -91,14 +99,21 @@ def _fit(scorer: Scorer, clip: Clip, segments: Int32Array, settings: Settings, s
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        weights = lime.attribute(
-            _hiding.as_tensor(clip.rgb),
-            baselines=_hiding.as_tensor(_hiding.blurred(clip.rgb)),
-            feature_mask=torch.from_numpy(segments.astype(np.int64))[None, None, :, :, None],
-            n_samples=settings.n_samples,
-            perturbations_per_eval=BATCH_SIZE,
-            return_input_shape=False,
-        )
+        try:
+            weights = lime.attribute(
+                _hiding.as_tensor(clip.rgb),
+                baselines=_hiding.as_tensor(_hiding.blurred(clip.rgb)),
+                feature_mask=torch.from_numpy(segments.astype(np.int64))[None, None, :, :, None],
+                n_samples=settings.n_samples,
+                perturbations_per_eval=BATCH_SIZE,
+                return_input_shape=False,
+            )
+        except ValueError as error:
+            if any(counts):
+                raise
+            raise UsageError(
+                f"lime: with kernel_width {settings.kernel_width} no variant counts; make it wider (0.25 is usual)"
+            ) from error
     return np.asarray(weights.numpy(), np.float32).reshape(-1)
 
 
