@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 import make_videos
-from make_bundles import make_patches
+from make_bundles import make_patches, make_redness, make_trainable
 from telltale.cli import app
-from telltale.errors import UsageError
-from telltale.explain import create, explain
+from telltale.errors import MissingExtra, OutputError, UsageError
+from telltale.explain import _faces, create, explain
 from telltale.runtime import Scorer
 from telltale.types import Clip
 
@@ -78,3 +79,51 @@ def test_a_kernel_in_which_nothing_counts_is_no_fault_of_ours(patches: Path, fac
 
     with pytest.raises(UsageError, match=r"kernel_width 0\.001 no variant counts; make it wider"):
         create("lime", n_samples=20, kernel_width=0.001).explain(Scorer(load_bundle(patches)), face_crop)
+
+
+@pytest.fixture
+def nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object, **__: object) -> None:
+        pytest.fail("the video was read before")
+
+    monkeypatch.setattr(_faces, "run_extract", read)
+
+
+@pytest.mark.usefixtures("nothing_is_read")
+def test_maps_that_nobody_can_keep_are_not_made(patches: Path, face_clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match=r"out: .*choose another folder"):
+        explain(face_clip, model=patches, out=tmp_path / "file" / "out")
+
+
+@pytest.mark.usefixtures("nothing_is_read")
+@pytest.mark.parametrize(
+    ("method", "library"),
+    [("gradcam", "captum"), ("lime", "captum"), ("lime", "skimage"), ("lime", "sklearn"), ("occlusion", "captum")],
+)
+def test_a_library_that_is_missing_is_told_before_the_work(
+    method: str, library: str, monkeypatch: pytest.MonkeyPatch, patches: Path, face_clip: Path
+) -> None:
+    pytest.importorskip("torch", reason="the others are asked for after it")
+    for name in [library, *(name for name in sys.modules if name.startswith(f"{library}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtra, match=rf"^{library} is not installed.*'telltale\[explain\]'"):
+        explain(face_clip, model=patches, method=method)
+
+
+@pytest.mark.usefixtures("nothing_is_read")
+@pytest.mark.parametrize("method", ["cam", "gradcam"])
+def test_a_model_that_a_method_does_not_fit_is_refused_before_the_work(
+    method: str, face_clip: Path, tmp_path: Path
+) -> None:
+    if method == "gradcam":
+        pytest.importorskip("captum", reason="gradcam is captum's")
+    with pytest.raises(UsageError, match="--method lime"):
+        explain(face_clip, model=make_redness(tmp_path / "model"), method=method)
+
+
+@pytest.mark.usefixtures("nothing_is_read")
+def test_a_layer_that_is_not_there_is_told_before_the_work(face_clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("captum", reason="gradcam is captum's")
+    with pytest.raises(UsageError, match=r"no layer 'backbnoe' with a map; there are .*backbone"):
+        explain(face_clip, model=make_trainable(tmp_path / "net"), method="gradcam", layer="backbnoe")

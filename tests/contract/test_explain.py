@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,21 @@ def test_a_sequence_is_explained_as_a_whole_or_refused(explainer: Explainer, tmp
     except UsageError as error:
         pytest.skip(f"not for this model: {error}")
     assert heat.shape == (32, 32)
+
+
+def test_a_model_that_it_refuses_is_refused_without_a_face(
+    explainer: Explainer, trainable: Scorer, patches: Scorer, tmp_path: Path
+) -> None:
+    explainer.check(trainable.bundle)
+    for scorer in (patches, Scorer(load_bundle(make_redness(tmp_path / "sequence", n_frames=4)))):
+        size = scorer.bundle.card.size_px
+        try:
+            explainer.explain(scorer, clip_of(*[np.zeros((size, size, 3), np.uint8)] * scorer.bundle.card.n_frames))
+        except UsageError as error:
+            with pytest.raises(UsageError, match=re.escape(str(error))):
+                explainer.check(scorer.bundle)
+        else:
+            explainer.check(scorer.bundle)
 
 
 def test_settings_can_be_written_as_json(explainer: Explainer, trainable: Scorer) -> None:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkabl
 import numpy as np
 
 from telltale import _heat
+from telltale.bundle import Bundle
 from telltale.errors import UnknownName, UsageError, nearest
 from telltale.runtime import Scorer
 from telltale.types import Clip, Float32Array, Int32Array, RgbImage
@@ -85,11 +86,13 @@ class Explainer(Protocol):
 
     name: str
 
-    def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
-        """Why `scorer` says what it says to `clip`.
+    def check(self, bundle: Bundle, /) -> None:
+        """Before any face is looked for. Raises what `explain` would: `UsageError` where the method does not fit the
+        model, `BundleInvalid`, `MissingExtra` where a library is missing."""
+        ...
 
-        Raises `UsageError` where the method does not fit the model, `MissingExtra` where a library is missing.
-        """
+    def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
+        """Why `scorer` says what it says to `clip`. Raises what `check` does."""
         ...
 
 
@@ -117,8 +120,8 @@ def explain(
     """Explain the most telling faces of a video or picture: of each person the `n_faces` that score highest.
 
     `settings` are those of the method. With `out`, for every face a picture, its heat map as `.npy`, and
-    `explanations.json`. No face gives an empty list. Raises `InputError`, `WorkerError`, `ModelError`,
-    `UsageError`, `OutputError`, and `MissingExtra` where a library that the method needs is not installed.
+    `explanations.json`. No face gives an empty list. Raises `InputError`, `WorkerError`; and before the file is read
+    `ModelError`, `UsageError`, `OutputError`, and `MissingExtra` where a library that the method needs is missing.
     """
     from telltale.explain import _faces
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from telltale import _heat
-from telltale._files import drop_earlier, write_files
+from telltale._files import check_writable, drop_earlier, write_files
 from telltale._request import run_extract
 from telltale._text import clock, encodable, percent
 from telltale.aggregate import calibrate
@@ -50,8 +50,11 @@ def explain_file(
 ) -> list[ExplainedFace]:
     """See `explain.explain`."""
     explainer = create(method, **settings)
+    if out is not None:
+        check_writable(out)
     with Worker() as worker:  # starts up while the model loads
         scorer = model if isinstance(model, Scorer) else load_scorer(model)
+        explainer.check(scorer.bundle)
         chosen = _most_telling(_clips(path, scorer, worker), scorer, n_faces)
     calibration = scorer.bundle.card.calibration
     faces = []

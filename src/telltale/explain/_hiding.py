@@ -40,6 +40,12 @@ def scorer_of_variants(scorer: Scorer, clip: Clip, *, sign: int) -> Callable[[Te
     return logits
 
 
+def check_libraries(*others: str) -> None:
+    """Torch, captum, and what a method needs besides. Raises `MissingExtra`."""
+    for module in ("torch", "captum.attr", *others):
+        require(module, "explain")
+
+
 def as_tensor(rgb: RgbImage) -> Any:
     """uint8 (T, S, S, 3) -> float (1, T, S, S, 3)."""
     torch = require("torch", "explain")

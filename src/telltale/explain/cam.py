@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from telltale import _cam, _heat
+from telltale.bundle import Bundle
 from telltale.explain import Explanation, Target
 from telltale.runtime import Scorer
 from telltale.types import Clip
@@ -32,13 +33,14 @@ class ClassActivation:
         self._settings = settings
         self._heads: dict[str, _cam.Head] = {}
 
+    def check(self, bundle: Bundle) -> None:
+        self._head(bundle)
+
     def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
         """Heat in logits beyond the average of the face; see `_heat.contrasted`."""
-        sha256 = scorer.bundle.sha256
-        if sha256 not in self._heads:
-            self._heads[sha256] = _cam.find_head(scorer.bundle)
+        head = self._head(scorer.bundle)
         scores, features = scorer.score_with_features([clip])
-        places = _cam.place_logits(features, self._heads[sha256])[0]
+        places = _cam.place_logits(features, head)[0]
         heat, start = _heat.contrasted(_cam.to_crop(places, clip.rgb.shape[1]))
         sign = 1 if self._settings.target == "fake" else -1
         return Explanation(
@@ -48,6 +50,11 @@ class ClassActivation:
             logit=float(scores.logit[0]),
             settings=asdict(self._settings) | {"places": list(places.shape), "start_logit": start},
         )
+
+    def _head(self, bundle: Bundle) -> _cam.Head:
+        if bundle.sha256 not in self._heads:
+            self._heads[bundle.sha256] = _cam.find_head(bundle)
+        return self._heads[bundle.sha256]
 
 
 def create(**settings: Target) -> ClassActivation:

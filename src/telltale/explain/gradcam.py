@@ -47,28 +47,19 @@ class GradCam:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._nets: dict[str, nn.Module] = {}
+        self._nets: dict[str, tuple[nn.Module, str]] = {}
+
+    def check(self, bundle: Bundle) -> None:
+        require("torch", "explain")
+        require("captum.attr", "explain")
+        self._net(bundle)
 
     def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
         """Heat is activation times mean gradient, summed over channels, in logits as `cam` has it."""
         settings, bundle = self._settings, scorer.bundle
         torch, attr = require("torch", "explain"), require("captum.attr", "explain")
-        net = self._net(bundle)
-        clips, mask = torch.from_numpy(clip.rgb.astype(np.float32))[None], torch.from_numpy(clip.mask)[None]
-
-        def say(x: Tensor) -> Tensor:
-            from telltale import models
-
-            return models.run(net, x, mask)[0]
-
-        layers = _layers(net, say, clips)
-        if not layers:
-            raise UsageError(f"model {bundle.card.name} has no layer with a map; use {_cam.BY_HIDING}")
-        name = settings.layer or layers[-1]
-        if name not in layers:
-            raise UsageError(
-                f"model {bundle.card.name} has no layer {name!r} with a map; there are {', '.join(layers)}"
-            )
+        net, name = self._net(bundle)
+        clips, say = torch.from_numpy(clip.rgb.astype(np.float32))[None], _speaker(net)
         logit = float(scorer.score([clip]).logit[0])
         said = _checked(say, clips, logit, bundle)
         method = attr.LayerGradCam(say, dict(net.named_modules())[name])
@@ -87,9 +78,11 @@ class GradCam:
             settings=asdict(settings) | {"layer": name, "places": list(places.shape), "start_logit": start},
         )
 
-    def _net(self, bundle: Bundle) -> nn.Module:
+    def _net(self, bundle: Bundle) -> tuple[nn.Module, str]:
+        """The network, and the layer that is looked at."""
         if bundle.sha256 not in self._nets:
-            self._nets[bundle.sha256] = _load(bundle)
+            net = _load(bundle)
+            self._nets[bundle.sha256] = net, _layer(net, bundle, self._settings.layer)
         return self._nets[bundle.sha256]
 
 
@@ -131,7 +124,26 @@ def _instead(bundle: Bundle) -> str:
     return "--method cam"
 
 
-def _layers(net: nn.Module, say: Say, clips: Tensor) -> list[str]:
+def _speaker(net: nn.Module) -> Say:
+    """(1, 1, S, S, 3) in 0-255 -> the logit, (1,)."""
+    from telltale import models
+
+    torch = require("torch", "explain")
+    return lambda clips: models.run(net, clips, torch.ones(clips.shape[:2], dtype=torch.bool))[0]
+
+
+def _layer(net: nn.Module, bundle: Bundle, wanted: str | None) -> str:
+    """`wanted`, or the last with a map. Raises `UsageError`."""
+    layers = _layers(net, bundle.card.size_px)
+    if not layers:
+        raise UsageError(f"model {bundle.card.name} has no layer with a map; use {_cam.BY_HIDING}")
+    name = layers[-1] if wanted is None else wanted
+    if name not in layers:
+        raise UsageError(f"model {bundle.card.name} has no layer {name!r} with a map; there are {', '.join(layers)}")
+    return name
+
+
+def _layers(net: nn.Module, size_px: int) -> list[str]:
     """Names of the layers whose output is a map (N, C, h, w), in the order they finish."""
     torch = require("torch", "explain")
     found: list[str] = []
@@ -145,7 +157,7 @@ def _layers(net: nn.Module, say: Say, clips: Tensor) -> list[str]:
         hooks.append(module.register_forward_hook(note))
     try:
         with torch.no_grad():
-            say(clips)
+            _speaker(net)(torch.zeros((1, 1, size_px, size_px, 3)))
     finally:
         for hook in hooks:
             hook.remove()

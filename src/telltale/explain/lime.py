@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from telltale.bundle import Bundle
 from telltale.errors import UsageError, require
 from telltale.explain import Explanation, Target, _hiding, middle_face
 from telltale.runtime import BATCH_SIZE, Scorer
@@ -22,6 +23,8 @@ from telltale.types import Clip, Int32Array, RgbImage
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_SEGMENTATION, _LINEAR = "skimage.segmentation", "captum._utils.models.linear_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,9 @@ class Lime:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
+    def check(self, _bundle: Bundle) -> None:
+        _hiding.check_libraries(_SEGMENTATION, _LINEAR, "sklearn")
+
     def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
         """Heat is each piece's weight in the linear fit, in logits."""
         settings = self._settings
@@ -71,7 +77,7 @@ class Lime:
 
 def superpixels(rgb: RgbImage, n_segments: int) -> Int32Array:
     """(S, S), numbered from 0."""
-    segmentation = require("skimage.segmentation", "explain")
+    segmentation = require(_SEGMENTATION, "explain")
     found = segmentation.slic(rgb, n_segments=n_segments, compactness=12, sigma=1, start_label=0, channel_axis=-1)
     return np.asarray(found, np.int32)
 
@@ -80,9 +86,7 @@ def _fit(scorer: Scorer, clip: Clip, segments: Int32Array, settings: Settings, s
     """(number of pieces,) weights."""
     torch = require("torch", "explain")
     attr = require("captum.attr", "explain")
-    linear = require("captum._utils.models.linear_model", "explain")
-    require("sklearn", "explain")
-
+    linear = require(_LINEAR, "explain")
     counts: list[bool] = []
 
     def similarity(_whole: Tensor, _variant: Tensor, shown: Tensor, **_: object) -> Tensor:

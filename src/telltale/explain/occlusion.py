@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from telltale.bundle import Bundle
 from telltale.errors import require
 from telltale.explain import Explanation, Target, _hiding
 from telltale.runtime import BATCH_SIZE, Scorer
@@ -39,6 +40,9 @@ class Occlusion:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+
+    def check(self, _bundle: Bundle) -> None:
+        _hiding.check_libraries()
 
     def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
         """Heat is how many logits the score falls when the windows over this place are hidden, on average."""
