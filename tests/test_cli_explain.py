@@ -1,9 +1,11 @@
-"""`telltale explain`: what it refuses before it reads anything."""
+"""`telltale explain`: what it refuses before it reads anything, and how it says how far it is."""
 
 from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from typer.testing import CliRunner
 
 import make_videos
 from make_bundles import make_patches, make_redness, make_trainable
-from telltale.cli import app
+from telltale.cli import _bar, app
+from telltale.cli._bar import Update
 from telltale.errors import MissingExtra, OutputError, UsageError
 from telltale.explain import _faces, create, explain
 from telltale.runtime import Scorer
@@ -127,3 +130,38 @@ def test_a_layer_that_is_not_there_is_told_before_the_work(face_clip: Path, tmp_
     pytest.importorskip("captum", reason="gradcam is captum's")
     with pytest.raises(UsageError, match=r"no layer 'backbnoe' with a map; there are .*backbone"):
         explain(face_clip, model=make_trainable(tmp_path / "net"), method="gradcam", layer="backbnoe")
+
+
+# How far it is
+
+
+def test_progress_is_of_the_file_and_then_of_the_faces(patches: Path, two_face_clip: Path) -> None:
+    pytest.importorskip("captum", reason="occlusion is captum's")
+    said: list[tuple[float, str]] = []
+    found = explain(
+        two_face_clip, model=patches, method="occlusion", on_progress=lambda share, doing: said.append((share, doing))
+    )
+    stages = ["reading", *(f"explaining face {i + 1} of {len(found)}" for i in range(len(found)))]
+    assert len(found) > 1
+    assert list(dict.fromkeys(doing for _, doing in said)) == stages
+    for shares in ([share for share, doing in said if (doing == "reading") is of_file] for of_file in (True, False)):
+        assert shares == sorted(shares)
+        assert 0 <= shares[0] <= shares[-1] <= 1
+        assert max(np.diff(shares)) < 0.3, "it stands still"
+    assert said[-1][0] == 1
+
+
+def test_the_command_shows_what_it_is_doing(
+    monkeypatch: pytest.MonkeyPatch, patches: Path, face_clip: Path, tmp_path: Path
+) -> None:
+    said: list[str | None] = []
+
+    @contextmanager
+    def bar(what: str, *_columns: str) -> Iterator[Update]:
+        said.append(what)
+        yield lambda *_, doing=None, **__: said.append(doing)
+
+    monkeypatch.setattr(_bar, "bar", bar)
+    code, _ = run(patches, face_clip, "--out", tmp_path / "why")
+    assert code == 0
+    assert list(dict.fromkeys(filter(None, said))) == ["starting", "reading", "explaining face 1 of 1"]

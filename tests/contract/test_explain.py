@@ -142,6 +142,14 @@ def test_a_model_that_it_refuses_is_refused_without_a_face(
             explainer.check(scorer.bundle)
 
 
+def test_it_says_how_far_it_is(explainer: Explainer, trainable: Scorer) -> None:
+    shares: list[float] = []
+    explainer.explain(trainable, clip_of(face()), on_progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert shares[0] >= 0
+
+
 def test_settings_can_be_written_as_json(explainer: Explainer, trainable: Scorer) -> None:
     import json
 

@@ -18,6 +18,7 @@ _INSTEAD = {
     "target": "--target",
     "n_faces": "--faces",
     "faces": "--faces",
+    "on_progress": "a function, in Python",
 }
 
 
@@ -57,6 +58,7 @@ def explain(
 ) -> None:
     """Show which parts of the faces in a picture or video spoke for a forgery, and which against."""
     from telltale._text import plural, visible
+    from telltale.cli._bar import bar
     from telltale.errors import UsageError
     from telltale.explain import explain as explain_file
 
@@ -64,10 +66,13 @@ def explain(
     for key in settings:
         if key in _INSTEAD:
             raise UsageError(f"--set {key}: give it as {_INSTEAD[key]}, it is no setting of a method")
-    found = explain_file(
-        input, model=model, method=method, n_faces=faces, out=out,
-        target=choose("--target", target, "fake", "real"), **settings,
-    )  # fmt: skip
+    speaks_for = choose("--target", target, "fake", "real")
+    with bar("starting", "share") as show:
+        show(0.0, 1.0)
+        found = explain_file(
+            input, model=model, method=method, n_faces=faces, out=out, target=speaks_for,
+            on_progress=lambda share, doing: show(share, doing=doing), **settings,
+        )  # fmt: skip
     if not found:
         say(f"telltale: no_face: no face was found in {visible(input)}")
         return

@@ -18,7 +18,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Target = Literal["fake", "real"]
+
+
+def untold(_share: float) -> None:
+    """For those who do not ask how far a method is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,11 @@ class Explainer(Protocol):
         model, `BundleInvalid`, `MissingExtra` where a library is missing."""
         ...
 
-    def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
-        """Why `scorer` says what it says to `clip`. Raises what `check` does."""
+    def explain(self, scorer: Scorer, clip: Clip, *, on_progress: Callable[[float], None] = untold) -> Explanation:
+        """Why `scorer` says what it says to `clip`. Raises what `check` does.
+
+        `on_progress` gets the share of the work that is done, in the end 1.
+        """
         ...
 
 
@@ -115,11 +122,13 @@ def explain(
     method: str = "cam",
     n_faces: int = 1,
     out: Path | None = None,
+    on_progress: Callable[[float, str], None] | None = None,
     **settings: Any,
 ) -> list[ExplainedFace]:
     """Explain the most telling faces of a video or picture: of each person the `n_faces` that score highest.
 
-    `settings` are those of the method. With `out`, for every face a picture, its heat map as `.npy`, and
+    `settings` are those of the method. `on_progress(share, doing)`: of the file that is read, then of the faces that
+    are explained. With `out`, for every face a picture, its heat map as `.npy`, and
     `explanations.json`. No face gives an empty list. Raises `InputError`, `WorkerError`; and before the file is read
     `ModelError`, `UsageError`, `OutputError`, and `MissingExtra` where a library that the method needs is missing.
     """
@@ -127,7 +136,15 @@ def explain(
 
     if n_faces < 1:
         raise UsageError(f"n_faces must be 1 or more, got {n_faces}")
-    return _faces.explain_file(path, model=model, method=method, n_faces=n_faces, out=out, settings=settings)
+    return _faces.explain_file(
+        path,
+        model=model,
+        method=method,
+        n_faces=n_faces,
+        out=out,
+        on_progress=on_progress or (lambda _share, _doing: None),
+        settings=settings,
+    )
 
 
 def names() -> list[str]:

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from telltale.sandbox import Worker
 from telltale.scan import ScanSettings, extract_request, load_scorer
 from telltale.types import Clip, RgbImage
 
+Told = Callable[[float, str], None]
 JSON_NAME = "explanations.json"
 _OURS = re.compile(r"person-\d+-[\d.]+s-[a-z]+\.(png|npy)")
 """Names of what is written for a face; nothing else is ever taken away."""
@@ -46,6 +47,7 @@ def explain_file(
     method: str,
     n_faces: int,
     out: Path | None,
+    on_progress: Told,
     settings: Mapping[str, Any],
 ) -> list[ExplainedFace]:
     """See `explain.explain`."""
@@ -55,11 +57,11 @@ def explain_file(
     with Worker() as worker:  # starts up while the model loads
         scorer = model if isinstance(model, Scorer) else load_scorer(model)
         explainer.check(scorer.bundle)
-        chosen = _most_telling(_clips(path, scorer, worker), scorer, n_faces)
+        chosen = _most_telling(_clips(path, scorer, worker, on_progress), scorer, n_faces)
     calibration = scorer.bundle.card.calibration
     faces = []
-    for clip in chosen:
-        found = explainer.explain(scorer, clip)
+    for number, clip in enumerate(chosen):
+        found = explainer.explain(scorer, clip, on_progress=_of_face(number, len(chosen), on_progress))
         p_fake = float(calibrate(np.array([found.logit]), calibration)[0])
         faces.append(ExplainedFace(clip.track_id, middle_s(clip), p_fake, clip, found))
     if out is not None:
@@ -68,6 +70,16 @@ def explain_file(
         write_files(out, files)
         drop_earlier(out, earlier - files.keys())
     return faces
+
+
+def _of_face(number: int, n_faces: int, on_progress: Told) -> Callable[[float], None]:
+    """Told the share of one face, tells that of all."""
+
+    def told(share: float) -> None:
+        on_progress((number + share) / n_faces, f"explaining face {number + 1} of {n_faces}")
+
+    told(0.0)
+    return told
 
 
 def _pictures_in(out: Path) -> set[str]:
@@ -80,14 +92,18 @@ def _pictures_in(out: Path) -> set[str]:
         return set()
 
 
-def _clips(path: str | os.PathLike[str], scorer: Scorer, worker: Worker) -> Iterator[Clip]:
+def _clips(path: str | os.PathLike[str], scorer: Scorer, worker: Worker, on_progress: Told) -> Iterator[Clip]:
     """Every clip of the file that the model would score, as a scan would cut it."""
     card = scorer.bundle.card
     cutter = ClipCutter(card.n_frames)
     request = extract_request(path, card, ScanSettings())
+    duration_s: float | None = None
     with closing(run_extract(worker, request)) as messages:
         for message in messages:
+            if message.kind == "info":
+                duration_s = message.data["duration_s"]
             if message.kind == "faces":
+                on_progress(min(message.data["pts_s"] / duration_s, 1.0) if duration_s else 0.0, "reading")
                 for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
                     track_id = row["track_id"] + 1  # people count from 1
                     yield from cutter.add(track_id, row["pts_s"], crop, source=row["source"])

@@ -28,13 +28,22 @@ def blurred(rgb: RgbImage) -> RgbImage:
     return np.stack([cv2.GaussianBlur(face, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for face in rgb])
 
 
-def scorer_of_variants(scorer: Scorer, clip: Clip, *, sign: int) -> Callable[[Tensor], Tensor]:
-    """A function for captum: float (N, T, S, S, 3) in 0-255 -> logit for the target, float (N,)."""
+def scorer_of_variants(
+    scorer: Scorer, clip: Clip, *, sign: int, n_variants: int, on_progress: Callable[[float], None]
+) -> Callable[[Tensor], Tensor]:
+    """A function for captum: float (N, T, S, S, 3) in 0-255 -> logit for the target, float (N,).
+
+    `n_variants` are expected; `on_progress` gets the share of them that was scored.
+    """
     torch = require("torch", "explain")
+    n_scored = 0
 
     def logits(variants: Tensor) -> Any:
+        nonlocal n_scored
         pixels = variants.detach().round().clamp(0, 255).to(torch.uint8).numpy()
         scores = scorer.score([replace(clip, rgb=rgb) for rgb in pixels])
+        n_scored += len(pixels)
+        on_progress(min(n_scored / n_variants, 1.0))
         return torch.from_numpy(sign * scores.logit)
 
     return logits

@@ -8,13 +8,14 @@ refused. The map has one number for every 32 x 32 pixels or so: it points at a r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from telltale import _cam, _heat
 from telltale.bundle import Bundle
-from telltale.explain import Explanation, Target
+from telltale.explain import Explanation, Target, untold
 from telltale.runtime import Scorer
 from telltale.types import Clip
 
@@ -36,13 +37,14 @@ class ClassActivation:
     def check(self, bundle: Bundle) -> None:
         self._head(bundle)
 
-    def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
+    def explain(self, scorer: Scorer, clip: Clip, *, on_progress: Callable[[float], None] = untold) -> Explanation:
         """Heat in logits beyond the average of the face; see `_heat.contrasted`."""
         head = self._head(scorer.bundle)
         scores, features = scorer.score_with_features([clip])
         places = _cam.place_logits(features, head)[0]
         heat, start = _heat.contrasted(_cam.to_crop(places, clip.rgb.shape[1]))
         sign = 1 if self._settings.target == "fake" else -1
+        on_progress(1.0)
         return Explanation(
             method=self.name,
             target=self._settings.target,

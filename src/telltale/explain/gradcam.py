@@ -10,6 +10,7 @@ The gradient is captum's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,13 +19,11 @@ import numpy as np
 from telltale import _cam, _heat
 from telltale.bundle import Bundle
 from telltale.errors import BundleInvalid, UsageError, require
-from telltale.explain import Explanation, Target
+from telltale.explain import Explanation, Target, untold
 from telltale.runtime import Scorer
 from telltale.types import Clip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor, nn
 
     Say = Callable[[Tensor], Tensor]
@@ -54,7 +53,7 @@ class GradCam:
         require("captum.attr", "explain")
         self._net(bundle)
 
-    def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
+    def explain(self, scorer: Scorer, clip: Clip, *, on_progress: Callable[[float], None] = untold) -> Explanation:
         """Heat is activation times mean gradient, summed over channels, in logits as `cam` has it."""
         settings, bundle = self._settings, scorer.bundle
         torch, attr = require("torch", "explain"), require("captum.attr", "explain")
@@ -70,6 +69,7 @@ class GradCam:
         places += np.float32(said) - places.mean()
         heat, start = _heat.contrasted(_cam.to_crop(places.astype(np.float32), clip.rgb.shape[1]))
         sign = np.float32(1 if settings.target == "fake" else -1)
+        on_progress(1.0)
         return Explanation(
             method=self.name,
             target=settings.target,

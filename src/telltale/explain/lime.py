@@ -9,6 +9,7 @@ costs `n_samples` scores: half a minute on one core.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from telltale.bundle import Bundle
 from telltale.errors import UsageError, require
-from telltale.explain import Explanation, Target, _hiding, middle_face
+from telltale.explain import Explanation, Target, _hiding, middle_face, untold
 from telltale.runtime import BATCH_SIZE, Scorer
 from telltale.types import Clip, Int32Array, RgbImage
 
@@ -59,12 +60,13 @@ class Lime:
     def check(self, _bundle: Bundle) -> None:
         _hiding.check_libraries(_SEGMENTATION, _LINEAR, "sklearn")
 
-    def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
+    def explain(self, scorer: Scorer, clip: Clip, *, on_progress: Callable[[float], None] = untold) -> Explanation:
         """Heat is each piece's weight in the linear fit, in logits."""
         settings = self._settings
         segments = superpixels(middle_face(clip), settings.n_segments)
         sign = 1 if settings.target == "fake" else -1
-        weights = _fit(scorer, clip, segments, settings, sign)
+        weights = _fit(scorer, clip, segments, settings, sign, on_progress)
+        on_progress(1.0)
         return Explanation(
             method=self.name,
             target=settings.target,
@@ -82,7 +84,14 @@ def superpixels(rgb: RgbImage, n_segments: int) -> Int32Array:
     return np.asarray(found, np.int32)
 
 
-def _fit(scorer: Scorer, clip: Clip, segments: Int32Array, settings: Settings, sign: int) -> npt.NDArray[np.float32]:
+def _fit(
+    scorer: Scorer,
+    clip: Clip,
+    segments: Int32Array,
+    settings: Settings,
+    sign: int,
+    on_progress: Callable[[float], None],
+) -> npt.NDArray[np.float32]:
     """(number of pieces,) weights."""
     torch = require("torch", "explain")
     attr = require("captum.attr", "explain")
@@ -97,7 +106,7 @@ def _fit(scorer: Scorer, clip: Clip, segments: Int32Array, settings: Settings, s
         return weight
 
     lime = attr.Lime(
-        _hiding.scorer_of_variants(scorer, clip, sign=sign),
+        _hiding.scorer_of_variants(scorer, clip, sign=sign, n_variants=settings.n_samples, on_progress=on_progress),
         interpretable_model=linear.SkLearnRidge(alpha=1.0),
         similarity_func=similarity,
     )

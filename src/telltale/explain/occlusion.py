@@ -7,13 +7,15 @@ Hiding means blurring; the sliding window is captum's. Works on every model, and
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from telltale.bundle import Bundle
 from telltale.errors import require
-from telltale.explain import Explanation, Target, _hiding
+from telltale.explain import Explanation, Target, _hiding, untold
 from telltale.runtime import BATCH_SIZE, Scorer
 from telltale.types import Clip
 
@@ -44,20 +46,23 @@ class Occlusion:
     def check(self, _bundle: Bundle) -> None:
         _hiding.check_libraries()
 
-    def explain(self, scorer: Scorer, clip: Clip) -> Explanation:
+    def explain(self, scorer: Scorer, clip: Clip, *, on_progress: Callable[[float], None] = untold) -> Explanation:
         """Heat is how many logits the score falls when the windows over this place are hidden, on average."""
         settings = self._settings
         attr = require("captum.attr", "explain")
         n_frames, size = clip.rgb.shape[:2]
         window, stride = (max(1, round(frac * size)) for frac in (settings.window_frac, settings.stride_frac))
         sign = 1 if settings.target == "fake" else -1
-        found = attr.Occlusion(_hiding.scorer_of_variants(scorer, clip, sign=sign)).attribute(
+        n_windows = (math.ceil((size - window) / stride) + 1) ** 2
+        said = _hiding.scorer_of_variants(scorer, clip, sign=sign, n_variants=1 + n_windows, on_progress=on_progress)
+        found = attr.Occlusion(said).attribute(
             _hiding.as_tensor(clip.rgb),
             sliding_window_shapes=(n_frames, window, window, 3),
             strides=(n_frames, stride, stride, 3),
             baselines=_hiding.as_tensor(_hiding.blurred(clip.rgb)),
             perturbations_per_eval=BATCH_SIZE,
         )
+        on_progress(1.0)
         return Explanation(
             method=self.name,
             target=settings.target,
