@@ -18,6 +18,31 @@ from telltale.errors import InputError, WorkerError
 from telltale.sandbox import Worker
 from telltale.types import Report
 
+Extra = Callable[[float, str], None]
+"""Called with the share that is done of all that is made beside the verdict, and what is being made."""
+_COST = {"recompressing": 10, "drawing": 3}
+"""Beside each other, as measured on clips of 720p."""
+
+
+def _untold(_share: float, _doing: str) -> None: ...
+
+
+def shares(on_extra: Extra | None, *, recompressing: bool, drawing: bool) -> dict[str, Extra]:
+    """For each of the two a function of its own share, that tells the share of both together."""
+    wanted = {"recompressing": recompressing, "drawing": drawing}
+    total = sum(_COST[name] for name, is_wanted in wanted.items() if is_wanted)
+    made: dict[str, Extra] = {}
+    before = 0
+    for name in (name for name, is_wanted in wanted.items() if is_wanted):
+
+        def tell(share: float, doing: str, before: int = before, cost: int = _COST[name]) -> None:
+            if on_extra is not None:
+                on_extra((before + cost * share) / total, doing)
+
+        made[name] = tell
+        before += _COST[name]
+    return made
+
 
 def with_provenance(
     report: Report, path: str, worker: Worker, *, deadline_s: float | None, stop: threading.Event | None
@@ -39,24 +64,45 @@ def with_stability(
     *,
     deadline_s: float | None,
     stop: threading.Event | None,
+    on_progress: Extra = _untold,
 ) -> Report:
     """How the verdict moves under recompression."""
     from telltale.stability import measure_stability
 
     started = time.perf_counter()
-    found = measure_stability(report, path, judge, deadline_s=deadline_s, stop=stop)
+    found = measure_stability(
+        report,
+        path,
+        judge,
+        deadline_s=deadline_s,
+        stop=stop,
+        on_progress=lambda done, total: on_progress(done / total, f"recompressing {done + 1} of {total}"),
+    )
     return _with(report, "stability", started, stability=found)
 
 
 def with_annotation(
-    report: Report, path: str, out_dir: Path, *, deadline_s: float | None, stop: threading.Event | None
+    report: Report,
+    path: str,
+    out_dir: Path,
+    *,
+    deadline_s: float | None,
+    stop: threading.Event | None,
+    on_progress: Extra = _untold,
 ) -> Report:
     """The annotated clip, in the report's folder. Raises `OutputError` where the disk takes nothing."""
     from telltale.annotate import annotate
 
     started = time.perf_counter()
+    duration_s = report.video.duration_s if report.video else None
+
+    def drawn(pts_s: float) -> None:
+        on_progress(min(pts_s / duration_s, 1.0) if duration_s else 0.0, "drawing")
+
+    drawn(0.0)
+    folder = out_dir / report_name(report)
     try:
-        made = annotate(report, path, out_dir / report_name(report), deadline_s=deadline_s, stop=stop)
+        made = annotate(report, path, folder, deadline_s=deadline_s, stop=stop, on_progress=drawn)
     except (InputError, WorkerError) as error:
         told = f"The annotated clip could not be made: {encodable(error.message)}"
         return _with(report, "annotate", started, warnings=(*report.warnings, told))

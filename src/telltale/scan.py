@@ -126,6 +126,7 @@ class Scanner:
         path: AnyPath,
         *,
         on_progress: Progress | None = None,
+        on_extra: _extras.Extra | None = None,
         stop: threading.Event | None = None,
     ) -> Report:
         """The report on one file. Whatever is wrong with the file is in the report. Raises `UsageError` for what is no
@@ -138,24 +139,33 @@ class Scanner:
             if stop is not None and stop.is_set():
                 raise Stopped("stopped on request")
         try:
-            return self._report(name, on_progress, stop)
+            return self._report(name, on_progress, on_extra, stop)
         finally:
             turn.release()
 
-    def _report(self, path: str, on_progress: Progress | None, stop: threading.Event | None) -> Report:
+    def _report(
+        self, path: str, on_progress: Progress | None, on_extra: _extras.Extra | None, stop: threading.Event | None
+    ) -> Report:
         settings = self.settings
         report = self._scan(path, on_progress=on_progress, stop=stop)
         if report.error is not None:
             return report
         limits: dict[str, Any] = {"deadline_s": settings.deadline_s, "stop": stop}
+        told = _extras.shares(on_extra, recompressing=settings.stability, drawing=settings.annotate_into is not None)
         if settings.provenance:
             report = _extras.with_provenance(report, path, self._worker, **limits)
         if settings.stability:
             report = _extras.with_stability(
-                report, path, lambda copy: self._scan(copy, stop=stop, is_plain=True), **limits
+                report,
+                path,
+                lambda copy: self._scan(copy, stop=stop, is_plain=True),
+                on_progress=told["recompressing"],
+                **limits,
             )
         if settings.annotate_into is not None:
-            report = _extras.with_annotation(report, path, settings.annotate_into, **limits)
+            report = _extras.with_annotation(
+                report, path, settings.annotate_into, on_progress=told["drawing"], **limits
+            )
         return report
 
     def _scan(
@@ -310,17 +320,19 @@ def scan(
     model: str | Path | Bundle | Scorer = "default",
     settings: ScanSettings | None = None,
     on_progress: Progress | None = None,
+    on_extra: _extras.Extra | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
     """The report on one video or picture. For many, `Scanner` or `scan_many` save the start of worker and model.
 
     `on_progress(share, n_frames)`: share of the video that was read, None where its length is not known, and frames
-    looked at. Another thread may set `stop`. Whatever is wrong with the file is in the report. Raises `ModelError`,
+    looked at. `on_extra(share, doing)`: of all that is made after it, where stability or the annotated clip was asked
+    for. Another thread may set `stop`. Whatever is wrong with the file is in the report. Raises `ModelError`,
     `DeviceMissing`, `Stopped`, `OutputError` where `annotate_into` cannot be written, and `UsageError` for what is no
     path and for what the model cannot do (heat maps).
     """
     with Scanner(model, settings=settings) as scanner:
-        return scanner.scan(path, on_progress=on_progress, stop=stop)
+        return scanner.scan(path, on_progress=on_progress, on_extra=on_extra, stop=stop)
 
 
 def scan_many(
@@ -330,10 +342,11 @@ def scan_many(
     settings: ScanSettings | None = None,
     jobs: int = 1,
     on_progress: Progress | None = None,
+    on_extra: _extras.Extra | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[Report]:
     """Reports in the order of `paths`, from `jobs` worker processes that share one model. See `scan`; with several jobs
-    `on_progress` is called from several threads, and does not say for which file.
+    `on_progress` and `on_extra` are called from several threads, and do not say for which file.
 
     `paths` may never end: at most 2 `jobs` of them are taken before the first of their reports is given.
     """
@@ -343,8 +356,8 @@ def scan_many(
     is_one = isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable) or hasattr(paths, "read")
     todo: Iterable[AnyPath] = [paths] if is_one else paths  # type: ignore[list-item, assignment]
     if jobs == 1:
-        return _scan_in_turn(todo, model, settings, on_progress, stop)
-    return _scan_beside(todo, model, replace(settings, n_threads=1), jobs, on_progress, stop)
+        return _scan_in_turn(todo, model, settings, on_progress, on_extra, stop)
+    return _scan_beside(todo, model, replace(settings, n_threads=1), jobs, on_progress, on_extra, stop)
 
 
 def _scan_in_turn(
@@ -352,11 +365,12 @@ def _scan_in_turn(
     model: str | Path | Bundle | Scorer,
     settings: ScanSettings,
     on_progress: Progress | None,
+    on_extra: _extras.Extra | None,
     stop: threading.Event | None,
 ) -> Iterator[Report]:
     with Scanner(model, settings=settings) as scanner:
         for path in paths:
-            yield scanner.scan(path, on_progress=on_progress, stop=stop)
+            yield scanner.scan(path, on_progress=on_progress, on_extra=on_extra, stop=stop)
 
 
 def _scan_beside(
@@ -365,6 +379,7 @@ def _scan_beside(
     settings: ScanSettings,
     jobs: int,
     on_progress: Progress | None,
+    on_extra: _extras.Extra | None,
     stop: threading.Event | None,
 ) -> Iterator[Report]:
     is_over = _Either(stop)
@@ -373,7 +388,7 @@ def _scan_beside(
     def scan_one(path: AnyPath) -> Report:
         scanner = idle.get()
         try:
-            return scanner.scan(path, on_progress=on_progress, stop=is_over)
+            return scanner.scan(path, on_progress=on_progress, on_extra=on_extra, stop=is_over)
         finally:
             idle.put(scanner)
 

@@ -103,11 +103,12 @@ def measure_stability(
     treatments: Sequence[Treatment] | None = None,
     deadline_s: float | None = None,
     stop: threading.Event | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Stability | None:
     """Treat `path`, of which `report` is a scan, and let `judge` scan every result.
 
     None where there was no verdict to be moved. `deadline_s` is for one treatment. One that fails is a row that says
-    so. Raises `Stopped`.
+    so. `on_progress(n_done, n_treatments)` is called before each. Raises `Stopped`.
     """
     if report.verdict.p_fake is None or report.video is None:
         return None
@@ -120,10 +121,13 @@ def measure_stability(
         Worker(WorkerLimits(MEMORY_BYTES, Powers(may_write=(folder,)))) as worker,
     ):
         treater = _Treater(worker, Path(folder), judge, allowed_s=allowed_s, stop=stop)
-        baseline = _as_it_came(report)
-        if stretch is not None:
-            baseline = treater.treat(os.fspath(path), _COPY, stretch)
-        rows = [treater.treat(os.fspath(path), treatment, stretch) for treatment in chosen]
+        rows = []
+        todo = chosen if stretch is None else [_COPY, *chosen]
+        for number, treatment in enumerate(todo):
+            if on_progress is not None:
+                on_progress(number, len(todo))
+            rows.append(treater.treat(os.fspath(path), treatment, stretch))
+        baseline = _as_it_came(report) if stretch is None else rows.pop(0)
     return _concluded(baseline, rows, stretch)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from telltale.scan import ScanSettings
     from telltale.types import Report
 
+_READING_SHARE = {(False, False): 0.99, (False, True): 0.2, (True, False): 0.1, (True, True): 0.1}
+"""Of a file's share of the bar, by whether it is then recompressed, and drawn on: both take longer than the scan."""
+
 
 def begin(args: Sequence[str]) -> None:
     """Start the worker before anybody has looked at the options, which takes a quarter of a second and more: it imports
@@ -243,13 +246,20 @@ def _scan_all(
                 show(doing=path.rsplit("/", 1)[-1] if jobs == 1 else "scanning")
                 yield path
 
+        reading = _READING_SHARE[settings.stability, settings.annotate_into is not None]
+
         def read(share: float | None, n_frames: int) -> None:
-            show(len(summaries) + (share or 0.0) * 0.99, detail=f"{n_frames} frames")
+            show(len(summaries) + (share or 0.0) * reading, detail=f"{n_frames} frames")
+
+        def make(share: float, doing: str) -> None:
+            show(len(summaries) + reading + share * (0.99 - reading), detail=doing)
 
         # Several files at a time: nobody says of which file the frames are.
-        on_progress = read if jobs == 1 else None
+        on_progress, on_extra = (read, make) if jobs == 1 else (None, None)
         try:
-            for report in scan_many(started(), model=model, settings=settings, jobs=jobs, on_progress=on_progress):
+            for report in scan_many(
+                started(), model=model, settings=settings, jobs=jobs, on_progress=on_progress, on_extra=on_extra
+            ):
                 reports.take(report)
                 summaries.append(summarise(report))
                 show(len(summaries))
