@@ -7,6 +7,7 @@ from whatever the user's own file says, and put back after. No pyplot, so no win
 from __future__ import annotations
 
 import functools
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 Class = Literal["real", "fake"]
 Dashes = Literal["-", "--", "-.", ":"] | tuple[float, tuple[float, ...]]
@@ -37,6 +39,13 @@ vermillion are for real and fake alone."""
 WIDTH_IN = 5.4
 _EDGE_IN = 0.06
 DPI = 200
+TITLE: dict[str, Any] = {"color": INK, "fontweight": "bold"}
+NOTE: dict[str, Any] = {"color": SOFT, "fontsize": 8.5}
+_LINE_PT = 11.5
+"""From one line of a title or of its note to the next."""
+_TITLE_PAD_PT = 8.0
+_GAP_PX = 0.1 * DPI
+NOTE_CHARS = 160
 _SETTINGS: dict[str, Any] = {
     "font.size": 9.0,
     "text.color": INK,
@@ -49,7 +58,7 @@ _SETTINGS: dict[str, Any] = {
     "axes.labelsize": 9.0,
     "axes.linewidth": 0.7,
     "axes.titlesize": 9.5,
-    "axes.titlepad": 8.0,
+    "axes.titlepad": _TITLE_PAD_PT,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -84,12 +93,14 @@ def applied() -> Iterator[None]:
 
 
 def drawn(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
-    """Let `draw` work in the style."""
+    """Let `draw` work in the style, and give the heads of its axes the room they need."""
 
     @functools.wraps(draw)
     def styled(*args: _P.args, **options: _P.kwargs) -> Figure:
         with applied():
-            return draw(*args, **options)
+            figure = draw(*args, **options)
+            _fit_heads(figure)
+            return figure
 
     return styled
 
@@ -105,10 +116,66 @@ def new_figure(height_in: float, width_in: float = WIDTH_IN) -> Figure:
 
 
 def head(axes: Axes, title: str, note: str = "") -> None:
-    """What an axes shows, at its left, and over how many, at its right."""
-    axes.set_title(shown(title, 60), loc="left", color=INK, fontweight="bold")
-    if note:
-        axes.set_title(note, loc="right", color=SOFT, fontsize=8.5)
+    """What an axes shows, at its left, and over how many, at its right; below it where one line has no room for both.
+
+    Either may hold the name of a model or of a file.
+    """
+    axes.set_title(shown(title, 60), loc="left", gid="title", **TITLE)
+    axes.set_title(shown(note, NOTE_CHARS), loc="right", gid="note", **NOTE)
+
+
+def _fit_heads(figure: Figure) -> None:
+    """Only a figure that is laid out says how much room its heads have."""
+    found = [(axes, _written(axes, "title"), _written(axes, "note")) for axes in figure.axes]
+    heads = [(axes, title, note) for axes, title, note in found if title is not None and note is not None]
+    said = [(title.get_text(), note.get_text()) for _, title, note in heads]
+    if not heads:
+        return
+    for _, title, note in heads:  # long ones would move the axes, and broken into lines they will not
+        title.set_text(title.get_text()[:1])
+        note.set_text("")
+    figure.draw_without_rendering()
+    starts = [axes.get_window_extent().x0 for axes in figure.axes]
+    n_more = 0
+    for (axes, title, note), (over, beside) in zip(heads, said, strict=True):
+        title.set_text(over)
+        note.set_text(beside)
+        own = axes.get_window_extent()
+        page = figure.bbox.x1 - _EDGE_IN * DPI
+        room_px = min((x0 - _GAP_PX for x0 in starts if x0 >= own.x1), default=page) - own.x0
+        used_px = title.get_window_extent().width
+        with_note_px = used_px + _GAP_PX + note.get_window_extent().width
+        if used_px > room_px or (beside and with_note_px > own.width):
+            n_more = max(n_more, _stack(axes, title, note, room_px=room_px) - 1)
+    figure.set_figheight(figure.get_figheight() + n_more * _LINE_PT / 72)
+
+
+def _written(axes: Axes, name: str) -> Text | None:
+    from matplotlib.text import Text
+
+    return next((text for text in axes.findobj() if text.get_gid() == name and isinstance(text, Text)), None)
+
+
+def _stack(axes: Axes, title: Text, note: Text, *, room_px: float) -> int:
+    """The note below the title; how many lines they take together."""
+    below = axes.annotate(
+        note.get_text(), (0, 1), (0, _TITLE_PAD_PT), xycoords="axes fraction", textcoords="offset points", **NOTE
+    )
+    below.set_in_layout(False)  # the title, which stands above, keeps the room
+    note.set_text("")
+    n_below = wrap(below, room_px) if below.get_text() else 0
+    n_over = wrap(title, room_px)
+    axes.set_title(title.get_text(), loc="left", pad=_TITLE_PAD_PT + n_below * _LINE_PT, **TITLE)
+    return n_below + n_over
+
+
+def wrap(text: Text, room_px: float) -> int:
+    """Break what it says into lines that are no wider; how many there are then."""
+    words, n_chars = text.get_text(), len(text.get_text())
+    while text.get_window_extent().width > room_px and n_chars > 4:
+        n_chars = min(n_chars - 1, int(0.95 * n_chars))
+        text.set_text("\n".join(textwrap.wrap(words, n_chars)))
+    return text.get_text().count("\n") + 1
 
 
 def class_of(name: str) -> Class:

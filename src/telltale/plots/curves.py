@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from telltale.errors import require
 from telltale.plots import _style
-from telltale.plots._style import CLASS_COLOUR, INK, LINE, SERIES, SOFT, Dashes, shown
+from telltale.plots._style import CLASS_COLOUR, INK, LINE, NOTE_CHARS, SERIES, SOFT, Dashes, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def learning_curves(
         labels.append(f"kept: epoch {best_epoch}")
     figure.legend(handles, labels, loc="outside lower left", ncols=4)
     if note and n_columns > 1:
-        figure.suptitle(note, x=0.99, ha="right", fontsize=8.5, color=SOFT)
+        figure.suptitle(shown(note, NOTE_CHARS), x=0.99, ha="right", fontsize=8.5, color=SOFT)
     return figure
 
 

@@ -12,7 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from telltale.plots import _style
-from telltale.plots._style import CLASS_COLOUR, CLASS_GLYPH, INK, LINE, SOFT, Class, shown
+from telltale.plots._style import (
+    CLASS_COLOUR,
+    CLASS_GLYPH,
+    DPI,
+    INK,
+    LINE,
+    NOTE,
+    NOTE_CHARS,
+    SOFT,
+    TITLE,
+    Class,
+    shown,
+    wrap,
+)
 from telltale.types import RgbImage
 
 if TYPE_CHECKING:
@@ -21,6 +34,8 @@ if TYPE_CHECKING:
 
 _CAPTION_IN = 0.3
 _GAP_IN = 0.1
+_HEAD_IN, _LINE_IN = 0.26, 0.16
+"""A head of one line, and each line more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +101,16 @@ def _grids(sets: Sequence[tuple[str, Sequence[Tile]]], sizes: _Sizes, title: str
     step_x, step_y = tile_in + _GAP_IN, height_in + sizes.caption_in + _GAP_IN
     set_in = n_columns * step_x - _GAP_IN
     between_in, edge_in = 0.35, 0.12
-    top_in = (0.26 if title or note else 0.0) + (0.24 if any(name for name, _ in sets) else 0.0)
     width = len(sets) * set_in + (len(sets) - 1) * between_in + 2 * edge_in
-    height = n_rows * step_y - _GAP_IN + top_in + 2 * edge_in
-    figure = _style.new_figure(height, width)
+    figure = _style.new_figure(1.0, width)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
+    head_in = _head(axes, title, note, width, edge_in)
+    top_in = head_in + (0.24 if any(name for name, _ in sets) else 0.0)
+    height = n_rows * step_y - _GAP_IN + top_in + 2 * edge_in
+    figure.set_figheight(height)
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
-    axes.text(edge_in, edge_in, shown(title, 60), va="top", fontweight="bold", fontsize=9.5)
-    axes.text(width - edge_in, edge_in, note, va="top", ha="right", fontsize=8.5, color=SOFT)
     for i, (name, tiles) in enumerate(sets):
         left = edge_in + i * (set_in + between_in)
         axes.text(left, edge_in + top_in - 0.06, name, va="bottom", fontsize=8.5, color=SOFT)
@@ -103,6 +118,20 @@ def _grids(sets: Sequence[tuple[str, Sequence[Tile]]], sizes: _Sizes, title: str
             row, column = divmod(j, n_columns)
             _tile(axes, tile, left + column * step_x, edge_in + top_in + row * step_y, tile_in, height_in)
     return figure
+
+
+def _head(axes: Axes, title: str, note: str, width: float, edge_in: float) -> float:
+    """The title and, at its right or below it, the note; the height of both."""
+    if not (title or note):
+        return 0.0
+    over = axes.text(edge_in, edge_in, shown(title, 60), va="top", fontsize=9.5, **TITLE)
+    beside = axes.text(width - edge_in, edge_in, shown(note, NOTE_CHARS), va="top", ha="right", **NOTE)
+    room_px = (width - 2 * edge_in) * DPI
+    if over.get_window_extent().width + _GAP_IN * DPI + beside.get_window_extent().width <= room_px:
+        return _HEAD_IN
+    n_over, n_beside = wrap(over, room_px) if title else 0, wrap(beside, room_px) if note else 0
+    beside.set(x=edge_in, y=edge_in + n_over * _LINE_IN, ha="left")
+    return _HEAD_IN + (n_over + n_beside - 1) * _LINE_IN
 
 
 def _tile(axes: Axes, tile: Tile, x: float, y: float, width: float, height: float) -> None:

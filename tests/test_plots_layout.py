@@ -1,0 +1,95 @@
+"""What is written in a figure can be read: no words over others, none outside the picture, none from a hostile name."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import pytest
+
+from telltale import plots
+from test_plots import FIGURES, HOSTILE, picture
+
+pytest.importorskip("matplotlib", reason="figures need telltale[analyze]")
+if TYPE_CHECKING:
+    from matplotlib.backend_bases import RendererBase
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
+LONG = "a-model-of-a-rather-long-name-of-efficientnet-v2 on half of the faces"
+
+
+def written(figure: Figure) -> dict[str, Bbox]:
+    """Every piece of writing that is drawn, and where. Turned words have corners where there is none of them."""
+    from matplotlib.text import Text
+
+    found: dict[int, tuple[str, Bbox]] = {}
+    draw = Text.draw
+
+    def noted(text: Text, renderer: RendererBase) -> None:
+        if text.get_visible() and text.get_text() and text.get_rotation() % 90 == 0:
+            found[id(text)] = text.get_text(), text.get_window_extent()  # drawn twice: once to lay the figure out
+        draw(text, renderer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Text, "draw", noted)
+        plots.to_png(figure)
+    return {f"{words} #{number}": box for number, (words, box) in enumerate(found.values())}
+
+
+def collisions(figure: Figure) -> list[str]:
+    """Words over others, or that run out of the picture."""
+    found = written(figure)
+    page = figure.bbox
+    inner = {name: box.padded(-1) for name, box in found.items()}
+    return [
+        *(f"{one} / {other}" for one, other in combinations(inner, 2) if inner[one].overlaps(inner[other])),
+        *(name for name, box in inner.items() if box.x0 < 0 or box.y0 < 0 or box.x1 > page.x1 or box.y1 > page.y1),
+    ]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("called", ["Deepfakes", LONG, HOSTILE])
+def test_no_words_stand_over_others_or_outside_the_picture(name: str, called: str) -> None:
+    assert collisions(FIGURES[name](called)) == []
+
+
+@pytest.mark.parametrize("columns", [2, 6, 12])
+@pytest.mark.parametrize("name", ["default", LONG, HOSTILE])
+def test_a_note_too_long_for_the_titles_line_stands_below_it(name: str, columns: int) -> None:
+    cells = plots.Cells([[0.5] * columns] * 2, rows=["saturation", "blur"], columns=list(map(str, range(columns))))
+    note = f"{name}, as it is 0.987, mean of kinds 0.813"
+    figure = plots.heat_table(cells, quantity="AUC", title="Degraded, by kind and level", note=note)
+    assert collisions(figure) == []
+    found = " ".join(" ".join(written(figure)).split())
+    assert "mean of kinds" in found.replace(" #", "#")
+    assert "\u202e" not in found
+    assert "中" not in found
+
+
+def test_a_note_that_fits_stays_on_the_line_of_the_title() -> None:
+    cells = plots.Cells([[0.5] * 12] * 2, rows=["a", "b"], columns=list(map(str, range(12))))
+    title, note = (
+        next(box for name, box in written(figure).items() if name.startswith(word))
+        for figure in [plots.heat_table(cells, quantity="AUC", title="Degraded", note="default")]
+        for word in ("Degraded", "default")
+    )
+    assert title.y0 < note.y1
+    assert note.y0 < title.y1
+
+
+def test_a_title_too_long_for_its_figure_goes_on_below() -> None:
+    cells = plots.Cells([[0.5] * 5], rows=["a"], columns=list("12345"))
+    figure = plots.heat_table(cells, quantity="difference", title=f"{LONG} less default", note="mean +0.001")
+    assert collisions(figure) == []
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_pictures_have_a_title_and_a_note_apart(n: int) -> None:
+    note = f"{HOSTILE}, p(fake) below each"
+    figure = plots.picture_grid(
+        [plots.Tile(picture(), "real", "0.40", "clip")] * n, title="No mistakes; the least sure", note=note
+    )
+    assert collisions(figure) == []
+    assert "\u202e" not in " ".join(written(figure))
+    assert "中" not in " ".join(written(figure))
