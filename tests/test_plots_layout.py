@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from telltale import plots
@@ -93,3 +94,18 @@ def test_pictures_have_a_title_and_a_note_apart(n: int) -> None:
     assert collisions(figure) == []
     assert "\u202e" not in " ".join(written(figure))
     assert "中" not in " ".join(written(figure))
+
+
+@pytest.mark.parametrize(
+    "thresholds", [(0.05, 0.91), (0.05, 0.1), (0.01, 0.99), (0.9, 0.95), (0.4, 0.6), (0.5, 0.5), (0.3, 0.7), (0.7, 0.7)]
+)
+def test_the_words_at_the_thresholds_of_a_histogram_stand_in_it_alone(thresholds: tuple[float, float]) -> None:
+    rng = np.random.default_rng(0)
+    made = plots.Scored(rng.integers(0, 2, 2000), rng.uniform(0, 1, 2000))
+    figure = plots.score_histogram(made, thresholds=thresholds)
+    assert collisions(figure) == []
+    (axes,) = figure.axes
+    frame = axes.get_window_extent()
+    for name, box in written(figure).items():
+        if name.startswith(("real below", "fake above")):
+            assert frame.x0 <= box.x0 < box.x1 <= frame.x1, name

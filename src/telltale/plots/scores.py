@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from telltale.types import TrackReport
 
 MAX_TRACKS = 8
+_NEAR_EDGE = 0.25
+"""Nearer to it, the words at a threshold stand on its other side."""
+_PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+"""Behind words that a threshold's line may cross."""
 
 
 @_style.drawn
@@ -86,17 +90,20 @@ def score_histogram(scored: Scored, *, thresholds: tuple[float, float] | None = 
         axes.annotate(
             f"{CLASS_GLYPH[label]} {label}, n = {len(values):,}", (0.5, 1 if up else 0), (0, -4 if up else 4),
             xycoords="axes fraction", textcoords="offset points", ha="center", va="top" if up else "bottom",
-            color=CLASS_COLOUR[label], fontsize=8.5,
+            color=CLASS_COLOUR[label], fontsize=8.5, bbox=_PAPER,
         )  # fmt: skip
-    for threshold, words, align in zip(thresholds or (), ("real below", "fake above"), ("right", "left"), strict=False):
+    for threshold, words in zip(thresholds or (), ("real below", "fake above"), strict=False):
+        up = words == "real below"  # each in its own half, so that two lines near each other keep their words apart
+        on_left = threshold > _NEAR_EDGE if up else threshold > 1 - _NEAR_EDGE
         axes.axvline(threshold, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.annotate(
-            f"{words} {threshold:.2f}", (threshold, 0), (-4 if align == "right" else 4, 4),
-            xycoords=("data", "axes fraction"), textcoords="offset points", ha=align, fontsize=7.5, color=INK,
+            f"{words} {threshold:.2f}", (threshold, 1 if up else 0), (-4 if on_left else 4, -18 if up else 18),
+            xycoords=("data", "axes fraction"), textcoords="offset points", ha="right" if on_left else "left",
+            va="top" if up else "bottom", fontsize=7.5, color=INK, bbox=_PAPER,
         )  # fmt: skip
     axes.axhline(0, color=SOFT, linewidth=0.7)
     axes.spines["bottom"].set_visible(False)
-    limit = 1.2 * (highest or 1)
+    limit = 1.4 * (highest or 1)  # the words stand over the bars
     axes.set(xlim=(0, 1), ylim=(-limit, limit), xlabel="p(fake)", ylabel="share of its class")
     axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value) * 100:.3g}%")
     return figure
