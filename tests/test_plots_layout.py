@@ -109,3 +109,31 @@ def test_the_words_at_the_thresholds_of_a_histogram_stand_in_it_alone(thresholds
     for name, box in written(figure).items():
         if name.startswith(("real below", "fake above")):
             assert frame.x0 <= box.x0 < box.x1 <= frame.x1, name
+
+
+def test_a_difference_of_nothing_has_no_colour_and_a_loss_another_than_a_gain() -> None:
+    cells = plots.Cells([[-0.2, 0.0, 0.2, -0.001]], rows=["blur"], columns=list("1234"))
+    figure = plots.heat_table(cells, quantity="difference of AUC", limits=(-0.2, 0.2), number="+.2f", signed=True)
+    (mesh,) = figure.axes[0].collections
+    plots.to_png(figure)
+    loss, none, gain, _ = (colour[:3] for colour in mesh.get_facecolors())  # type: ignore[attr-defined]
+    assert max(none) - min(none) < 0.05, "a colour for no difference"
+    assert min(none) > 0.9
+    assert loss[0] > loss[1] + 0.2, "a loss is purple"
+    assert gain[1] > gain[0] + 0.2, "a gain is green"
+    found = " ".join(written(figure))
+    assert "-0.00" not in found
+    assert "difference of AUC: -0.20 purple, 0 white, +0.20 green" in found
+
+
+def test_columns_of_different_quantities_are_shaded_each_from_its_own_nothing() -> None:
+    cells = plots.Cells([[0.5, 0.5], [0.5, 0.05]], rows=["swap", "reenact"], columns=["AUC", "found"])
+    figure = plots.heat_table(cells, quantity="videos", limits=[(0.5, 1.0), (0.0, 1.0)], title="Methods")
+    (mesh,) = figure.axes[0].collections
+    plots.to_png(figure)
+    shades = mesh.get_array()
+    assert shades is not None
+    np.testing.assert_allclose(np.asarray(shades).reshape(2, 2), [[0, 0.5], [0, 0.05]])
+    found = " ".join(written(figure))
+    assert "AUC: 0.50 light, 1.00 dark" in found
+    assert "found: 0.00 light, 1.00 dark" in found

@@ -78,9 +78,10 @@ def _table(comparison: Comparison) -> Figure:
             rows=comparison.names,
             columns=[name.replace("_", " ") for name in _SHOWN],
         ),
-        quantity="videos",
+        quantity="each figure",
         limits=(0.0, 1.0),
         title="Models side by side",
+        note="videos",
     )
 
 
@@ -94,6 +95,7 @@ def _difference_table(grid: RobustnessDifference) -> Figure:
         quantity="difference of AUC",
         limits=(-0.2, 0.2),
         number="+.2f",
+        signed=True,
         title=f"{grid.second} less {grid.first}",
         note=f"mean {grid.mean:+.3f}",
     )

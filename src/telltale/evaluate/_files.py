@@ -186,9 +186,10 @@ def _methods_table(scored: Scored) -> Figure:
             rows=[f"{m.dataset} {m.method} (n = {m.n_fake})" for m in methods],
             columns=["AUC", "found"],
         ),
-        quantity="videos",
-        limits=(0.5, 1.0),
+        quantity="AUC and share found",
+        limits=[(0.5, 1.0), (0.0, 1.0)],
         title="Methods",
+        note="videos",
     )
 
 

@@ -231,3 +231,12 @@ def shades() -> LinearSegmentedColormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("telltale", ["#f3f6f4", "#9ed3c0", GREEN, "#00503a"])
+
+
+def two_shades() -> LinearSegmentedColormap:
+    """From a loss (0) over nothing (.5), which has no colour, to a gain (1); neither stands for a class."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    # as far from the middle as in `shades`, so that white ink begins at the same share
+    steps = [(0, "#5a1846"), (1 / 6, PURPLE), (0.5, "#f5f5f3"), (5 / 6, GREEN), (1, "#00503a")]
+    return LinearSegmentedColormap.from_list("telltale_signed", steps)

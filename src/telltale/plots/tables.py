@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_POINTS = 25
+Limits = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +40,27 @@ def heat_table(
     cells: Cells,
     *,
     quantity: str,
-    limits: tuple[float, float] | None = None,
+    limits: Limits | Sequence[Limits] | None = None,
     number: str = ".2f",
+    signed: bool = False,
     title: str = "",
     note: str = "",
 ) -> Figure:
     """A table whose cells are shaded by their value.
 
-    `limits` are the values of the lightest and the darkest shade; `number` is how values are written.
+    `limits` are the values of the lightest and the darkest shade, a pair for each column where they measure different
+    things; `number` is how values are written. `signed`: of a difference, limits as far below 0 as above it.
     """
     values = np.asarray(cells.values, np.float64)
     known = values[np.isfinite(values)]
-    low, high = limits or ((float(known.min()), float(known.max())) if known.size else (0.0, 1.0))
-    share = np.clip((values - low) / ((high - low) or 1.0), 0, 1)
+    if limits is None:
+        limits = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    low, high = np.broadcast_to(np.asarray(limits, np.float64), (len(cells.columns), 2)).T
+    share = np.clip((values - low) / np.where(high > low, high - low, 1.0), 0, 1)
+    if signed and (low != -high).any():
+        raise ValueError(f"limits of a difference must be as far below 0 as above it, got {limits}")
+    number = number.replace(".", "z.", 1) if signed else number  # no -0.00
+    shade = 2 * np.abs(share - 0.5) if signed else share
     turned = max(len(name) for name in cells.columns) > 9
     height_in = 0.95 + 0.29 * len(cells.rows) + 0.8 * turned
     figure = _style.new_figure(height_in, max(3.6, 1.7 + 0.62 * len(cells.columns)))
@@ -59,21 +68,28 @@ def heat_table(
     _style.head(axes, title or quantity, note)
     axes.pcolormesh(
         np.where(np.isfinite(share), share, np.nan),
-        cmap=_style.shades(),
+        cmap=_style.two_shades() if signed else _style.shades(),
         vmin=0,
         vmax=1,
         edgecolors="white",
         linewidth=1.5,
     )
     for (row, column), value in np.ndenumerate(values):
-        dark = share[row, column] > DARK_FROM
+        dark = shade[row, column] > DARK_FROM
         text, colour = (format(value, number), "white" if dark else INK) if np.isfinite(value) else ("–", SOFT)
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8.5, color=colour)
     _name_cells(axes, cells, turned=turned)
-    figure.supxlabel(
-        f"{quantity}: {low:{number}} light, {high:{number}} dark", fontsize=8, color=SOFT, x=0.99, ha="right"
-    )
+    figure.supxlabel(_scale(cells, limits, quantity, number, signed=signed), fontsize=8, color=SOFT, x=0.99, ha="right")
     return figure
+
+
+def _scale(cells: Cells, limits: Limits | Sequence[Limits], quantity: str, number: str, *, signed: bool) -> str:
+    """What the shades say, a line a quantity."""
+    words = "{}: {} purple, 0 white, {} green" if signed else "{}: {} light, {} dark"
+    pairs = np.asarray(limits, np.float64).reshape(-1, 2).tolist()
+    names = [quantity] if len(pairs) == 1 else cells.columns
+    lines = [words.format(name, *(format(v, number) for v in pair)) for name, pair in zip(names, pairs, strict=True)]
+    return "\n".join(lines)
 
 
 def _name_cells(axes: Axes, cells: Cells, *, turned: bool) -> None:

@@ -1,0 +1,93 @@
+"""What an evaluation writes and prints: of what it is, of which videos, and a dash where there is no figure."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from make_bundles import make_redness
+from make_stores import SIZE_PX, Clip, split, store_of_clips
+from telltale import plots
+from telltale.aggregate import Minimum
+from telltale.cli import app
+from telltale.errors import MissingExtra
+from telltale.evaluate import (
+    Comparison,
+    EvaluateSettings,
+    Evaluation,
+    _files,
+    _summary,
+    compare,
+    evaluate,
+    score_model,
+    summarise,
+)
+from telltale.evaluate._comparison_files import _difference_table
+from telltale.evaluate._grid import RobustnessDifference
+from telltale.store import Store
+
+pytest.importorskip("onnx", reason="makes models with onnx")
+
+ALL = EvaluateSettings(side="all", repeats=20)
+
+
+def clips(n: int = 16) -> list[Clip]:
+    rng = np.random.default_rng(0)
+    return [
+        Clip([rng.normal(3 * (i % 2) - 1.5, 1.5, 5).round(1).tolist()], bool(i % 2), str(i), method="swap")
+        for i in range(n)
+    ]
+
+
+REFUSED = [Clip([[-9.0]], fake=True, group=f"few{i}") for i in range(3)]
+"""Of one face each, and surely wrong."""
+
+
+def model(folder: Path, name: str = "redness") -> Path:
+    return make_redness(folder / name, name=name, size_px=SIZE_PX, minimum=Minimum(n_faces=3))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_of_clips(tmp_path / "s", [*clips(), *REFUSED])
+
+
+def _asked(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """What a figure was asked for with."""
+    draw: Callable[..., Any] = getattr(plots, name)
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def asked(*args: Any, **options: Any) -> Any:
+        calls.append((args, options))
+        return draw(*args, **options)
+
+    monkeypatch.setattr(plots, name, asked)
+    return calls
+
+
+def _printed(*command: str) -> str:
+    done = CliRunner().invoke(app, [*command, "--resamples", "20"])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_shades_of_a_table_are_each_of_a_quantity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    drawn = _asked(monkeypatch, "heat_table")
+    two_ways = [replace(clip, method=("swap", "reenact")[i % 4 == 1]) for i, clip in enumerate(clips())]
+    made = store_of_clips(tmp_path / "ways", two_ways)
+    judged = model(tmp_path)
+    _files.pictures(score_model(judged, [made], settings=ALL))
+    ((_, options),) = drawn
+    assert options["limits"] == [(0.5, 1.0), (0.0, 1.0)]
+    compare([judged, judged], on=made, settings=replace(ALL, perturb="deeperforensics"), out=tmp_path / "out")
+    difference = next(options for _, options in drawn if options["quantity"] == "difference of AUC")
+    assert difference["signed"]
