@@ -60,6 +60,24 @@ def store(tmp_path: Path) -> Store:
     return store_of_clips(tmp_path / "s", [*clips(), *REFUSED])
 
 
+def _idle(*_: object, **__: object) -> None:
+    pytest.fail("there was work before it was looked whether its figures can be drawn")
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "sklearn.metrics"])
+def test_what_draws_the_figures_is_looked_for_before_the_work(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    judged = model(tmp_path)
+    with pytest.raises(MissingExtra, match=r"pip install 'telltale\[analyze\]'"):
+        evaluate(judged, store, settings=ALL, out=tmp_path / "out", on_progress=_idle)
+    with pytest.raises(MissingExtra, match=r"pip install 'telltale\[analyze\]'"):
+        compare([judged, judged], on=store, settings=ALL, out=tmp_path / "out", on_progress=_idle)
+    assert not (tmp_path / "out").exists()
+    assert evaluate(judged, store, settings=ALL).video.n == 16
+
+
 def _asked(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
     """What a figure was asked for with."""
     draw: Callable[..., Any] = getattr(plots, name)

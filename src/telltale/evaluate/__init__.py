@@ -21,7 +21,7 @@ from pathlib import Path
 from telltale._files import check_writable
 from telltale._group_hashes import seen_by
 from telltale.bundle import Bundle, ModelCard, load_bundle
-from telltale.errors import LeakFound, UsageError
+from telltale.errors import LeakFound, UsageError, require
 from telltale.evaluate import _faces
 from telltale.evaluate._faces import Faces
 from telltale.evaluate._measure import Evaluation, Measures, MethodMeasures, Perturbed
@@ -37,6 +37,7 @@ from telltale.types import ModelInfo
 Model = str | Path | Bundle | Scorer
 Progress = Callable[[float, str], None]
 """Called with the share done and what is being done."""
+_DRAWN_WITH = ("matplotlib", "sklearn.metrics")
 
 
 def evaluate(
@@ -52,11 +53,11 @@ def evaluate(
     Raises `UsageError` where the split is not there, a store is named twice or the faces were cut in another way than
     the model takes them, `LeakFound` where a group of this side was learned from, `DataError` where the side is empty,
     `UnknownName` for no model or suite of that name, `BundleInvalid` where the model cannot be used, `StoreInvalid`
-    where a store is damaged, `MissingExtra` where what draws the pictures of `out` is not installed, `OutputError`,
-    before any work where `out` cannot be written.
+    where a store is damaged; before any work `MissingExtra` where what draws the pictures of `out` is not installed,
+    `OutputError` where `out` cannot be written.
     """
     if out is not None:
-        check_writable(Path(out))
+        _check_out(Path(out))
     scored = score_model(model, as_stores(store), settings=settings or EvaluateSettings(), on_progress=on_progress)
     if out is not None:
         from telltale.evaluate._files import write
@@ -82,7 +83,7 @@ def compare(
     if not settings.repeats:
         raise UsageError("a comparison needs resamples: their number must be above 0")
     if out is not None:
-        check_writable(Path(out))
+        _check_out(Path(out))
     stores, scored = as_stores(on), []
     for number, model in enumerate(models):
 
@@ -97,6 +98,13 @@ def compare(
 
         write(found, scored, Path(out))
     return found
+
+
+def _check_out(out: Path) -> None:
+    """See, before any work, that figures can be drawn and kept. Raises `MissingExtra`, `OutputError`."""
+    for module in _DRAWN_WITH:
+        require(module, "analyze")
+    check_writable(out)
 
 
 def as_stores(given: str | Path | Store | Sequence[str | Path | Store]) -> list[Store]:
