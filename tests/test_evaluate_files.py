@@ -91,6 +91,37 @@ def _asked(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[tuple[Any, 
     return calls
 
 
+def test_faces_of_videos_without_an_answer_are_among_no_mistakes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    judged, drawn = model(tmp_path), _asked(monkeypatch, "picture_grid")
+    _files.pictures(score_model(judged, [store], settings=ALL))
+    sure = store_of_clips(tmp_path / "sure", [Clip([[9.0 * (-1) ** (i + 1)] * 5], bool(i % 2), str(i)) for i in (0, 1)])
+    _files.pictures(score_model(judged, [sure], settings=ALL))
+    right = store_of_clips(
+        tmp_path / "right", [*(Clip([[9.0 * (-1) ** (i + 1)] * 5], bool(i % 2), str(i)) for i in (0, 1)), *REFUSED]
+    )
+    _files.pictures(score_model(judged, [right], settings=ALL))
+    mistakes, least_sure, least_sure_too = ([tile.note for tile in tiles] for (tiles,), _ in drawn)
+    assert mistakes
+    assert not {"clip016", "clip017", "clip018"} & set(mistakes)
+    assert set(least_sure) == set(least_sure_too) == {"clip000", "clip001"}
+    assert drawn[2][1]["title"] == "No mistakes; the least sure"
+
+
+def test_the_videos_of_which_coverage_is_a_share_are_those_that_are_named(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    drawn = _asked(monkeypatch, "risk_coverage")
+    scored = score_model(model(tmp_path), [store], settings=ALL)
+    _files.pictures(scored)
+    ((curves,), options), = drawn  # fmt: skip
+    assert options["n"] == 19
+    assert curves["redness"][0][-1] == pytest.approx(16 / options["n"])
+
+
 def _printed(*command: str) -> str:
     done = CliRunner().invoke(app, [*command, "--resamples", "20"])
     assert done.exit_code == 0, done.output

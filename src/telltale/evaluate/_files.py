@@ -87,7 +87,7 @@ def pictures(scored: Scored) -> dict[str, bytes]:
         found["perturbed"] = _perturbed_table(scored)
     if said.selective is not None and said.video.n > 1:
         found["risk_coverage"] = plots.risk_coverage(
-            {scored.card.name: (said.selective.coverage, said.selective.risk)}, n=said.video.n
+            {scored.card.name: (said.selective.coverage, said.selective.risk)}, n=said.video.n + said.abstained
         )
     warning = leak_words(said.leaked_groups) if said.leaked_groups else ""
     return {name: plots.to_png(figure, warning=warning) for name, figure in found.items()}
@@ -147,8 +147,8 @@ def _scored_videos(scored: Scored) -> plots.Scored:
 
 
 def _worst_mistakes(scored: Scored) -> Figure:
-    """The faces whose label got the least probability, one a video."""
-    faces, p = scored.faces, scored.p_face
+    """The faces whose label got the least probability, one a video; of videos about which something was said."""
+    faces, p = scored.faces, np.where(scored.counted, scored.p_face, np.nan)
     given = np.where(faces.label == 1, p, 1 - p)
     tiles: list[plots.Tile] = []
     shown: set[int] = set()

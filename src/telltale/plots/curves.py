@@ -108,7 +108,10 @@ def _mark_epochs(axes: Axes, lines: Mapping[str, Sequence[float]], stages: Seque
 
 @_style.drawn
 def risk_coverage(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, n: int) -> Figure:
-    """Share of wrong calls among the `n` videos kept, the surest first: name -> (coverages, risks)."""
+    """Share of wrong calls among the videos kept, the surest first: name -> (coverages, risks).
+
+    `n` videos are those of which a coverage is a share, and with them those about which nothing was said.
+    """
     if not curves:
         raise ValueError("there must be at least one curve")
     figure = _style.new_figure(3.4, 4.6)
