@@ -122,10 +122,58 @@ def test_the_videos_of_which_coverage_is_a_share_are_those_that_are_named(
     assert curves["redness"][0][-1] == pytest.approx(16 / options["n"])
 
 
+def test_an_evaluation_says_of_what_it_is(store: Store, tmp_path: Path) -> None:
+    judged = model(tmp_path)
+    settings = replace(ALL, balanced=True, allow_leaks=True, perturb="light")
+    said = evaluate(judged, store, settings=settings)
+    expected = {"repeats": 20, "seed": 0, "perturb": "light", "balanced": True, "allow_leaks": True}
+    assert said.settings == expected
+    found = compare([judged, judged], on=store, settings=settings)
+    assert found.settings == {"split": "all", "side": "all", **expected}
+    split(store)
+    found = compare([judged, judged], on=store, settings=EvaluateSettings(side="train", repeats=20))
+    assert (found.settings["split"], found.settings["side"]) == ("main", "train")
+
+
+def test_what_was_written_before_it_said_so_is_read(store: Store, tmp_path: Path) -> None:
+    said = evaluate(model(tmp_path), store, settings=ALL)
+    older = said.model_copy(update={"settings": {"repeats": 20, "seed": 0, "perturb": None}})
+    assert Evaluation.model_validate_json(older.model_dump_json()) == older
+
+
 def _printed(*command: str) -> str:
     done = CliRunner().invoke(app, [*command, "--resamples", "20"])
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def test_the_heading_says_which_side_was_judged(store: Store, tmp_path: Path) -> None:
+    judged = make_redness(
+        tmp_path / "redness", size_px=SIZE_PX, minimum=Minimum(n_faces=3), training=_learned_elsewhere()
+    )
+    split(store)
+    command = ("evaluate", str(judged), str(store.path))
+    for options, heading in (
+        ((), "redness on side test of main"),
+        (("--side", "all"), "redness on side all"),
+        (("--side", "unseen"), "redness on side unseen"),
+        (("--side", "all", "--balanced"), "redness on side all, balanced"),
+        (("--side", "train", "--balanced"), "redness on side train of main, balanced"),
+    ):
+        assert _printed(*command, *options).splitlines()[0] == heading
+    printed = _printed("compare", str(judged), str(model(tmp_path, "other")), "--on", str(store.path))
+    assert printed.splitlines()[0] == "On side test of main"
+
+
+def _learned_elsewhere() -> tuple[Any, ...]:
+    from telltale._group_hashes import hash_groups
+    from telltale.bundle import TrainingSource
+
+    return (
+        TrainingSource(
+            name="elsewhere", group_hashes=hash_groups(["elsewhere:1"]), validation_hashes=hash_groups(["elsewhere:2"])
+        ),
+    )
 
 
 def test_the_shades_of_a_table_are_each_of_a_quantity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

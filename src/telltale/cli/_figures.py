@@ -35,8 +35,7 @@ _WORDS: Mapping[str, str] = {
 
 def print_evaluation(said: Evaluation) -> None:
     console = Console()
-    what = f"{said.model.name} on side {said.side} of {said.split}" if said.split != "all" else said.model.name
-    console.print(Text(visible(what), style="bold"))
+    console.print(Text(visible(f"{said.model.name} on {_what(said)}"), style="bold"))
     console.print(_table([("faces", said.frame), ("videos", said.video)]))
     for level, measures in (("videos", said.video), ("faces", said.frame)):
         if measures.n and (level == "videos" or said.video.n == 0):
@@ -60,12 +59,19 @@ def print_evaluation(said: Evaluation) -> None:
         console.print(Text(visible(warning), style="yellow"))
 
 
+def _what(said: Evaluation) -> str:
+    """Of what it is."""
+    of = f" of {said.split}" if said.split != "all" else ""
+    return f"side {said.side}{of}" + (", balanced" if said.settings.get("balanced") else "")
+
+
 def _leak(said: Evaluation, *, of: str = "") -> Text:
     return Text(visible(leak_words(said.leaked_groups, of=of)), "bold red")
 
 
 def print_comparison(found: Comparison) -> None:
     console = Console()
+    console.print(Text(visible(f"On {_what(found.evaluations[0])}"), style="bold"))
     console.print(_many("model", [(n, said.video) for n, said in zip(found.names, found.evaluations, strict=True)]))
     for grid in found.robustness:
         console.print(Text(visible(f"Degraded: mean AUC of {grid.second} less that of {grid.first}: {grid.mean:+.3f}")))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from telltale._text import encodable
 from telltale._versions import versions
 from telltale.aggregate import calibrate
 from telltale.bundle import ModelCard
@@ -63,6 +65,12 @@ class EvaluateSettings:
             raise UsageError(f"--side must be {', '.join(SIDE_NAMES[:-1])} or {SIDE_NAMES[-1]}, got {self.side!r}")
         if self.repeats < 0:
             raise UsageError(f"the number of resamples must be 0 or more, got {self.repeats}")
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """What an evaluation says of them beside its split and side."""
+        names = ("repeats", "seed", "perturb", "balanced", "allow_leaks")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -122,8 +130,8 @@ def summarise(
         methods=_methods(faces, videos, settings),
         selective=risk_coverage(faces.label[[video.first for video in videos]], p_of(videos)),
         leaked_groups=len(leaked & {p for g in set(faces.columns["group_id"].tolist()) for p in (g, *group_pieces(g))}),
-        stores=tuple(str(store.path) for store in faces.stores),
-        settings={"repeats": settings.repeats, "seed": settings.seed, "perturb": settings.perturb},
+        stores=tuple(encodable(store.path) for store in faces.stores),
+        settings=settings.written,
         warnings=tuple(_warnings(video, _rarer_groups(faces, videos), settings)),
         versions=versions(),
     )

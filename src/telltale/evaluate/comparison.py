@@ -63,7 +63,7 @@ def compared(scored: Sequence[Scored], settings: EvaluateSettings) -> Comparison
         evaluations=tuple(one.evaluation for one in scored),
         differences=tuple(pairs),
         robustness=tuple(_grids(names, scored)),
-        settings={"repeats": settings.repeats, "seed": settings.seed},
+        settings={"split": scored[0].evaluation.split, "side": settings.side, **settings.written},
     )
 
 
