@@ -176,6 +176,42 @@ def _learned_elsewhere() -> tuple[Any, ...]:
     )
 
 
+@pytest.mark.parametrize("fake", [False, True])
+def test_a_grid_of_one_class_is_dashes_and_is_read_again(tmp_path: Path, fake: bool) -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    made = store_of_clips(tmp_path / "one", [clip for clip in clips(8) if clip.fake == fake])
+    one, other = model(tmp_path, "one-model"), model(tmp_path, "other")
+    settings = replace(ALL, perturb="deeperforensics")
+    found = compare([one, other], on=made, settings=settings, out=tmp_path / "compared")
+    assert found.robustness[0].mean is None
+    assert Comparison.model_validate_json(found.model_dump_json()) == found
+    said = evaluate(one, made, settings=settings, out=tmp_path / "evaluated")
+    grid = said.robustness
+    assert grid is not None
+    assert set(grid.kind_means.values()) == {None}
+    assert grid.grand_mean is None
+    assert (grid.fpr_mean is None) == fake
+    assert Evaluation.model_validate_json(said.model_dump_json()) == said
+    options = ("--side", "all", "--perturb", "deeperforensics")
+    printed = _printed("evaluate", str(one), str(made.path), *options)
+    compared = _printed("compare", str(one), str(other), "--on", str(made.path), *options)
+    assert "nan" not in printed
+    assert "nan" not in compared
+    assert "AUC of other less that of one-model: –" in compared
+    row = next(line for line in printed.splitlines() if "saturation" in line)
+    assert row.split()[1:7] == ["–"] * 6
+
+
+def test_the_notes_of_grids_have_a_dash_where_there_is_no_mean() -> None:
+    pytest.importorskip("matplotlib", reason="draws")
+    from matplotlib.text import Text
+
+    grid = RobustnessDifference(first="a", second="b", kinds=("blur",), levels=(1,), auc=((None,),), mean=None)
+    written = [text.get_text() for text in _difference_table(grid).findobj(Text) if isinstance(text, Text)]
+    assert "mean –" in written
+    assert not any("nan" in words for words in written)
+
+
 def test_the_shades_of_a_table_are_each_of_a_quantity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib", reason="draws")
     drawn = _asked(monkeypatch, "heat_table")

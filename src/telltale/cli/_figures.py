@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from telltale._text import plural, visible
-from telltale.evaluate._measure import ROUGH_BELOW, leak_words
+from telltale.evaluate._grid import mean_of
+from telltale.evaluate._measure import ROUGH_BELOW, leak_words, or_dash
 from telltale.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def print_comparison(found: Comparison) -> None:
     console.print(Text(visible(f"On {_what(found.evaluations[0])}"), style="bold"))
     console.print(_many("model", [(n, said.video) for n, said in zip(found.names, found.evaluations, strict=True)]))
     for grid in found.robustness:
-        console.print(Text(visible(f"Degraded: mean AUC of {grid.second} less that of {grid.first}: {grid.mean:+.3f}")))
+        mean = or_dash(grid.mean, "+.3f")
+        console.print(Text(visible(f"Degraded: mean AUC of {grid.second} less that of {grid.first}: {mean}")))
     for pair in found.differences:
         table = Table(box=None, title_justify="left")
         table.add_column(Text(visible(f"{pair.second} less {pair.first}")))
@@ -115,11 +117,10 @@ def _grid(found: Robustness) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for kind, row, fpr in zip(found.kinds, found.auc, found.fpr, strict=True):
-        alarms = [value for value in fpr if value is not None]
-        told = f"{sum(alarms) / len(alarms):.0%}" if alarms else "–"
-        cells = ["–" if value is None else f"{value:.3f}" for value in row]
-        table.add_row(kind.replace("_", " "), *cells, f"{found.kind_means[kind]:.3f}", told)
-    table.add_row("mean of kinds", *("" for _ in found.levels), f"{found.grand_mean:.3f}", f"{found.fpr_mean:.0%}")
+        cells = (or_dash(value) for value in (*row, found.kind_means[kind]))
+        table.add_row(kind.replace("_", " "), *cells, or_dash(mean_of(fpr), ".0%"))
+    means = or_dash(found.grand_mean), or_dash(found.fpr_mean, ".0%")
+    table.add_row("mean of kinds", *("" for _ in found.levels), *means)
     return table
 
 
@@ -129,7 +130,7 @@ def _many(what: str, sets: Sequence[tuple[str, Measures]]) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for name, measures in sets:
-        plain = ["–" if v is None else f"{v:.3f}" for v in (measures.accuracy, measures.log_loss)]
+        plain = [or_dash(value) for value in (measures.accuracy, measures.log_loss)]
         table.add_row(Text(visible(name)), f"{measures.n:,}", _cell(measures, "auc"), *plain)
     return table
 
@@ -156,7 +157,6 @@ def _methods(said: Evaluation) -> Table:
     for column in table.columns[2:]:
         column.justify = "right"
     for m in said.methods:
-        auc = "–" if m.auc is None else f"{m.auc:.3f}"
-        found = "–" if m.found is None else f"{m.found:.1%}"
-        table.add_row(Text(visible(m.dataset)), Text(visible(m.method)), f"{m.n_fake:,}", auc, found)
+        plain = f"{m.n_fake:,}", or_dash(m.auc), or_dash(m.found, ".1%")
+        table.add_row(Text(visible(m.dataset)), Text(visible(m.method)), *plain)
     return table

@@ -12,7 +12,7 @@ import numpy as np
 from telltale import plots
 from telltale._files import drop_earlier, write_files
 from telltale.evaluate._files import noted, to_csv
-from telltale.evaluate._measure import leak_words
+from telltale.evaluate._measure import leak_words, or_dash
 from telltale.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _difference_table(grid: RobustnessDifference) -> Figure:
         number="+.2f",
         signed=True,
         title=f"{grid.second} less {grid.first}",
-        note=f"mean {grid.mean:+.3f}",
+        note=f"mean {or_dash(grid.mean, '+.3f')}",
     )
 
 

@@ -15,7 +15,7 @@ from telltale import plots
 from telltale._files import drop_earlier, write_files
 from telltale._text import csv_cell
 from telltale.evaluate._grid import Robustness
-from telltale.evaluate._measure import Measures, leak_words
+from telltale.evaluate._measure import Measures, leak_words, or_dash
 from telltale.metrics import AT_HALF
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def robustness_table(found: Robustness, name: str) -> Figure:
         quantity="AUC",
         limits=(0.5, 1.0),
         title="Degraded, by kind and level",
-        note=f"{name}, as it is {found.clean_auc or float('nan'):.3f}, mean of kinds {found.grand_mean:.3f}",
+        note=f"{name}, as it is {or_dash(found.clean_auc)}, mean of kinds {or_dash(found.grand_mean)}",
     )
 
 
@@ -130,7 +130,7 @@ def false_alarm_table(found: Robustness, name: str) -> Figure:
         quantity="share of reals above the clean 5 % bar",
         limits=(0.0, 0.5),
         title="False alarms, by kind and level",
-        note=f"{name}, mean {found.fpr_mean:.3f}",
+        note=f"{name}, mean {or_dash(found.fpr_mean)}",
     )
 
 

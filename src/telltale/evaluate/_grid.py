@@ -24,18 +24,18 @@ class Robustness(Written):
     """That score."""
 
     @property
-    def kind_means(self) -> dict[str, float]:
+    def kind_means(self) -> dict[str, float | None]:
         """Mean AUC over the levels."""
-        return {kind: _mean(row) for kind, row in zip(self.kinds, self.auc, strict=True)}
+        return {kind: mean_of(row) for kind, row in zip(self.kinds, self.auc, strict=True)}
 
     @property
-    def grand_mean(self) -> float:
+    def grand_mean(self) -> float | None:
         """Mean of the kinds' means, so that a kind with fewer levels counts as much as another."""
-        return _mean(tuple(self.kind_means.values()))
+        return grid_mean(self.auc)
 
     @property
-    def fpr_mean(self) -> float:
-        return _mean(tuple(_mean(row) for row in self.fpr))
+    def fpr_mean(self) -> float | None:
+        return grid_mean(self.fpr)
 
     def weakest(self, n: int = 5) -> list[tuple[str, int, float]]:
         """(kind, level, AUC) of the cells with the lowest AUC."""
@@ -49,16 +49,22 @@ class Robustness(Written):
 
 
 class RobustnessDifference(Written):
-    """AUC of `second` less that of `first`, cell by cell."""
+    """AUC of `second` less that of `first`, cell by cell; None where either has none."""
 
     first: str
     second: str
     kinds: tuple[str, ...]
     levels: tuple[int, ...]
     auc: Grid
-    mean: float
+    mean: float | None
+    """Mean of the kinds' means, over the cells that both have; None where there is none."""
 
 
-def _mean(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None and np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+def grid_mean(grid: Grid) -> float | None:
+    """Mean of its rows' means; None where it has no value."""
+    return mean_of([mean_of(row) for row in grid])
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

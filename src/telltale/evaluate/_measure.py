@@ -27,6 +27,15 @@ def leak_words(n_groups: int, *, of: str = "") -> str:
     return f"LEAK{of}: {groups} of this side were learned from; the figures say nothing about people it never saw."
 
 
+def or_dash(value: float | None, number: str = ".3f") -> str:
+    """A figure as it is written; a dash where there is none.
+
+    >>> or_dash(0.5), or_dash(None)
+    ('0.500', '–')
+    """
+    return "–" if value is None else format(value, number)
+
+
 class Measures(Written):
     """Figures of one set: faces or videos. None where there is none, as an AUC of one class."""
 

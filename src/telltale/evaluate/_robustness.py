@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from telltale.errors import UsageError
-from telltale.evaluate._grid import Grid, Robustness, RobustnessDifference
+from telltale.evaluate._grid import Grid, Robustness, RobustnessDifference, grid_mean
 from telltale.evaluate._measure import Measures, Perturbed
 from telltale.types import Float64Array
 
@@ -51,7 +51,7 @@ def differences(first: str, one: Robustness, second: str, other: Robustness) -> 
         kinds=one.kinds,
         levels=one.levels,
         auc=grid,
-        mean=other.grand_mean - one.grand_mean,
+        mean=grid_mean(grid),
     )
 
 
