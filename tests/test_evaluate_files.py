@@ -224,3 +224,15 @@ def test_the_shades_of_a_table_are_each_of_a_quantity(tmp_path: Path, monkeypatc
     compare([judged, judged], on=made, settings=replace(ALL, perturb="deeperforensics"), out=tmp_path / "out")
     difference = next(options for _, options in drawn if options["quantity"] == "difference of AUC")
     assert difference["signed"]
+
+
+def test_a_store_at_a_name_that_is_no_text_is_written_as_one(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = score_model(model(tmp_path), [store], settings=ALL)
+    monkeypatch.setattr(store, "path", Path(os.fsdecode(b"caf\xe9/s")))
+    monkeypatch.setattr(_summary, "_without_faces", lambda _: {})  # is read where the store is not
+    info = scored.evaluation.model
+    said = summarise(scored.card, scored.faces, scored.logit, model=info, settings=ALL, split=None).evaluation
+    assert said.stores == ("caf\\xe9/s",)
+    assert Evaluation.model_validate_json(said.model_dump_json()) == said

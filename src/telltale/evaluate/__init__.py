@@ -20,6 +20,7 @@ from pathlib import Path
 
 from telltale._files import check_writable
 from telltale._group_hashes import seen_by
+from telltale._text import encodable
 from telltale.bundle import Bundle, ModelCard, load_bundle
 from telltale.errors import LeakFound, UsageError, require
 from telltale.evaluate import _faces
@@ -169,7 +170,7 @@ def score_model(
     said_more = {
         "perturbed": tuple(perturbed),
         "robustness": gather(perturbed, scored.evaluation.video, bar),
-        "warnings": (*_card_warnings(card), *undealt(stores, split), *scored.evaluation.warnings),
+        "warnings": (*_card_warnings(card), *map(encodable, undealt(stores, split)), *scored.evaluation.warnings),
         "timings_s": {"total": round(time.perf_counter() - started, 3)},
     }
     return replace(scored, evaluation=scored.evaluation.model_copy(update=said_more))
