@@ -115,6 +115,13 @@ def test_means_are_of_kinds_then_of_the_whole() -> None:
     assert found.weakest(1) == [("k1", 1, 0.6)]
 
 
+def test_a_cell_that_one_model_alone_has_is_in_no_mean_of_a_difference() -> None:
+    found = differences("a", grid((0.9, 0.5), (0.7, None)), "b", grid((0.8, None), (0.8, 0.9)))
+    assert found.mean == pytest.approx(0.0)  # of -.1 and +.1, not of what is left of each
+    assert differences("a", grid((None,)), "b", grid((0.5,))).mean is None
+    assert (grid((None,)).grand_mean, grid((None,)).fpr_mean, grid((None,)).kind_means) == (None, None, {"k0": None})
+
+
 def test_two_grids_are_told_apart_cell_by_cell() -> None:
     found = differences("a", grid((0.9, 0.7)), "b", grid((0.8, 0.8)))
     assert [row[0] for row in found.auc] == pytest.approx([-0.1])

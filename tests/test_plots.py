@@ -179,6 +179,12 @@ def test_a_reliability_interval_stays_between_0_and_1() -> None:
         (lambda: plots.learning_curves({}), "at least one series"),
         (lambda: plots.timeline([]), "at least one person"),
         (lambda: plots.Cells([[1]], rows=["a", "b"], columns=["c"]), r"\(2, 1\), got \(1, 1\)"),
+        (
+            lambda: plots.heat_table(
+                plots.Cells([[1]], rows=["a"], columns=["c"]), quantity="d", limits=(0, 1), signed=True
+            ),
+            "as far below 0 as above it",
+        ),
         (lambda: plots.search_results([]), "at least one setting"),
         (lambda: plots.distribution({"real": [np.nan]}, quantity="size", unit="px"), "at least one number"),
         (lambda: plots.distribution({"real": [0, 1]}, quantity="s", unit="px", logarithmic=True), "above 0"),

@@ -137,3 +137,9 @@ def test_columns_of_different_quantities_are_shaded_each_from_its_own_nothing() 
     found = " ".join(written(figure))
     assert "AUC: 0.50 light, 1.00 dark" in found
     assert "found: 0.00 light, 1.00 dark" in found
+
+
+def test_a_difference_without_limits_has_its_middle_at_nothing() -> None:
+    cells = plots.Cells([[-0.01, 0.05]], rows=["blur"], columns=["1", "2"])
+    found = " ".join(written(plots.heat_table(cells, quantity="difference", number="+.2f", signed=True)))
+    assert "difference: -0.05 purple, 0 white, +0.05 green" in found
