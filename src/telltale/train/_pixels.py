@@ -95,7 +95,8 @@ def train_pixels(
     scored = {
         side: summarise(
             card, sides[side], logit, model=ModelInfo(name=card.name, sha256=""),
-            settings=EvaluateSettings(split=split, side=side, allow_leaks=True), split=split, leaked=set(torn.groups),
+            settings=EvaluateSettings(split=split, side=side, allow_leaks=settings.allow_leaks),
+            split=split, leaked=set(torn.groups),
         )
         for side, logit in logits.items()
     }  # fmt: skip
