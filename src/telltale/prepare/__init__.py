@@ -49,8 +49,8 @@ def prepare(
     `out`, videos that the data set does not hold are a `UsageError`, or with `drop_missing` taken out; so is a data set
     in which most files have the names that the store knows and other content. A cluster's
     machines share the file system. The bytes of the store do not depend on `engine` or on how often the run was killed.
-    Raises `DataError`, `UsageError`, `OutputError`, `OutputBusy` where another run writes there now; never for one
-    video.
+    Raises `DataError`, `UsageError`, `OutputError`, `OutputBusy` where another run writes there now, `FileUnreadable`
+    where nothing comes from a bucket any more; never for one video.
     """
     dataset = source if isinstance(source, Dataset) else datasets.read(source)
     records = dataset.records if draw is None else draw.of(dataset.records)

@@ -12,8 +12,8 @@ import numpy as np
 from telltale._request import ExtractRequest, run_extract
 from telltale.crops import CropSpec
 from telltale.datasets import Record
-from telltale.datasets._bucket import opened
 from telltale.errors import DataError, TelltaleError
+from telltale.prepare._fetching import Fetching, NotFetched
 from telltale.prepare._settings import PrepareSettings
 from telltale.prepare._task import as_file
 from telltale.sampling import SamplePlan
@@ -42,14 +42,15 @@ def _kept(out: Path, records: Sequence[Record], settings: PrepareSettings) -> Cr
 def _measured(records: Sequence[Record], settings: PrepareSettings) -> CropSpec:
     """The `as_given` CropSpec of pictures that are stored as they are: median size, and margin measured on a sample."""
     step = max(1, len(records) // MEASURED_PICTURES)
-    sides, margins = [], []
+    sides, margins, fetching = [], [], Fetching()
     with Worker() as worker, TemporaryDirectory(prefix="telltale-") as scratch:
         for record in records[::step][:MEASURED_PICTURES]:
             try:
-                with opened(record, Path(scratch)) as here:
+                with fetching.opened(record, Path(scratch)) as here:
                     request = ExtractRequest(as_file(here, Path(scratch)), SamplePlan("first", 1))
                     messages = list(run_extract(worker, request))
-            except TelltaleError:
+            except (TelltaleError, NotFetched):
+                fetching.expect_answers()
                 continue  # it will be a failure by name when its turn comes
             info = messages[0].data
             side = min(info["width_px"], info["height_px"])

@@ -13,7 +13,7 @@ from typing import Any
 from telltale._request import ExtractRequest, face_from_json, run_extract
 from telltale._text import visible
 from telltale.datasets import Record
-from telltale.datasets._bucket import fetched_to, opened
+from telltale.datasets._bucket import fetched_to
 from telltale.errors import (
     DeadlineExceeded,
     InputError,
@@ -24,6 +24,7 @@ from telltale.errors import (
     WorkerNotStarted,
 )
 from telltale.faces import files_read
+from telltale.prepare._fetching import Fetching, NotFetched
 from telltale.prepare._settings import PrepareSettings
 from telltale.sandbox import Powers, Worker, WorkerLimits
 from telltale.store import Outcome, StoredFace, StoreWriter, Task, as_given, content_sha256, encode_crop
@@ -55,14 +56,17 @@ class PrepareTask:
     def start(self) -> Iterator[Callable[[Task], Done]]:
         writer = StoreWriter(self.out, settings=self.identity, originals=self.originals)
         powers = Powers(may_read=files_read(self.settings.detector, config=self.settings.detector_config))
-        is_over = threading.Event()
+        fetching, is_over = Fetching(), threading.Event()
 
         def do(task: Task) -> Done:
             if writer.done(task, retry_failed=self.retry_failed):
                 return Done(len(task), was_done=True)
-            outcomes = [self._outcome(record, worker, Path(scratch)) for record in task]
-            if is_over.is_set():  # the copies it was reading may be gone: nothing is said of the files
-                raise Stopped("the run was broken off")
+            outcomes = []
+            for record in task:
+                outcomes.append(self._outcome(record, worker, fetching, Path(scratch)))
+                if is_over.is_set():  # the copies it was reading may be gone: nothing is said of the files
+                    raise Stopped("the run was broken off")
+                fetching.expect_answers()
             return self._keep(outcomes, writer)
 
         with (
@@ -77,17 +81,23 @@ class PrepareTask:
 
     @staticmethod
     def _keep(outcomes: list[Outcome], writer: StoreWriter) -> Done:
-        writer.stage(outcomes)
+        if not writer.knows(outcomes):
+            writer.stage(outcomes)
         return Done(
             len(outcomes),
             n_failed=sum(outcome.failure is not None for outcome in outcomes),
             n_faces=sum(len(outcome.faces) for outcome in outcomes),
         )
 
-    def _outcome(self, record: Record, worker: Worker, scratch: Path) -> Outcome:
+    def _outcome(self, record: Record, worker: Worker, fetching: Fetching, scratch: Path) -> Outcome:
         try:
-            with opened(record, scratch) as here:
-                outcome = self._look(here, record, worker, scratch) if self.settings.detect else as_given(here)
+            with fetching.opened(record, scratch) as here:
+                if self.settings.detect:
+                    outcome = self._look(here, record, worker, fetching, scratch)
+                else:
+                    outcome = as_given(here)
+        except NotFetched as said:
+            return Outcome(record, "", failure=ErrorInfo.of(said.error))
         except InputError as error:
             return Outcome(record, "", failure=ErrorInfo.of(error))
         if outcome.failure is None or record.version is None:
@@ -99,10 +109,10 @@ class PrepareTask:
             message = message.replace(visible(str(fetched_to(scratch / _ORIGINAL))), visible(original.path))
         return replace(outcome, record=record, failure=ErrorInfo(code=outcome.failure.code, message=message))
 
-    def _look(self, here: Record, record: Record, worker: Worker, scratch: Path) -> Outcome:
+    def _look(self, here: Record, record: Record, worker: Worker, fetching: Fetching, scratch: Path) -> Outcome:
         sha256 = content_sha256(here)
         try:
-            with self._original(record, scratch) as original:
+            with self._original(record, fetching, scratch) as original:
                 found = self._extract(as_file(here, scratch), original, worker)
         except (WorkerNotStarted, Stopped, OutputError):  # says nothing about the file
             raise
@@ -122,7 +132,7 @@ class PrepareTask:
         )
 
     @contextmanager
-    def _original(self, record: Record, scratch: Path) -> Iterator[str | None]:
+    def _original(self, record: Record, fetching: Fetching, scratch: Path) -> Iterator[str | None]:
         """A path to where the faces of `record` are looked for instead, if anywhere."""
         original = self.originals.get(record.video_id)
         if original is None:
@@ -130,7 +140,7 @@ class PrepareTask:
             return
         folder = scratch / _ORIGINAL
         folder.mkdir(exist_ok=True)
-        with opened(original, folder) as here:
+        with fetching.opened(original, folder) as here:
             yield as_file(here, folder)
 
     def _extract(self, path: str, original: str | None, worker: Worker) -> _Found:

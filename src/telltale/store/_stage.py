@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 from telltale._files import write_files
 from telltale.datasets import Problem, Record
-from telltale.errors import StoreInvalid, UsageError
+from telltale.errors import FileUnreadable, StoreInvalid, UsageError
 from telltale.store._differences import differences
 from telltale.store._format import (
     ARRAY_BYTES,
@@ -40,6 +40,8 @@ from telltale.types import FaceRecord
 
 PICTURES_PER_TASK = 256
 _SETTINGS = "settings.json"
+_NOT_FETCHED = ("", FileUnreadable.code)
+"""SHA-256 and failure of an object of which nothing was read."""
 WITNESSES = 16
 """Files by which a set is known again."""
 
@@ -157,14 +159,21 @@ class StoreWriter:
 
     def done(self, task: Sequence[Record], *, retry_failed: bool = False) -> bool:
         """True where the task was done with these settings and its files have not changed since. Reads the files, but
-        not those in a bucket, whose change the task's name tells."""
+        not those in a bucket, whose change the task's name tells; one that could not be fetched is not done."""
         what = self._results(self.task_name(task))
         if what is None or (retry_failed and any(code for _, code in what)):
             return False
         return len(what) == len(task) and all(
-            record.version is not None or sha256 == content_sha256(record)
-            for (sha256, _), record in zip(what, task, strict=True)
+            sha256 == content_sha256(record) if record.version is None else (sha256, code) != _NOT_FETCHED
+            for (sha256, code), record in zip(what, task, strict=True)
         )
+
+    def knows(self, outcomes: Sequence[Outcome]) -> bool:
+        """Whether the same became of the task before. To stage that again would have the whole store built anew."""
+        what = self._results(self.task_name([outcome.record for outcome in outcomes]))
+        return what is not None and [*what] == [
+            (outcome.sha256, outcome.failure.code if outcome.failure else "") for outcome in outcomes
+        ]
 
     def _results(self, name: str) -> Sequence[tuple[str, str]] | None:
         """(SHA-256, failure code) of each record of a task that was done before."""
