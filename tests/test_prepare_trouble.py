@@ -1,10 +1,13 @@
-"""Trouble that passes is not kept for good: what was not fetched is fetched by the next run,
-and an outage stops the run instead of failing video after video."""
+"""Trouble that passes is not kept for good: what was not fetched is fetched by the next run, a killed worker gets a
+second chance, and an outage stops the run instead of failing video after video."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 import make_datasets
@@ -12,11 +15,13 @@ import make_videos
 from bucket_servers import Footage
 from telltale import datasets
 from telltale._places import Bucket
+from telltale._request import run_extract
 from telltale.crops import CropSpec
-from telltale.errors import FileMissing, FileUnreadable, TelltaleError
-from telltale.prepare import PrepareSettings, prepare
+from telltale.errors import FileMissing, FileUnreadable, OutOfMemory, TelltaleError, WorkerCrashed
+from telltale.prepare import PrepareSettings, _task, prepare
 from telltale.prepare._fetching import MOST_IN_A_ROW
 from telltale.sampling import SamplePlan
+from telltale.store import open_store
 
 SETTINGS = PrepareSettings(plan=SamplePlan("first", 1), crop=CropSpec(size_px=64))
 FAILED = {"unsupported_container": 1}
@@ -142,3 +147,42 @@ def test_an_outage_while_pictures_are_measured_stops_the_run(
         prepare(dataset, tmp_path / "s.store", settings=said)
     fetches.troubled = ()
     assert prepare(dataset, tmp_path / "s.store", settings=said).failures == {}
+
+
+def test_a_worker_that_is_killed_once_costs_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernel, for the memory of the whole machine: it says nothing about the file."""
+    killed: list[int] = []
+
+    def shot(worker: Any, request: Any) -> Iterator[Any]:
+        messages = run_extract(worker, request)
+        if request.path.endswith("0000.mp4") and not killed:
+            for child in psutil.Process().children():
+                if "telltale._child" in " ".join(child.cmdline()):
+                    killed.append(child.pid)
+                    child.kill()
+        yield from messages
+
+    monkeypatch.setattr(_task, "run_extract", shot)
+    made = prepare(clips(tmp_path / "set"), tmp_path / "s.store", settings=SETTINGS)
+    assert killed
+    assert (made.failures, made.n_faces) == (FAILED, 2)
+
+
+@pytest.mark.parametrize("error", [WorkerCrashed, OutOfMemory])
+def test_a_video_that_ends_two_workers_is_a_failure_by_name_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[TelltaleError]
+) -> None:
+    tried: list[str] = []
+
+    def ended(worker: Any, request: Any) -> Iterator[Any]:
+        if request.path.endswith("0000.mp4"):
+            tried.append(request.path)
+            raise error(f"ended {len(tried)}")
+        yield from run_extract(worker, request)
+
+    monkeypatch.setattr(_task, "run_extract", ended)
+    made = prepare(clips(tmp_path / "set"), tmp_path / "s.store", settings=SETTINGS)
+    assert made.failures == {error.code: 1, **FAILED}
+    assert [one.message for one in made.failed if one.code == error.code] == ["ended 2"]
+    assert len(tried) == 2
+    assert len(open_store(tmp_path / "s.store")) == 1

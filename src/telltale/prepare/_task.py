@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from telltale.datasets._bucket import fetched_to
 from telltale.errors import (
     DeadlineExceeded,
     InputError,
+    OutOfMemory,
     OutputError,
     Stopped,
     TelltaleError,
@@ -113,7 +114,7 @@ class PrepareTask:
         sha256 = content_sha256(here)
         try:
             with self._original(record, fetching, scratch) as original:
-                found = self._extract(as_file(here, scratch), original, worker)
+                found = self._extract_twice(as_file(here, scratch), original, worker)
         except (WorkerNotStarted, Stopped, OutputError):  # says nothing about the file
             raise
         except TelltaleError as error:
@@ -142,6 +143,12 @@ class PrepareTask:
         folder.mkdir(exist_ok=True)
         with fetching.opened(original, folder) as here:
             yield as_file(here, folder)
+
+    def _extract_twice(self, path: str, original: str | None, worker: Worker) -> _Found:
+        """As `_extract`. A worker may have been ended for want of memory that others took: a fresh one tells."""
+        with suppress(OutOfMemory, WorkerCrashed):
+            return self._extract(path, original, worker)
+        return self._extract(path, original, worker)
 
     def _extract(self, path: str, original: str | None, worker: Worker) -> _Found:
         settings = self.settings
