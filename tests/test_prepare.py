@@ -12,8 +12,11 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -22,13 +25,15 @@ from typer.testing import CliRunner
 import make_datasets
 import make_videos
 from telltale._files import only_one
+from telltale._request import ExtractRequest, run_extract
 from telltale.cli import app
 from telltale.crops import CropSpec
 from telltale.engine import Engine
 from telltale.errors import DataError, DetectorWeights, OutputBusy, UsageError, WorkerNotStarted
 from telltale.faces import DetectorConfig, yunet
-from telltale.prepare import PrepareSettings, Progress, prepare
+from telltale.prepare import PrepareSettings, Progress, _task, prepare
 from telltale.sampling import SamplePlan
+from telltale.sandbox import Message, Worker
 from telltale.split import Draw
 from telltale.store import Manifest, kept_settings, open_store
 from telltale.types import RgbImage
@@ -277,6 +282,33 @@ def test_only_the_largest_person_if_asked(tmp_path: Path) -> None:
     largest = PrepareSettings(plan=SETTINGS.plan, crop=SETTINGS.crop, faces="largest")
     one = prepare(tmp_path / "data", tmp_path / "one.store", settings=largest)
     assert both.n_faces == 2 * one.n_faces == 16
+
+
+@pytest.mark.parametrize("faces", ["all", "largest"])
+def test_no_more_than_a_frame_is_held_before_it_is_encoded(
+    two_face_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: Literal["all", "largest"]
+) -> None:
+    """A long clip of several people is gigabytes of pixels."""
+    (tmp_path / "data" / "real").mkdir(parents=True)
+    shutil.copyfile(two_face_clip, tmp_path / "data" / "real" / "two.mp4")
+    held: list[weakref.ref[Any]] = []
+    most: list[int] = []
+
+    def watched(worker: Worker, request: ExtractRequest) -> Iterator[Message]:
+        for message in run_extract(worker, request):
+            if message.kind == "faces":
+                crops = message.arrays["crops"].copy()  # its pixels are its own, so that it lives as long as they do
+                message = Message(message.kind, message.data, {"crops": crops})
+                held.append(weakref.ref(crops))
+                del crops
+            most.append(sum(one() is not None for one in held))
+            yield message
+
+    monkeypatch.setattr(_task, "run_extract", watched)
+    settings = replace(SETTINGS, faces=faces)
+    assert prepare(tmp_path / "data", tmp_path / "s.store", settings=settings).n_faces >= 8
+    assert len(held) == 8
+    assert max(most) <= 2
 
 
 def test_pictures_are_kept_as_they_are_with_their_margin_measured(tmp_path: Path) -> None:

@@ -125,8 +125,8 @@ class PrepareTask:
             here,
             sha256,
             faces=[
-                StoredFace(encode_crop(crop, format=self.settings.image_format), face, track_id)
-                for track_id, face, crop in sorted(found.faces, key=lambda row: (row[1].frame_index, row[0]))
+                StoredFace(image, face, track_id)
+                for track_id, face, image in sorted(found.faces, key=lambda row: (row[1].frame_index, row[0]))
             ],
             n_frames_sampled=found.n_frames,
             n_frames_with_face=len({face.frame_index for _, face, _ in found.faces if face.source == "detected"}),
@@ -167,7 +167,9 @@ class PrepareTask:
             if message.kind == "faces":
                 found.n_frames += 1
                 for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
-                    found.faces.append((row["track_id"], face_from_json(row), crop))
+                    # Now: the pixels of a long clip of several people are gigabytes.
+                    image = encode_crop(crop, format=settings.image_format)
+                    found.faces.append((row["track_id"], face_from_json(row), image))
             elif message.kind == "done" and message.data["is_out_of_time"]:
                 # how far it came depends on the machine, and a store must not
                 raise DeadlineExceeded("it could not be read to its end in the time allowed; see --deadline")
@@ -176,7 +178,8 @@ class PrepareTask:
 
 @dataclass(slots=True)
 class _Found:
-    faces: list[tuple[int, Face, Any]] = field(default_factory=list)
+    faces: list[tuple[int, Face, bytes]] = field(default_factory=list)
+    """(Track, face, its picture encoded)."""
     n_frames: int = 0
 
     def keep_largest(self) -> None:
