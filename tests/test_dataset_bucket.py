@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -135,3 +136,72 @@ def test_an_object_whose_name_is_no_path_is_reported_and_makes_no_file(
     assert [record.name for record in found.records] == ["fake/b.mp4", "real/a.mp4"]
     assert [problem.kind for problem in found.problems] == ["unknown", "unknown"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_only_the_lists_that_a_layout_reads_are_fetched(
+    footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Not a store's shards or a table of results beside them, nor what lies beside each clip."""
+    root = tmp_path / "set"
+    make_datasets.MAKERS[name](root, 3, make_datasets.content_of(name))
+    own = {path for path in root.rglob("*") if path.is_file()}
+    there = datasets.read_bucket(footage.put(root, "set"))
+    beside = sorted({path.parent for path in own})
+    for folder in beside:
+        for noise in ("clip.json", "clip.txt", "clip.jsonl", "clip.parquet"):
+            (folder / noise).write_bytes(b"neither JSON nor Parquet")
+    for noise in ("out/shards/0.parquet", "out/manifest.json", "out/table/part-0.parquet", "out/manifest.csv"):
+        (root / noise).parent.mkdir(parents=True, exist_ok=True)
+        (root / noise).write_bytes(b"neither JSON nor Parquet")
+    url, fetched, fetch = footage.put(root, "set"), set(), Bucket.fetch
+
+    def noted(bucket: Bucket, url: str, to: Path) -> None:
+        fetched.add(url)
+        fetch(bucket, url, to)
+
+    monkeypatch.setattr(Bucket, "fetch", noted)
+    again = datasets.read_bucket(url)
+    assert [replace(record, version=None) for record in again.records] == [
+        replace(record, version=None) for record in there.records
+    ]
+    assert {root / one.removeprefix(f"{url}/") for one in fetched} <= own
+
+
+def test_lists_are_fetched_several_at_once(footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_datasets.dfdc(tmp_path / "set", 3)
+    fetch, both = Bucket.fetch, threading.Barrier(2, timeout=20)
+
+    def together(bucket: Bucket, url: str, to: Path) -> None:
+        both.wait()
+        fetch(bucket, url, to)
+
+    url = footage.put(tmp_path / "set", "set")
+    monkeypatch.setattr(Bucket, "fetch", together)
+    assert datasets.read_bucket(url).records
+
+
+def test_a_list_named_by_itself_is_all_that_is_fetched(
+    footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.mp4").write_bytes(b"a")
+    for name in ("mine.csv", "metadata.json", "manifest.csv", "labels.csv"):
+        (tmp_path / "set" / name).write_text("path,label\na.mp4,real\n")
+    url, fetched, fetch = footage.put(tmp_path / "set", "set"), set(), Bucket.fetch
+
+    def noted(bucket: Bucket, url: str, to: Path) -> None:
+        fetched.add(url)
+        fetch(bucket, url, to)
+
+    monkeypatch.setattr(Bucket, "fetch", noted)
+    assert len(datasets.read_bucket(f"{url}/mine.csv")) == 1
+    assert fetched == {f"{url}/mine.csv"}
+
+
+def test_a_list_that_lies_in_a_folder_of_no_layout_is_named(footage: Footage, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.mp4").write_bytes(b"a")
+    (tmp_path / "set" / "mine.csv").write_text("path,label\na.mp4,real\n")
+    with pytest.raises(DataError, match=r"set/mine\.csv is a list: give that"):
+        datasets.read_bucket(footage.put(tmp_path / "set", "set"))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,13 +21,29 @@ from tempfile import TemporaryDirectory
 from telltale._places import Bucket, fetched
 from telltale._places import Found as Object
 from telltale._text import visible
-from telltale.datasets import manifest
+from telltale.datasets import celebdf, manifest
 from telltale.datasets._contract import Found, Problem, Record
 from telltale.datasets._files import suffix
 from telltale.errors import DataError, FileMissing, OutputError
 
-LISTS = frozenset({".json", ".txt", *manifest.SUFFIXES})
-"""What is fetched to be read: a layout's own lists of labels, splits and videos end so."""
+_SIDES = ("train", "val", "test")
+LISTS = frozenset(
+    {
+        celebdf.LIST.casefold(),
+        "dataset.json",  # dfdcp
+        "metadata.csv",  # deepfake_faces
+        *manifest.NAMES,
+        *(f"lists/splits/{side}.txt" for side in _SIDES),  # deeperforensics
+        *(f"{folder}{side}.json" for folder in ("", "splits/") for side in _SIDES),  # faceforensics
+    }
+)
+"""What is fetched to be read: the lists of labels, splits and videos that the layouts know, where they have them.
+Nothing else: a bucket may hold a store's shards beside the set, or a file of its own beside each clip."""
+LISTS_ANYWHERE = frozenset({"metadata.json", "labels.csv"})
+"""Those of DFDC: each of its parts has one."""
+_MOST_TABLES = 16
+"""Of other tables that lie on top: where no layout is recognised, one that could be a list is named (`_levels`)."""
+_FETCHED_AT_ONCE = 16
 _NO_NAME = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ}
 
 
@@ -98,13 +115,14 @@ def stand_in(url: str) -> Iterator[StandIn]:
         for thing in bucket.find():
             inside = thing.url.removeprefix(f"{bucket.url}/")
             if not inside.endswith("/"):  # some tools keep an empty object in the place of a folder
-                _place(there, bucket, inside, thing)
+                _place(there, inside, thing)
         if not there.objects or not there.root.exists():
             raise FileMissing(f"{visible(url)} does not exist, or there is nothing in it")
+        _fetch(there, bucket, _lists(there.objects) if listed is None else [listed])
         yield there
 
 
-def _place(there: StandIn, bucket: Bucket, name: str, thing: Object) -> None:
+def _place(there: StandIn, name: str, thing: Object) -> None:
     try:
         _check(name)
         path = there.folder / name
@@ -116,8 +134,24 @@ def _place(there: StandIn, bucket: Bucket, name: str, thing: Object) -> None:
         there.problems.append(Problem("unknown", visible(name), f"no file can be called that here ({_why(error)})"))
         return
     there.objects[name] = thing
-    if suffix(name) in LISTS:
-        bucket.fetch(thing.url, path)
+
+
+def _lists(names: Iterable[str]) -> list[str]:
+    """Those that a reader may open. In any case: there are systems on which it makes no difference."""
+    found, tables = [], []
+    for name in names:
+        folded = name.casefold()
+        if folded in LISTS or folded.rpartition("/")[2] in LISTS_ANYWHERE:
+            found.append(name)
+        elif "/" not in name and suffix(name) == ".csv":
+            tables.append(name)
+    return found + tables[:_MOST_TABLES]
+
+
+def _fetch(there: StandIn, bucket: Bucket, names: Iterable[str]) -> None:
+    """Put what lies in the bucket in the place of these empty files."""
+    with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetch") as pool:
+        list(pool.map(lambda name: bucket.fetch(there.objects[name].url, there.folder / name), names))
 
 
 def _check(name: str) -> None:
