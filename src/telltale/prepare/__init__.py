@@ -27,7 +27,7 @@ from telltale.prepare._progress import Progress, Rate
 from telltale.prepare._settings import PrepareSettings
 from telltale.prepare._task import PrepareTask, set_aside
 from telltale.split import Draw
-from telltale.store import Manifest, Store, StoreWriter, Task, content_sha256, tasks
+from telltale.store import Manifest, Store, StoreWriter, Task, content_sha256
 from telltale.store._stage import WITNESSES
 
 
@@ -79,7 +79,7 @@ def prepare(
             originals=originals,
             retry_failed=retry_failed,
         )
-        _work(job, list(tasks(records)), writer, engine=engine, on_progress=on_progress)
+        _work(job, writer.tasks(records), writer, engine=engine, on_progress=on_progress)
         return writer.compact(records, problems=dataset.problems)
 
 

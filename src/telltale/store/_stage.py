@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ from telltale.store._rows import read_videos, staged_table
 from telltale.types import FaceRecord
 
 PICTURES_PER_TASK = 256
+_ENDS_ONE_OF = 128
+"""Pictures, on average. One batch in seven is then ended by its length, which what is added before it moves."""
 _SETTINGS = "settings.json"
 _NOT_FETCHED = ("", FileUnreadable.code)
 """SHA-256 and failure of an object of which nothing was read."""
@@ -49,7 +51,15 @@ Task = tuple[Record, ...]
 
 
 def tasks(records: Iterable[Record]) -> Iterator[Task]:
-    """`records` cut into tasks: a video is one, up to `PICTURES_PER_TASK` pictures in a row are one."""
+    """`records` cut into tasks: a video is one, up to `PICTURES_PER_TASK` pictures in a row are one.
+
+    Which pictures end a batch is in their names, so that one more is work for its own batch and perhaps the next, not
+    for all behind it. `StoreWriter.tasks` knows the batches of older stores too.
+    """
+    return _cut(records, lambda picture: _hash(picture) % _ENDS_ONE_OF == 0)
+
+
+def _cut(records: Iterable[Record], is_last: Callable[[FaceRecord], bool]) -> Iterator[Task]:
     batch: list[Record] = []
     for record in records:
         if not isinstance(record, FaceRecord):
@@ -59,11 +69,16 @@ def tasks(records: Iterable[Record]) -> Iterator[Task]:
             yield (record,)
             continue
         batch.append(record)
-        if len(batch) == PICTURES_PER_TASK:
+        if len(batch) == PICTURES_PER_TASK or is_last(record):
             yield tuple(batch)
             batch = []
     if batch:
         yield tuple(batch)
+
+
+def _hash(picture: FaceRecord) -> int:
+    said = f"{picture.dataset}/{picture.video_id}".encode()
+    return int.from_bytes(hashlib.sha256(said).digest()[:4], "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +117,7 @@ class StoreWriter:
     """Makes the store at `out`. Safe to use from several threads, processes and machines that share the folder.
 
         writer = StoreWriter("faces.store", settings={"size_px": 224, ...})
-        for task in tasks(dataset.records):
+        for task in writer.tasks(dataset.records):
             if not writer.done(task):
                 writer.stage([outcome_of(record) for record in task])
         writer.compact(dataset.records, problems=dataset.problems)
@@ -153,6 +168,21 @@ class StoreWriter:
             for r in task
         ]
         return hashlib.sha256(canonical_json([self.settings_sha256, said]).encode()).hexdigest()[:32]
+
+    def tasks(self, records: Sequence[Record]) -> list[Task]:
+        """`tasks`; or, where more of these is done in the batches that older versions made, which ended by their length
+        alone, those. Work on either does not change which it is."""
+        cut = list(tasks(records))
+        if any(isinstance(record, FaceRecord) for record in records):
+            older = list(_cut(records, lambda _: False))
+            if self._n_held(older) > self._n_held(cut):
+                return older
+        return cut
+
+    def _n_held(self, cut: Iterable[Task]) -> int:
+        """How many of the records this store holds, or has staged, in these tasks."""
+        names = ((len(task), self.task_name(task)) for task in cut)
+        return sum(n for n, name in names if name in self.finished() or self.staged_path(name).exists())
 
     def staged_path(self, name: str) -> Path:
         return self.out / STAGING / name[:2] / f"{name}.parquet"
@@ -224,6 +254,6 @@ class StoreWriter:
         """
         from telltale.store._compact import compact
 
-        self.manifest = compact(self, [*tasks(records)], problems=problems)
+        self.manifest = compact(self, self.tasks(list(records)), problems=problems)
         self._finished = None
         return self.manifest
