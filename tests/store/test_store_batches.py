@@ -16,11 +16,11 @@ SETTINGS = {"size_px": 32, "crop": "as_given"}
 GIVEN = PrepareSettings(detect=False, margin_frac=0.2)
 
 
-def pictures(folder: Path, numbers: Sequence[int]) -> list[FaceRecord]:
+def pictures(folder: Path, numbers: Sequence[int], *, written: bool = True) -> list[FaceRecord]:
     records = []
     for i in numbers:
         path = folder / f"{i:05d}.jpg"
-        if not path.exists():
+        if written:
             path.write_bytes(make_datasets.mark(i))
         records.append(
             FaceRecord(dataset="d", image_id=f"{i:05d}", path=str(path), name=path.name, label=i % 2, group_id=f"d:{i}")
@@ -50,7 +50,7 @@ def store_as_once(out: Path, records: Sequence[FaceRecord]) -> Manifest:
 
 
 def test_batches_hold_every_picture_once_in_order_and_not_too_many(tmp_path: Path) -> None:
-    records = pictures(tmp_path, range(5000))
+    records = pictures(tmp_path, range(5000), written=False)
     cut = list(tasks(records))
     assert [one for task in cut for one in task] == records
     assert max(map(len, cut)) <= 256
@@ -59,7 +59,7 @@ def test_batches_hold_every_picture_once_in_order_and_not_too_many(tmp_path: Pat
 
 @pytest.mark.parametrize("place", [0, 1234, 2999])
 def test_a_picture_more_or_less_is_work_for_two_batches_at_most(tmp_path: Path, place: int) -> None:
-    every = pictures(tmp_path, range(3000))
+    every = pictures(tmp_path, range(3000), written=False)
     fewer = every[:place] + every[place + 1 :]
     writer = StoreWriter(tmp_path / "s.store", settings=SETTINGS)
     for one, other in ((every, fewer), (fewer, every)):
