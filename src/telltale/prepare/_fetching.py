@@ -11,8 +11,8 @@ from telltale.datasets._bucket import opened
 from telltale.errors import FileMissing, FileUnreadable
 
 MOST_IN_A_ROW = 10
-"""s3fs and gcsfs try each object several times themselves, so ten of one job are no chance; what they cost is a few
-minutes at most. An object that is not there counts as an answer."""
+"""No chance: s3fs tries an object for ten seconds itself where nothing answers, so ten are two minutes of one job, and
+a network that is back sooner stops no run. An object that is not there counts as an answer."""
 
 
 class NotFetched(Exception):
