@@ -170,19 +170,22 @@ class StoreWriter:
         return hashlib.sha256(canonical_json([self.settings_sha256, said]).encode()).hexdigest()[:32]
 
     def tasks(self, records: Sequence[Record]) -> list[Task]:
-        """`tasks`; or, where more of these is done in the batches that older versions made, which ended by their length
-        alone, those. Work on either does not change which it is."""
+        """`tasks`; or the batches that older versions made, which ended by their length alone, where most of those are
+        done. Work on either does not change which it is: what they have in common is not counted."""
         cut = list(tasks(records))
         if any(isinstance(record, FaceRecord) for record in records):
             older = list(_cut(records, lambda _: False))
-            if self._n_held(older) > self._n_held(cut):
+            new, old = ({self.task_name(task): len(task) for task in one} for one in (cut, older))
+            n_old, n_of_old = self._n_held(old, but=new)
+            if n_old > n_of_old / 2 and n_old > self._n_held(new, but=old)[0]:
                 return older
         return cut
 
-    def _n_held(self, cut: Iterable[Task]) -> int:
-        """How many of the records this store holds, or has staged, in these tasks."""
-        names = ((len(task), self.task_name(task)) for task in cut)
-        return sum(n for n, name in names if name in self.finished() or self.staged_path(name).exists())
+    def _n_held(self, cut: Mapping[str, int], *, but: Mapping[str, int]) -> tuple[int, int]:
+        """How many records the store holds, or has staged, in these tasks without the others, and of how many."""
+        sizes = {name: n for name, n in cut.items() if name not in but}
+        held = (n for name, n in sizes.items() if name in self.finished() or self.staged_path(name).exists())
+        return sum(held), sum(sizes.values())
 
     def staged_path(self, name: str) -> Path:
         return self.out / STAGING / name[:2] / f"{name}.parquet"
