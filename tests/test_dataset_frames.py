@@ -109,6 +109,16 @@ def test_collections_are_no_videos(tmp_path: Path) -> None:
     }
 
 
+def test_a_stray_picture_makes_no_video_of_a_collection(tmp_path: Path) -> None:
+    reals = [f"real/youtube/{v:03d}/{n}.png" for v in range(12) for n in (0, 1)]
+    fakes = [f"fake/youtube/{v:03d}_{v + 1:03d}/{n}.png" for v in range(0, 12, 2) for n in (0, 1)]
+    write(tmp_path / "without", *reals, *fakes)
+    write(tmp_path / "with", *reals, *fakes, "real/youtube/cover.png")
+    without, found = groups(tmp_path / "without"), groups(tmp_path / "with")
+    assert {name: found[name] for name in fakes} == {name: without[name] for name in fakes}
+    assert len({found[name] for name in fakes}) == 6
+
+
 def test_people_in_a_folder_each_stay_together_whatever_their_pictures_are_called(tmp_path: Path) -> None:
     write(tmp_path, *(f"real/person{p}/{p}_{n}.png" for p in range(8) for n in range(2)), "fake/person3/swap.png")
     found = groups(tmp_path)

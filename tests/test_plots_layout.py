@@ -143,3 +143,9 @@ def test_a_difference_without_limits_has_its_middle_at_nothing() -> None:
     cells = plots.Cells([[-0.01, 0.05]], rows=["blur"], columns=["1", "2"])
     found = " ".join(written(plots.heat_table(cells, quantity="difference", number="+.2f", signed=True)))
     assert "difference: -0.05 purple, 0 white, +0.05 green" in found
+
+
+def test_no_difference_is_the_middle_also_where_there_is_no_other() -> None:
+    cells = plots.Cells([[0.0, 0.0]], rows=["blur"], columns=["1", "2"])
+    (mesh,) = plots.heat_table(cells, quantity="difference", signed=True).axes[0].collections
+    np.testing.assert_allclose(np.asarray(mesh.get_array()).ravel(), 0.5)

@@ -34,12 +34,15 @@ class Fetches:
         self.urls: list[str] = []
         self.troubled: tuple[str, ...] = ()
         """What addresses end in that do not arrive."""
+        self.n_before_outage: int | None = None
+        """After so many nothing arrives."""
         self.error: type[TelltaleError] = FileUnreadable
         fetch = Bucket.fetch
 
         def noted(bucket: Bucket, url: str, to: Path) -> None:
             self.urls.append(url)
-            if url.endswith(self.troubled):
+            is_out = self.n_before_outage is not None and len(self.urls) > self.n_before_outage
+            if is_out or url.endswith(self.troubled):
                 raise self.error(f"{url} cannot be fetched (PermissionError: The provided token has expired.)")
             fetch(bucket, url, to)
 
@@ -118,13 +121,28 @@ def test_an_original_that_was_not_fetched_is_fetched_by_the_next_run(
 def test_an_outage_stops_the_run_and_the_next_one_goes_on(footage: Footage, tmp_path: Path, fetches: Fetches) -> None:
     n = MOST_IN_A_ROW + 20
     dataset, out = datasets.read_bucket(footage.put(junk(tmp_path / "set", n), "set")), tmp_path / "s.store"
-    fetches.troubled = tuple(f"/{i:02d}.mp4" for i in range(2, n))
+    fetches.n_before_outage = 2
     with pytest.raises(FileUnreadable, match=r"10 objects in a row .*11\.mp4 cannot .* token has expired.*your keys"):
         prepare(dataset, out, settings=SETTINGS)
     assert 2 + MOST_IN_A_ROW <= len(fetches.names()) < n
-    fetches.troubled = ()
+    fetches.n_before_outage = None
     assert prepare(dataset, out, settings=SETTINGS).failures == {"unsupported_container": n}
     assert fetches.names() == [f"{i:02d}.mp4" for i in range(2, n)]
+
+
+def test_objects_that_nobody_may_have_are_failures_and_what_is_new_is_still_prepared(
+    footage: Footage, tmp_path: Path, fetches: Fetches
+) -> None:
+    root, out = junk(tmp_path / "set", 2 * MOST_IN_A_ROW + 8), tmp_path / "s.store"
+    url = footage.put(root, "set")
+    names = sorted(path.name for path in (root / "real").iterdir())
+    for troubled in (names[::2], names[4 : 4 + MOST_IN_A_ROW + 2]):  # here and there; all in a row
+        fetches.troubled = tuple(f"/{name}" for name in troubled)
+        out = tmp_path / f"{troubled[1]}.store"
+        for _ in range(2):
+            made = prepare(datasets.read_bucket(url), out, settings=SETTINGS)
+            assert made.failures["file_unreadable"] == len(troubled)
+        fetches.urls.clear()
 
 
 def test_objects_that_are_gone_are_no_outage(footage: Footage, tmp_path: Path, fetches: Fetches) -> None:

@@ -41,7 +41,7 @@ def split(
     folds: Annotated[int | None, typer.Option(metavar="K", min=2, help="K-fold instead of one split.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the draw and of the sides.")] = 0,
 ) -> None:
-    """Deal the videos of stores out to train, val and test, so that no original is on two sides in any of them."""
+    """Deal the videos of stores out to train, val and test; by group, no original is on two sides in any of them."""
     from telltale.cli._choices import choose
     from telltale.errors import UsageError
     from telltale.split import By, split_stores

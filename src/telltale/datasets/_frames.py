@@ -45,11 +45,14 @@ class Frames:
 
     def __init__(self, files: Iterable[Placed]) -> None:
         self._real_folders: set[str] = set()
+        self._videos: set[str] = set()
         given = list(files)
         self._inner = _inner_names({one.below for one in given if not one.label and one.is_picture})
         reals = [self._cut(one) for one in given if not one.label]
         self._real_names = {stem(one.name) for one in reals if not one.below}
         self._real_folders = _videos_among([one for one in reals if one.below and one.is_picture])
+        # a stray picture makes a folder of videos look like one
+        self._videos = self._real_folders - {folder for one in reals for folder in one.below[:-1]}
         self._alone = not self._real_folders and any(one.is_picture for one in reals)
         self._joined = Components()
         found = [self._cut(one) for one in given]
@@ -76,7 +79,7 @@ class Frames:
         below = file.below
         while len(below) > 1 and below[-1] in self._inner:
             below = below[:-1]
-        while any(folder in self._real_folders for folder in below) and below[-1] not in self._real_folders:
+        while any(folder in self._videos for folder in below) and below[-1] not in self._videos:
             below = below[:-1]
         return file if below == file.below else replace(file, below=below)
 

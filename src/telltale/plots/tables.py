@@ -55,7 +55,8 @@ def heat_table(
     known = values[np.isfinite(values)]
     if limits is None:
         limits = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-        limits = (-max(map(abs, limits)), max(map(abs, limits))) if signed else limits
+        most = max(map(abs, limits)) or 1.0
+        limits = (-most, most) if signed else limits
     low, high = np.broadcast_to(np.asarray(limits, np.float64), (len(cells.columns), 2)).T
     share = np.clip((values - low) / np.where(high > low, high - low, 1.0), 0, 1)
     if signed and (low != -high).any():

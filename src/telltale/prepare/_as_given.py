@@ -50,7 +50,7 @@ def _measured(records: Sequence[Record], settings: PrepareSettings) -> CropSpec:
                     request = ExtractRequest(as_file(here, Path(scratch)), SamplePlan("first", 1))
                     messages = list(run_extract(worker, request))
             except (TelltaleError, NotFetched):
-                fetching.expect_answers()
+                fetching.expect_answers(Path(scratch))
                 continue  # it will be a failure by name when its turn comes
             info = messages[0].data
             side = min(info["width_px"], info["height_px"])

@@ -62,12 +62,12 @@ class PrepareTask:
         def do(task: Task) -> Done:
             if writer.done(task, retry_failed=self.retry_failed):
                 return Done(len(task), was_done=True)
-            outcomes = []
+            outcomes, is_news = [], not writer.was_not_fetched(task)
             for record in task:
-                outcomes.append(self._outcome(record, worker, fetching, Path(scratch)))
+                outcomes.append(self._outcome(record, worker, fetching, Path(scratch), is_news=is_news))
                 if is_over.is_set():  # the copies it was reading may be gone: nothing is said of the files
                     raise Stopped("the run was broken off")
-                fetching.expect_answers()
+                fetching.expect_answers(Path(scratch))
             return self._keep(outcomes, writer)
 
         with (
@@ -90,9 +90,9 @@ class PrepareTask:
             n_faces=sum(len(outcome.faces) for outcome in outcomes),
         )
 
-    def _outcome(self, record: Record, worker: Worker, fetching: Fetching, scratch: Path) -> Outcome:
+    def _outcome(self, record: Record, worker: Worker, fetching: Fetching, scratch: Path, *, is_news: bool) -> Outcome:
         try:
-            with fetching.opened(record, scratch) as here:
+            with fetching.opened(record, scratch, is_news=is_news) as here:
                 if self.settings.detect:
                     outcome = self._look(here, record, worker, fetching, scratch)
                 else:

@@ -53,8 +53,9 @@ def split_stores(
     """Deal the videos of all `stores` out as one set and keep a split called `name` in each; with `folds`, which
     leaves `by` and `ratio` out, as many, called `name-0`, `name-1`, ...
 
-    A group is on one side in all of them. Shares and `per_class` are of all together: a store alone may have others.
-    One store is dealt as `make_split` and `k_fold` do. Raises `UsageError`, and `OutputError`, with no split written.
+    With `by="group"` a group is on one side in all of them. Shares and `per_class` are of all together: a store alone
+    may have others. One store is dealt as `make_split` and `k_fold` do. Raises `UsageError`, and `OutputError`, with no
+    split written.
     """
     from telltale.store import check_distinct  # which knows this package
 
@@ -110,11 +111,14 @@ def _write_all(stores: Sequence[Store], dealt: Sequence[Dealt], *, is_of_faces: 
 @contextlib.contextmanager
 def _as_before(path: Path) -> Iterator[None]:
     """Put back what `path` was, should what follows fail: splits of two deals leak between their stores."""
-    earlier = path.read_bytes() if path.is_file() else None
+    try:
+        earlier = path.read_bytes() if path.is_file() else None
+    except OSError as error:
+        raise OutputError(f"{visible(str(path))} cannot be written: {error.strerror}; nothing was written") from error
     try:
         yield
     except BaseException:
-        with contextlib.suppress(OSError, OutputError):
+        with contextlib.suppress(OSError, OutputError, ValueError):  # what failed is raised
             if earlier is None:
                 path.unlink(missing_ok=True)
             elif path.read_bytes() != earlier:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
 import shutil
 import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -128,13 +130,14 @@ def _write_npy(store: Store, part: Path, sides: npt.NDArray[np.str_], lines: lis
     return names
 
 
-def _npy(path: Path, shape: tuple[int, ...]) -> BinaryIO:
+@contextlib.contextmanager
+def _npy(path: Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
     """A NumPy file of bytes, open where its first row goes. Written as plain files are: on a full disk a mapped one
     (`open_memmap`) ends the process with SIGBUS, and `tofile` may lose the error of its last block."""
-    file = path.open("wb")
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        yield file
 
 
 def _write_list(path: Path, names: dict[int, str], sides: npt.NDArray[np.str_], lines: list[dict[str, object]]) -> None:

@@ -201,6 +201,10 @@ class StoreWriter:
             for (sha256, code), record in zip(what, task, strict=True)
         )
 
+    def was_not_fetched(self, task: Sequence[Record]) -> bool:
+        """Whether the task was done before and something of it did not arrive from its bucket."""
+        return _NOT_FETCHED in (self._results(self.task_name(task)) or ())
+
     def knows(self, outcomes: Sequence[Outcome]) -> bool:
         """Whether the same became of the task before. To stage that again would have the whole store built anew."""
         what = self._results(self.task_name([outcome.record for outcome in outcomes]))
