@@ -214,7 +214,7 @@ def test_a_frame_is_decoded_when_it_is_asked_for_where_a_worker_keeps_to_one_cor
         extract(face_clip, plan=SamplePlan("first", 10), n_decode_threads=n_threads)
         most[n_threads] = max(ahead)
     assert most[1] == 0
-    assert 0 < most[None] <= 3
+    assert 0 < most[None] <= 4
 
 
 def test_a_hash_that_takes_too_long_is_not_waited_for_and_the_frames_are_kept(

@@ -43,7 +43,7 @@ from telltale.types import Code, Face, Frame, RgbImage
 from telltale.video import VideoReader, open_video
 
 THUMBNAIL_HEIGHT_PX = 180
-_FRAMES_AHEAD = 3
+_FRAMES_AHEAD = 4
 _STOPS_AT_FRAC, _HASHED_BY_FRAC = 0.9, 0.95
 """Of what a file may take: until then it is read, and its SHA-256 waited for."""
 _SAME_MOMENT_S = 0.05
