@@ -10,18 +10,7 @@ import pytest
 from telltale import datasets
 from telltale.datasets._frames import Frames, Placed
 from telltale.split import make_split
-
-
-def write(root: Path, *names: str) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
-
-
-def by_name(dataset: datasets.Dataset) -> dict[str, datasets.Record]:
-    return {record.name: record for record in dataset.records}
-
+from test_dataset_traps import by_name, write
 
 FRAMES = [f"{kind}/{n}.png" for kind in ("real/v1", "real/v2", "fake/v1", "fake/v2") for n in ("000", "001")]
 

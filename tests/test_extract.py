@@ -150,10 +150,10 @@ def held() -> Iterator[threading.Event]:
     held.set()
 
 
-@pytest.mark.parametrize("n_decode_threads", [None, 1])
-def test_a_frame_that_never_comes_takes_nothing_of_what_was_seen_with_it(
-    face_clip: Path, monkeypatch: pytest.MonkeyPatch, held: threading.Event, n_decode_threads: int | None
-) -> None:
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch, held: threading.Event) -> None:
+    """The fourth frame of any file never comes."""
+
     class Stuck(FileReader):
         def __iter__(self) -> Iterator[Frame]:
             for n, frame in enumerate(super().__iter__()):
@@ -162,6 +162,13 @@ def test_a_frame_that_never_comes_takes_nothing_of_what_was_seen_with_it(
                 yield frame
 
     monkeypatch.setattr("telltale.video.FileReader", Stuck)
+
+
+@pytest.mark.usefixtures("stuck")
+@pytest.mark.parametrize("n_decode_threads", [None, 1])
+def test_a_frame_that_never_comes_takes_nothing_of_what_was_seen_with_it(
+    face_clip: Path, n_decode_threads: int | None
+) -> None:
     started = time.monotonic()
     messages = extract(face_clip, plan=SamplePlan("all"), deadline_s=2, n_decode_threads=n_decode_threads)
     assert 1.8 <= time.monotonic() - started < 20
@@ -171,17 +178,8 @@ def test_a_frame_that_never_comes_takes_nothing_of_what_was_seen_with_it(
     assert done.data["partial"] == ["Stopped after 2 s, 0.1 s into the video; a longer deadline reads more of it."]
 
 
-def test_an_original_that_is_stuck_is_not_waited_for(
-    face_clip: Path, monkeypatch: pytest.MonkeyPatch, held: threading.Event
-) -> None:
-    class Stuck(FileReader):
-        def __iter__(self) -> Iterator[Frame]:
-            for n, frame in enumerate(super().__iter__()):
-                if n == 3:
-                    held.wait(60)
-                yield frame
-
-    monkeypatch.setattr("telltale.video.FileReader", Stuck)
+@pytest.mark.usefixtures("stuck")
+def test_an_original_that_is_stuck_is_not_waited_for(face_clip: Path) -> None:
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded, match="its original"):
         extract(face_clip, plan=SamplePlan("all"), deadline_s=2, boxes_from=str(face_clip))
