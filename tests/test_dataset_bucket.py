@@ -99,7 +99,7 @@ def test_an_object_that_is_there_twice_is_told_by_its_checksum(footage: Footage,
         (tmp_path / "set" / name).write_bytes(data)
     found = datasets.read_bucket(footage.put(tmp_path / "set", "set"))
     assert found.problems == datasets.read(tmp_path / "set").problems
-    assert [problem.kind for problem in found.problems] == ["duplicate"]
+    assert [problem.kind for problem in found.problems] == ["contradictory"]
     groups = {record.name: record.group_id for record in found.records}
     assert groups["real/a.mp4"] == groups["fake/b.mp4"] != groups["fake/c.mp4"]
 

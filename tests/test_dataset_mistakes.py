@@ -288,9 +288,18 @@ def test_same_bytes_with_the_other_label_is_said(tmp_path: Path) -> None:
     write(tmp_path, "real/a.mp4", "fake/b.mp4")
     (tmp_path / "fake/b.mp4").write_bytes((tmp_path / "real/a.mp4").read_bytes())
     (problem,) = datasets.read(tmp_path).problems
-    assert (problem.kind, problem.detail) == ("duplicate", "same bytes as fake/b.mp4, labelled otherwise")
+    assert (problem.kind, problem.detail) == ("contradictory", "same bytes as fake/b.mp4")
     (finding,) = (one for one in inspect_data(tmp_path).findings if "both labels" in one.text)
     assert (finding.level, finding.text) == (
         "bad",
         "1 file is there with both labels: real/a.mp4 (same bytes as fake/b.mp4).",
     )
+
+
+def test_copies_are_contradictory_by_their_labels_not_by_their_names(tmp_path: Path) -> None:
+    names = "set/real/a, labelled otherwise.mp4", "set/real/b.mp4"
+    write(tmp_path, *names)
+    (tmp_path / names[1]).write_bytes((tmp_path / names[0]).read_bytes())
+    result = CliRunner().invoke(app, ["prepare", str(tmp_path / "set"), "--out", str(tmp_path / "s.store")])
+    assert "1 there twice: real/b.mp4" in result.output
+    assert "both labels" not in result.output + findings(tmp_path / "set") + findings(tmp_path / "s.store")

@@ -23,7 +23,6 @@ import make_datasets
 import make_videos
 from telltale.cli import app
 from telltale.datasets import Problem, Record
-from telltale.datasets._contract import OTHER_LABEL
 from telltale.errors import DataError, UnknownName, UsageError
 from telltale.inspect import HTML_NAME, JSON_NAME, Inspection, InspectSettings, Measure, inspect_data
 from telltale.inspect._facts import Capture, find_facts, original_of
@@ -182,18 +181,18 @@ def test_the_first_three_of_many_faulty_files_are_named() -> None:
 def test_of_very_many_copies_those_with_the_other_label_are_still_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("telltale.inspect._facts.MAX_LISTED", 10)
     copies = [Problem("duplicate", f"a{i:02d}.mp4", f"same bytes as b{i:02d}.mp4") for i in range(15)]
-    copies += [Problem("duplicate", f"c{i}.mp4", f"same bytes as d{i}.mp4, {OTHER_LABEL}") for i in range(5)]
+    copies += [Problem("contradictory", f"c{i}.mp4", f"same bytes as d{i}.mp4") for i in range(5)]
     strangers = [Problem("unknown", f"notes{i:02d}.txt") for i in range(12)]
     facts = find_facts(Source("x", "data set", "folder", "videos", (), (*copies, *strangers)))
-    assert (facts.problems, facts.n_labelled_otherwise) == ({"duplicate": 20, "unknown": 12}, 5)
+    assert facts.problems == {"contradictory": 5, "duplicate": 15, "unknown": 12}
     assert "5 files are there with both labels: c0.mp4 (same bytes as d0.mp4)" in said(facts, "bad")
-    assert "20 files are there twice: a00.mp4" in said(facts, "warn")
+    assert "15 files are there twice: a00.mp4" in said(facts, "warn")
     assert "12 files do not belong to the layout: notes00.txt" in said(facts, "warn")
 
 
 def test_of_labels_that_differ_more_are_counted_than_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("telltale.inspect._facts.MAX_LISTED", 4)
-    copies = tuple(Problem("duplicate", f"c{i}.mp4", f"same bytes as d{i}.mp4, {OTHER_LABEL}") for i in range(9))
+    copies = tuple(Problem("contradictory", f"c{i}.mp4", f"same bytes as d{i}.mp4") for i in range(9))
     facts = find_facts(Source("x", "data set", "folder", "videos", (), copies))
     assert len(facts.problem_list) == 4
     assert "9 files are there with both labels: " in said(facts, "bad")

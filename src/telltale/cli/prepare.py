@@ -212,18 +212,15 @@ def _conclude(manifest: Manifest, out: Path) -> None:
 
 
 def _by_kind(problems: Iterable[Problem]) -> Iterator[str]:
-    """Copies that contradict each other first."""
     from telltale._text import first_few
-    from telltale.datasets._contract import OTHER_LABEL, subject
+    from telltale.datasets._contract import subject
 
-    found: dict[str, list[str]] = {"there with both labels": []}
+    found: dict[str, list[str]] = {}
     for one in problems:
-        kind: str = "there with both labels" if OTHER_LABEL in one.detail else one.kind
-        found.setdefault(kind, []).append(subject(one.kind, one.path, one.detail))
-    words = {"duplicate": "there twice", "unused": "columns not read"}
+        found.setdefault(one.kind, []).append(subject(one.kind, one.path, one.detail))
+    words = {"contradictory": "there with both labels", "duplicate": "there twice", "unused": "columns not read"}
     for kind, names in found.items():
-        if names:
-            yield f"{len(names):,} {words.get(kind, kind)}{first_few(names)}"
+        yield f"{len(names):,} {words.get(kind, kind)}{first_few(names)}"
 
 
 def _say_thinned(out: Path, plan: SamplePlan) -> None:

@@ -2,7 +2,7 @@
 
     dataset = read("/data/FaceForensics++")          # recognised by its marker files
     dataset.records[0].label                         # 1 = fake, whatever the set's own files say
-    for problem in dataset.problems: ...             # missing, unlabelled, duplicate, unknown
+    for problem in dataset.problems: ...             # missing, unlabelled, contradictory, duplicate, ..
 
 A reader never guesses a label: a file without one is a problem in the table, and a label it does not know stops the
 reading with the file's name. Files that are there twice stay, are reported, and share one group, so that no split
@@ -26,7 +26,7 @@ from typing import Any, cast
 
 from telltale._components import Components
 from telltale._text import encodable
-from telltale.datasets._contract import OTHER_LABEL, Dataset, Found, Options, Problem, Reader, Record
+from telltale.datasets._contract import Dataset, Found, Options, Problem, ProblemKind, Reader, Record
 from telltale.datasets._files import folders, nfc, same_bytes
 from telltale.datasets._levels import where_instead
 from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError, nearest
@@ -91,12 +91,9 @@ def _share_groups(found: Found, doubles: Iterable[list[Record]]) -> None:
     joined = Components()
     for same in doubles:
         first, *others = sorted(same, key=lambda record: record.name)
-        labels = {record.label for record in same}
+        kind: ProblemKind = "duplicate" if len({record.label for record in same}) == 1 else "contradictory"
         for other in others:
-            detail = f"same bytes as {first.name}"
-            if len(labels) > 1:
-                detail += f", {OTHER_LABEL}"
-            found.problem("duplicate", other.name, detail)
+            found.problem(kind, other.name, f"same bytes as {first.name}")
         joined.join(record.group_id for record in same)
     names_by_group = {member: joined_group(members) for members in joined.all().values() for member in members}
     found.records = [

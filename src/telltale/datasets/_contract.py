@@ -13,12 +13,9 @@ from telltale.errors import UnknownLabel
 from telltale.types import FaceRecord, VideoRecord
 
 Record = VideoRecord | FaceRecord
-ProblemKind = Literal["missing", "unlabelled", "duplicate", "unknown", "unused"]
-"""`unused` is a column of a list; the others are files."""
+ProblemKind = Literal["missing", "unlabelled", "contradictory", "duplicate", "unknown", "unused"]
+"""`contradictory` is a file that is there twice, once real and once fake; `unused` is a column of a list."""
 WORDS = {"real": 0, "fake": 1}
-
-OTHER_LABEL = "labelled otherwise"
-"""In a duplicate's detail, where the other one has the other label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ def subject(kind: str, path: str, detail: str) -> str:
     """What a problem is about, for a line that names several: a file (and its twin of the other label), or a column."""
     if kind == "unused":
         return detail
-    return f"{path} ({detail.removesuffix(f', {OTHER_LABEL}')})" if OTHER_LABEL in detail else path
+    return f"{path} ({detail})" if kind == "contradictory" else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from telltale.datasets import Problem, Record
-from telltale.datasets._contract import OTHER_LABEL
 from telltale.inspect._source import Source
 from telltale.split import SIDES, find_leaks, group_pieces, persons
 from telltale.split._groups import fakes_alone, names_videos
@@ -118,9 +117,7 @@ class Inspection(Written):
     """At most `MAX_LISTED` videos of a store that `prepare` could not use."""
     problems: dict[str, int]
     problem_list: tuple[dict[str, str], ...]
-    """At most `MAX_LISTED` of a kind, and as many duplicates of the other label."""
-    n_labelled_otherwise: int = 0
-    """Files whose bytes are there with the other label, too."""
+    """At most `MAX_LISTED` of a kind."""
     measures: tuple[Measure, ...] = ()
     n_looked_at: int = 0
     unread: tuple[Unread, ...] = ()
@@ -197,23 +194,15 @@ def find_facts(source: Source) -> Inspection:
             {"kind": problem.kind, "path": problem.path, "detail": problem.detail}
             for problem in _first_of_each(source.problems)
         ),
-        n_labelled_otherwise=sum(is_labelled_otherwise(problem.detail) for problem in source.problems),
     )
 
 
-def is_labelled_otherwise(detail: str) -> bool:
-    """Whether a problem's detail says that the same bytes are there with the other label."""
-    return detail.endswith(OTHER_LABEL)
-
-
 def _first_of_each(problems: Iterable[Problem]) -> Iterator[Problem]:
-    """The first `MAX_LISTED` of each kind, and of duplicates those with the other label by themselves: few among very
-    many, and what matters most."""
-    seen: Counter[tuple[str, bool]] = Counter()
+    """The first `MAX_LISTED` of each kind."""
+    seen: Counter[str] = Counter()
     for problem in problems:
-        kind = problem.kind, is_labelled_otherwise(problem.detail)
-        seen[kind] += 1
-        if seen[kind] <= MAX_LISTED:
+        seen[problem.kind] += 1
+        if seen[problem.kind] <= MAX_LISTED:
             yield problem
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from telltale import datasets
 from telltale._text import first_few, plural
 from telltale.datasets._contract import subject
-from telltale.inspect._facts import Finding, Inspection, Measure, is_labelled_otherwise
+from telltale.inspect._facts import Finding, Inspection, Measure
 
 _ORDER = {"bad": 0, "warn": 1, "good": 2}
 UNBALANCED_FRAC = 0.6
@@ -93,6 +93,7 @@ def _files(facts: Inspection) -> Iterator[Finding]:
     words = {
         "missing": ("bad", "file is listed but not there", "files are listed but not there"),
         "unlabelled": ("warn", "file has no label and is left out", "files have no label and are left out"),
+        "contradictory": ("bad", "file is there with both labels", "files are there with both labels"),
         "duplicate": ("warn", "file is there twice", "files are there twice"),
         "unknown": ("warn", "file does not belong to the layout", "files do not belong to the layout"),
         "unused": ("warn", "column of the list is not read", "columns of the list are not read"),
@@ -101,10 +102,6 @@ def _files(facts: Inspection) -> Iterator[Finding]:
         level, one, many = words[kind]
         rows = [row for row in facts.problem_list if row["kind"] == kind]
         names = [subject(kind, row["path"], row["detail"]) for row in rows]
-        if kind == "duplicate" and (n_both := facts.n_labelled_otherwise):
-            both = [name for name, row in zip(names, rows, strict=True) if is_labelled_otherwise(row["detail"])]
-            text = plural(n_both, "file is there with both labels", "files are there with both labels")
-            yield Finding(level="bad", text=f"{text}{first_few(both, n_both)}.")
         yield Finding(level="bad" if level == "bad" else "warn", text=f"{plural(n, one, many)}{first_few(names, n)}.")
     if not facts.problems:
         yield Finding(level="good", text="No file is missing, unlabelled, double or unknown.")

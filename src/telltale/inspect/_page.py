@@ -213,6 +213,7 @@ def _problems(facts: Inspection) -> Iterator[tuple[str, list[str], int]]:
     titles = {
         "missing": ("file", "listed but not there"),
         "unlabelled": ("file", "without a label"),
+        "contradictory": ("file", "there with both labels"),
         "duplicate": ("file", "there twice"),
         "unknown": ("file", "not part of the layout"),
         "unused": ("column", "not read"),

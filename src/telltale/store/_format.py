@@ -166,7 +166,7 @@ class Manifest(_Written):
     """Code -> how many videos."""
     failed: tuple[FailedVideo, ...]
     problems: tuple[Problem, ...]
-    """What the reader of the data set found missing, unlabelled, duplicate or unknown."""
+    """What the reader of the data set found missing, unlabelled, contradictory, duplicate or unknown."""
     shards: tuple[Part, ...]
     index: Part
     videos: Part
