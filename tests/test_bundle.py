@@ -77,6 +77,15 @@ def test_an_unknown_field_is_named(folder: Path) -> None:
         load_bundle(folder)
 
 
+def test_of_a_card_that_cannot_be_the_first_fault_is_said_plainly(folder: Path) -> None:
+    change_card(folder, crop={"size_px": 1})
+    with pytest.raises(BundleInvalid, match=r"card\.json: crop: size_px must be"):
+        load_bundle(folder)
+    (folder / "card.json").write_text("[]")
+    with pytest.raises(BundleInvalid, match=r"card\.json: Input should be an object"):
+        load_bundle(folder)
+
+
 def test_crops_of_another_size_than_the_model_takes_are_refused(folder: Path) -> None:
     change_card(folder, size_px=64)
     with pytest.raises(BundleInvalid, match="32 px"):

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
+from telltale._faults import first_fault
 from telltale._files import file_sha256
 from telltale._onnx_check import check_model
 from telltale.aggregate import Calibration, Minimum, Thresholds
@@ -164,9 +165,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     except OSError as error:
         raise BundleInvalid(f"{path}: {CARD_NAME} cannot be read ({error}); train or export the model again") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleInvalid(f"{path / CARD_NAME}: {where}: {first['msg']}; export the model again") from error
+        raise BundleInvalid(f"{path / CARD_NAME}: {first_fault(error)}; export the model again") from error
     _verify_files(path, card)
     return Bundle(path, card)
 

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from telltale._faults import first_fault
 from telltale._files import write_files
 from telltale.bundle import MODEL_NAME, Bundle, ModelCard, load_bundle, write_card
 from telltale.errors import BundleInvalid, UsageError, require
@@ -91,10 +92,8 @@ def _read_card(path: Path) -> ImportCard:
     except OSError as error:
         raise UsageError(f"the card {path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "it"
         fields = json.dumps({"name": "mine", "size_px": 224, "crop": {"size_px": 224}, "input": {"layout": "NCHW"}})
-        raise UsageError(f"the card {path}: {where}: {first['msg']}; a card begins as {fields}") from error
+        raise UsageError(f"the card {path}: {first_fault(error)}; a card begins as {fields}") from error
 
 
 def _stated(said: ImportCard) -> dict[str, object]:

@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from telltale._faults import first_fault
 from telltale.augment import NONE, Augmentation
 from telltale.crops import CropSpec
 from telltale.errors import UnknownName, UsageError, nearest, require
@@ -359,10 +360,9 @@ def _check(data: Any, where: str) -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"]) or "the whole"
         is_unknown = first["type"] in ("extra_forbidden", "unexpected_keyword_argument")
         hint = nearest(str(first["loc"][-1]), _field_names()) if is_unknown else ""
-        raise UsageError(f"recipe {where}: {path}: {first['msg'].removeprefix('Value error, ')}{hint}") from error
+        raise UsageError(f"recipe {where}: {first_fault(error)}{hint}") from error
 
 
 def _field_names() -> list[str]:

@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from telltale import _heat
+from telltale._faults import first_fault
 from telltale.bundle import Bundle
 from telltale.errors import UnknownName, UsageError, nearest
 from telltale.runtime import Scorer
@@ -162,8 +164,6 @@ def create(name: str, **settings: Any) -> Explainer:
 
 def _checked(name: str, known: type[DataclassInstance], settings: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` with the types that the fields of `known` have. Raises `UsageError`."""
-    from pydantic import TypeAdapter, ValidationError
-
     there = [one.name for one in fields(known)]
     for key in settings:
         if key not in there:
@@ -171,9 +171,7 @@ def _checked(name: str, known: type[DataclassInstance], settings: Mapping[str, A
     try:
         made = TypeAdapter(known).validate_python(dict(settings))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{key}: " for key in first["loc"])
-        raise UsageError(f"{name}: {where}{first['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(f"{name}: {first_fault(error)}") from error
     return {key: getattr(made, key) for key in settings}
 
 

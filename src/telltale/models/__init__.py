@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
+
+from telltale._faults import first_fault
 from telltale._text import short
 from telltale.bundle import CARD_NAME, MODEL_NAME, WEIGHTS_NAME, load_bundle, shipped_names
 from telltale.errors import BundleInvalid, UnknownName, UsageError, WeightsMissing, nearest, require
@@ -78,16 +81,13 @@ def create(
 
 def _typed(name: str, make: Callable[..., nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` with the types that `make` states. Raises UsageError."""
-    from pydantic import TypeAdapter, ValidationError
-
     kinds, found = get_type_hints(make), {}
     for option, value in given.items():
         try:
             found[option] = TypeAdapter(kinds[option]).validate_python(value)
         except ValidationError as error:
-            raise UsageError(
-                f"model.options.{option} of {name}: {error.errors()[0]['msg']}, got {short(repr(value))}"
-            ) from error
+            said = f"{first_fault(error)}, got {short(repr(value))}"
+            raise UsageError(f"model.options.{option} of {name}: {said}") from error
     return found
 
 

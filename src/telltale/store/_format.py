@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyarrow import parquet
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from telltale._faults import first_fault
 from telltale.datasets import Problem
 from telltale.errors import StoreInvalid
 
@@ -192,15 +193,6 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ValueError(first_fault(error)) from error
-
-
-def first_fault(error: Exception) -> str:
-    """What `error` says, in one line."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the whole"
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def canonical_json(value: object) -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
+from telltale._faults import first_fault
 from telltale._files import file_sha256, write_files
 from telltale._text import visible
 from telltale.bundle import DetectorSettings
@@ -35,7 +36,6 @@ from telltale.store._format import (
     Manifest,
     Part,
     canonical_json,
-    first_fault,
     footer_sha256,
     read_manifest,
     read_parquet,
