@@ -86,6 +86,14 @@ def test_of_a_card_that_cannot_be_the_first_fault_is_said_plainly(folder: Path) 
         load_bundle(folder)
 
 
+def test_labels_the_other_way_round_are_refused(folder: Path) -> None:
+    change_card(folder, labels=["real", "fake"])
+    load_bundle(folder)
+    change_card(folder, labels=["fake", "real"])
+    with pytest.raises(BundleInvalid, match=r"card\.json: labels\.0: Input should be 'real'"):
+        load_bundle(folder)
+
+
 def test_crops_of_another_size_than_the_model_takes_are_refused(folder: Path) -> None:
     change_card(folder, size_px=64)
     with pytest.raises(BundleInvalid, match="32 px"):

@@ -85,7 +85,8 @@ class ModelCard(Written):
     margins_tolerated: tuple[float, float] = (0.0, 0.5)
     sample: SamplePlan = SamplePlan(at_least=8)
     detector: DetectorSettings = DetectorSettings()
-    labels: tuple[str, str] = ("real", "fake")
+    labels: tuple[Literal["real"], Literal["fake"]] = ("real", "fake")
+    """In this order everywhere; a graph that has them the other way round is imported with `input.fake_index` 0."""
     calibration: Calibration = Calibration()
     thresholds: Thresholds = Thresholds()
     minimum: Minimum = Minimum()
