@@ -179,6 +179,18 @@ def test_weights_that_are_not_numbers(folder: Path, as_bytes: bool) -> None:
     expect_refusal(folder, "NaN")
 
 
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_half_precision_that_is_not_numbers(folder: Path, as_bytes: bool) -> None:
+    def damage(model: Any) -> None:
+        values = np.array([1, np.nan, 0], np.float16)
+        half = onnx.helper.make_tensor("half", onnx.TensorProto.FLOAT16, [3], values)
+        assert half.int32_data, "no bytes"
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, "half") if as_bytes else half)
+
+    change_model(folder, damage)
+    expect_refusal(folder, "'half' hold NaN")
+
+
 def test_a_constant_that_is_infinite_is_a_mask_not_a_fault(folder: Path) -> None:
     def mask(model: Any) -> None:
         endless = onnx.numpy_helper.from_array(np.array([-np.inf], np.float32), "mask")

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
-from telltale._onnx_file import NotOnnx, fields
+from telltale._onnx_file import NotOnnx, fields, integers
 from telltale.errors import BundleInvalid
 
 _PICKLES = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04|\x1f\x8b|\x93NUMPY", re.DOTALL)
@@ -23,9 +24,10 @@ _GRAPH_NODE, _GRAPH_TENSOR, _GRAPH_SPARSE, _FUNCTION_NODE, _NODE_ATTRIBUTE = 1, 
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
 _SPARSE_TENSORS = (1, 2)
 _EXTERNAL, _LOCATION = 13, 14
-_FLOATS = {1: ("<f4", 4), 10: ("<f2", None), 11: ("<f8", 10)}
+_HALF = 10
+_FLOATS = {1: ("<f4", 4), _HALF: ("<f2", None), 11: ("<f8", 10)}
 """TensorProto.DataType -> how its bytes are read, and the field that may hold its values instead of raw bytes."""
-_RAW, _KIND, _NAME = 9, 2, 8
+_RAW, _KIND, _NAME, _INTEGERS = 9, 2, 8, 5
 _DEEPEST = 16
 """Graphs inside graphs: If and Loop. Exporters nest two or three."""
 
@@ -92,15 +94,23 @@ def _check_tensor(tensor: memoryview, model: str) -> None:
     what = bytes(found.get(_NAME, b"")).decode("utf-8", "replace")[:80]
     if said.get(_LOCATION) or _EXTERNAL in found:
         raise BundleInvalid(
-            f"{model}: the weights {what!r} lie in another file; a bundle holds them all: save the model in one file"
+            f"{model}: the weights {what!r} lie in another file; a bundle holds them all: save the model in one file "
+            "(onnx.save(onnx.load(path), path))"
         )
     kind = said.get(_KIND, 0)
     if kind not in _FLOATS:
         return
     form, field = _FLOATS[kind]
-    parts = [value for number, value in _messages(tensor) if number in (_RAW, field)]
-    if any(np.isnan(np.frombuffer(part, form)).any() for part in parts):
+    parts = [np.frombuffer(value, form) for number, value in _messages(tensor) if number in (_RAW, field)]
+    if kind == _HALF:
+        parts += [_halves(value) for number, value in fields(tensor) if number == _INTEGERS]
+    if any(np.isnan(part).any() for part in parts):
         raise BundleInvalid(f"{model}: the weights {what!r} hold NaN; the model is damaged: fetch or train it again")
+
+
+def _halves(value: memoryview | int) -> npt.NDArray[np.float16]:
+    """Each is the number that its 16 bits make."""
+    return np.array(integers(value), np.int64).astype("<u2").view("<f2")
 
 
 def _scalars(data: memoryview) -> Iterator[tuple[int, int]]:

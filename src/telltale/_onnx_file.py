@@ -114,7 +114,7 @@ def _attribute(data: memoryview) -> tuple[str, Any]:
         elif number == 5 and isinstance(value, memoryview):
             content = _tensor(value)[1]
         elif number == 8:
-            many += _integers(value)
+            many += integers(value)
     return name, many or content
 
 
@@ -123,20 +123,20 @@ def _name_of_tensor(data: memoryview) -> str:
 
 
 def _shape_of_tensor(data: memoryview) -> tuple[int, ...]:
-    return tuple(size for number, value in fields(data) if number == 1 for size in _integers(value))
+    return tuple(size for number, value in fields(data) if number == 1 for size in integers(value))
 
 
 def _tensor(data: memoryview) -> tuple[str, npt.NDArray[Any]]:
-    name, shape, kind, raw, floats, integers = "", [], 0, None, b"", []
+    name, shape, kind, raw, floats, whole = "", [], 0, None, b"", []
     for number, value in fields(data):
         if number == 1:
-            shape += _integers(value)
+            shape += integers(value)
         elif number == 2 and isinstance(value, int):
             kind = value
         elif number == 4 and isinstance(value, memoryview):
             floats += bytes(value)
         elif number == 7:
-            integers += _integers(value)
+            whole += integers(value)
         elif number == 8 and isinstance(value, memoryview):
             name = _text(value)
         elif number == 9 and isinstance(value, memoryview):
@@ -147,7 +147,7 @@ def _tensor(data: memoryview) -> tuple[str, npt.NDArray[Any]]:
     if raw is not None:
         array = np.frombuffer(raw, _DTYPES[kind])
     else:
-        array = np.array(integers, np.int64) if kind == 7 else np.frombuffer(floats, "<f4")
+        array = np.array(whole, np.int64) if kind == 7 else np.frombuffer(floats, "<f4")
     if array.size != math.prod(shape):
         raise NotOnnx(f"tensor {name!r} should have {math.prod(shape)} values, got {array.size}")
     return name, array.reshape(shape)
@@ -157,7 +157,7 @@ def _text(data: memoryview) -> str:
     return bytes(data).decode("utf-8", "replace")
 
 
-def _integers(value: memoryview | int) -> list[int]:
+def integers(value: memoryview | int) -> list[int]:
     """A repeated whole number comes packed, or one by one."""
     if isinstance(value, int):
         return [_signed(value)]

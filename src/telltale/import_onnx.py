@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError
 
 from telltale._faults import first_fault
 from telltale._files import write_files
+from telltale._onnx_check import check_model
 from telltale.bundle import MODEL_NAME, Bundle, ModelCard, load_bundle, write_card
 from telltale.errors import BundleInvalid, UsageError, require
 from telltale.runtime import Scorer
@@ -114,39 +115,14 @@ def _read_graph(onnx: Any, path: Path) -> Any:
         raise UsageError(f"no model file {path}")
     if path.stat().st_size > _MAX_BYTES:
         raise BundleInvalid(f"{path} is larger than 2 GiB, which ONNX holds in one file")
+    data = path.read_bytes()
+    check_model(data, str(path))
     try:
-        graph = onnx.load(str(path), load_external_data=False)
+        graph = onnx.load_model_from_string(data)
         onnx.checker.check_model(graph)
     except Exception as error:  # protobuf and the checker raise types of their own
-        if _outside(onnx, path):
-            raise _no_outside(path) from error
         raise BundleInvalid(f"{path} is no valid ONNX model: {str(error).strip().splitlines()[0]}") from error
-    for tensor in _tensors(graph.graph):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise _no_outside(path)
-        if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16):
-            bad = int(np.isnan(onnx.numpy_helper.to_array(tensor)).sum())  # an infinite constant is a mask
-            if bad:
-                raise BundleInvalid(
-                    f"{path}: {bad} values of {tensor.name or 'a constant'} are no numbers: export it again"
-                )
     return graph
-
-
-def _outside(onnx: Any, path: Path) -> bool:
-    """Whether the checker gave up because of weights that lie elsewhere."""
-    try:
-        graph = onnx.load(str(path), load_external_data=False)
-    except Exception:  # noqa: BLE001 - not even that: then it is no model, and the checker's words say so
-        return False
-    return any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graph.graph))
-
-
-def _no_outside(path: Path) -> BundleInvalid:
-    return BundleInvalid(
-        f"{path} keeps weights in other files: a bundle is one file. Load it with onnx.load and save it again with "
-        "onnx.save(model, path, save_as_external_data=False)"
-    )
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
@@ -156,15 +132,6 @@ def _graphs(graph: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
                 yield from _graphs(inner)
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Weights and constants."""
-    for part in _graphs(graph):
-        yield from part.initializer
-        for node in part.node:
-            for attribute in node.attribute:
-                yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
 
 
 def _value_names(graph: Any) -> set[str]:
@@ -201,6 +168,7 @@ class _Chain:
         self.at = at
         """The value that the next one takes."""
         self.nodes: list[Any] = []
+        self.float32 = onnx.TensorProto.FLOAT
         self._onnx = onnx
         self._graph = graph
 
@@ -236,10 +204,10 @@ def _wrapped(onnx: Any, model: Any, card: ImportCard, path: Path) -> Any:
     if opset < 13:
         raise BundleInvalid(f"{path} is of ONNX opset {opset}; export it at 13 or newer")
     into = _Chain(onnx, model.graph, "clips")
-    _prepare_pixels(into, card, onnx.TensorProto.FLOAT)
+    _prepare_pixels(into, card)
     into.then("Cast", name=taken.name, to=taken.type.tensor_type.elem_type)
     out_of = _Chain(onnx, model.graph, given.name)
-    _answer(out_of, card.input, _width(given, path), onnx.TensorProto.FLOAT)
+    _answer(out_of, card.input, _width(given, path))
     nodes = [*into.nodes, *model.graph.node, *out_of.nodes]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -251,12 +219,12 @@ def _wrapped(onnx: Any, model: Any, card: ImportCard, path: Path) -> Any:
     return model
 
 
-def _prepare_pixels(into: _Chain, card: ImportCard, float_type: int) -> None:
+def _prepare_pixels(into: _Chain, card: ImportCard) -> None:
     """From clips to pictures scaled, normalised and laid out as the graph wants them."""
     said, size_px = card.input, card.size_px
     shape = [0, card.n_frames, size_px, size_px, 3] if "T" in said.layout else [-1, size_px, size_px, 3]
     into.then("Reshape", into.constant("shape", shape, np.int64), name=_PREFIX + "pictures")
-    into.then("Cast", name=_PREFIX + "float", to=float_type)
+    into.then("Cast", name=_PREFIX + "float", to=into.float32)
     if said.channels == "BGR":
         into.then("Gather", into.constant("bgr", [2, 1, 0], np.int64), name=_PREFIX + "swapped", axis=-1)
     std = np.array(said.std, np.float64)
@@ -277,9 +245,9 @@ def _width(given: Any, path: Path) -> int:
     return int(width)
 
 
-def _answer(out_of: _Chain, said: GraphInput, width: int, float_type: int) -> None:
+def _answer(out_of: _Chain, said: GraphInput, width: int) -> None:
     """From the graph's own output to `logit`: log-odds of fake."""
-    out_of.then("Cast", name=_PREFIX + "answer", to=float_type)
+    out_of.then("Cast", name=_PREFIX + "answer", to=out_of.float32)
     if said.answers == "probability":
         low, high = out_of.constant("low", 1e-7), out_of.constant("high", 1 - 1e-7)
         out_of.then("Clip", low, high, name=_PREFIX + "p")
