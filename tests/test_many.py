@@ -22,7 +22,6 @@ from bucket_servers import Footage
 from telltale import _places
 from telltale._files import only_one
 from telltale.cli import app
-from telltale.cli._inputs import MEDIA_SUFFIXES
 from telltale.engine import Engine
 from telltale.errors import MissingExtra, OutputBusy, OutputError, UsageError, WorkerCrashed, WorkerNotStarted
 from telltale.many import SCHEMA, Bucket, Item, Totals, in_bucket, listed, scan_into
@@ -244,8 +243,8 @@ def test_a_bucket_is_scanned_into_a_bucket(footage: Footage, tmp_path: Path) -> 
     clips, results = footage.put(tmp_path / "in", "clips"), Bucket(f"{footage.url}/results")
     footage.files.pipe_file(f"{footage.root}/clips/notes.txt", b"not a clip")
     with pytest.raises(UsageError, match="no videos"):
-        in_bucket(f"{footage.url}/nothing", MEDIA_SUFFIXES)
-    items = in_bucket(clips, MEDIA_SUFFIXES)
+        in_bucket(f"{footage.url}/nothing")
+    items = in_bucket(clips)
     assert [item.path.rpartition("/")[2] for item in items] == ["astronaut.mp4", "junk.mp4", "no_face.mp4"]
     gone = Item(f"{clips}/gone.mp4", "gone", in_bucket=True)
     totals = scan_into(results, [*items, gone], settings=ONE_FRAME, engine=Engine(jobs=2))
@@ -286,7 +285,7 @@ def test_a_full_disk_here_stops_the_run_and_blames_no_object(
     footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _files(tmp_path / "in")
-    items, fetch = in_bucket(footage.put(tmp_path / "in", "clips"), MEDIA_SUFFIXES), Bucket.fetch
+    items, fetch = in_bucket(footage.put(tmp_path / "in", "clips")), Bucket.fetch
 
     def fetch_to_full_disk(self: Bucket, url: str, to: Path) -> None:
         to.symlink_to("/dev/full")

@@ -27,6 +27,10 @@ def _people(frames: Iterable[Frame], config: DetectorConfig | None = None) -> tu
     return tracker.finish(), n_frames
 
 
+def _n_detected(track: Track) -> int:
+    return sum(face.source == "detected" for face in track.faces)
+
+
 def _crossing(fps: int, seconds: int = 4) -> Iterator[Frame]:
     """The portrait walks to the right, in front of its own mirror image that walks to the left."""
     n = fps * seconds
@@ -59,7 +63,6 @@ def test_a_face_that_comes_and_goes_is_one_person() -> None:
             yield Frame(i, i / 4, picture)
 
     (track,), n_frames = _people(frames())
-    assert track.n_detected == n_frames - 6
     assert len(track.faces) == n_frames
     assert [face.frame_index for face in track.faces if face.source == "interpolated"] == [5, 6, 12, 18, 19, 20]
 
@@ -71,7 +74,7 @@ def test_a_scene_without_people_has_no_track() -> None:
 @pytest.mark.parametrize("clip", ["bbaf2n", "brbk7n", "lbax4n", "lbbc2a", "lrwp9a", "lwbsza"])
 def test_each_talker_is_one_person_seen_in_every_frame(shared: Path, clip: str) -> None:
     tracks, n_frames = _people(read_frames(shared / "videos" / "talkers" / f"grid_{clip}.mpg", SamplePlan("fps", 4)))
-    assert [track.n_detected for track in tracks] == [n_frames]
+    assert [_n_detected(track) for track in tracks] == [n_frames]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +83,8 @@ def test_each_talker_is_one_person_seen_in_every_frame(shared: Path, clip: str) 
 def test_labelled_clips_show_a_face_on_most_frames(shared: Path, clip: str) -> None:
     plan = SamplePlan("fps", 2, seconds=8)
     tracks, n_frames = _people(read_frames(shared / "videos" / "labelled" / f"{clip}.mp4", plan))
-    assert max(track.n_detected for track in tracks) >= 0.9 * n_frames
-    assert sum(track.n_detected > 1 for track in tracks) == 1
+    assert max(_n_detected(track) for track in tracks) >= 0.9 * n_frames
+    assert sum(_n_detected(track) > 1 for track in tracks) == 1
 
 
 def test_a_street_has_several_people_at_once(shared: Path) -> None:
@@ -92,4 +95,4 @@ def test_a_street_has_several_people_at_once(shared: Path) -> None:
         for face in track.faces:
             in_a_frame[face.frame_index] = in_a_frame.get(face.frame_index, 0) + 1
     assert max(in_a_frame.values()) >= 4
-    assert sum(track.n_detected >= 3 for track in tracks) >= 4
+    assert sum(_n_detected(track) >= 3 for track in tracks) >= 4

@@ -83,9 +83,9 @@ def test_avi_numbers_packets_as_they_are_decoded() -> None:
 
 def test_the_place_of_a_frame_counts_those_that_were_skipped() -> None:
     timeline = line([0, 8, 4, 12])
-    assert timeline.place(8, n_before=0) == 2
-    assert timeline.place(9, n_before=1) == 1
-    assert timeline.place(None, n_before=1) == 1
+    assert timeline.place(8) == 2
+    assert timeline.place(9) is None
+    assert timeline.place(None) is None
 
 
 def test_what_was_changed_is_counted() -> None:

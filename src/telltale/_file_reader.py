@@ -183,7 +183,7 @@ class FileReader(VideoReader):
 
     def _expect(self, packet: Packet[VideoStream], *, skips: bool) -> None:
         """Note the frame that the decoder owes for a packet."""
-        place = self._timeline.known_place(packet.pts)
+        place = self._timeline.place(packet.pts)
         if self._promise is None or place is None or not packet.size or packet.is_discard:
             return
         data = bytes(packet)
@@ -202,7 +202,7 @@ class FileReader(VideoReader):
             pts_s = None if pts is None else (pts - timeline.origin_pts) * self._time_base_s
             if n_before < n_by_order:
                 pts_s = float(timeline.times_s[n_before])
-            time_s, place = clock.next(pts_s), timeline.known_place(pts)
+            time_s, place = clock.next(pts_s), timeline.place(pts)
             if size != (frame.width, frame.height):
                 self._note_size(frame, is_first=size is None)
                 size = (frame.width, frame.height)
@@ -218,7 +218,7 @@ class FileReader(VideoReader):
                 is_placed=place is not None and not self._is_numbered_as_decoded(),
             )
             yield from self._damage.sort(shown)
-        cut = [timeline.known_place(pts) for pts in self._cut_pts]
+        cut = [timeline.place(pts) for pts in self._cut_pts]
         yield from self._damage.finish(len(timeline.times_s), [place for place in cut if place is not None])
 
     def _is_numbered_as_decoded(self) -> bool:

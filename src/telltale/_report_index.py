@@ -62,7 +62,7 @@ def summarise(report: Report) -> Summary:
         label=verdict.label,
         p_fake=verdict.p_fake,
         n_people=count_people(report.tracks),
-        n_faces=sum(face.source == "detected" for track in report.tracks for face in track.faces),
+        n_faces=sum(track.n_detected for track in report.tracks),
         n_analysed=report.frames.analysed,
         n_lost=report.frames.lost,
         codes=tuple(verdict.codes),

@@ -265,8 +265,8 @@ def _looked_at(report: Report) -> Pairs:
     frames = report.frames
     if not frames.decoded:
         return []
-    faces = [face for track in report.tracks for face in track.faces]
-    detected = sum(face.source == "detected" for face in faces)
+    n_faces = sum(len(track.faces) for track in report.tracks)
+    detected = sum(track.n_detected for track in report.tracks)
     rows: Pairs = [
         ("Frames decoded", f"{frames.decoded:,}"),
         ("Frames analysed", f"{frames.analysed:,}"),
@@ -274,8 +274,8 @@ def _looked_at(report: Report) -> Pairs:
         ("People followed", _followed(report)),
         ("Faces found", f"{detected:,}"),
     ]
-    if len(faces) > detected:
-        rows.append(("Faces filled in between", f"{len(faces) - detected:,}"))
+    if n_faces > detected:
+        rows.append(("Faces filled in between", f"{n_faces - detected:,}"))
     total = report.timings_s.get("total")
     return [*rows, ("Time taken", f"{total:.1f} s")] if total is not None else rows
 

@@ -142,9 +142,8 @@ def _facts(track: TrackReport, *, is_still: bool) -> str:
     size = f"face {statistics.median(sizes):.0f} pixels large" if sizes else ""
     if is_still:
         return size
-    found = sum(face.source == "detected" for face in track.faces)
-    filled = len(track.faces) - found
-    parts = [f"{clock(track.start_s)} to {clock(track.end_s)}", f"found in {plural(found, 'frame')}"]
+    filled = len(track.faces) - track.n_detected
+    parts = [f"{clock(track.start_s)} to {clock(track.end_s)}", f"found in {plural(track.n_detected, 'frame')}"]
     if filled:
         parts.append(f"filled in for {filled} between")
     if track.person not in (None, track.id):

@@ -48,7 +48,6 @@ CODES: dict[Code, str] = {
     Code.GEOMETRY_CHANGED: "The picture changes its size in the middle of the clip.",
     Code.SEVERAL_VIDEO_STREAMS: "The file holds several videos; only one was analysed.",
     Code.HDR_TONE_MAPPED: "High-dynamic-range video, converted to ordinary brightness first.",
-    Code.HDR_NOT_TONE_MAPPED: "High-dynamic-range video that could not be converted: scores are less reliable.",
     Code.ALPHA_COMPOSITED: "The picture has transparent parts; they were put on a plain background.",
     Code.INTERLACED: "Interlaced video: where two moments were woven together, one of them was kept.",
     Code.FACE_CROP_INPUT: "The picture is itself a tightly cut face and was taken as such.",

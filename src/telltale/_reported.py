@@ -71,6 +71,10 @@ class TrackReport(Written):
     faces: tuple[FaceReport, ...] = ()
 
     @property
+    def n_detected(self) -> int:
+        return sum(face.source == "detected" for face in self.faces)
+
+    @property
     def suspicion(self) -> tuple[bool, float]:
         return suspicion(self.label, self.p_fake)
 

@@ -14,3 +14,5 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 PICTURE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})
+MEDIA_SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES
+"""What a folder or a bucket is searched for. A file that is named itself is scanned under any name."""

@@ -99,13 +99,8 @@ class Timeline:
         """When the last frame stops being shown, as far as can be told."""
         return float(self.times_s[-1]) + self.interval_s if len(self.times_s) else 0.0
 
-    def place(self, pts: int | None, n_before: int) -> int:
-        """Which frame of the video it is, counted from 0: skipped frames count."""
-        known = self.known_place(pts)
-        return n_before if known is None else known
-
-    def known_place(self, pts: int | None) -> int | None:
-        """The same, where the packets tell it."""
+    def place(self, pts: int | None) -> int | None:
+        """Which frame of the video it is, counted from 0: skipped frames count. None where the packets do not tell."""
         if self.pts is None or pts is None:
             return None
         at = int(np.searchsorted(self.pts, pts))

@@ -27,6 +27,7 @@ from pyarrow import parquet
 
 from telltale._places import Bucket, Folder, Found, Place, fetched
 from telltale._scan_settings import AnyPath, checked_settings, path_name
+from telltale._suffixes import MEDIA_SUFFIXES
 from telltale._table_files import ROWS_PER_FILE, TableFiles, parquet_bytes, staged_name
 from telltale._text import encodable
 from telltale._versions import versions
@@ -119,9 +120,9 @@ def _absolute(name: str) -> str:
     return os.path.abspath(name)  # noqa: PTH100
 
 
-def in_bucket(url: str, suffixes: frozenset[str]) -> list[Item]:
-    """Items for every object at `s3://..` or `gs://..` whose name ends in one of `suffixes`."""
-    items = [_found(found) for found in Bucket(url).find(suffixes)]
+def in_bucket(url: str) -> list[Item]:
+    """Items for every object at `s3://..` or `gs://..` that its name says to be a video or a picture."""
+    items = [_found(found) for found in Bucket(url).find(MEDIA_SUFFIXES)]
     if not items:
         raise UsageError(f"{url}: there are no videos or pictures in it")
     return items

@@ -35,6 +35,14 @@ from telltale._appearance import Appearance, Look, blend, look_of, resemblance, 
 from telltale._assign import cheapest_pairs
 from telltale.types import Face, Float32Array, Float64Array, RgbImage, Track
 
+MAX_GAP_S = 1.2
+"""Longest time between two hits of a track that is filled with interpolated faces. Sparse sampling does not stretch it:
+where somebody was, many seconds from where they were seen, is not known."""
+
+MAX_LOST_S = 4.0
+"""How long a lost person may be taken up again under the same id, without filling the gap; at least 2.1 sampling
+intervals, so that sparse sampling still gives one track a person."""
+
 AVERAGED = 5
 """Boxes of a track that are averaged where it was missed."""
 
@@ -121,16 +129,7 @@ class _Path:
 class Tracker:
     """Online linking of faces. Deterministic: the same faces in the same order give the same tracks."""
 
-    def __init__(self, *, max_gap_s: float = 1.2, max_lost_s: float = 4.0) -> None:
-        """`max_gap_s`: longest time between two hits of a track that is filled with interpolated faces.
-        `max_lost_s`: how long a lost person may be taken up again under the same id, without filling the gap; at least
-        2.1 sampling intervals, so that sparse sampling still gives one track a person. Where somebody was many seconds
-        from where they were seen is not known: `max_gap_s` is not stretched.
-        """
-        if not 0.0 <= max_gap_s <= max_lost_s:
-            raise ValueError(f"expected 0 <= max_gap_s <= max_lost_s, got {max_gap_s} and {max_lost_s}")
-        self._max_gap_s = max_gap_s
-        self._max_lost_s = max_lost_s
+    def __init__(self) -> None:
         self._paths: list[_Path] = []
         self._done: list[_Path] = []
         self._times: list[float] = []
@@ -159,7 +158,7 @@ class Tracker:
             self._end(self._paths)
         self._times = [*self._times[-8:], pts_s]
         interval_s = float(median(np.diff(self._times))) if len(self._times) > 1 else 0.0
-        lost_s = max(self._max_lost_s, 2.1 * interval_s)
+        lost_s = max(MAX_LOST_S, 2.1 * interval_s)
         self._end([path for path in self._paths if pts_s - path.hits[-1].pts_s > lost_s])
 
         looks = [None if rgb is None else look_of(rgb, face.box_xyxy) for face in faces]
@@ -169,12 +168,12 @@ class Tracker:
         for i, face in enumerate(faces):
             path = self._paths[links[i]] if i in links else self._begin()
             if i in links:
-                self._settle(path, filled=pts_s - path.hits[-1].pts_s <= self._max_gap_s)
+                self._settle(path, filled=pts_s - path.hits[-1].pts_s <= MAX_GAP_S)
             path.hit(face, looks[i])
             linked.append(Linked(path.id, face))
         hit = {link.track_id for link in linked}
         for path in self._paths:
-            if path.id not in hit and pts_s - path.hits[-1].pts_s < self._max_gap_s:
+            if path.id not in hit and pts_s - path.hits[-1].pts_s < MAX_GAP_S:
                 face = path.average(frame_index, pts_s)
                 path.awaiting.append(face)
                 linked.append(Linked(path.id, face, provisional=True))
@@ -189,7 +188,7 @@ class Tracker:
         if len(self._times) < 2 or self._scene_kept(frame_index, rgb) < SAME_SHOT_FROM:
             return []
         before_s, last_s = self._times[-2:]
-        recent = [path for path in self._paths if pts_s - path.hits[-1].pts_s < self._max_gap_s]
+        recent = [path for path in self._paths if pts_s - path.hits[-1].pts_s < MAX_GAP_S]
         if not all([hit.pts_s for hit in path.hits[-2:]] == [before_s, last_s] for path in recent):
             return []
         return [path.average(frame_index, pts_s) for path in recent]

@@ -75,7 +75,6 @@ class Code(StrEnum):
     GEOMETRY_CHANGED = "geometry_changed"
     SEVERAL_VIDEO_STREAMS = "several_video_streams"
     HDR_TONE_MAPPED = "hdr_tone_mapped"
-    HDR_NOT_TONE_MAPPED = "hdr_not_tone_mapped"
     ALPHA_COMPOSITED = "alpha_composited"
     INTERLACED = "interlaced"
     FACE_CROP_INPUT = "face_crop_input"
@@ -185,10 +184,6 @@ class Track:
     def __post_init__(self) -> None:
         times = [face.pts_s for face in self.faces]
         _expect(times == sorted(times), "a track's faces must be in time order", times)
-
-    @property
-    def n_detected(self) -> int:
-        return sum(face.source == "detected" for face in self.faces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from telltale._suffixes import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from telltale._suffixes import MEDIA_SUFFIXES
 from telltale._text import visible
 from telltale.cli._errors import say
 from telltale.errors import FileUnreadable, UsageError
-
-MEDIA_SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES
-"""What a folder is searched for. A file that is named itself is scanned under any name."""
 
 
 def expand(inputs: Iterable[str]) -> list[str]:

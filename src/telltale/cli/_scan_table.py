@@ -21,7 +21,7 @@ def from_and_to(
     inputs: Sequence[str], *, bucket: str | None, out: Path | None, out_bucket: str | None
 ) -> tuple[list[Item], Path | Bucket]:
     """What is scanned, and where the table goes. `UsageError` where one of the two is said twice, or not at all."""
-    from telltale.cli._inputs import MEDIA_SUFFIXES, expand
+    from telltale.cli._inputs import expand
     from telltale.errors import UsageError
     from telltale.many import Bucket, in_bucket, listed
 
@@ -35,7 +35,7 @@ def from_and_to(
         )
     if bucket is not None and inputs:
         raise UsageError("give inputs or --bucket, not both")
-    return listed(expand(inputs)) if bucket is None else in_bucket(bucket, MEDIA_SUFFIXES), place
+    return listed(expand(inputs)) if bucket is None else in_bucket(bucket), place
 
 
 def scan_table(

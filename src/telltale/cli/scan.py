@@ -142,7 +142,7 @@ def scan(
         detector_model=None if detector_model is None else str(detector_model),
         min_face_px=min_face,
         search_every_s=search_every,
-        deadline_s=_above_zero("--deadline", deadline),
+        deadline_s=_deadline(deadline),
         pictures=out is not None,
         explain=_with_out("--explain", explain, out) is not None,
         stability=stability,
@@ -182,12 +182,12 @@ def _with_out(option: str, wanted: bool, out: Path | None) -> Path | None:
     return out if wanted else None
 
 
-def _above_zero(option: str, value: float | None) -> float | None:
+def _deadline(deadline_s: float | None) -> float | None:
     from telltale.errors import UsageError
 
-    if value is not None and not 0 < value < float("inf"):
-        raise UsageError(f"{option} must be a number above 0, got {value}")
-    return value
+    if deadline_s is not None and not 0 < deadline_s < float("inf"):
+        raise UsageError(f"--deadline must be a number above 0, got {deadline_s}")
+    return deadline_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,10 +215,10 @@ def _characters() -> frozenset[int]:
     return frozenset(font.get_charmap())
 
 
-def shared_limits(values: Sequence[float], pad_frac: float = 0.04) -> tuple[float, float]:
+def shared_limits(values: Sequence[float]) -> tuple[float, float]:
     """Limits that hold all `values`, with a little air."""
     low, high = min(values), max(values)
-    pad = (high - low) * pad_frac or max(abs(high) * pad_frac, 0.5)
+    pad = (high - low) * 0.04 or max(abs(high) * 0.04, 0.5)
     return low - pad, high + pad
 
 

@@ -17,9 +17,9 @@ from telltale.store._differences import said, sampling_option
 from telltale.store._read import Store
 
 
-def sparse(stores: Sequence[Store], *, needed: int = Minimum().n_faces) -> list[str]:
-    """A sentence for each of `stores` whose typical video shows nobody in `needed` faces, which a card asks for."""
-    found = []
+def sparse(stores: Sequence[Store]) -> list[str]:
+    """A sentence for each of `stores` whose typical video shows nobody in the faces that a card asks for."""
+    found, needed = [], Minimum().n_faces
     for store in stores:
         n_faces = _faces_of_a_person(store)
         if len(n_faces) and (typical := float(np.median(n_faces))) < needed:

@@ -26,7 +26,7 @@ from telltale.errors import DataError, UsageError
 from telltale.evaluate import as_stores
 from telltale.evaluate._faces import choose_split, copied
 from telltale.models.transfer import Transfer, joined
-from telltale.recipe import Recipe, load_recipe, override
+from telltale.recipe import Recipe, load_recipe
 from telltale.split import check_leaks
 from telltale.split._groups import Member
 from telltale.store import Store, check_distinct, is_store
@@ -62,13 +62,12 @@ def train(
     *,
     recipe: str | Path | Recipe = "mobilenetv2",
     out: str | Path,
-    overrides: Sequence[str] = (),
     settings: TrainSettings | None = None,
 ) -> Bundle:
     """Fit `recipe` on `faces` (stores, tables or data sets of face crops) and write OUT/bundle.
 
     Faces of stores are framed as the stores framed them, whatever the recipe says. A recipe whose model is `pixels`
-    takes stores alone, and of `settings` what `TrainSettings` names. `overrides` are KEY=VALUE, as `--set` takes them.
+    takes stores alone, and of `settings` what `TrainSettings` names.
 
     Raises UsageError where OUT holds another run that is not to be resumed, a store's crops are smaller than the
     recipe learns at, or a model on pixels is too large for a bundle; LeakFound where a group is on two sides, DataError
@@ -78,7 +77,7 @@ def train(
     missing.
     """
     settings = settings or TrainSettings()
-    chosen = _recipe(recipe, overrides)
+    chosen = _recipe(recipe)
     check_prunable(chosen)
     faces = as_list(faces)
     if chosen.model.name == "pixels":
@@ -166,7 +165,6 @@ def export_checkpoint(
     *,
     recipe: str | Path | Recipe,
     out: str | Path,
-    overrides: Sequence[str] = (),
     sides: tuple[Side, ...] = ("val",),
     with_weights: bool = True,
     split: str | None = None,
@@ -184,7 +182,7 @@ def export_checkpoint(
     `weights`, BundleInvalid if the graph does not say what the network says, and what `train` raises of faces.
     """
     faces = opened(as_list(faces))
-    path, chosen = Path(checkpoint), framed(_recipe(recipe, overrides), faces)
+    path, chosen = Path(checkpoint), framed(_recipe(recipe), faces)
     if chosen.members:
         raise UsageError("a recipe with members has no checkpoints: give the recipe of the member, and one of its own")
     stage = path.parent.name.removeprefix("stage-")
@@ -297,10 +295,8 @@ def check_sizes(recipe: Recipe, faces: Sequence[Given]) -> None:
         )
 
 
-def _recipe(recipe: str | Path | Recipe, overrides: Sequence[str]) -> Recipe:
-    if isinstance(recipe, Recipe):
-        return override(recipe, overrides) if overrides else recipe
-    return load_recipe(recipe, overrides=overrides)
+def _recipe(recipe: str | Path | Recipe) -> Recipe:
+    return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
 
 
 __all__ = [
