@@ -231,6 +231,9 @@ def write_card(folder: Path, card: ModelCard) -> ModelCard:
 
 
 __all__ = [
+    "CARD_NAME",
+    "MODEL_NAME",
+    "WEIGHTS_NAME",
     "Bundle",
     "DetectorSettings",
     "ModelCard",

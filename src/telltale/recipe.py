@@ -16,22 +16,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from telltale._faults import first_fault
 from telltale.augment import NONE, Augmentation
 from telltale.crops import CropSpec
 from telltale.errors import UnknownName, UsageError, nearest, require
 from telltale.sampling import SamplePlan
+from telltale.types import Written
 
 Pairing = Literal["source", "alike", "none"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelPart(_Part):
+class ModelPart(Written):
     """Which network, and where it begins."""
 
     name: str = "transfer"
@@ -47,7 +44,7 @@ class ModelPart(_Part):
         return options
 
 
-class SourceMix(_Part):
+class SourceMix(Written):
     """What one source gives to each batch."""
 
     real: int = Field(default=0, ge=0)
@@ -68,7 +65,7 @@ class SourceMix(_Part):
         return None if scale is None else replace(NONE, scale=scale).scale
 
 
-class TeacherPart(_Part):
+class TeacherPart(Written):
     """A bundle whose answers are learned beside the labels, on the same augmented crops."""
 
     bundle: str | None = None
@@ -78,7 +75,7 @@ class TeacherPart(_Part):
     """Both logits are divided by it, so that how sure the teacher is counts (Hinton et al., 2015)."""
 
 
-class Stage(_Part):
+class Stage(Written):
     """One fit with its own input size and schedule; the next begins from this one's best epoch."""
 
     size_px: int = Field(default=160, ge=32, le=1024)
@@ -134,7 +131,7 @@ class Stage(_Part):
         return self
 
 
-class CardText(_Part):
+class CardText(Written):
     """What the model's card says that no measurement can."""
 
     name: str = "model"
@@ -149,7 +146,7 @@ class CardText(_Part):
     faces that gives features, and a source has 50 groups of training faces; otherwise the card has none."""
 
 
-class Recipe(_Part):
+class Recipe(Written):
     """Everything that decides a run, apart from the faces and the starting weights."""
 
     description: str = ""
@@ -244,7 +241,7 @@ class Recipe(_Part):
         return self.mix.get(source, self.mix.get("*", SourceMix()))
 
 
-class Member(_Part):
+class Member(Written):
     """A model of an ensemble."""
 
     recipe: Recipe
@@ -366,16 +363,18 @@ def _check(data: Any, where: str) -> Recipe:
 
 
 def _field_names() -> list[str]:
-    parts: list[type[BaseModel]] = [Recipe, Stage, SourceMix, ModelPart, TeacherPart, CardText]
+    parts: list[type[Written]] = [Recipe, Stage, SourceMix, ModelPart, TeacherPart, CardText]
     return sorted({name for part in parts for name in part.model_fields} | set(Augmentation.__dataclass_fields__))
 
 
 __all__ = [
     "CardText",
+    "Member",
     "ModelPart",
     "Recipe",
     "SourceMix",
     "Stage",
+    "TeacherPart",
     "as_number",
     "load_recipe",
     "names",

@@ -393,7 +393,9 @@ __all__ = [
     "TrackReport",
     "Verdict",
     "VideoInfo",
+    "VideoRecord",
     "Written",
+    "ZipMember",
     "count_people",
     "suspicion",
 ]

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from telltale._faults import first_fault
 from telltale.datasets import Problem
 from telltale.errors import StoreInvalid
+from telltale.types import Written
 
 MANIFEST = "manifest.json"
 SHARDS = "shards"
@@ -112,11 +113,7 @@ PartName = Annotated[str, Field(pattern=rf"^({SHARDS}/)?[A-Za-z0-9][A-Za-z0-9._-
 """Inside the store: a manifest that came from elsewhere may name any file of this machine."""
 
 
-class _Written(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Part(_Written):
+class Part(Written):
     """One file of the store."""
 
     name: PartName
@@ -127,7 +124,7 @@ class Part(_Written):
     """Of a shard's footer: page checksums leave it out, and a flipped bit there can rename a column."""
 
 
-class ClassCount(_Written):
+class ClassCount(Written):
     """What became of the videos of one data set, label and method."""
 
     dataset: str
@@ -145,14 +142,14 @@ class ClassCount(_Written):
         return self.n_frames_with_face / self.n_frames_sampled if self.n_frames_sampled else None
 
 
-class FailedVideo(_Written):
+class FailedVideo(Written):
     video_id: str
     path: str
     code: str
     message: str
 
 
-class Manifest(_Written):
+class Manifest(Written):
     """STORE/manifest.json. A store is the files that are named here, and no others."""
 
     schema_version: Literal[1] = 1
