@@ -211,6 +211,14 @@ def test_a_crowd_raises_the_bar() -> None:
     assert "With 30 people the bar for fake is higher" in " ".join(verdict.reasons)
 
 
+def test_a_bar_that_hardly_any_fake_reached_is_said_to_be_one() -> None:
+    thresholds = THRESHOLDS.model_copy(update={"fakes_reach": 2.8})
+    for n_others, is_said in ((1, False), (9, True)):
+        crowd = [judged([0.05] * 8, track_id=i) for i in range(n_others)]
+        verdict = verdict_of(judged([0.9] * 8, track_id=99), *crowd, thresholds=thresholds)
+        assert ("no more than 1 in 20 reached it." in verdict.reasons[1]) == is_said
+
+
 def appearance(p: float, track_id: int, person: int | None) -> JudgedTrack:
     of = judged([p] * 8, track_id=track_id)
     return replace(of, track=replace(of.track, person=person))

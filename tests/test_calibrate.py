@@ -97,6 +97,35 @@ def test_the_tail_is_counted_where_there_are_enough_and_fitted_where_not() -> No
     assert at == pytest.approx(np.log(999), rel=0.35)
 
 
+def test_the_tail_falls_as_the_highest_reals_do_not_as_those_in_the_middle() -> None:
+    """From median and upper tenth, normal scores would seem to reach 4.0 at one in a thousand."""
+    draws = [np.random.default_rng(seed).normal(size=1200) for seed in range(20)]
+    assert np.mean([real_tail(logit, 0.001)[0] for logit in draws]) == pytest.approx(3.09, abs=0.35)
+
+
+@pytest.mark.parametrize("n", [100, 200, 500, 1200])
+def test_several_people_raise_no_more_false_alarms_than_one_and_leave_fakes_to_be_found(n: int) -> None:
+    others = np.random.default_rng(99).normal(-1.0, 1.0, size=20_000)
+    label, alarms, found = np.repeat([0, 1], n), [], []
+    for seed in range(40):
+        logit = np.random.default_rng(seed).normal(4.0 * label - 1.0, 1.0)
+        lines = fit_thresholds(_clips(label), logit, Calibration())
+        bars = log_odds([lines.fake_above_for(people) for people in (1, 2, 4, 10)])
+        alarms.append([1 - (others < bar).mean() ** people for bar, people in zip(bars, (1, 2, 4, 10), strict=True)])
+        found.append([(logit[label == 1] >= bar).mean() for bar in bars])
+    assert (np.mean(alarms, axis=0) < 0.014).all()
+    assert np.mean(found, axis=0)[3] > 0.6
+
+
+def test_the_card_says_what_hardly_any_fake_reaches() -> None:
+    logit, label = _scores()
+    calibration = fit_platt(logit, label)
+    lines = fit_thresholds(_clips(label), logit, calibration)
+    assert lines.fakes_reach is not None
+    p = calibrate(logit, calibration)[label == 1]
+    assert (p > float(sigmoid(lines.fakes_reach))).mean() == pytest.approx(0.05, abs=0.001)
+
+
 def _scanned(logit: Float64Array, calibration: Calibration) -> Float64Array:
     """What a scan compares with the lines: the probability of a track of one face."""
     return sigmoid(log_odds(calibrate(logit, calibration)))

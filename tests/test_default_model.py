@@ -14,6 +14,7 @@ from PIL import Image
 
 import make_videos
 from telltale import Scanner
+from telltale.aggregate import sigmoid
 from telltale.bundle import load_bundle
 from telltale.types import Report, RgbImage
 
@@ -65,6 +66,12 @@ def test_the_default_model_is_what_its_card_says() -> None:
     assert card.limits
     assert card.licence
     assert {source.name for source in card.training} >= {"dfdc", "portraits", "talkers"}
+
+
+def test_a_fake_among_four_people_can_be_called_one() -> None:
+    limits = load_bundle("default").card.thresholds
+    assert limits.fakes_reach is not None
+    assert limits.fake_above_for(4) < limits.fake_above_for(5) < sigmoid(limits.fakes_reach)
 
 
 @pytest.mark.slow

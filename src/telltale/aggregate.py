@@ -27,6 +27,7 @@ from telltale._text import clock, percent, percents, plural
 from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written, count_people
 
 WINDOWS_S = (3.0, 12.0, 60.0)
+FAKES_BEYOND = 0.05
 _TRIM_FRAC = 0.1
 _MIN_WINDOW_FACES = 4
 _STARTS_A_WINDOW = 10
@@ -64,6 +65,8 @@ class Thresholds(Written):
     """(false-positive rate, calibrated log-odds reached at that rate), worst source, rates falling."""
     tail_extrapolated_below: float | None = None
     """Rates under this one come from a fitted tail or from few groups, not from counts."""
+    fakes_reach: float | None = None
+    """Calibrated log-odds that no more than `FAKES_BEYOND` of the fakes exceed; None where a card does not say."""
     population: str = ""
     n_real: int = 0
     n_fake: int = 0
@@ -303,7 +306,7 @@ def _video_verdict(
         if is_higher:
             reasons.append(
                 f"With {n_people} people the bar for fake is higher, so that a crowd raises no more false alarms than "
-                "one person."
+                f"one person{_but_hardly_any(bounds[1], thresholds)}."
             )
         elif thresholds.is_for_one:
             reasons.append("The bar for fake is the one for a single person: the model's card has none for several.")
@@ -318,6 +321,12 @@ def _video_verdict(
         codes=worst.codes,
         reasons=tuple(reasons),
     )
+
+
+def _but_hardly_any(fake_above: float, thresholds: Thresholds) -> str:
+    if thresholds.fakes_reach is None or fake_above <= sigmoid(thresholds.fakes_reach):
+        return ""
+    return "; of the fakes that the model was measured on no more than 1 in 20 reached it"
 
 
 def _span(start_s: float, end_s: float) -> str:
@@ -402,6 +411,7 @@ def _follows(start_s: float, end_s: float, pts_s: Float64Array) -> bool:
 
 
 __all__ = [
+    "FAKES_BEYOND",
     "Calibration",
     "JudgedTrack",
     "Minimum",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from telltale.aggregate import Calibration, Thresholds, calibrate, sigmoid, track_log_odds
+from telltale.aggregate import FAKES_BEYOND, Calibration, Thresholds, calibrate, sigmoid, track_log_odds
 from telltale.types import Float64Array
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
@@ -27,6 +27,8 @@ FEW_GROUPS = 50
 _SEVERAL = 0.5
 _COUNTED = 5
 """A rate is read from counts where so many reals of the source lie above it; otherwise from a fitted tail."""
+_PEAKS, _FEWEST_PEAKS, _MOST_PEAKS = 0.05, 25, 0.2
+"""The tail is fitted to the highest twentieth of the reals, but to 25 where that is fewer, and to a fifth at most."""
 _CLEARANCE = 1e-6
 """In log-odds: how far a line lies beyond a score that is not to reach it. A scan says `fake` at the line itself, and
 comes to a score another way (`log_odds` of a mean), which rounding leaves a few units in the last place away."""
@@ -131,15 +133,16 @@ def odds_of_tracks(of: Clips, logit: Float64Array, calibration: Calibration) -> 
 def real_tail(logit: Float64Array, rate: float) -> tuple[float, bool]:
     """The logit that at most a share `rate` of these reals exceeds; whether it was counted, or comes of a fitted tail.
 
-    The tail goes through the 90th percentile with the slope of the upper half: for a logistic distribution, the truth.
+    The tail falls off as fast as the highest reals do: the mean excess over a high quantile is the scale of an
+    exponential (peaks over threshold; Coles, 2001). What the many reals in the middle do says nothing about it.
     """
     counted = -_share_below(-logit, rate)
     if rate * len(logit) >= _COUNTED:
         return counted, True
-    middle, upper = np.quantile(logit, [0.5, 0.9])
-    spread = max(float(upper - middle), 1e-3) / np.log(9.0)
-    fitted = float(upper) + spread * (np.log((1 - rate) / rate) - np.log(9.0))
-    return max(fitted, counted), False
+    k = int(min(max(_FEWEST_PEAKS, _PEAKS * len(logit)), _MOST_PEAKS * len(logit)))
+    top = np.sort(logit)[-k - 1 :]
+    fitted = top[0] + float((top[1:] - top[0]).mean()) * np.log(k / len(logit) / rate) if k else counted
+    return max(float(fitted), counted), False
 
 
 def _share_below(values: Float64Array, rate: float) -> float:
@@ -179,6 +182,7 @@ def fit_thresholds(of: Clips, logit: Float64Array, calibration: Calibration) -> 
         miss_rate=MISS_RATE,
         tail=tuple((rate, odds(at) + _CLEARANCE) for rate, at, _ in tail),
         tail_extrapolated_below=_next_above(max(fitted)) if fitted else None,
+        fakes_reach=odds(-_share_below(-np.concatenate(list(fakes.values())), FAKES_BEYOND)),
         population=f"{_counts(reals, 'real', few=few)}; {_counts(fakes, 'fake')}",
         n_real=sum(len(values) for values in reals.values()),
         n_fake=sum(len(values) for values in fakes.values()),
