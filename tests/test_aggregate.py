@@ -18,6 +18,7 @@ from telltale.aggregate import (
     sigmoid,
     track_log_odds,
 )
+from telltale.sampling import SamplePlan, choose
 from telltale.types import Code, Face, Track, Verdict
 
 TAIL = ((0.05, 0.0), (0.01, 2.0), (0.001, 4.5))
@@ -25,11 +26,19 @@ THRESHOLDS = Thresholds(real_below=0.3, fake_above=float(sigmoid(2.0)), tail=TAI
 
 
 def judged(
-    p: list[float], *, track_id: int = 0, fps: float = 2.0, size_px: float = 100.0, interpolated: tuple[int, ...] = ()
+    p: list[float],
+    *,
+    track_id: int = 0,
+    fps: float = 2.0,
+    pts_s: list[float] | None = None,
+    size_px: float = 100.0,
+    interpolated: tuple[int, ...] = (),
 ) -> JudgedTrack:
     box = np.array([0, 0, size_px, size_px], np.float32)
+    times_s = [i / fps for i in range(len(p))] if pts_s is None else pts_s
     faces = tuple(
-        Face(i, i / fps, box, 0.99, source="interpolated" if i in interpolated else "detected") for i in range(len(p))
+        Face(i, at_s, box, 0.99, source="interpolated" if i in interpolated else "detected")
+        for i, at_s in enumerate(times_s)
     )
     return JudgedTrack(Track(track_id, faces), np.array(p))
 
@@ -132,6 +141,35 @@ def test_a_moment_counts_the_same_wherever_it_is(seconds: int) -> None:
         p = [*calm[:first], *[0.97] * 4, *calm[first + 4 :]]
         scores.append(verdict_of(judged(p)).p_fake)
     assert scores[1] == pytest.approx(scores[0], abs=0.02)
+
+
+def frame_times(fps: float, n_samples: int) -> list[float]:
+    """When the first `n_samples` of two a second are shown. 0 fps: a phone's, which come as they like."""
+    if fps == 0:
+        pts_s = np.cumsum(np.random.default_rng(3).uniform(0.02, 0.06, size=40 * n_samples))
+    else:
+        pts_s = np.arange(round(n_samples * fps)) / fps
+    return pts_s[choose(pts_s, SamplePlan()).indices][:n_samples].tolist()
+
+
+@pytest.mark.parametrize("n_samples", [26, 27, 28, 29])
+@pytest.mark.parametrize("fps", [25.0, 15.0, 30_000 / 1001, 0.0])
+def test_three_forged_seconds_count_alike_at_the_start_in_the_middle_and_at_the_end(fps: float, n_samples: int) -> None:
+    """No whole number of frames of 25 fps lasts half a second: the last window ended .02 s too late."""
+    pts_s = frame_times(fps, n_samples)
+    for first in (0, n_samples // 2, n_samples - 6):
+        p = [0.999 if first <= i < first + 6 else 0.05 for i in range(n_samples)]
+        verdict, (track,) = decide(
+            [judged(p, pts_s=pts_s)],
+            calibration=Calibration(),
+            thresholds=THRESHOLDS,
+            minimum=Minimum(),
+            is_still=False,
+        )
+        assert verdict.p_fake == pytest.approx(0.996, abs=0.001)
+        (span,) = track.suspicious_s
+        assert span[0] <= pts_s[first + 1]
+        assert span[1] >= pts_s[first + 4]
 
 
 @pytest.mark.parametrize("step_s", [0.5, 1.001, 1.5, 6.0])
