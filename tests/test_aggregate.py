@@ -120,6 +120,25 @@ def test_a_track_that_cannot_be_judged_does_not_hide_one_that_can() -> None:
     assert [track.p_fake is None for track in tracks] == [True, False]
 
 
+def test_a_verdict_names_whom_it_is_on_and_counts_those_who_could_not_be_judged() -> None:
+    verdict = verdict_of(judged([0.05] * 8), judged([0.99] * 2, track_id=1))
+    assert (verdict.label, verdict.codes) == ("real", (Code.NOT_ALL_JUDGED,))
+    assert verdict.reasons[0].startswith("Only person 0 could be judged. The face scores 5%, below")
+    assert verdict.reasons[1] == "1 more person was seen but not judged: too few frames."
+    small = [judged([0.99] * 8, track_id=i, size_px=20) for i in (2, 3)]
+    verdict = verdict_of(judged([0.99] * 8), judged([0.99] * 2, track_id=1), *small)
+    assert verdict.label == "fake"
+    told = "3 more people were seen but not judged: too small a face (2), too few frames (1)."
+    assert told in verdict.reasons
+
+
+def test_who_was_judged_in_another_shot_is_no_other_person() -> None:
+    again = replace(judged([0.9] * 2, track_id=1), track=replace(judged([0.9] * 2, track_id=1).track, person=0))
+    verdict = verdict_of(appearance(0.05, 0, 0), again)
+    assert (verdict.label, verdict.codes, len(verdict.reasons)) == ("real", (), 1)
+    assert verdict.reasons[0].startswith("Only person 0 could be judged.")
+
+
 def test_three_forged_seconds_in_a_minute_show() -> None:
     p = [0.05] * 120
     p[60:66] = [0.999] * 6

@@ -14,8 +14,9 @@ from telltale import _report_words
 from telltale._report_page import build_page
 from telltale._report_player import CannotEmbed, embed, link
 from telltale._report_quality import build_quality
-from telltale.report import to_html
+from telltale.report import summarise, to_html
 from telltale.types import Code, Pictures, Report
+from telltale.web.analysis import outcome
 
 
 def known(report: Report, **known: Any) -> Report:
@@ -100,3 +101,16 @@ def test_frames_are_counted_of_what_moves(is_image: bool) -> None:
     quality = build_quality(known(make_report(), is_image=is_image, n_frames_header=1 if is_image else 360))
     assert quality is not None
     assert ("Frames" in [row.name for row in quality.rows]) is not is_image
+
+
+def test_a_person_who_was_not_judged_is_told_of_wherever_the_verdict_is() -> None:
+    report = make_report(label="real", tracks=[make_track(1, [0.05] * 6), make_track(2, [None] * 4, size_px=20)])
+    told = "1 more person was seen but not judged: too small a face."
+    reasons = (*report.verdict.reasons, "Something else.", told)
+    report = report.model_copy(update={"verdict": report.verdict.model_copy(update={"reasons": reasons})})
+    assert _report_words.lede(report) == (
+        "Person 1, the only one who could be judged, shows no trace of the forgeries that the model knows."
+    )
+    assert summarise(report).reason == f"{reasons[0]} {told}"
+    assert told in words(report)
+    assert outcome(report).reason.endswith(told)

@@ -14,7 +14,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from telltale._report_words import LABELS
+from telltale._report_words import LABELS, not_judged
 from telltale._text import csv_cell, file_stem, visible
 from telltale.types import Label, Report, count_people
 
@@ -76,11 +76,11 @@ def summarise(report: Report) -> Summary:
 
 
 def _reason(report: Report) -> str:
-    """The first reason, and what was not looked at: the reasons that are warnings, too."""
+    """The first reason, and what was not looked at or not judged: the reasons that are warnings, too."""
     if report.error is not None:
         return visible(report.error.message)
-    reasons = report.verdict.reasons
-    return visible(" ".join([*reasons[:1], *(reason for reason in reasons[1:] if reason in report.warnings)]))
+    reasons, not_seen = report.verdict.reasons, {*report.warnings, not_judged(report.tracks)}
+    return visible(" ".join([*reasons[:1], *(reason for reason in reasons[1:] if reason in not_seen)]))
 
 
 def report_name(report: Report) -> str:

@@ -25,7 +25,9 @@ from telltale.types import Code, Label, Pictures, Report, count_people
 MAX_STRIP = 10
 _LEAST_UNREAD = 0.02
 """A smaller share of the time line is not marked as unread."""
-TOLD_BY_REASONS = frozenset({Code.NO_FACE, Code.BETWEEN_THRESHOLDS, Code.TOO_SMALL, Code.TOO_FEW_FACES})
+TOLD_BY_REASONS = frozenset(
+    {Code.NO_FACE, Code.BETWEEN_THRESHOLDS, Code.TOO_SMALL, Code.TOO_FEW_FACES, Code.NOT_ALL_JUDGED}
+)
 """Codes of which a reason says more."""
 TOLD_BY_WARNINGS = frozenset(
     {

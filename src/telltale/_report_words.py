@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from telltale._text import clock, percent, plural
@@ -40,6 +41,7 @@ CODES: dict[Code, str] = {
     Code.TOO_BLURRED: "The face is too blurred: the model would be guessing.",
     Code.BETWEEN_THRESHOLDS: "The score lies where both real faces and forgeries occur.",
     Code.OUT_OF_DOMAIN: "The faces are further from those the model learned from than 19 of 20 ordinary faces are.",
+    Code.NOT_ALL_JUDGED: "Somebody was seen who could not be judged: the verdict is on the others alone.",
     Code.PARTIAL: "Only a part of the file could be read; the rest was not looked at.",
     Code.CAPPED: "The clip is long: frames were taken further apart, so that the whole of it is still covered.",
     Code.FRAMES_LOST: "Some frames were damaged and left out.",
@@ -52,6 +54,8 @@ CODES: dict[Code, str] = {
     Code.INTERLACED: "Interlaced video: where two moments were woven together, one of them was kept.",
     Code.FACE_CROP_INPUT: "The picture is itself a tightly cut face and was taken as such.",
 }
+
+_TOO_LITTLE = {Code.TOO_FEW_FACES: "too few frames", Code.TOO_SMALL: "too small a face"}
 
 ERRORS: dict[str, str] = {
     "usage": "What was asked for does not make sense together.",
@@ -132,7 +136,7 @@ def lede(report: Report) -> str:
     if label == "no_face":
         return _nothing_judged(report)
     worst = max(judged, key=lambda track: track.suspicion, default=None)
-    who = f"Person {worst.id}" if worst and len(judged) > 1 else "The face"
+    who = f"Person {worst.id}" if worst and len(report.tracks) > 1 else "The face"
     if label == "fake":
         return f"{who} shows the traces that forged faces leave{_when(worst)}."
     if worst and Code.OUT_OF_DOMAIN in worst.codes:
@@ -140,9 +144,26 @@ def lede(report: Report) -> str:
     if label == "uncertain":
         return f"{who} scores where both real faces and forgeries occur, so no verdict is given."
     if len(judged) == 1:
-        return "The face shows no trace of the forgeries that the model knows."
+        only = ", the only one who could be judged," if not_judged(report.tracks) else ""
+        return f"{who}{only} shows no trace of the forgeries that the model knows."
     none = "Neither of the two" if len(judged) == 2 else f"None of the {len(judged)}"
     return f"{none} faces that could be judged shows a trace of the forgeries that the model knows."
+
+
+def not_judged(tracks: Sequence[TrackReport]) -> str:
+    """Who was seen beside those whom the verdict is on, and why they were not judged; empty where nobody was."""
+    judged = {_person(track) for track in tracks if track.p_fake is not None}
+    why = {_person(track): code for track in reversed(tracks) for code in track.codes if _person(track) not in judged}
+    if not judged or not why:
+        return ""
+    counts = Counter(_TOO_LITTLE.get(code, str(code)) for code in why.values())
+    told = ", ".join(words if len(counts) == 1 else f"{words} ({n})" for words, n in counts.most_common())
+    was = "was" if len(why) == 1 else "were"
+    return f"{plural(len(why), 'more person', 'more people')} {was} seen but not judged: {told}."
+
+
+def _person(track: TrackReport) -> int:
+    return track.id if track.person is None else track.person
 
 
 def _nothing_judged(report: Report) -> str:

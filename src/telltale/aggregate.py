@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from telltale._report_words import DENSER
+from telltale._report_words import DENSER, not_judged
 from telltale._text import clock, percent, percents, plural
 from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written, count_people
 
@@ -304,6 +304,12 @@ def _video_verdict(
         if n_people < len(judged):
             of += f" appearances, which look like {plural(n_people, 'person', 'people')}"
         reasons[0] = f"Person {worst.id} is the most suspicious of {of}. {reasons[0]}"
+    elif len(reports) > 1:
+        reasons[0] = f"Only person {worst.id} could be judged. {reasons[0]}"
+    others, codes = not_judged(reports), worst.codes
+    if others:
+        reasons.append(others)
+        codes = (*codes, Code.NOT_ALL_JUDGED)
     if n_people > 1:
         if is_higher:
             reasons.append(
@@ -320,7 +326,7 @@ def _video_verdict(
         p_fake=worst.p_fake,
         interval=worst.interval,
         thresholds=bounds,
-        codes=worst.codes,
+        codes=codes,
         reasons=tuple(reasons),
     )
 

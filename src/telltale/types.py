@@ -67,6 +67,7 @@ class Code(StrEnum):
     TOO_BLURRED = "too_blurred"
     BETWEEN_THRESHOLDS = "between_thresholds"
     OUT_OF_DOMAIN = "out_of_domain"
+    NOT_ALL_JUDGED = "not_all_judged"
     PARTIAL = "partial"
     CAPPED = "capped"
     FRAMES_LOST = "frames_lost"

@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Mapping
 
-from telltale._report_words import ERRORS, headline, lede
+from telltale._report_words import ERRORS, headline, lede, not_judged
 from telltale._request import HASH_NOT_KNOWN
 from telltale._text import percent
 from telltale._versions import versions
@@ -131,6 +131,8 @@ def is_lasting(report: Report) -> bool:
 def outcome(report: Report) -> Outcome:
     verdict = report.verdict
     reason = lede(report) if report.error is None else ERRORS.get(report.error.code, "The analysis failed.")
+    if others := not_judged(report.tracks):
+        reason += f" {others}"
     if Code.PARTIAL in verdict.codes:
         reason += " Only a part of the file was looked at."
     return Outcome(
