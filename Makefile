@@ -6,7 +6,7 @@ PACKAGE := pyproject.toml
 JOBS ?= 2
 
 # What must hold without torch: reading, finding, scoring, reporting, and the command line.
-INFERENCE_TESTS := tests/test_base_install.py tests/test_aggregate.py tests/test_cli.py tests/test_cli_models.py tests/test_imports.py tests/test_report.py
+INFERENCE_TESTS := tests/test_base_install.py tests/test_aggregate.py tests/test_cli.py tests/test_cli_inputs.py tests/test_cli_models.py tests/test_imports.py tests/test_report.py
 
 # They drive an installed Chromium, whose speed under load is not ours to promise.
 BROWSER_TESTS := tests/test_web_page.py tests/test_report_browser.py

@@ -24,9 +24,8 @@ from make_reports import make_report, make_track
 from telltale._report_index import summarise
 from telltale.cli import app
 from telltale.cli._bar import bar
-from telltale.cli._inputs import expand
 from telltale.cli._table import print_table
-from telltale.errors import FileUnreadable, OutOfMemory, UsageError
+from telltale.errors import OutOfMemory
 from telltale.types import Label, Report
 
 Calls = list[dict[str, Any]]
@@ -191,53 +190,12 @@ def test_other_options_become_settings(calls: Calls, tmp_path: Path) -> None:
 # Inputs
 
 
-def test_folders_are_opened_recursively_and_in_order(tmp_path: Path) -> None:
-    for name in ("b.mp4", "a/z.MOV", "a/notes.txt", "a/b/c.jpg", "a/.hidden", "c.webm", "d.avif"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = [os.path.relpath(path, tmp_path) for path in expand([str(tmp_path), "x.txt"])]
-    assert found[:-1] == ["b.mp4", "c.webm", "d.avif", "a/z.MOV", "a/b/c.jpg"]
-    assert expand([str(tmp_path), "x.txt"])[-1] == "x.txt"
-
-
-def test_links_to_folders_are_followed_once_and_real_folders_come_first(tmp_path: Path) -> None:
-    for name in ("set/b/1.mp4", "disk/2.mp4"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).touch()
-    (tmp_path / "set/a").symlink_to(tmp_path / "set/b")
-    (tmp_path / "set/c").symlink_to(tmp_path / "disk")
-    (tmp_path / "set/b/loop").symlink_to(tmp_path / "set")
-    (tmp_path / "set/up").symlink_to(tmp_path)
-    found = [os.path.relpath(path, tmp_path / "set") for path in expand([str(tmp_path / "set")])]
-    assert found == ["b/1.mp4", "c/2.mp4"]
-
-
-def test_a_list_gives_one_path_a_line_whatever_its_bytes(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfone.mp4\r\n\n two.mp4\n\xff.mp4\n@three.mp4\n")
-    assert expand([f"@{tmp_path}/list.txt"]) == ["one.mp4", " two.mp4", "\udcff.mp4", "@three.mp4"]
-
-
-def test_a_list_that_is_missing_says_how_to_name_such_a_file() -> None:
-    with pytest.raises(FileUnreadable, match=r"write ./@nowhere.txt"):
-        expand(["@nowhere.txt"])
-
-
-def test_a_folder_without_videos_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no videos or pictures"):
-        expand([str(tmp_path)])
-
-
 def test_a_scan_of_nothing_says_what_to_name(calls: Calls) -> None:
     code, out, err = run("scan")
     assert (code, out) == (2, "")
     assert err.startswith("telltale: usage: name a video, a picture, a folder or @list.txt")
     assert "--help" in err
     assert not calls
-
-
-@pytest.mark.parametrize("name", ["http:x.mp4", "concat:a|b", "secret%03d.png", "$(id).mp4", "a" * 4000, "a\0b", "-"])
-def test_odd_names_stay_names(name: str) -> None:
-    assert expand([name]) == [name]
 
 
 @pytest.mark.usefixtures("calls")

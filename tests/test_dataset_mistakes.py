@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 import make_datasets
 from make_datasets import mark
 from telltale import datasets, inspect
+from telltale._suffixes import OWN_OUTPUT
 from telltale.bundle import CARD_NAME, MODEL_NAME
 from telltale.cli import app
-from telltale.datasets._files import OWN_OUTPUT
 from telltale.errors import DataError
 from telltale.evaluate import _comparison_files, _files
 from telltale.explain import _faces as explained

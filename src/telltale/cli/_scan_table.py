@@ -35,7 +35,7 @@ def from_and_to(
         )
     if bucket is not None and inputs:
         raise UsageError("give inputs or --bucket, not both")
-    return listed(expand(inputs)) if bucket is None else in_bucket(bucket), place
+    return listed(expand(inputs, out=out)) if bucket is None else in_bucket(bucket), place
 
 
 def scan_table(

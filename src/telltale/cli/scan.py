@@ -158,7 +158,7 @@ def scan(
         return
     if retry_failed or address is not None:
         raise UsageError("--retry-failed needs --table, and --address needs --engine ray")
-    paths = expand(inputs or [])
+    paths = expand(inputs or [], out=out)
     reports = _Reports(out, prints_json=json, embed_video=_with_out("--embed-video", embed_video, out) is not None)
     summaries = _scan_all(paths, model=bundle, settings=settings, jobs=jobs, reports=reports)
     if any(summary.label == "failed" for summary in summaries):

@@ -14,21 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from telltale._source import fingerprint
-from telltale._suffixes import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from telltale._suffixes import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_own_output
 from telltale.datasets._contract import Found, Record
 from telltale.errors import CorruptFile, DataError, FileUnreadable, InputError
 from telltale.types import FaceRecord, ZipMember
-
-OWN_OUTPUT = (
-    frozenset({"inspect.json", "inspect.html"}),
-    frozenset({"evaluation.json", "videos.csv"}),
-    frozenset({"comparison.json", "differences.csv"}),
-    frozenset({"explanations.json"}),
-    frozenset({"report.json", "report.html"}),
-    frozenset({"card.json", "model.onnx"}),
-    frozenset({"manifest.json", "shards"}),
-)
-"""A folder that holds one of these was written by Telltale: its pictures are nobody's footage."""
 
 
 def suffix(name: str) -> str:
@@ -111,12 +100,6 @@ def walk(root: Path, found: Found) -> list[str]:
         except OSError as error:
             raise DataError(f"{root / folder} cannot be listed: {error.strerror}") from error
     return sorted(names)
-
-
-def is_own_output(names: Iterable[str]) -> bool:
-    """Whether a folder of these names is one that Telltale wrote."""
-    there = frozenset(names)
-    return any(marks <= there for marks in OWN_OUTPUT)
 
 
 def folders(root: Path, under: str = "") -> dict[str, str]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from telltale.datasets._files import is_own_output, suffix
+from telltale._suffixes import is_own_output
+from telltale.datasets._files import suffix
 from telltale.datasets.folder import SIDES
 from telltale.datasets.manifest import SUFFIXES
 from telltale.errors import DataError
