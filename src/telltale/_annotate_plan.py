@@ -44,6 +44,7 @@ class Person:
     boxes: list[list[float]]
     """px of the picture as displayed."""
     scores: list[float | None]
+    """None throughout where the person must not be judged."""
     held_steps: float = 0.5
     """How long the box stays after the last sample, in usual steps."""
 
@@ -126,7 +127,7 @@ def _person(track: TrackReport, *, held_steps: float) -> Person:
         p_fake=track.p_fake,
         times=[face.pts_s for face in track.faces],
         boxes=[list(face.box_xyxy) for face in track.faces],
-        scores=[face.p_fake for face in track.faces],
+        scores=[None if track.p_fake is None else face.p_fake for face in track.faces],
         held_steps=held_steps,
     )
 
@@ -177,7 +178,8 @@ def _tiles(report: Report, times: list[float]) -> list[float]:
         end_s = (report.video.duration_s or 0.0) if report.video else 0.0
         return [end_s * (i + 0.5) / N_TILES for i in range(N_TILES)] if end_s > 0 else [0.0]
     picked = {times[round(i * (len(times) - 1) / (N_TILES - 1))] for i in range(N_TILES)}
-    scores = [(face.p_fake, face.pts_s) for track in report.tracks for face in track.faces if face.p_fake is not None]
+    judged = [track for track in report.tracks if track.p_fake is not None]
+    scores = [(face.p_fake, face.pts_s) for track in judged for face in track.faces if face.p_fake is not None]
     if scores and (highest := max(scores)[1]) not in picked:
         picked.remove(min(picked, key=lambda time_s: abs(time_s - highest)))
         picked.add(highest)

@@ -107,8 +107,8 @@ def _crop_budgets(report: Report) -> list[int]:
 def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: float, budget: int) -> Person:
     crops = _crops(track, report, scale, budget)
     telling = {crop.face: crop for crop in crops}
-    scored = [i for i in telling if track.faces[i].p_fake is not None]
-    best = max(scored or telling, key=lambda i: (track.faces[i].p_fake or 0.0, track.faces[i].confidence), default=None)
+    scored = [i for i in telling if _score(track, i) is not None]
+    best = max(scored or telling, key=lambda i: (_score(track, i) or 0.0, track.faces[i].confidence), default=None)
     suspicious = ", ".join(_interval_words(start, end) for start, end in track.suspicious_s)
     score = "" if track.p_fake is None else percent(track.p_fake)
     told = " ".join(report.verdict.reasons)
@@ -131,6 +131,11 @@ def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: floa
         chart_alt=f"Scores of person {track.id} over time, {plural(len(track.faces), 'face')}. "
         + (f"Suspicious: {suspicious}." if suspicious else "No suspicious interval."),
     )
+
+
+def _score(track: TrackReport, index: int) -> float | None:
+    """Of one face; none where the person must not be judged, whatever the model said to it."""
+    return None if track.p_fake is None else track.faces[index].p_fake
 
 
 def _interval_words(start: float, end: float) -> str:
@@ -157,15 +162,14 @@ def _crops(track: TrackReport, report: Report, scale: ZoneScale, budget: int) ->
     times = [pts_s for pts_s, _ in pictures.thumbnails]
     have = [i for i in range(len(track.faces)) if (track.id, i) in pictures.crops]
     if len(have) > budget:
-        scored = [i for i in have if track.faces[i].p_fake is not None]
-        ends = {pick(scored, key=lambda i: track.faces[i].p_fake or 0.0) for pick in (min, max)} if scored else set()
+        scored = [i for i in have if _score(track, i) is not None]
+        ends = {pick(scored, key=lambda i: _score(track, i) or 0.0) for pick in (min, max)} if scored else set()
         n = budget - len(ends)
         have = sorted(set(_spread(have, n)) | ends)
     shown = set(_spread(have, MAX_CROPS_SHOWN))
     crops = []
     for i in have:
-        face = track.faces[i]
-        score = "no score" if face.p_fake is None else percent(face.p_fake)
+        face, p_fake = track.faces[i], _score(track, i)
         frame = min(range(len(times)), key=lambda k: abs(times[k] - face.pts_s), default=None)
         heat = pictures.heat.get((track.id, i))
         crops.append(
@@ -177,8 +181,8 @@ def _crops(track: TrackReport, report: Report, scale: ZoneScale, budget: int) ->
                 box=_box_words(face, report) if frame is not None and abs(times[frame] - face.pts_s) < _SAME_S else "",
                 pts_s=face.pts_s,
                 time=clock(face.pts_s),
-                score=score,
-                zone="none" if face.p_fake is None else scale.zone(face.p_fake),
+                score="no score" if p_fake is None else percent(p_fake),
+                zone="none" if p_fake is None else scale.zone(p_fake),
                 source="found in this frame" if face.source == "detected" else "filled in between two frames",
                 is_first_shown=i in shown,
             )

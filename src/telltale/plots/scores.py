@@ -155,7 +155,8 @@ def _track(axes: Axes, track: TrackReport, thresholds: tuple[float, float] | Non
         axes.axhspan(high, 1, color=VERMILLION, alpha=0.13, linewidth=0)
         axes.axhspan(low, high, color=ORANGE, alpha=0.1, linewidth=0)
         axes.axhspan(0, low, color=BLUE, alpha=0.1, linewidth=0)
-    scored = [(face.pts_s, face.p_fake, face.source) for face in track.faces if face.p_fake is not None]
+    faces = () if track.p_fake is None else track.faces  # whoever must not be judged has no score at any time
+    scored = [(face.pts_s, face.p_fake, face.source) for face in faces if face.p_fake is not None]
     axes.plot([t for t, *_ in scored], [p for _, p, _ in scored], color=INK, alpha=0.5, linewidth=0.9)
     for source, fill in (("detected", INK), ("interpolated", "white")):
         points = [(t, p) for t, p, kind in scored if kind == source]
