@@ -11,9 +11,11 @@ import pytest
 
 from make_bundles import make_patches, make_redness, make_trainable
 from make_videos import face_clip, face_frames, portrait, write_video
-from telltale import _cam, _heat, _measured
+from telltale import _annotate_paint, _cam, _heat, _measured
 from telltale._onnx_file import NotOnnx, read_graph
 from telltale._request import run_extract
+from telltale._text import clock, percent
+from telltale.aggregate import Minimum
 from telltale.bundle import load_bundle, write_card
 from telltale.errors import BundleInvalid, DeadlineExceeded, UnknownName, UsageError
 from telltale.explain import _faces, create, explain, names
@@ -252,6 +254,48 @@ def test_the_most_telling_face_of_each_person_is_explained(tmp_path: Path, patch
     for row, face in zip(about["faces"], found, strict=True):
         heat = np.load(tmp_path / "why" / row["heat"], allow_pickle=False)
         np.testing.assert_array_equal(heat, face.explanation.heat)
+
+
+def written_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written on pictures from here on."""
+    said: list[str] = []
+    mask = _annotate_paint.text_mask
+    monkeypatch.setattr(_annotate_paint, "text_mask", lambda words, size_px: said.append(words) or mask(words, size_px))
+    return said
+
+
+@pytest.mark.parametrize(
+    ("minimum", "code", "why"),
+    [
+        (Minimum(face_px=1000), "too_small", "not judged: face too small"),
+        (Minimum(n_faces=99), "too_few_faces", "not judged: seen in too few frames"),
+    ],
+)
+def test_whom_a_scan_does_not_judge_has_no_score_here_either(
+    tmp_path: Path, face_clip: Path, monkeypatch: pytest.MonkeyPatch, minimum: Minimum, code: str, why: str
+) -> None:
+    said = written_on(monkeypatch)
+    model = make_patches(tmp_path / "strict", minimum=minimum)
+    (face,) = explain(face_clip, model=model, out=tmp_path / "why")
+    assert (face.p_fake, face.code) == (None, code)
+    (row,) = json.loads((tmp_path / "why" / "explanations.json").read_text())["faces"]
+    assert (row["p_fake"], row["code"]) == (None, code)
+    assert why in said
+    assert not [words for words in said if "%" in words]
+
+
+def test_a_score_is_told_as_one_and_as_no_proof(
+    tmp_path: Path, patches: Path, face_clip: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = written_on(monkeypatch)
+    (face,) = explain(face_clip, model=patches, out=tmp_path / "clip")
+    assert face.p_fake is not None
+    assert f"fake score {percent(face.p_fake)}" in said
+    assert f"person 1 at {clock(face.pts_s)}" in said
+    assert any("Not proof" in words for words in said)
+    said.clear()
+    explain(portrait, model=patches, out=tmp_path / "still")
+    assert "person 1" in said, "a picture has no time"
 
 
 def test_pictures_of_an_earlier_file_do_not_stay(

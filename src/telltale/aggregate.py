@@ -199,22 +199,23 @@ def decide(
     `to_see_more`: what can be done about too few faces.
     """
     n_faces = 1 if is_still else minimum.n_faces
-    shortfalls = [_shortfall(judged.track, n_faces, minimum.face_px, to_see_more) for judged in tracks]
-    judgeable = [judged.track for judged, shortfall in zip(tracks, shortfalls, strict=True) if shortfall is None]
+    shortfalls = [shortfall(judged.track, n_faces, minimum.face_px, to_see_more) for judged in tracks]
+    judgeable = [judged.track for judged, lacking in zip(tracks, shortfalls, strict=True) if lacking is None]
     n_people = count_people(judgeable)
     fake_above = thresholds.fake_above_for(n_people)
     # Where they cross, fake yields: both stated rates then still hold.
     bounds = (thresholds.real_below, max(fake_above, thresholds.real_below))
     reports = [
         _judge(judged, bounds, calibration, farthest, thresholds.is_measured)
-        if shortfall is None
-        else _abstain(judged, *shortfall)
-        for judged, shortfall in zip(tracks, shortfalls, strict=True)
+        if lacking is None
+        else _abstain(judged, *lacking)
+        for judged, lacking in zip(tracks, shortfalls, strict=True)
     ]
     return _video_verdict(reports, bounds, n_people, thresholds), reports
 
 
-def _shortfall(track: Track, n_faces: int, face_px: float, to_see_more: str) -> tuple[Code, str] | None:
+def shortfall(track: Track, n_faces: int, face_px: float, to_see_more: str) -> tuple[Code, str] | None:
+    """Why nothing is said about a person: code and reason. None where there is enough of them."""
     detected = [face for face in track.faces if face.source == "detected"]
     size_px = float(np.median([max(face.width_px, face.height_px) for face in detected])) if detected else 0.0
     if detected and size_px < face_px:
@@ -427,6 +428,7 @@ __all__ = [
     "calibrate",
     "decide",
     "log_odds",
+    "shortfall",
     "sigmoid",
     "sliding_windows",
     "track_log_odds",

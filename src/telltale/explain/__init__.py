@@ -31,7 +31,7 @@ from telltale._faults import first_fault
 from telltale.bundle import Bundle
 from telltale.errors import UnknownName, UsageError, nearest
 from telltale.runtime import Scorer
-from telltale.types import Clip, Float32Array, Int32Array, RgbImage
+from telltale.types import Clip, Code, Float32Array, Int32Array, RgbImage
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -111,10 +111,12 @@ class ExplainedFace:
 
     track_id: int
     pts_s: float
-    p_fake: float
-    """Of this face alone, calibrated."""
+    p_fake: float | None
+    """Of this face alone, calibrated; None where a scan does not judge the person."""
     clip: Clip
     explanation: Explanation
+    code: Code | None = None
+    """Why the person is not judged: `too_small`, `too_few_faces`."""
 
 
 def explain(
