@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from make_reports import make_full_report, make_heat, make_report, make_track, wave
+from make_reports import make_full_report, make_heat, make_jpeg, make_report, make_track, wave
 from telltale import Scanner, ScanSettings, _measured
 from telltale.report import to_html, write_index, write_report
-from telltale.types import Pictures
+from telltale.types import Pictures, Report
 from test_annotate import duration_s, frames, report_on, with_sound
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -65,6 +65,21 @@ class Opened:
             for fault in found["violations"]
             if fault["impact"] in ("serious", "critical")
         ]
+
+
+def of_size(width_px: int, height_px: int) -> Report:
+    """A report whose frames have that shape; the first is that of the first face."""
+    track = make_track(1, [0.97] + [0.95] * 11)
+    report = make_report(tracks=[track], duration_s=6.0)
+    assert report.video is not None
+    small = round(width_px * 180 / height_px), 180
+    frames = tuple((s, make_jpeg(8, width_px=small[0], height_px=small[1])) for s, _ in report.pictures.thumbnails)
+    return report.model_copy(
+        update={
+            "video": replace(report.video, width_px=width_px, height_px=height_px),
+            "pictures": replace(report.pictures, thumbnails=frames),
+        }
+    )
 
 
 @pytest.fixture
@@ -137,6 +152,24 @@ def test_a_click_on_the_time_line_shows_the_frame_the_face_and_its_heat_map(open
         assert "frame" in page.locator(".shot-text").first.inner_text()
     assert len(seen) == 3
     assert page.locator(".viewer .heat").first.is_visible()
+
+
+@pytest.mark.parametrize("size", [(1280, 534), (1280, 720), (720, 1280)])
+@pytest.mark.parametrize(("width", "media"), [(1400, "screen"), (390, "screen"), (1400, "print"), (690, "print")])
+def test_the_box_lies_on_the_face_whatever_the_shape_of_the_clip(
+    opened: Any, size: tuple[int, int], width: int, media: str
+) -> None:
+    page = opened(to_html(of_size(*size)), width=width).page
+    page.emulate_media(media=media)
+    image, drawing = (page.locator(part).first.bounding_box() for part in (".shot-image", ".shot svg"))
+    assert image["width"] / image["height"] == pytest.approx(size[0] / size[1], rel=0.03), "bars, or stretched"
+    assert drawing == pytest.approx(image, abs=1), "the box is in per cent of the drawing"
+
+
+def test_what_a_tap_shows_fits_on_a_phone_with_its_time_line(opened: Any) -> None:
+    page = opened(to_html(of_size(720, 1280)), width=390).page
+    chart, shot = (page.locator(part).first.bounding_box() for part in (".chart", ".viewer-text"))
+    assert shot["y"] + shot["height"] - chart["y"] < 844, "an iPhone's height"
 
 
 def test_arrow_keys_walk_through_the_faces(opened: Any) -> None:
