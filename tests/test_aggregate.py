@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from telltale._text import clock
 from telltale.aggregate import (
     Calibration,
     JudgedTrack,
@@ -232,6 +233,14 @@ def test_a_face_below_the_line_parts_what_is_suspicious() -> None:
 
 def test_faces_that_were_looked_at_far_apart_are_no_span() -> None:
     assert suspicious([0.99, 0.99, 0.99], fps=0.1)[1] == [(0.0, 0.0), (10.0, 10.0), (20.0, 20.0)]
+
+
+def test_of_many_suspicious_moments_those_that_score_highest_are_named_and_the_rest_counted() -> None:
+    stretches = [[0.2] * 10 + [high] * 8 for high in (0.93, 0.99, 0.94, 0.98, 0.97)]
+    verdict, spans = suspicious([p for stretch in stretches for p in stretch])
+    assert len(spans) == 5
+    named = ", ".join(f"{clock(start)}-{clock(end)}" for start, end in (spans[1], spans[3], spans[4]))
+    assert verdict.reasons[-1] == f"Most suspicious at {named} and 2 more."
 
 
 def test_a_picture_has_no_seconds() -> None:

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from telltale._telling import TELLING_S, telling_means
 from telltale.types import Label, Report, TrackReport, suspicion
 
 Box = tuple[float, float, float, float]
-TELLING_S = 3.0
 N_TILES = 12
 _APART = 2.5
 """Samples of one face this many times the usual distance apart are not joined: nobody looked between."""
@@ -158,17 +158,12 @@ def telling_seconds(report: Report) -> tuple[float, float] | None:
     judged = [track for track in report.tracks if track.p_fake is not None]
     if not judged:
         return None
-    worst = max(judged, key=lambda track: track.suspicion)
-    scored = [(face.pts_s, face.p_fake) for face in worst.faces if face.p_fake is not None]
-    if not scored:
+    means = telling_means(max(judged, key=lambda track: track.suspicion))
+    if not means:
         return None
-
-    def mean_from(start_s: float) -> float:
-        return statistics.fmean(p for time_s, p in scored if start_s <= time_s <= start_s + TELLING_S)
-
-    start_s = max((time_s for time_s, _ in scored), key=lambda s: (round(mean_from(s), 3), -s))
+    start_s, _ = max(means, key=lambda one: (one[1], -one[0]))
     # The window may end after the last sample; then it begins earlier.
-    start_s = max(0.0, min(start_s, scored[-1][0] - TELLING_S))
+    start_s = max(0.0, min(start_s, means[-1][0] - TELLING_S))
     return start_s, start_s + TELLING_S
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from telltale._telling import telling_spans
 from telltale._text import clock, percent, plural
 from telltale.types import Code, FrameCounts, Label, Report, TrackReport, VideoInfo
 
@@ -185,7 +186,7 @@ def _when(track: TrackReport | None) -> str:
     """`, most of all from 0:03 to 0:06`, where that is less than most of the track."""
     if track is None or not track.suspicious_s:
         return ""
-    start, end = max(track.suspicious_s, key=lambda span: span[1] - span[0])
+    ((start, end),) = telling_spans(track, 1)
     if end - start > 0.8 * (track.end_s - track.start_s):
         return ""
     if end - start < 1:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from telltale._report_words import DENSER, not_judged
+from telltale._telling import telling_spans
 from telltale._text import clock, percent, percents, plural
 from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written, count_people
 
@@ -37,6 +38,7 @@ _SLACK_STEPS = 0.25
 """Nor does a sample fall on every half second: of 25 frames a second they follow after .52 and .48 s by turns."""
 _JOINED_S = 1.0
 """Suspicious faces further apart are no span: nobody looked between them."""
+_SPANS_NAMED = 3
 _P_LIMIT = 1e-6
 
 
@@ -320,8 +322,9 @@ def _video_verdict(
         elif thresholds.is_for_one:
             reasons.append("The bar for fake is the one for a single person: the model's card has none for several.")
     if worst.suspicious_s and worst.label != "real":
-        spans = ", ".join(_span(start, end) for start, end in worst.suspicious_s[:3])
-        reasons.append(f"Most suspicious at {spans}.")
+        spans = ", ".join(_span(start, end) for start, end in telling_spans(worst, _SPANS_NAMED))
+        n_more = len(worst.suspicious_s) - _SPANS_NAMED
+        reasons.append(f"Most suspicious at {spans}{f' and {n_more} more' if n_more > 0 else ''}.")
     return Verdict(
         label=worst.label,
         p_fake=worst.p_fake,
