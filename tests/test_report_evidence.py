@@ -165,6 +165,15 @@ def test_a_number_is_never_without_the_word_what_it_is(tmp_path: Path) -> None:
     assert f"fake score {number}" in index
 
 
+def test_a_treated_clip_that_is_uncertain_in_the_zone_of_fakes_says_why() -> None:
+    full = make_full_report()
+    assert full.stability is not None
+    held_back = full.stability.rows[0].model_copy(update={"label": "uncertain", "codes": (Code.OUT_OF_DOMAIN,)})
+    stability = full.stability.model_copy(update={"rows": (held_back,)})
+    text = " ".join(" ".join(ReadPage(to_html(full.model_copy(update={"stability": stability}))).text).split())
+    assert "unlike the faces that the model learned from" in text
+
+
 def test_the_zone_between_the_lines_is_called_as_the_label_is() -> None:
     assert "unclear" not in to_html(make_report(label="uncertain"))
 

@@ -17,7 +17,7 @@ from telltale.stability import (
     Treatment,
     measure_stability,
 )
-from telltale.types import Report, StabilityRow
+from telltale.types import Code, Report, StabilityRow
 
 pytest.importorskip("onnx", reason="makes a model with onnx")
 
@@ -141,3 +141,27 @@ def test_the_outcome_is_a_sentence(
     found = measure_stability(report, face_clip, lambda _: report, treatments=two)
     assert found is not None
     assert words in found.told
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("out_of_domain", "between_thresholds", "though the score fell below the line of “fake” after 1 of"),
+        ("between_thresholds", "out_of_domain", "reached the line of “fake” after 1 of them, by faces unlike those"),
+        ("between_thresholds", "between_thresholds", "stayed “uncertain” after all 2 treatments. The score"),
+    ],
+)
+def test_a_score_that_crosses_a_line_is_told_where_the_label_stays(
+    before: str, after: str, words: str, face_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from telltale import stability
+
+    codes = iter([(Code(before),), (Code(after),)])
+    monkeypatch.setattr(stability._Treater, "treat", lambda *_: StabilityRow(
+        name="a", told="b", label="uncertain", p_fake=0.5, codes=next(codes)))  # fmt: skip
+    report = row_of("uncertain", 0.97)
+    held = report.model_copy(update={"verdict": report.verdict.model_copy(update={"codes": (Code(before),)})})
+    found = measure_stability(held, face_clip, lambda _: held, treatments=(ONE[0], ONE[0]))
+    assert found is not None
+    assert words in found.told
+    assert found.baseline.codes == (Code(before),), "the codes of a verdict go with it"

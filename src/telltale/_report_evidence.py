@@ -16,6 +16,7 @@ from telltale._report_words import LABELS
 from telltale._text import bit_rate, clock, file_size, percent, visible
 from telltale.types import (
     Attachment,
+    Code,
     ContainerInfo,
     Credentials,
     Label,
@@ -34,6 +35,7 @@ _STATUS = {
     "unreadable": "cannot be read",
     "not_checked": "not checked",
 }
+UNLIKE = "unlike the faces that the model learned from"
 ABSENT_IS_NOTHING = (
     "Missing credentials prove nothing, and present ones do not prove honesty. Neither changes the score."
 )
@@ -45,7 +47,7 @@ class Treated:
     label: Label
     word: str
     problem: str
-    """Why there is no verdict; mostly empty."""
+    """Why there is no verdict, or none of "fake" in spite of the score; mostly empty."""
     score: str
     x: str
     """Where the score lies on the scale of zones; empty without one."""
@@ -112,7 +114,7 @@ def _treated(row: StabilityRow, scale: ZoneScale, is_baseline: bool) -> Treated:
         told=visible(row.told),
         label=row.label,
         word=LABELS[row.label].name,
-        problem=visible(row.error or ""),
+        problem=visible(row.error or "") or (UNLIKE if Code.OUT_OF_DOMAIN in row.codes else ""),
         score="" if row.p_fake is None else percent(row.p_fake),
         x="" if row.p_fake is None else f"{100 * scale.fraction(row.p_fake):.2f}%",
         size=file_size(row.size_bytes) if row.size_bytes else "",

@@ -160,6 +160,8 @@ class StabilityRow(Written):
     size_bytes: int | None = None
     label: Label
     p_fake: float | None = None
+    codes: tuple[Code, ...] = ()
+    """As in the verdict: why it is uncertain, say."""
     n_faces: int = 0
     error: str | None = None
     """Why there is no verdict, where the treatment itself failed."""

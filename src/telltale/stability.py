@@ -26,7 +26,7 @@ from telltale._text import encodable, percent, plural
 from telltale._wire import Message
 from telltale.errors import DeadlineExceeded, InputError, OutputError, WorkerError
 from telltale.sandbox import Powers, Worker, WorkerLimits
-from telltale.types import Report, Stability, StabilityRow
+from telltale.types import Code, Report, Stability, StabilityRow
 
 if TYPE_CHECKING:
     from telltale.types import RgbImage
@@ -178,6 +178,7 @@ def _row(report: Report, about: dict[str, Any], size_bytes: int) -> StabilityRow
         size_bytes=size_bytes,
         label=report.verdict.label,
         p_fake=report.verdict.p_fake,
+        codes=report.verdict.codes,
         n_faces=sum(len(track.faces) for track in report.tracks),
         error=report.error.message if report.error else None,
     )
@@ -229,11 +230,22 @@ def _told(
     left = f" {plural(n_asked - len(done), 'other')} could not be tried." if n_asked > len(done) else ""
     if n_same == len(done):
         every = "1 treatment" if len(done) == 1 else f"all {len(done)} treatments"
-        return f"The verdict stayed “{word}” after {every}.{span}{left}"
+        return f"The verdict stayed “{word}” after {every}{_though(baseline, done)}.{span}{left}"
     others = sorted({row.label for row in done} - {baseline.label})
     became = " or ".join(f"“{LABELS[label].name}”" for label in others)
     fate = "It did not once stay" if n_same == 0 else f"It stayed “{word}” after {n_same} of {len(done)} treatments"
     return f"{fate}; otherwise it became {became}.{span}{left} A better copy of the clip would give a firmer verdict."
+
+
+def _though(baseline: StabilityRow, done: list[StabilityRow]) -> str:
+    """A score that crosses the line of “fake” moves no verdict where the faces are unlike those the model knows."""
+    is_held_back = Code.OUT_OF_DOMAIN in baseline.codes
+    n_crossed = sum((Code.OUT_OF_DOMAIN in row.codes) is not is_held_back for row in done)
+    if not n_crossed:
+        return ""
+    how = "fell below" if is_held_back else "reached"
+    why = "" if is_held_back else ", by faces unlike those that the model learned from"
+    return f", though the score {how} the line of “fake” after {n_crossed} of them{why}"
 
 
 def transcode_job(args: dict[str, Any]) -> Iterator[Message]:
