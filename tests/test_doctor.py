@@ -42,6 +42,16 @@ def test_every_measure_of_isolation_has_its_line(checks: dict[str, Check]) -> No
     assert lines == {f"isolation {name}" for name in measures}
 
 
+def test_what_a_filter_forbids_is_not_put_down_to_the_kernel() -> None:
+    states = {"landlock": "refused (Operation not permitted)", "seccomp": "refused (Operation not permitted)"}
+    landlock, seccomp = doctor.isolation(states)
+    assert "filter" in landlock.fix
+    assert "landlock_restrict_self" in landlock.fix
+    assert seccomp.fix.endswith("let it allow seccomp")
+    (old,) = doctor.isolation({"landlock": "not on this kernel (Function not implemented)"})
+    assert old.fix.startswith("run on Linux 5.13")
+
+
 @pytest.mark.parametrize(
     ("version", "than", "older"),
     [("8.1.1", "8.1.2", True), ("8.1.2", "8.1.2", False), ("0.47.10", "0.47.2", False), ("12", "12.2", True),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from web_server import Process, free_port
+from web_server import Process, environment, free_port
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
@@ -116,6 +118,48 @@ def test_the_image_runs_without_root() -> None:
     user = [line for line in lines if line.startswith("USER ")]
     assert user == ["USER telltale"]
     assert lines.index(user[0]) < next(i for i, line in enumerate(lines) if line.startswith("ENTRYPOINT"))
+
+
+CONFINING = {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"}
+"""What the worker calls to confine itself."""
+
+
+def test_the_unit_lets_the_decoder_be_confined() -> None:
+    assert _let_through() >= CONFINING
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_under_the_filter_of_the_unit_a_worker_is_confined_as_without() -> None:
+    """What is not let through ends with EPERM, as in the unit."""
+    inside, outside = (_confined(calls) for calls in (_expanded(_let_through()), set()))
+    assert inside == outside
+
+
+def _confined(calls: set[str]) -> object:
+    program = [sys.executable, str(Path(__file__).with_name("confined_in_unit.py"))]
+    told = subprocess.run(
+        program, input="\n".join(calls), capture_output=True, text=True, check=True, env=environment()
+    )
+    return json.loads(told.stdout)
+
+
+def _let_through() -> set[str]:
+    (line,) = re.findall(r"^SystemCallFilter=(.*)$", (DEPLOY / "telltale.service").read_text("utf-8"), re.MULTILINE)
+    return set(line.split())
+
+
+def _expanded(names: set[str]) -> set[str]:
+    """The calls behind the names of groups, as the systemd of this machine has them."""
+    calls: set[str] = set()
+    for name in names:
+        if not name.startswith("@"):
+            calls.add(name)
+            continue
+        command = ["systemd-analyze", "syscall-filter", name]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        members = {line.strip() for line in told.splitlines()[1:]} - {""}
+        calls |= _expanded({member for member in members if not member.startswith("#")})
+    return calls
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")

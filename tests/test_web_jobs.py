@@ -20,6 +20,7 @@ from telltale.errors import FileMissing, FileUnreadable, TelltaleError, WorkerNo
 from telltale.scan import Scanner
 from telltale.types import Report
 from telltale.web import jobs as jobs_module
+from telltale.web.analysis import Analyst
 from telltale.web.client import Client
 from telltale.web.rows import NewScan, Work
 from telltale.web.schema import ScanEntry
@@ -235,3 +236,15 @@ def test_a_scan_says_how_many_come_before_it_not_how_many_came_earlier(
     with server.client() as client:
         assert [entry.progress.ahead for entry in client.scans()] == [1, 3, 2, 0]
         assert client.get(f"{3:032}").progress.ahead == 1
+
+
+def test_what_a_worker_is_not_confined_by_is_logged_once(
+    tmp_path: Path, redness: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    states = {"landlock": "refused (Operation not permitted)", "seccomp": "on", "resource_limits": "on"}
+    monkeypatch.setattr(Analyst, "confined", lambda *_: states)
+    with running(tmp_path / "data", redness, workers=2) as server, server.client() as client:
+        assert client.wait(client.submit(portrait).id, wait_s=60).state == "done"
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warning.startswith("isolation landlock: refused (Operation not permitted); files are decoded with less")
+    assert "a filter of a service or container forbids it: let it allow landlock_create_ruleset" in warning

@@ -146,7 +146,9 @@ class _PathBeneathAttr(ctypes.Structure):
 def _landlock(libc: ctypes.CDLL, powers: Powers, code_folders: Iterable[str]) -> str:
     abi = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
     if abi < 1:
-        return f"not on this kernel ({os.strerror(ctypes.get_errno())})"
+        number = ctypes.get_errno()
+        # A kernel without it answers otherwise (landlock_create_ruleset(2)).
+        return f"{'refused' if number == errno.EPERM else 'not on this kernel'} ({os.strerror(number)})"
     handled = _RIGHTS_BY_ABI[max(known for known in _RIGHTS_BY_ABI if known <= abi)]
     attr = _RulesetAttr(handled, _NET_RIGHTS if abi >= 4 else 0, _SCOPES if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8

@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -49,6 +49,17 @@ _ENCODERS = {
 }
 _EXTRAS = {"analyze": "sklearn", "train": "lightning", "explain": "captum", "web": "fastapi", "ray": "ray",
            "provenance": "c2pa", "bucket": "s3fs"}  # fmt: skip
+_FIXES = {
+    "landlock": "run on Linux 5.13 or later with Landlock among its security modules (lsm=landlock)",
+    "seccomp": "install libseccomp (Debian, Ubuntu: apt install libseccomp2)",
+    "no_new_privileges": "run on Linux",
+    "capabilities": "run on Linux",
+    "resource_limits": "run on Linux or macOS",
+}
+_CALLS = {
+    "landlock": "landlock_create_ruleset, landlock_add_rule and landlock_restrict_self",
+    "capabilities": "capget and capset",
+}
 _LEAST_MEMORY, _LEAST_DISK = 1 << 30, 1 << 29
 _AGAIN = "install Telltale again from its clone: pip install --force-reinstall --no-deps ."
 _ENOUGH_S = 60.0
@@ -213,18 +224,18 @@ def _worker() -> Iterator[Check]:
     with Worker() as worker:
         (message,) = worker.run("confined", {}, deadline_s=_ENOUGH_S)
     yield Check(name="worker", status="ok", told=f"starts in {time.perf_counter() - started:.1f} s")
-    fixes = {
-        "landlock": "run on Linux 5.13 or later with Landlock among its security modules (lsm=landlock)",
-        "seccomp": "install libseccomp (Debian, Ubuntu: apt install libseccomp2)",
-        "no_new_privileges": "run on Linux",
-        "capabilities": "run on Linux",
-        "resource_limits": "run on Linux or macOS",
-    }
-    for feature, state in message.data.items():
+    yield from isolation(message.data)
+
+
+def isolation(states: Mapping[str, str]) -> Iterator[Check]:
+    """A check of each measure, from what a worker says that it has given up (`_confine.in_force`)."""
+    for feature, state in states.items():
         holds = state == "on" or state.startswith("version")
         told = state if holds else f"{state}; files are decoded with less protection"
-        yield Check(name=f"isolation {feature}", status="ok" if holds else "note", told=told,
-                    fix="" if holds else fixes.get(feature, ""))  # fmt: skip
+        fix = _FIXES.get(feature, "")
+        if state.startswith("refused"):
+            fix = f"a filter of a service or container forbids it: let it allow {_CALLS.get(feature, feature)}"
+        yield Check(name=f"isolation {feature}", status="ok" if holds else "note", told=told, fix="" if holds else fix)
 
 
 def _machine() -> Iterator[Check]:
@@ -314,4 +325,4 @@ def _extras() -> Iterator[Check]:
             yield Check(name=f"extra {extra}", status="ok", told="installed")
 
 
-__all__ = ["OLDEST", "OLDEST_FFMPEG", "Check", "examine", "is_older"]
+__all__ = ["OLDEST", "OLDEST_FFMPEG", "Check", "examine", "is_older", "isolation"]

@@ -80,12 +80,17 @@ class Analyst:
 
     def can_start(self, stop: threading.Event) -> bool:
         """Whether the machine lets a worker process start and answer now; False once `stop` is set."""
+        return self.confined(stop) is not None
+
+    def confined(self, stop: threading.Event) -> Mapping[str, str] | None:
+        """What a worker process gives up before it reads a file (`_confine.in_force`); None where `can_start` says
+        no."""
         try:
             with Worker() as worker:
-                list(worker.run("confined", {}, deadline_s=_STARTS_WITHIN_S, stop=stop))
+                (message,) = worker.run("confined", {}, deadline_s=_STARTS_WITHIN_S, stop=stop)
         except (WorkerError, Stopped):
-            return False
-        return True
+            return None
+        return message.data
 
     def _scan_settings(self, options: ScanOptions | None = None, model: str = "") -> ScanSettings:
         options = options or ScanOptions()

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from telltale import __version__
+from telltale.doctor import isolation
 from telltale.errors import Stopped, TelltaleError, WorkerCrashed, WorkerNotStarted
 from telltale.runtime import Scorer
 from telltale.scan import Scanner
@@ -368,11 +369,21 @@ class Jobs:
 
     def _tidy(self) -> None:
         """Remove uploads and results whose time is over."""
+        self._say_what_is_not_confined()
         while not self._is_stopping.wait(min(_TIDY_EVERY_S, self._settings.keep_s / 4)):
             try:
                 self.expire()
             except Exception:  # noqa: BLE001 - tried again in half a minute
                 _log.exception("removing old scans failed")
+
+    def _say_what_is_not_confined(self) -> None:
+        """Once, at the start: a service's filter may forbid what the same program can do elsewhere."""
+        try:
+            for check in isolation(self._analyst.confined(self._is_stopping) or {}):
+                if check.status != "ok":
+                    _log.warning("%s: %s -> %s", check.name, check.told, check.fix)
+        except Exception:  # noqa: BLE001 - it must not keep this thread from its work
+            _log.exception("what confines a worker cannot be told")
 
     def expire(self) -> Sequence[str]:
         """Remove what has been kept long enough; returns the analyses whose files went."""
