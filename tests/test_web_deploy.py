@@ -120,6 +120,12 @@ def test_the_image_runs_without_root() -> None:
     assert lines.index(user[0]) < next(i for i, line in enumerate(lines) if line.startswith("ENTRYPOINT"))
 
 
+def test_the_image_asks_for_keys_whatever_options_are_given() -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text("utf-8")
+    (always,) = re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)
+    assert "--require-key" in json.loads(always)
+
+
 CONFINING = {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"}
 """What the worker calls to confine itself."""
 
@@ -175,15 +181,23 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
     assert told == []
 
 
-def test_the_unit_starts_what_the_command_line_offers() -> None:
+def test_what_is_started_is_what_the_command_line_offers() -> None:
     from typer.testing import CliRunner
 
     from telltale.cli import app
 
     unit = (DEPLOY / "telltale.service").read_text("utf-8")
-    (command,) = re.findall(r"^ExecStart=\S+ serve (.*)$", unit, re.MULTILINE)
+    dockerfile = (DEPLOY / "Dockerfile").read_text("utf-8")
+    page = (DEPLOY.parent / "docs" / "deploy.md").read_text("utf-8")
+    started = [
+        *re.findall(r"^ExecStart=\S+ serve (.*)$", unit, re.MULTILINE),
+        *re.findall(r"^(?:ENTRYPOINT|CMD) (\[.*)$", dockerfile, re.MULTILINE),
+        *re.findall(r"^ +telltale (--.*)$", page, re.MULTILINE),
+        *re.findall(r"telltale serve (--.*)$", page, re.MULTILINE),
+    ]
+    assert len(started) > 6
     help_text = CliRunner().invoke(app, ["serve", "--help"]).output
-    for option in re.findall(r"--[a-z-]+", command):
+    for option in re.findall(r"--[a-z-]+", " ".join(started)):
         assert option in help_text
 
 
