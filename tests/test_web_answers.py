@@ -11,7 +11,10 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from PIL import Image, features
 
+import make_videos
+from telltale._source import PICTURE_FORMATS
 from telltale.web.guard import digest
 from telltale.web.metrics import Metrics
 from telltale.web.schema import ScanEntry, ScanOptions
@@ -260,3 +263,23 @@ def test_a_scans_page_has_a_line_for_what_goes_wrong_and_a_way_on_without_script
     http.delete(f"/api/v1/scans/{waiting}")
     assert line in page
     assert re.search(rf'<noscript>[^/]*<a href="/scans/{waiting}">load this page again</a>[^/]*</noscript>', page)
+
+
+@pytest.mark.parametrize(
+    ("kind", "played_as"),
+    [*((name, f"image/{name.lower()}") for name in PICTURE_FORMATS), ("MPO", "image/jpeg")],
+)
+def test_a_picture_of_any_kind_is_served_and_shown_as_one(
+    server: Running, http: httpx2.Client, tmp_path: Path, kind: str, played_as: str
+) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    several = {"save_all": True, "append_images": [Image.new("RGB", (64, 64))]} if kind == "MPO" else {}
+    picture = make_videos.write_picture(tmp_path / "picture", format=kind, **several)
+    with server.client() as client:
+        scan = client.wait(client.submit(picture).id, wait_s=60)
+    assert http.get(f"/api/v1/scans/{scan.id}/media").headers["content-type"] == played_as
+    page = http.get(f"/scans/{scan.id}").text
+    assert f'<img src="/api/v1/scans/{scan.id}/media"' in page
+    assert "annotated.mp4" not in page
+    assert http.get(f"/api/v1/scans/{scan.id}/annotated.mp4").json()["detail"] == "there is no video to draw on"

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from telltale._report_words import ERRORS, headline, lede, not_judged
 from telltale._request import HASH_NOT_KNOWN
+from telltale._source import PICTURE_FORMATS
 from telltale._text import percent
 from telltale._versions import versions
 from telltale.errors import (
@@ -43,12 +44,14 @@ _MEDIA_TYPES = {
     "ogg": "video/ogg",
     "mpegts": "video/mp2t",
     "avi": "video/x-msvideo",
-    **{name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "bmp")},
+    **{name.lower(): f"image/{name.lower()}" for name in PICTURE_FORMATS},
+    "mpo": "image/jpeg",  # a JPEG with a second picture behind it, as some cameras write; the first is shown
 }
-"""What a browser is told the upload is: from what was found in it, never from what the sender says."""
+"""What a browser is told the upload is: from what was found in it, never from what the sender says. Whatever is a
+picture begins with `image/`."""
 _UNPLAYED = "application/octet-stream"
 _STARTS_WITHIN_S = 60.0
-PLAYED_AS = (*_MEDIA_TYPES.values(), _UNPLAYED)
+PLAYED_AS = (*dict.fromkeys(_MEDIA_TYPES.values()), _UNPLAYED)
 
 
 class Analyst:
