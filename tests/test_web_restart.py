@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from pathlib import Path
+
+import httpx2
 
 from telltale.web.schema import ScanOptions
 from web_load import Moment, copies, kill_round
@@ -57,3 +60,24 @@ def test_an_orderly_stop_puts_running_work_back(tmp_path: Path, redness: Path, c
     with Process(tmp_path / "data", redness, "--workers", "1").wait_until_ready() as server, server.client() as client:
         assert client.wait(scan_id, wait_s=120).state == "done"
         server.stop(signal.SIGINT)
+
+
+def test_an_upload_that_an_orderly_stop_breaks_off_is_to_be_sent_again(tmp_path: Path, redness: Path) -> None:
+    form = b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nthe first bytes'
+    head = (
+        "POST /api/v1/scans HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n"
+        "content-type: multipart/form-data; boundary=xyz\r\n\r\n"
+    )
+    with Process(tmp_path / "data", redness, "--workers", "1").wait_until_ready() as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sending:
+            sending.sendall(head.encode() + form)
+            while "telltale_uploads_arriving 1" not in httpx2.get(f"{server.url}/metrics").text:
+                time.sleep(0.02)
+            server.stop(signal.SIGTERM)
+            answer = b"".join(iter(lambda: sending.recv(65536), b"")).decode()
+        log = server.stderr()
+    assert answer.startswith("HTTP/1.1 503 ")
+    assert "retry-after: " in answer
+    assert '"code":"not_ready"' in answer
+    assert "Traceback" not in log
+    assert list((tmp_path / "data" / "uploads").iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import logging
@@ -21,6 +22,8 @@ from telltale.web.problems import ProblemError, on_bug, problem, problem_respons
 COOKIE = "telltale_key"
 _log = logging.getLogger("telltale.web")
 API = "/api/v1"
+_BACK_AFTER_S = 5.0
+"""A start takes some seconds."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
@@ -69,6 +72,10 @@ class Guard:
             if status:
                 raise
             await problem_response(error)(scope, receive, sending)
+        except asyncio.CancelledError:  # the server is being stopped, and its last seconds are over
+            if not status:
+                error = problem("not_ready", "the server is being stopped; send it again", retry_after_s=_BACK_AFTER_S)
+                await problem_response(error)(scope, receive, sending)
         except Exception as error:
             if status:
                 raise

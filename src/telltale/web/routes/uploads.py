@@ -29,6 +29,7 @@ router = APIRouter(tags=["scans"])
         "unsupported_media_type",
         "invalid",
         "queue_full",
+        "not_ready",
         "no_space",
     )
     | {202: {"headers": {"Location": {"description": "Where the scan is.", "schema": {"type": "string"}}}}},

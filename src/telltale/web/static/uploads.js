@@ -5,7 +5,7 @@ import { left, size } from "./words.js";
 const AT_A_TIME = 2;
 const TRIES = 8;
 const WAITS = "Waiting to be sent";
-const AWAY = [502, 503, 504]; // what a proxy answers while the server behind it is started anew
+const AWAY = [502, 503, 504]; // what a proxy, or the server as it is stopped, answers while it is started anew
 
 const ask = (event) => event.preventDefault(); // whether to leave the page
 
