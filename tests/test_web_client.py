@@ -167,6 +167,28 @@ def test_a_scan_is_waited_for_over_a_restart() -> None:
     assert script.n_asked == len(restart)
 
 
+@pytest.mark.parametrize(
+    ("busy", "pause_s"),
+    [
+        (answer(429, "<title>429</title>", content_type="text/html"), 5.0),
+        (answer(429, "", retry_after="Wed, 21 Oct 2026 07:28:00 GMT"), 5.0),
+        (answer(429, "", retry_after="12"), 12.0),
+        (answer(503, "", retry_after="5"), 5.0),
+    ],
+    ids=["a proxy's", "at a date", "after a time", "as it is stopped"],
+)
+def test_an_upload_is_repeated_when_there_is_too_much_at_once(busy: bytes, pause_s: float, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"clip")
+    taken = answer(202, ScanEntry.model_validate(scan("queued").model_dump(exclude={"report"})).model_dump_json())
+    with answering(busy, busy, taken) as script, Client(script.url) as client:
+        begun_s = client_module.time.monotonic()
+        assert client.submit(tmp_path / "clip.mp4").id == ID
+        assert client_module.time.monotonic() - begun_s == 2 * pause_s
+    with answering(busy) as script, Client(script.url) as client, pytest.raises(ApiError):
+        client.submit(tmp_path / "clip.mp4", wait_s=1.5 * pause_s)
+    assert script.n_asked == 2
+
+
 def test_a_key_is_sent_without_the_end_of_its_line() -> None:
     with answering(answer(200, "[]")) as script, Client(script.url, key="tt_x\n") as client:
         assert client.models() == []

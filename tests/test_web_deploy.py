@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -71,9 +72,13 @@ def address(app: Process, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def http(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
-    folder = max(tmp_path_factory.getbasetemp().glob("nginx*"))
-    with httpx2.Client(base_url=address, verify=_trusting(folder), timeout=60) as http:
+def trusting(address: str, tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:  # noqa: ARG001 - makes the folder
+    return _trusting(max(tmp_path_factory.getbasetemp().glob("nginx*")))
+
+
+@pytest.fixture
+def http(address: str, trusting: ssl.SSLContext) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=address, verify=trusting, timeout=60) as http:
         yield http
 
 
@@ -111,6 +116,21 @@ def test_the_proxy_is_believed_about_scheme_and_host(http: httpx2.Client, addres
 def test_an_early_refusal_passes_through_nginx(http: httpx2.Client) -> None:
     answer = http.post("/api/v1/scans", content=b"x" * 3_000_000, headers={"content-type": "text/plain"})
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+def test_slow_senders_of_one_address_lock_nobody_out_behind_nginx(
+    http: httpx2.Client, trusting: ssl.SSLContext
+) -> None:
+    head = (
+        b"POST /api/v1/scans HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n"
+        b"content-type: multipart/form-data; boundary=x\r\n\r\n-"
+    )
+    assert http.base_url.port is not None
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            plain = stack.enter_context(socket.create_connection(("127.0.0.1", http.base_url.port)))
+            stack.enter_context(trusting.wrap_socket(plain, server_hostname="localhost")).sendall(head)
+        assert http.get("/healthz").status_code == 200
 
 
 def test_the_image_runs_without_root() -> None:

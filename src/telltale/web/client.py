@@ -5,8 +5,8 @@
         for entry in client.scans(q="clip"):
             print(entry.name, entry.outcome)
 
-A server that is busy says when to come back (429); uploads are then repeated by themselves. One that is started anew
-still has its scans: `wait` and `events` go on with them.
+A server that is busy (429) or just being stopped (503) says when to come back; uploads are then repeated by themselves.
+One that is started anew still has its scans: `wait` and `events` go on with them.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ from telltale.web.schema import (
 )
 
 SCANS = "/api/v1/scans"
-_OK, _BEING_MADE, _TRY_AGAIN = 200, 202, 429
-_PASSING = frozenset({_TRY_AGAIN, 502, 503, 504})
+_OK, _BEING_MADE, _TRY_AGAIN, _STOPPED = 200, 202, 429, 503
+_PASSING = frozenset({_TRY_AGAIN, 502, _STOPPED, 504})
 """Answers that say nothing of the scan: too much at once, and a proxy's while the server behind it is started anew."""
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 _POLL_S = 0.5
+_BUSY_S = 5.0
+"""Before a file is sent again to a server, or a proxy before it, that says no time."""
 _T = TypeVar("_T")
 
 
@@ -135,7 +137,7 @@ class Client:
             except OSError as error:
                 raise FileUnreadable(f"{file} cannot be read ({error.strerror}); check its permissions") from error
             except ApiError as error:
-                pause_s = error.retry_after_s
+                pause_s = error.retry_after_s or (_BUSY_S if error.problem.status == _TRY_AGAIN else None)
                 if pause_s is None or time.monotonic() + pause_s > ends_at:
                     raise
                 time.sleep(pause_s)
@@ -356,7 +358,7 @@ def _check(answer: httpx2.Response, *, kind: str = "") -> None:
     except ValueError:  # a proxy's own page
         problem = _no_answer(answer)
     wait = answer.headers.get("retry-after", "")
-    is_temporary = answer.status_code == _TRY_AGAIN and wait.isdigit()
+    is_temporary = answer.status_code in (_TRY_AGAIN, _STOPPED) and wait.isdigit()
     raise ApiError(problem, retry_after_s=float(wait) if is_temporary else None)
 
 
