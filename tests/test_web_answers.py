@@ -179,6 +179,16 @@ def test_a_range_outside_the_file_is_told_the_files_length(http: httpx2.Client, 
     assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{n_bytes}")
 
 
+@pytest.mark.parametrize("path", ["/scans/{}", "/api/v1/scans/{}/report.html"])
+@pytest.mark.parametrize("part", ["bytes=5-9", "bytes=0-1,4-5", "bytes=999999999-", "bytes=9-5", "nonsense"])
+def test_a_page_is_given_in_full_whatever_part_is_asked_for(
+    http: httpx2.Client, done: ScanEntry, path: str, part: str
+) -> None:
+    whole, asked = http.get(path.format(done.id)), http.get(path.format(done.id), headers={"range": part})
+    assert (asked.status_code, asked.content) == (200, whole.content)
+    assert "accept-ranges" not in whole.headers
+
+
 @pytest.mark.parametrize("n_bytes", [MAX_UPLOAD_BYTES + 1, 2 * MAX_UPLOAD_BYTES])
 def test_an_upload_that_is_too_large_is_told_the_limit_of_uploads(http: httpx2.Client, n_bytes: int) -> None:
     answer = http.post("/api/v1/scans", files={"file": b"x" * n_bytes})

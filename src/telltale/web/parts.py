@@ -30,6 +30,15 @@ def file_in_parts(request: Request, path: Path, kind: str, headers: Mapping[str,
     return file
 
 
+def page_in_full(request: Request, path: Path, headers: Mapping[str, str] | None = None) -> Response:
+    """A page from disk, whatever Range is asked for: nobody reads a part of one. Raises `FileNotFoundError`."""
+    for name in (b"range", b"if-range"):
+        _drop(request, name)
+    page = FileResponse(path, media_type="text/html", headers=headers, stat_result=path.stat())
+    del page.headers["accept-ranges"]
+    return page
+
+
 def whole(request: Request, content: bytes, kind: str, headers: Mapping[str, str]) -> Response:
     """The content, or 304."""
     headers = {**headers, "ETag": etag_of(content)}
@@ -72,4 +81,4 @@ def _drop(request: Request, name: bytes) -> None:
     request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != name]
 
 
-__all__ = ["etag_from", "etag_of", "file_in_parts", "is_known", "whole"]
+__all__ = ["etag_from", "etag_of", "file_in_parts", "is_known", "page_in_full", "whole"]

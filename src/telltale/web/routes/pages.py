@@ -5,7 +5,7 @@ in a frame of ours: the frame's style and scripts come from /static, so the poli
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response, status
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import HTMLResponse
 
 from telltale._card_words import card_facts, summarise_card
 from telltale._measured import remark
@@ -16,6 +16,7 @@ from telltale._text import file_size
 from telltale.types import Report
 from telltale.web._docs import operations
 from telltale.web.asked import Serving, Visitor
+from telltale.web.parts import page_in_full
 from telltale.web.problems import ProblemError, on_http_error
 from telltale.web.render import has_key, login_page, page, render
 from telltale.web.schema import ScanEntry
@@ -64,7 +65,7 @@ async def scan(request: Request, scan_id: str, service: Serving, visitor: Visito
     if isinstance(file, bytes):
         return Response(file, media_type="text/html")
     try:
-        return FileResponse(file, media_type="text/html", stat_result=file.stat())
+        return page_in_full(request, file)
     except FileNotFoundError:  # deleted just now
         return _lost(request)
 

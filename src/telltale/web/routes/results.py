@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from telltale.report import to_html
 from telltale.web.analysis import PLAYED_AS
 from telltale.web.annotated import AnnotatorBusy
 from telltale.web.asked import Asked, Found, Serving
-from telltale.web.parts import etag_from, etag_of, file_in_parts, whole
+from telltale.web.parts import etag_from, etag_of, file_in_parts, page_in_full, whole
 from telltale.web.problems import documented, problem
 from telltale.web.rows import ScanRow
 from telltale.web.service import Service
@@ -46,24 +45,25 @@ router = APIRouter(tags=["results"])
     response_class=Response,
     responses=_WITHOUT_RESULT | {200: {"content": {"text/html": {}}, "description": "The page."}},
 )
-async def report_html(service: Serving, row: Found) -> Response:
+async def report_html(request: Request, service: Serving, row: Found) -> Response:
     if not row.has_report:
         raise problem("no_result", f"the scan is {row.state}: there is no report")
     page = await service.made(row, "html", lambda report: to_html(report).encode("utf-8"))
     if page is None:
         raise problem("no_result", "the report is not kept")
-    answer: Callable[..., Response]
     if isinstance(page, bytes):
-        head, answer = page, functools.partial(Response, page)
-    else:
-        with _unless_deleted(), page.open("rb") as file:
-            head, answer = file.read(_HEAD_BYTES), functools.partial(FileResponse, page, stat_result=page.stat())
-    policy = _own_policy(head)
-    headers = {
-        "Content-Security-Policy": f"{policy}; sandbox allow-scripts allow-modals; frame-ancestors 'none'",
-        "Content-Disposition": f'inline; filename="telltale-{_ascii_stem(row.name)}.html"',
+        return Response(page, media_type="text/html", headers=_headers_of(page, row.name))
+    with _unless_deleted():
+        with page.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        return page_in_full(request, page, _headers_of(head, row.name))
+
+
+def _headers_of(page: bytes, name: str) -> dict[str, str]:
+    return {
+        "Content-Security-Policy": f"{_own_policy(page)}; sandbox allow-scripts allow-modals; frame-ancestors 'none'",
+        "Content-Disposition": f'inline; filename="telltale-{_ascii_stem(name)}.html"',
     }
-    return answer(media_type="text/html", headers=headers)
 
 
 @contextlib.contextmanager
