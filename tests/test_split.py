@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telltale.errors import LeakFound, UsageError
+from telltale.inspect._facts import find_facts
+from telltale.inspect._source import Source
 from telltale.split import SIDES, By, Draw, Split, check_leaks, find_leaks, k_fold, make_split, parse_ratio, persons
 from telltale.types import Side, VideoRecord
 
@@ -174,6 +176,20 @@ def test_random_tears_groups_apart_and_says_how_many() -> None:
     with pytest.raises(LeakFound, match=r"`telltale split STORE STORE --name NAME`\), or accept it with --allow-leaks"):
         check_leaks(all_sides(split, records))
     assert check_leaks(all_sides(split, records), allow_leaks=True).groups == torn
+
+
+def test_torn_groups_are_counted_as_the_data_set_counts_its_groups() -> None:
+    """A group of FaceForensics++ is named after both its videos."""
+    records = [video(f"{i}{kind}", int(kind != "r"), f"ffpp:{i:03d}+{i + 500}") for i in range(20) for kind in "rab"]
+    split = make_split(records, by="random", seed=42)
+    assert set(split.leaked_groups) <= {record.group_id for record in records}
+    n_torn = len(split.leaked_groups)
+    assert n_torn < 20
+    assert len(find_leaks(all_sides(split, records)).groups) == 2 * n_torn
+    assert split.notes[0].startswith(f"LEAK: {n_torn} of 20 groups are on more than one side")
+    sides = {side: split.select(records, side) for side in SIDES}
+    facts = find_facts(Source("x", "store", "ffpp", "videos", tuple(records), (), {"torn": sides}))
+    assert facts.splits["torn"].n_leaked_groups == n_torn
 
 
 def test_official_sides_are_honoured() -> None:

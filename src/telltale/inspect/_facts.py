@@ -9,7 +9,7 @@ from typing import Any, Literal
 from telltale.datasets import Problem, Record
 from telltale.inspect._source import Source
 from telltale.split import SIDES, find_leaks, group_pieces, persons
-from telltale.split._groups import fakes_alone, names_videos
+from telltale.split._groups import fakes_alone, names_videos, whole_groups
 from telltale.types import Written
 
 MAX_LISTED = 1000
@@ -227,6 +227,7 @@ def _originals(records: Iterable[Record], originals_are: Literal["original", "gr
 def _split_facts(source: Source, name: str) -> SplitFacts:
     sides = source.splits[name]
     leaks = find_leaks(sides)
+    torn = whole_groups(leaks.groups, (record for records in sides.values() for record in records))
     on_a_side = {record.video_id for records in sides.values() for record in records}
     return SplitFacts(
         counts={
@@ -234,9 +235,9 @@ def _split_facts(source: Source, name: str) -> SplitFacts:
         },
         n_left_out=len(source.records) - len(on_a_side),
         n_undealt=0 if source.store is None else source.store.n_undealt(name),
-        n_leaked_groups=len(leaks.groups),
+        n_leaked_groups=len(torn),
         n_shared_persons=len(leaks.persons),
-        leaked_groups=leaks.groups[:MAX_LISTED],
+        leaked_groups=torn[:MAX_LISTED],
         shared_persons=leaks.persons[:MAX_LISTED],
     )
 

@@ -18,6 +18,7 @@ from telltale.split._groups import (
     fakes_alone,
     find_leaks,
     group_pieces,
+    whole_groups,
 )
 from telltale.types import Side
 
@@ -73,10 +74,12 @@ def _told(split: Split, records: Sequence[Record]) -> Split:
     """`split` of `records`, with its leaks and what the user should be told of them."""
     leaks = find_leaks({side: split.select(records, side) for side in SIDES})
     notes = list(split.notes)
-    if leaks.groups:
-        n_groups = len({record.group_id for record in records if record.video_id in split.sides})
+    dealt = [record for record in records if record.video_id in split.sides]
+    torn = whole_groups(leaks.groups, dealt)
+    if torn:
+        n_groups = len({record.group_id for record in dealt})
         notes.append(
-            f"LEAK: {len(leaks.groups)} of {plural(n_groups, 'group is', 'groups are')} on more than one side: figures "
+            f"LEAK: {len(torn)} of {plural(n_groups, 'group is', 'groups are')} on more than one side: figures "
             "on this split say nothing about people that the model never saw"
         )
     if leaks.persons:
@@ -94,7 +97,7 @@ def _told(split: Split, records: Sequence[Record]) -> Split:
     for side, (n_real, n_fake) in split.counts(records).items():
         if not n_real or not n_fake:
             notes.append(f"{side} has no {'fake' if n_real else 'real'} video")
-    return replace(split, leaked_groups=leaks.groups, shared_persons=leaks.persons, notes=tuple(notes))
+    return replace(split, leaked_groups=torn, shared_persons=leaks.persons, notes=tuple(notes))
 
 
 def make_split(
