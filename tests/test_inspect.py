@@ -212,6 +212,7 @@ def test_a_torn_split_is_bad() -> None:
         "counts": {"train": {"real": 1}}, "n_left_out": 0, "n_leaked_groups": 3, "n_shared_persons": 2,
         "leaked_groups": ("a", "b", "c"), "shared_persons": ("p", "q"),
     }  # fmt: skip
+    assert "Split random: train has no fake video." in said(facts_of(splits={"random": split}), "warn")
     facts = facts_of(splits={"random": split, "official": {**split, "n_leaked_groups": 0, "n_shared_persons": 0}})
     assert "Split random has 3 groups on more than one side" in said(facts, "bad")
     assert "2 persons" in said(facts, "warn")

@@ -143,6 +143,30 @@ def test_persons_who_share_a_video_stay_together_where_that_leaves_enough_groups
     assert split.side("0") == split.side("1") == split.side("0_1")
 
 
+def test_persons_are_not_kept_together_where_that_leaves_a_side_without_fakes() -> None:
+    """The sizes alone would fit: everybody who is in a fake is in one circle, a quarter of all."""
+    records = [video(f"y{i}", 0, f"made:y{i}", person=f"made:y{i}") for i in range(130)]
+    records += [video(f"r{i}", 0, f"made:{i}", person=f"made:{i}") for i in range(20)]
+    records += [video(f"f{i}", 1, f"made:{i}", person=f"made:{i}+{(i + 1) % 20}") for i in range(20)]
+    split = make_split(records)
+    assert split.kept_together == "group"
+    assert split.counts(records) == {"train": (120, 16), "val": (15, 2), "test": (15, 2)}
+
+
+def test_where_the_first_deal_misses_the_shares_of_a_label_others_are_tried() -> None:
+    rng = random.Random(29)
+    records = [
+        video(f"{group}-{label}-{k}", label, f"made:{group}")
+        for group in range(14)
+        for label in (0, 1)
+        for k in range(rng.choice((0, 1, 4, 9)))
+    ]
+    counts = make_split(records, ratio="70/15/15").counts(records)
+    for label in (0, 1):
+        n = sum(record.label == label for record in records)
+        assert [counts[side][label] / n for side in SIDES] == pytest.approx([0.7, 0.15, 0.15], abs=0.05)
+
+
 def test_where_everybody_is_connected_the_group_is_kept_and_the_overlap_is_told() -> None:
     records = []
     for i in range(40):
@@ -231,6 +255,14 @@ def test_too_few_groups_say_what_to_do() -> None:
 def test_a_side_without_a_label_is_told() -> None:
     records = [video(f"{i}", int(i == 0), f"made:{i}") for i in range(30)]
     assert "val has no fake video" in make_split(records).notes
+
+
+def test_a_side_with_few_of_a_class_is_told_and_one_with_many_is_not() -> None:
+    split = make_split(pairs(50))
+    assert split.notes == (
+        "few of a class on a side: val 5 real, test 5 real; below 10 little can be learned or measured",
+    )
+    assert make_split(pairs(100)).notes == ()
 
 
 def test_the_same_video_twice_is_refused() -> None:

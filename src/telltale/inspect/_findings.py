@@ -8,6 +8,7 @@ from telltale import datasets
 from telltale._text import first_few, plural
 from telltale.datasets._contract import subject
 from telltale.inspect._facts import Finding, Inspection, Measure
+from telltale.split._make import thin_sides
 
 _ORDER = {"bad": 0, "warn": 1, "good": 2}
 UNBALANCED_FRAC = 0.6
@@ -69,6 +70,9 @@ def _splits(facts: Inspection) -> Iterator[Finding]:
             )
         else:
             yield Finding(level="good", text=f"{called} has no group on two sides.")
+        sides = {side: (n := counts.get("real", 0), sum(counts.values()) - n) for side, counts in split.counts.items()}
+        for words in thin_sides(sides):
+            yield Finding(level="warn", text=f"{called}: {words}.")
         if split.n_undealt:
             yield Finding(
                 level="warn",

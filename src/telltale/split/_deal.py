@@ -4,6 +4,7 @@ of persons."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,11 @@ from telltale.errors import UsageError
 from telltale.split._groups import Record, group_pieces, persons
 
 TOLERANCE_FRAC = 0.05
-"""Persons are kept together while every side is within this of the share asked for."""
+"""Persons are kept together while every side has each label within this of the share asked for."""
+MAX_DEALS = 32
+"""So often it is dealt where a side has a label further off than that, or not at all."""
+_MAX_PLACED = 50_000
+"""Units over all deals but the first: among very many the order says little, and each takes time."""
 
 
 def _units(records: Sequence[Record], *, with_persons: bool) -> list[str]:
@@ -34,38 +39,66 @@ def _strata(records: Sequence[Record]) -> npt.NDArray[np.int64]:
     return np.array([index[key] for key in keys], np.int64)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class _Missed:
+    """How far a deal is from what was asked for; the least is best."""
+
+    n_empty: int
+    """Sides without a label, counted for each."""
+    off_by_frac: float
+    """Of a label's records, on the side that has furthest from its share of them."""
+
+
+def _missed(dealt: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], shares: npt.NDArray[np.float64]) -> _Missed:
+    counts = np.stack([np.bincount(dealt[labels == label], minlength=len(shares)) for label in np.unique(labels)])
+    got = counts / counts.sum(axis=1, keepdims=True)
+    return _Missed(int((counts == 0).sum()), float(np.abs(got - shares).max()))
+
+
 def _deal(
     units: Sequence[str],
     strata: npt.NDArray[np.int64],
     labels: npt.NDArray[np.int64],
     shares: npt.NDArray[np.float64],
-    rng: np.random.Generator,
-) -> npt.NDArray[np.int64]:
-    """A side for every record, none cutting a unit.
-
-    Big units first, each to the side that is then nearest to its share of every stratum (chi-square distance);
-    equal ones in a drawn order. Depends on the set of records, not on their order.
-    """
+    seed: int,
+) -> tuple[npt.NDArray[np.int64], _Missed]:
+    """A side for every record, none cutting a unit, and what that misses: the best of up to `MAX_DEALS` where the
+    first, which takes big units first, misses something. Depends on the set of records, not on their order."""
     names, unit_of = np.unique(np.array(units, dtype=object).astype(str), return_inverse=True)
-    n_strata = int(strata.max()) + 1
-    counts = np.zeros((len(names), n_strata))
+    counts = np.zeros((len(names), int(strata.max()) + 1))
     np.add.at(counts, (unit_of, strata), 1)
-    totals = counts.sum(axis=0)
-    want = shares[:, None] * totals
+    by_label = np.zeros((len(names), 2), np.int64)
+    np.add.at(by_label, (unit_of, labels), 1)
+    # Fewer units than sides have a label: then as many sides must do without.
+    at_best = sum(max(0, len(shares) - int(n)) for n in (by_label > 0).sum(axis=0) if n)
+    found: list[tuple[npt.NDArray[np.int64], _Missed]] = []
+    for number in range(min(MAX_DEALS, 1 + _MAX_PLACED // len(names))):
+        drawn = np.random.default_rng([seed, 0, number] if number else [seed, 0]).permutation(len(names))
+        order = drawn if number else drawn[np.argsort(-counts.sum(axis=1)[drawn], kind="stable")]
+        side_of = _place(order, counts, shares)
+        _fill(side_of, by_label, len(shares))
+        dealt = side_of[unit_of]
+        found.append((dealt, missed := _missed(dealt, labels, shares)))
+        if missed <= _Missed(at_best, TOLERANCE_FRAC):
+            break
+    return min(found, key=lambda one: one[1])
+
+
+def _place(
+    order: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], shares: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """A side for each unit of `counts` (units, strata): in `order`, each to the side that is then nearest to its share
+    of every stratum (chi-square distance)."""
+    want = shares[:, None] * counts.sum(axis=0)
     have = np.zeros_like(want)
-    weight = 1 / (shares[:, None] * totals)
-    drawn = rng.permutation(len(names))
-    order = drawn[np.argsort(-counts.sum(axis=1)[drawn], kind="stable")]
-    side_of = np.empty(len(names), np.int64)
+    weight = 1 / want
+    side_of = np.empty(len(counts), np.int64)
     for unit in order:
         n = counts[unit]
         cost = (weight * n * (2 * (have - want) + n)).sum(axis=1)
         side_of[unit] = int(np.argmin(np.round(cost, 9)))
         have[side_of[unit]] += n
-    by_label = np.zeros((len(names), 2), np.int64)
-    np.add.at(by_label, (unit_of, labels), 1)
-    _fill(side_of, by_label, len(shares))
-    return side_of[unit_of]
+    return side_of
 
 
 def _fill(side_of: npt.NDArray[np.int64], by_label: npt.NDArray[np.int64], n_sides: int) -> None:
@@ -82,11 +115,6 @@ def _fill(side_of: npt.NDArray[np.int64], by_label: npt.NDArray[np.int64], n_sid
                 side_of[candidates[np.argmin(by_label[candidates].sum(axis=1))]] = side
 
 
-def _off_by(dealt: npt.NDArray[np.int64], shares: npt.NDArray[np.float64]) -> float:
-    got = np.bincount(dealt, minlength=len(shares)) / len(dealt)
-    return float(np.abs(got - shares).max())
-
-
 def by_group(
     records: Sequence[Record], shares: npt.NDArray[np.float64], seed: int, *, called: str = "sides with --ratio"
 ) -> tuple[npt.NDArray[np.int64], Literal["group", "person"]]:
@@ -101,12 +129,12 @@ def by_group(
             f"{len(records)} videos are only {len(set(groups))} group(s), too few for {len(shares)} "
             f"{called.partition(' ')[0]}: ask for fewer {called}, or add videos with other originals"
         )
-    dealt = _deal(groups, strata, labels, shares, np.random.default_rng([seed, 0]))
+    dealt, missed = _deal(groups, strata, labels, shares, seed)
     if any(record.person_id for record in records):
         circles = _units(records, with_persons=True)
         if len(set(circles)) >= len(shares):
-            kept = _deal(circles, strata, labels, shares, np.random.default_rng([seed, 0]))
-            if _off_by(kept, shares) <= max(TOLERANCE_FRAC, _off_by(dealt, shares)):
+            kept, missed_too = _deal(circles, strata, labels, shares, seed)
+            if missed_too <= _Missed(missed.n_empty, max(TOLERANCE_FRAC, missed.off_by_frac)):
                 return kept, "person"
     return dealt, "group"
 
@@ -115,4 +143,4 @@ def one_by_one(records: Sequence[Record], shares: npt.NDArray[np.float64], seed:
     """A side's number for each of `records` (n,), whatever its group."""
     labels = np.array([record.label for record in records], np.int64)
     units = [f"{position:09d}" for position in range(len(records))]
-    return _deal(units, _strata(records), labels, shares, np.random.default_rng([seed, 0]))
+    return _deal(units, _strata(records), labels, shares, seed)[0]

@@ -85,7 +85,9 @@ def find_leaks(*stores: Mapping[str, Iterable[Record | Member]]) -> Leaks:
 def whole_groups(pieces: Iterable[str], records: Iterable[Record]) -> tuple[str, ...]:
     """The groups of `records` that hold one of `pieces`, as the records name them and a data set counts them."""
     wanted = set(pieces)
-    return tuple(sorted(name for name in {one.group_id for one in records} if not wanted.isdisjoint(group_pieces(name))))
+    return tuple(
+        sorted(name for name in {one.group_id for one in records} if not wanted.isdisjoint(group_pieces(name)))
+    )
 
 
 def _torn(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:

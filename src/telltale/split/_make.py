@@ -26,6 +26,8 @@ By = Literal["group", "official", "random"]
 Ratio = str | Sequence[float]
 
 SIDES: tuple[Side, ...] = ("train", "val", "test")
+FEW = 10
+"""Below so many videos of a class a side says little about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,25 @@ def _told(split: Split, records: Sequence[Record]) -> Split:
             "where the originals are here under other names, a fake and its original may be on two sides; name them "
             "alike, or give both one group_id in a list"
         )
-    for side, (n_real, n_fake) in split.counts(records).items():
-        if not n_real or not n_fake:
-            notes.append(f"{side} has no {'fake' if n_real else 'real'} video")
+    notes += thin_sides(split.counts(records))
     return replace(split, leaked_groups=torn, shared_persons=leaks.persons, notes=tuple(notes))
+
+
+def thin_sides(counts: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Sentences about sides without a class, or with few of one. `counts`: side -> (how many real, how many fake)."""
+    found = [
+        f"{side} has no {'fake' if n_real else 'real'} video"
+        for side, (n_real, n_fake) in counts.items()
+        if not n_real or not n_fake
+    ]
+    few = {
+        side: [f"{n} {word}" for n, word in zip(both, ("real", "fake"), strict=True) if 0 < n < FEW]
+        for side, both in counts.items()
+    }
+    if any(few.values()):
+        shown = ", ".join(f"{side} {' + '.join(words)}" for side, words in few.items() if words)
+        found.append(f"few of a class on a side: {shown}; below {FEW} little can be learned or measured")
+    return found
 
 
 def make_split(
