@@ -189,6 +189,18 @@ def test_per_class_draws_exactly_that_many_and_leaves_the_rest_out() -> None:
         make_split(records, per_class=51)
 
 
+def test_a_fake_whose_original_is_there_but_not_drawn_is_not_alone() -> None:
+    records = pairs(50)
+    for split in (make_split(records, per_class=20), k_fold(records, k=3, per_class=20)[0]):
+        assert not [note for note in split.notes if "no group with any real" in note]
+    with_a_stranger = [*records, video("stranger", 1, "made:other")]
+    assert [
+        note
+        for note in make_split(with_a_stranger).notes
+        if note.startswith("1 of 101 fakes shares no group with any real")
+    ]
+
+
 def test_random_tears_groups_apart_and_says_how_many() -> None:
     records = pairs(50)
     split = make_split(records, by="random", seed=42)

@@ -94,6 +94,15 @@ def test_a_leak_is_told_once_and_not_said_to_flatter(made: Store) -> None:
     assert "flatter" not in done.stderr
 
 
+def test_what_is_true_of_all_folds_is_told_once(tmp_path: Path, videos: list[VideoRecord]) -> None:
+    apart = [replace(one, group_id=f"made:{one.video_id}") for one in videos]
+    made = make(tmp_path / "faces.store", apart)
+    done = CliRunner().invoke(app, ["split", str(made.path), "--name", "cv", "--folds", "3"])
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("no group with any real") == 1
+    assert "all folds: " in done.stderr
+
+
 def test_folds_are_splits(made: Store) -> None:
     for number, fold in enumerate(k_fold(made.records(), k=3)):
         made.write_split(f"cv-{number}", fold)

@@ -54,8 +54,11 @@ def split(
     found = split_stores(
         opened, name=name, by=kind, ratio=ratio or "80/10/10", seed=seed, per_class=per_class, folds=folds
     )
+    of_all = [note for note in found[0].notes if len(found) > 1 and all(note in dealt.notes for dealt in found)]
     for dealt in found:
-        _tell(dealt, opened, "pictures" if kind == "random" else "videos")
+        _tell(dealt, opened, "pictures" if kind == "random" else "videos", leave_out=of_all)
+    for note in of_all:
+        say(f"all folds: {note}")
     if folds is not None:
         for store in opened:
             _remove_older_folds(store, name, n_folds=folds, where=_where(store, opened))
@@ -76,12 +79,13 @@ def _remove_older_folds(store: Store, name: str, *, n_folds: int, where: str) ->
             say(f"{other}{where}: removed, a fold of an older deal")
 
 
-def _tell(dealt: Dealt, stores: Sequence[Store], unit: str) -> None:
+def _tell(dealt: Dealt, stores: Sequence[Store], unit: str, *, leave_out: Sequence[str]) -> None:
     for store, counts in zip(stores, dealt.counts, strict=True):
         sides = ", ".join(f"{side} {real:,} real + {fake:,} fake" for side, (real, fake) in counts.items())
         say(f"{dealt.name}{_where(store, stores)}: {unit} {sides or 'on no side'}")
     for note in dealt.notes:
-        say(f"  {note}")
+        if note not in leave_out:
+            say(f"  {note}")
 
 
 __all__ = ["split"]

@@ -46,10 +46,12 @@ def _classes(facts: Inspection) -> Iterator[Finding]:
 
 def _groups(facts: Inspection) -> Iterator[Finding]:
     if n := facts.n_fakes_alone:
+        undrawn = ", which may not have been drawn (`prepare --limit`)" if facts.kind == "store" else ""
         yield Finding(
             level="warn",
-            text=f"{n:,} of {plural(facts.n_fake, 'fake')} {'shares' if n == 1 else 'share'} no group with any real: "
-            "if their originals are here under other names, name them alike, or give both one group_id in a list.",
+            text=f"{n:,} of {plural(facts.n_fake, 'fake')} {'shares' if n == 1 else 'share'} no group with any real"
+            f"{undrawn}: if their originals are here under other names, name them alike, or give both one group_id in "
+            "a list.",
         )
     elif facts.n_without_original and facts.n_real:
         yield Finding(

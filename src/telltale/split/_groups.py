@@ -64,10 +64,12 @@ def persons(record: Record | Member) -> list[str]:
     return _pieces(record.person_id) if record.person_id else []
 
 
-def fakes_alone(records: Iterable[Record]) -> int:
-    """How many fakes share no group with any real; 0 where there is no real at all."""
+def fakes_alone(records: Iterable[Record], *, among: Iterable[Record] | None = None) -> int:
+    """How many fakes of `records` share no group with any real of `among` (of `records`, if not said); 0 where there is
+    no real at all."""
     found = list(records)
-    real = {piece for record in found if not record.label for piece in group_pieces(record.group_id)}
+    others = found if among is None else among
+    real = {piece for record in others if not record.label for piece in group_pieces(record.group_id)}
     if not real:
         return 0
     return sum(record.label and real.isdisjoint(group_pieces(record.group_id)) for record in found)

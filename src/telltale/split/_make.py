@@ -72,8 +72,8 @@ def parse_ratio(ratio: Ratio) -> tuple[float, float, float]:
     return parts[0] / total, parts[1] / total, parts[2] / total
 
 
-def _told(split: Split, records: Sequence[Record]) -> Split:
-    """`split` of `records`, with its leaks and what the user should be told of them."""
+def _told(split: Split, records: Sequence[Record], *, every: Sequence[Record]) -> Split:
+    """`split` of `records`, drawn from `every`, with its leaks and what the user should be told of them."""
     leaks = find_leaks({side: split.select(records, side) for side in SIDES})
     notes = list(split.notes)
     dealt = [record for record in records if record.video_id in split.sides]
@@ -89,12 +89,12 @@ def _told(split: Split, records: Sequence[Record]) -> Split:
             f"{plural(len(leaks.persons), 'person is', 'persons are')} on more than one side: keeping everybody "
             "together who shares a video would leave too few groups"
         )
-    if split.by != "random" and (n_alone := fakes_alone(records)):
+    if split.by != "random" and (n_alone := fakes_alone(records, among=every)):
         n_fakes = sum(record.label for record in records)
         notes.append(
-            f"{n_alone} of {plural(n_fakes, 'fake')} {'shares' if n_alone == 1 else 'share'} no group with any real: "
-            "where the originals are here under other names, a fake and its original may be on two sides; name them "
-            "alike, or give both one group_id in a list"
+            f"{n_alone} of {plural(n_fakes, 'fake')} {'shares' if n_alone == 1 else 'share'} no group with any real, "
+            "which may not have been drawn (`prepare --limit`); where the originals are here under other names, a fake "
+            "and its original may be on two sides: name them alike, or give both one group_id in a list"
         )
     notes += thin_sides(split.counts(records))
     return replace(split, leaked_groups=torn, shared_persons=leaks.persons, notes=tuple(notes))
@@ -135,10 +135,11 @@ def make_split(
     found = sorted(records, key=lambda record: (record.dataset, record.video_id))
     _check(found)
     shares = parse_ratio(ratio)
+    every = found
     if per_class is not None:
-        found = sample(found, per_class, seed)
+        found = sample(every, per_class, seed)
     if by == "official":
-        return _official(found, shares, seed)
+        return _told(_official(found, shares, seed), found, every=every)
     used = [(side, share) for side, share in zip(SIDES, shares, strict=True) if share > 0]
     wanted = np.array([share for _, share in used])
     kept: Literal["group", "person", "nothing"] = "nothing"
@@ -149,7 +150,7 @@ def make_split(
     else:
         raise UsageError(f"--by wants group, official or random, got {by!r}")
     sides = {record.video_id: used[i][0] for record, i in zip(found, dealt, strict=True)}
-    return _told(Split(sides, by, seed, shares, kept), found)
+    return _told(Split(sides, by, seed, shares, kept), found, every=every)
 
 
 def _check(records: Sequence[Record]) -> None:
@@ -178,7 +179,7 @@ def _official(records: Sequence[Record], shares: tuple[float, float, float], see
             dealt, kept = by_group(train, wanted, seed)
             sides |= {r.video_id: SIDES[i] for r, i in zip(train, dealt, strict=True)}
             notes.append("the official split has no validation side: one was taken from its training side by group")
-    return _told(Split(sides, "official", seed, shares, kept, notes=tuple(notes)), records)
+    return Split(sides, "official", seed, shares, kept, notes=tuple(notes))
 
 
 def k_fold(records: Iterable[Record], *, k: int, seed: int = 0, per_class: int | None = None) -> list[Split]:
@@ -188,8 +189,9 @@ def k_fold(records: Iterable[Record], *, k: int, seed: int = 0, per_class: int |
     check_seed(seed)
     found = sorted(records, key=lambda record: (record.dataset, record.video_id))
     _check(found)
+    every = found
     if per_class is not None:
-        found = sample(found, per_class, seed)
+        found = sample(every, per_class, seed)
     dealt, kept = by_group(found, np.full(k, 1 / k), seed, called="folds with --folds")
     ratio = ((k - 1) / k, 1 / k, 0.0)
     splits = []
@@ -197,5 +199,5 @@ def k_fold(records: Iterable[Record], *, k: int, seed: int = 0, per_class: int |
         sides: dict[str, Side] = {
             record.video_id: "val" if i == fold else "train" for record, i in zip(found, dealt, strict=True)
         }
-        splits.append(_told(Split(sides, f"fold {fold + 1} of {k}", seed, ratio, kept), found))
+        splits.append(_told(Split(sides, f"fold {fold + 1} of {k}", seed, ratio, kept), found, every=every))
     return splits
