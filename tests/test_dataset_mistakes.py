@@ -21,7 +21,7 @@ from telltale.inspect import inspect_data
 from telltale.prepare import prepare
 from telltale.report import HTML_NAME, JSON_NAME
 from telltale.split import k_fold, make_split
-from telltale.store._format import MANIFEST, SHARDS
+from telltale.store._format import MANIFEST, SHARDS, UNFINISHED
 
 
 def write(root: Path, *names: str) -> None:
@@ -205,6 +205,7 @@ def test_the_marks_of_own_output_are_what_is_written() -> None:
     assert {HTML_NAME, JSON_NAME} in marks
     assert {CARD_NAME, MODEL_NAME} in marks
     assert {MANIFEST, SHARDS} in marks
+    assert {UNFINISHED} in marks
     assert {_files._JSON_NAME, "videos.csv"} in marks
     assert {_comparison_files._JSON_NAME, "differences.csv"} in marks
     assert {explained.JSON_NAME} in marks

@@ -410,7 +410,7 @@ def test_a_store_is_inspected_with_its_splits_and_leaks(store: Path, tmp_path: P
 
 
 def test_a_store_that_is_not_finished_says_so(tmp_path: Path) -> None:
-    (tmp_path / "staging").mkdir()
+    StoreWriter(tmp_path, settings={}).keep_settings()
     with pytest.raises(DataError, match="not finished"):
         inspect_data(tmp_path)
 

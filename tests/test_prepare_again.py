@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 import make_datasets
+from telltale import datasets
 from telltale.crops import CropSpec
 from telltale.errors import UsageError
 from telltale.faces import DetectorConfig
-from telltale.prepare import PrepareSettings, prepare
+from telltale.prepare import PrepareSettings, Progress, prepare
 from telltale.sampling import SamplePlan
-from telltale.store import open_store
+from telltale.store import is_store, open_store
 from telltale.store._differences import differences
 
 SETTINGS = PrepareSettings(detector="haar")
@@ -66,6 +67,57 @@ def test_a_set_that_moved_is_the_same_set(tmp_path: Path) -> None:
     before = prepare(source, out, settings=SETTINGS)
     shutil.move(source, tmp_path / "data")
     assert prepare(tmp_path / "data", out, settings=SETTINGS) == before
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Name -> bytes of every file below `folder`."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+STRANGERS = ("README.md", "index-old.npy", "shards/my.parquet", "staging/notes.txt", "videos-list.parquet")
+
+
+def test_no_store_is_made_among_files_of_somebody_else(tmp_path: Path) -> None:
+    source, out = site(tmp_path / "a", seed=1, n=1), tmp_path / "mine"
+    for name in STRANGERS:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("mine")
+    for folder in (out, source):
+        before = tree(folder)
+        with pytest.raises(UsageError, match=r"files that no store has, such as .*: choose another --out, or empty"):
+            prepare(source, folder, settings=SETTINGS)
+        assert tree(folder) == before
+
+
+def test_what_somebody_put_into_a_store_stays(tmp_path: Path) -> None:
+    source, out = site(tmp_path / "a", seed=1, n=1), tmp_path / "s.store"
+    prepare(source, out, settings=SETTINGS)
+    for name in STRANGERS:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("mine")
+    prepare(site(tmp_path / "a", seed=1, n=2), out, settings=SETTINGS)
+    assert {(out / name).read_text() for name in STRANGERS} == {"mine"}
+    assert len(list(out.glob("videos-*.parquet"))) == 2, "his and the store's"
+
+
+def test_a_store_that_is_begun_is_none_of_the_data_beside_it(tmp_path: Path) -> None:
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    def read() -> datasets.Dataset:
+        return datasets.read(source, labels={"staging": 0})
+
+    source = site(tmp_path / "a", seed=1, n=2)
+    (source / "staging").mkdir()
+    shutil.copyfile(source / "real" / "00_real.jpg", source / "staging" / "cut.jpg")
+    out = source / "mine.store"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(read(), out, settings=SETTINGS, on_progress=interrupt)
+    assert is_store(out)
+    assert not is_store(source), "a folder of that name alone is no mark"
+    assert {one.path for one in read().problems} <= {"staging/cut.jpg"}, "whose bytes are there twice"
+    prepare(read(), out, settings=SETTINGS)
+    assert len(open_store(out).videos()) == 5
 
 
 PLAIN = PrepareSettings()

@@ -27,6 +27,7 @@ OWN_OUTPUT = (
     frozenset({"report.json", "report.html"}),
     frozenset({"card.json", "model.onnx"}),
     frozenset({"manifest.json", "shards"}),
+    frozenset({"unfinished.json"}),
 )
 """A folder that holds one of these was written by Telltale: its pictures are nobody's footage."""
 

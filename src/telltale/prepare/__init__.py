@@ -27,7 +27,7 @@ from telltale.prepare._progress import Progress, Rate
 from telltale.prepare._settings import PrepareSettings
 from telltale.prepare._task import PrepareTask, set_aside
 from telltale.split import Draw
-from telltale.store import Manifest, Store, StoreWriter, Task, content_sha256
+from telltale.store import Manifest, Store, StoreWriter, Task, check_ours, content_sha256
 from telltale.store._stage import WITNESSES
 
 
@@ -64,14 +64,14 @@ def prepare(
         settings = replace(settings, n_threads=1)
     identity = settings.identity()
     with only_one(Path(out)):
+        check_ours(out)
         if not settings.detect:
             identity["crop"] = asdict(crop_as_given(Path(out), records, settings))
         originals = originals_of(dataset.records) if settings.boxes_from_original else {}
         writer = StoreWriter(out, settings=identity, originals=originals)
         _check_loses_none(writer, dataset, draw, n_drawn=len(records), drop_missing=drop_missing)
         _check_same_files(writer, dataset)
-        if not settings.detect:
-            writer.keep_settings(records)
+        writer.keep_settings(() if settings.detect else records)
         job = PrepareTask(
             out=str(Path(out).absolute()),
             identity=identity,

@@ -34,7 +34,7 @@ from __future__ import annotations
 from telltale.store._export import export
 from telltale.store._format import COLUMNS, SCHEMA, ClassCount, FailedVideo, Manifest, Part
 from telltale.store._outcome import Outcome, StoredFace, as_given, content_sha256, encode_crop
-from telltale.store._read import Store, check_distinct, is_store, open_store, undealt
+from telltale.store._read import Store, check_distinct, check_ours, is_store, open_store, undealt
 from telltale.store._sparse import sparse
 from telltale.store._stage import StoreWriter, Task, kept_settings, tasks
 
@@ -52,6 +52,7 @@ __all__ = [
     "Task",
     "as_given",
     "check_distinct",
+    "check_ours",
     "content_sha256",
     "encode_crop",
     "export",

@@ -7,7 +7,7 @@ import hashlib
 import io
 import mmap
 import os
-import shutil
+import re
 import tempfile
 import zlib
 from collections import Counter
@@ -33,6 +33,7 @@ from telltale.store._format import (
     SHARD_BYTES,
     SHARDS,
     STAGING,
+    UNFINISHED,
     VIDEOS_SCHEMA,
     WRITE_OPTIONS,
     ClassCount,
@@ -48,6 +49,11 @@ from telltale.store._rows import read_videos, task_metadata
 from telltale.store._stage import StoreWriter, Task
 
 _PART_FILES = ".telltale-*.part"
+_OURS = re.compile(
+    rf"{SHARDS}/\d{{5}}-[0-9a-f]{{12}}\.parquet|index-[0-9a-f]{{12}}\.npy|videos-[0-9a-f]{{12}}\.parquet"
+    rf"|{STAGING}/[0-9a-f]{{2}}/([0-9a-f]{{32}}\.parquet|\.telltale-[^/]+\.part)"
+)
+"""Names that we give: whatever else lies in the folder is somebody's."""
 _CARD = """---
 configs:
 - config_name: default
@@ -160,7 +166,7 @@ def _build(writer: StoreWriter, names: Sequence[str], problems: Sequence[Problem
         )
         videos_part = _publish(out, "videos", ".parquet", buffer.getvalue(), len(videos))
         manifest = _manifest(writer, videos, problems, shards.parts, index_part, videos_part)
-        write_files(out, {"README.md": _CARD.encode()})
+        _write_card(out)
         write_files(out, {MANIFEST: (manifest.model_dump_json(indent=1) + "\n").encode()})
         _clean(out, manifest)
     except OSError as error:
@@ -337,9 +343,18 @@ def _sweep(out: Path) -> None:
 def _clean(out: Path, manifest: Manifest) -> None:
     """Remove what the manifest does not name: the store that was there before, and what was staged."""
     named = {part.name for part in manifest.parts()}
-    for path in [*out.glob(f"{SHARDS}/*.parquet"), *out.glob("index-*.npy"), *out.glob("videos-*.parquet")]:
-        if path.relative_to(out).as_posix() not in named:
+    for path in [*out.glob("*"), *out.glob(f"{SHARDS}/*"), *out.glob(f"{STAGING}/*/*")]:
+        name = path.relative_to(out).as_posix()
+        if name not in named and _OURS.fullmatch(name):
             path.unlink(missing_ok=True)
     _sweep(out)
-    if (out / STAGING).exists():
-        shutil.rmtree(out / STAGING)
+    for folder in (*out.glob(f"{STAGING}/*"), out / STAGING):
+        with contextlib.suppress(OSError):  # not empty, or no folder: not ours
+            folder.rmdir()
+    (out / UNFINISHED).unlink(missing_ok=True)
+
+
+def _write_card(out: Path) -> None:
+    path = out / "README.md"
+    if not path.exists() or b"made by `telltale prepare`" in path.read_bytes():
+        write_files(out, {path.name: _CARD.encode()})

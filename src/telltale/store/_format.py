@@ -23,6 +23,8 @@ MANIFEST = "manifest.json"
 SHARDS = "shards"
 SPLITS = "splits"
 STAGING = "staging"
+UNFINISHED = "unfinished.json"
+"""The mark of a store that is begun. With it, or a manifest and shards, a folder is ours to write in."""
 
 ROW_GROUP_ROWS = 512
 SHARD_BYTES = 128 << 20

@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from telltale._faults import first_fault
 from telltale._files import file_sha256, write_files
-from telltale._text import visible
+from telltale._text import plural, visible
 from telltale.bundle import DetectorSettings
 from telltale.crops import CropSpec
 from telltale.errors import OutputError, StoreInvalid, UsageError
@@ -31,7 +31,7 @@ from telltale.store._format import (
     MANIFEST,
     SHARDS,
     SPLITS,
-    STAGING,
+    UNFINISHED,
     VIDEOS_SCHEMA,
     Manifest,
     Part,
@@ -51,7 +51,18 @@ _Read = TypeVar("_Read")
 def is_store(path: str | Path) -> bool:
     """Whether `path` is a store, finished or not: `open_store` then opens it, or says what is wrong with it."""
     root = Path(path)
-    return ((root / MANIFEST).is_file() and (root / SHARDS).is_dir()) or (root / STAGING).is_dir()
+    return ((root / MANIFEST).is_file() and (root / SHARDS).is_dir()) or (root / UNFINISHED).is_file()
+
+
+def check_ours(path: str | Path) -> None:
+    """Raises `UsageError` where a store would be made among files that are none of a store's."""
+    root = Path(path)
+    strangers = sorted(one.name for one in root.iterdir() if not one.name.startswith(".")) if root.is_dir() else []
+    if strangers and not (is_store(root) or (root / MANIFEST).exists()):
+        raise UsageError(
+            f"{visible(str(root))} holds {plural(len(strangers), 'file')} that no store has, such as "
+            f"{visible(strangers[0])}: choose another --out, or empty it first"
+        )
 
 
 def open_store(path: str | Path) -> Store:
@@ -63,7 +74,7 @@ def open_store(path: str | Path) -> Store:
     except (OSError, ValueError) as error:
         raise StoreInvalid(f"{root / MANIFEST} cannot be read ({error}): restore it from a copy") from error
     if manifest is None:
-        if (root / STAGING).is_dir():
+        if (root / UNFINISHED).is_file():
             raise StoreInvalid(f"{root} is not finished: run the same `telltale prepare` command again")
         raise StoreInvalid(f"{root} is no store (no {MANIFEST}): make one with `telltale prepare`")
     bad = [f"{part.name}: {what}" for part in manifest.parts() if (what := _fault(root, part))]

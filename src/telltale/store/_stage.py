@@ -26,6 +26,7 @@ from telltale.store._format import (
     ARRAY_BYTES,
     MANIFEST,
     STAGING,
+    UNFINISHED,
     WRITE_OPTIONS,
     Manifest,
     canonical_json,
@@ -41,7 +42,6 @@ from telltale.types import FaceRecord
 PICTURES_PER_TASK = 256
 _ENDS_ONE_OF = 128
 """Pictures, on average. One batch in seven is then ended by its length, which what is added before it moves."""
-_SETTINGS = "settings.json"
 _NOT_FETCHED = ("", FileUnreadable.code)
 """SHA-256 and failure of an object of which nothing was read."""
 WITNESSES = 16
@@ -99,7 +99,7 @@ def kept_settings(out: str | Path) -> Kept | None:
     """Of the finished store at `out`, else of one begun with `StoreWriter.keep_settings`; None where there is neither.
     Raises `StoreInvalid`."""
     out = Path(out)
-    begun = out / STAGING / _SETTINGS
+    begun = out / UNFINISHED
     path = next((path for path in (out / MANIFEST, begun) if path.exists()), None)
     if path is None:
         return None
@@ -151,12 +151,13 @@ class StoreWriter:
             )
         return manifest
 
-    def keep_settings(self, records: Sequence[Record]) -> None:
-        """Write the settings beside the staged files of a store that is not finished, for `kept_settings`."""
+    def keep_settings(self, records: Sequence[Record] = ()) -> None:
+        """Mark a store that is not finished as one, with its settings, for `kept_settings`; `records` are those by whose
+        first few it is to know the set again."""
         if self.manifest is None:
             first = {record.name: content_sha256(record) for record in records[:WITNESSES]}
             said = canonical_json({"settings": self.settings, "sha256": first})
-            write_files(self.out / STAGING, {_SETTINGS: said.encode()})
+            write_files(self.out, {UNFINISHED: said.encode()})
 
     def task_name(self, task: Sequence[Record]) -> str:
         """The name of a task: the same for the same records, labels and groups, wherever the files lie. An object in a
@@ -247,6 +248,8 @@ class StoreWriter:
         buffer = io.BytesIO()
         parquet.write_table(table, buffer, row_group_size=max(1, n_rows), **WRITE_OPTIONS)
         path = self.staged_path(name)
+        if self.manifest is None and not (self.out / UNFINISHED).exists():
+            self.keep_settings()
         write_files(path.parent, {path.name: buffer.getvalue()})
 
     def stage_as_given(self, task: Sequence[Record]) -> None:
