@@ -14,6 +14,8 @@ from PIL import Image
 
 from telltale._annotate_paint import Painter, drawable, glyph, text_mask, write
 from telltale._annotate_plan import Plan
+from telltale._png import png
+from telltale._report_chart import ZoneScale
 from telltale._text import clock, percent
 from telltale.types import RgbImage
 
@@ -98,9 +100,7 @@ class Sheet:
         if not self._tiles:
             return None
         page = self._page()
-        buffer = io.BytesIO()
-        Image.fromarray(page).save(buffer, "PNG", optimize=True)
-        return buffer.getvalue(), page.shape[1], page.shape[0]
+        return png(page, optimize=True), page.shape[1], page.shape[0]
 
     def _page(self) -> RgbImage:
         gap, text_px, line_px = 12, 15, 24
@@ -138,16 +138,8 @@ class Sheet:
             text = text_mask(f"{percent(score)}", text_px)
             left = x + self._tile_px - text.shape[1]
             write(page, text, left, y)
-            glyph(
-                page, _zone(score, self._plan, person.label), (left - text_px * 0.8, y + text_px * 0.6), text_px * 0.4
-            )
-
-
-def _zone(score: float, plan: Plan, label: str) -> str:
-    if plan.thresholds is None:
-        return label
-    real_below, fake_above = plan.thresholds
-    return "fake" if score >= fake_above else "real" if score < real_below else "uncertain"
+            zone = ZoneScale(self._plan.thresholds).zone(score) if self._plan.thresholds else person.label
+            glyph(page, zone, (left - text_px * 0.8, y + text_px * 0.6), text_px * 0.4)
 
 
 def _shrunk(rgb: RgbImage, side_px: int) -> tuple[RgbImage, float]:

@@ -9,7 +9,6 @@ through. The face below is shown without its colours, because skin is warm itsel
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from telltale._cam import to_crop
 from telltale._measured import remark
+from telltale._png import png
 from telltale.types import Float32Array, Heat, RgbImage
 
 Key = TypeVar("Key")
@@ -48,11 +48,7 @@ def layer(heat: Float32Array, *, full: float) -> npt.NDArray[np.uint8]:
 
 def layer_png(heat: Float32Array, *, full: float) -> bytes:
     """`layer` as PNG."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(layer(heat, full=full)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png(layer(heat, full=full))
 
 
 def over(rgb: RgbImage, heat: Float32Array, *, full: float) -> RgbImage:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _BYTES_A_SECOND = 20_000_000
 """A slow disk's, divided by three: the file is read for its packets, for its pictures and for its hash."""
 _MOST_S = 12 * 3600.0
+ENCODING_BYTES = 2 << 30
+"""Memory of whoever encodes what is read: decoder and encoder of a 4K clip together."""
 HASH_NOT_KNOWN = "Not all of the file was read in time, so its SHA-256 is not known; a longer deadline tells it."
 
 
@@ -68,6 +70,11 @@ def default_deadline_s(duration_s: float | None, size_bytes: int = 0) -> float:
     """60 s, or where that is more three times the video's length, or what a slow disk takes for so many bytes. A header
     may claim any length: 12 h at most."""
     return min(max(60.0, 3.0 * (duration_s or 0.0), size_bytes / _BYTES_A_SECOND), _MOST_S)
+
+
+def encoding_deadline_s(duration_s: float | None, size_bytes: int) -> float:
+    """For whoever encodes what is read: four times as long."""
+    return 4 * default_deadline_s(duration_s, size_bytes)
 
 
 def allowed_s(request: ExtractRequest, duration_s: float | None, size_bytes: int) -> float:

@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 MAX_CHARS, MAX_ENTRIES = 500, 64
 """Of one value of a file's metadata, and of a list of them: a file may hold megabytes of either."""
@@ -34,6 +36,22 @@ def _surrogate_as_text(found: re.Match[str]) -> str:
     code = ord(found[0])
     # os.fsdecode maps the byte NN to U+DCNN (PEP 383).
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def for_json(value: Any, *, nan_is_null: bool = False) -> Any:
+    """`value` with plain JSON types and without lone surrogates, which strict readers refuse."""
+    match value:
+        case str():
+            return encodable(value)
+        case Mapping():
+            return {encodable(str(key)): for_json(item, nan_is_null=nan_is_null) for key, item in value.items()}
+        case list() | tuple():
+            return [for_json(item, nan_is_null=nan_is_null) for item in value]
+        case float() if nan_is_null and not math.isfinite(value):
+            return None
+        case None | bool() | int() | float():
+            return value
+    return encodable(str(value))
 
 
 def short(value: object) -> str:

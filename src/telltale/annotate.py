@@ -10,7 +10,6 @@ worker process.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 import threading
@@ -20,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from telltale._annotate_plan import Plan, make_plan
-from telltale._files import write_files
+from telltale._files import file_sha256, write_files
 from telltale._report_words import LABELS
 from telltale._reported import ATTACHMENT_NAMES
-from telltale._request import default_deadline_s
+from telltale._request import ENCODING_BYTES, encoding_deadline_s
 from telltale._said import understood
 from telltale._text import percent, plural, visible
 from telltale.errors import InputError, OutputError
@@ -37,11 +36,6 @@ if TYPE_CHECKING:
     from telltale.video import VideoReader
 
 VIDEO_NAME, GIF_NAME, SHEET_NAME, PICTURE_NAME = ATTACHMENT_NAMES
-MEMORY_BYTES = 2 << 30
-"""Decoder and encoder of a 4K clip together."""
-_SLOWER = 4
-"""Encoding takes this much longer than the reading that deadlines are made for."""
-_EVERY_FRAME = 10**9
 _GIF_SIDE_PX, _GIF_STEP_S = 480, 0.125
 _TILE_PX, _TILE_COLUMNS = 320, 4
 _TOLD_EVERY_S = 0.5
@@ -73,7 +67,7 @@ def annotate(
         return ()
     plan = make_plan(report, headline=LABELS[report.verdict.label].headline, caption=_caption(report))
     duration_s = report.video.duration_s if report.video else None
-    allowed_s = deadline_s or _SLOWER * default_deadline_s(duration_s, report.input.size_bytes)
+    allowed_s = deadline_s or encoding_deadline_s(duration_s, report.input.size_bytes)
     film = _reserve(folder)
     try:
         made, sha256 = _run(plan, path, film, allowed_s=allowed_s, stop=stop, on_progress=on_progress)
@@ -108,7 +102,7 @@ def _run(
     sha256 = ""
     args = {"path": os.fspath(path), "film": str(film), "plan": plan.to_json()}
     with (
-        Worker(WorkerLimits(MEMORY_BYTES, Powers(may_write=(str(film),)))) as worker,
+        Worker(WorkerLimits(ENCODING_BYTES, Powers(may_write=(str(film),)))) as worker,
         closing(worker.run("annotate", args, deadline_s=allowed_s, stop=stop)) as messages,
     ):
         for message in messages:
@@ -140,15 +134,13 @@ def _reserve(folder: Path) -> Path:
 
 def _attachment(path: Path, width_px: int, height_px: int) -> Attachment:
     kind, media_type, told = _FILES[path.name]
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Attachment(
         name=path.name,
         kind=kind,
         told=told,
         media_type=media_type,
         size_bytes=path.stat().st_size,
-        sha256=sha256,
+        sha256=file_sha256(path),
         width_px=width_px,
         height_px=height_px,
     )
@@ -167,11 +159,11 @@ def _caption(report: Report) -> list[str]:
 
 def annotate_job(args: dict[str, Any]) -> Iterator[Message]:
     """The worker's side: one pass over the clip."""
-    from telltale.sampling import SamplePlan
+    from telltale.sampling import EVERY_FRAME
     from telltale.video import open_video
 
     plan = Plan.from_json(args["plan"])
-    with open_video(args["path"], SamplePlan("all", max_frames=_EVERY_FRAME)) as reader:
+    with open_video(args["path"], EVERY_FRAME) as reader:
         if reader.info.is_still:
             yield from _still(reader, plan)
         else:
@@ -181,12 +173,13 @@ def annotate_job(args: dict[str, Any]) -> Iterator[Message]:
 
 def _still(reader: VideoReader, plan: Plan) -> Iterator[Message]:
     from telltale._annotate_paint import Painter
+    from telltale._png import png
 
     for frame in reader:
         rgb = _drawable(frame.rgb)
         height, width = rgb.shape[:2]
         Painter(plan, width_px=width, height_px=height, with_timeline=False).paint(rgb, 0.0, scale=_scale(plan, rgb))
-        yield _file(PICTURE_NAME, _encoded(rgb, "PNG"), width, height)
+        yield _file(PICTURE_NAME, png(rgb), width, height)
 
 
 def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iterator[Message]:
@@ -242,16 +235,6 @@ def _scale(plan: Plan, rgb: RgbImage) -> float:
     """From the report's pixels to the frame's: the scan may have looked at smaller frames."""
     longer = max(rgb.shape[:2])
     return longer / plan.max_side_px if plan.max_side_px is not None and longer > plan.max_side_px else 1.0
-
-
-def _encoded(rgb: RgbImage, format: str) -> bytes:
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, format)
-    return buffer.getvalue()
 
 
 def _file(name: str, data: bytes | None, width_px: int, height_px: int) -> Message:

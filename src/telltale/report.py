@@ -19,7 +19,6 @@ import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from telltale._files import drop_earlier, write_files
@@ -31,7 +30,7 @@ from telltale._report_people import jpeg_uri
 from telltale._report_player import CannotEmbed, Player, embed, link
 from telltale._report_words import LABELS
 from telltale._reported import ATTACHMENT_NAMES
-from telltale._text import encodable, percent, plural, visible
+from telltale._text import for_json, percent, plural, visible
 from telltale.types import Report
 
 JSON_NAME = "report.json"
@@ -42,20 +41,7 @@ INDEX_NAME = "index.html"
 
 def to_json(report: Report) -> str:
     """The report as one line of ASCII JSON, schema version 1 (docs/report.md). NaN is an error, not a number."""
-    return json.dumps(_encodable(report.model_dump()), ensure_ascii=True, allow_nan=False)
-
-
-def _encodable(value: Any) -> Any:
-    """`value` with plain JSON types and without lone surrogates, which strict readers refuse."""
-    if isinstance(value, str):
-        return encodable(value)
-    if isinstance(value, Mapping):
-        return {encodable(str(key)): _encodable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encodable(item) for item in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return encodable(str(value))
+    return json.dumps(for_json(report.model_dump()), ensure_ascii=True, allow_nan=False)
 
 
 def to_html(report: Report, *, player: Player | None = None) -> str:

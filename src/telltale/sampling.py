@@ -57,6 +57,10 @@ class SamplePlan:
                 raise ValueError(f"{name} must be above 0, got {limit}")
 
 
+EVERY_FRAME = SamplePlan("all", max_frames=10**9)
+"""Of a clip of any length, without the cap."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Sampling as a command line or a request names it; None and False: not at all.
@@ -151,4 +155,4 @@ def _length_s(pts: Float64Array) -> float:
     return float(pts[-1] - pts[0] + np.median(np.diff(pts))) if len(pts) > 1 else 0.0
 
 
-__all__ = ["Choice", "SamplePlan", "Wanted", "choose"]
+__all__ = ["EVERY_FRAME", "Choice", "SamplePlan", "Wanted", "choose"]

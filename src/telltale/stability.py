@@ -15,13 +15,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from telltale._annotate_plan import telling_seconds
 from telltale._report_words import LABELS
-from telltale._request import default_deadline_s
+from telltale._request import ENCODING_BYTES, encoding_deadline_s
 from telltale._text import encodable, percent, plural
 from telltale._wire import Message
 from telltale.errors import DeadlineExceeded, InputError, OutputError, WorkerError
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 MAX_STRETCH_S = 20.0
 """Longer clips are treated over so many seconds, around those that tell most."""
-MEMORY_BYTES = 2 << 30
-_SLOWER = 4
-_EVERY_FRAME = 10**9
 _SUFFIX = {"h264": ".mp4", "hevc": ".mp4", "vp9": ".mp4", "jpeg": ".jpg"}
 
 
@@ -115,10 +112,10 @@ def measure_stability(
     is_still = report.video.is_still
     stretch = None if is_still else _stretch(report)
     chosen = _fitting(treatments or (PICTURE_TREATMENTS if is_still else CLIP_TREATMENTS), report)
-    allowed_s = deadline_s or _SLOWER * default_deadline_s(report.video.duration_s, report.input.size_bytes)
+    allowed_s = deadline_s or encoding_deadline_s(report.video.duration_s, report.input.size_bytes)
     with (
         tempfile.TemporaryDirectory(prefix="telltale-") as folder,
-        Worker(WorkerLimits(MEMORY_BYTES, Powers(may_write=(folder,)))) as worker,
+        Worker(WorkerLimits(ENCODING_BYTES, Powers(may_write=(folder,)))) as worker,
     ):
         treater = _Treater(worker, Path(folder), judge, allowed_s=allowed_s, stop=stop)
         rows = []
@@ -250,12 +247,12 @@ def _though(baseline: StabilityRow, done: list[StabilityRow]) -> str:
 
 def transcode_job(args: dict[str, Any]) -> Iterator[Message]:
     """The worker's side: one pass over one file, into `out`."""
-    from telltale.sampling import SamplePlan
+    from telltale.sampling import EVERY_FRAME
     from telltale.video import open_video
 
     one, out = Pass(**args["encoding"]), Path(args["out"])
     start_s, end_s = args["stretch_s"] or (0.0, math.inf)
-    plan = SamplePlan("all", max_frames=_EVERY_FRAME, max_side_px=one.side_px)
+    plan = replace(EVERY_FRAME, max_side_px=one.side_px)
     with open_video(args["path"], plan) as reader:
         if one.codec == "jpeg":
             for frame in reader:

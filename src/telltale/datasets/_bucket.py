@@ -22,19 +22,18 @@ from telltale._places import Bucket, fetched
 from telltale._places import Found as Object
 from telltale._text import visible
 from telltale.datasets import celebdf, manifest
-from telltale.datasets._contract import Found, Problem, Record
+from telltale.datasets._contract import SIDES, Found, Problem, Record
 from telltale.datasets._files import suffix
 from telltale.errors import DataError, FileMissing, OutputError
 
-_SIDES = ("train", "val", "test")
 LISTS = frozenset(
     {
         celebdf.LIST.casefold(),
         "dataset.json",  # dfdcp
         "metadata.csv",  # deepfake_faces
         *manifest.NAMES,
-        *(f"lists/splits/{side}.txt" for side in _SIDES),  # deeperforensics
-        *(f"{folder}{side}.json" for folder in ("", "splits/") for side in _SIDES),  # faceforensics
+        *(f"lists/splits/{side}.txt" for side in SIDES),  # deeperforensics
+        *(f"{folder}{side}.json" for folder in ("", "splits/") for side in SIDES),  # faceforensics
     }
 )
 """What is fetched to be read: the lists of labels, splits and videos that the layouts know, where they have them.

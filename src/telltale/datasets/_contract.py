@@ -10,12 +10,15 @@ from typing import Literal, Protocol
 
 from telltale._text import encodable
 from telltale.errors import UnknownLabel
-from telltale.types import FaceRecord, VideoRecord
+from telltale.types import FaceRecord, Side, VideoRecord
 
 Record = VideoRecord | FaceRecord
 ProblemKind = Literal["missing", "unlabelled", "contradictory", "duplicate", "unknown", "unused"]
 """`contradictory` is a file that is there twice, once real and once fake; `unused` is a column of a list."""
 WORDS = {"real": 0, "fake": 1}
+NUMBERS = {**WORDS, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
+SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
+SIDE_WORDS: dict[str, Side] = {**SIDES, "validation": "val"}
 
 
 @dataclass(frozen=True, slots=True)

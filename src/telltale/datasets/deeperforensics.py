@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from telltale.datasets._contract import Found, Options
+from telltale.datasets._contract import SIDES, Found, Options
 from telltale.datasets._files import folders, is_video, plain, read_lines, slashes, stem, walk
 from telltale.types import Side, VideoRecord
 
 LAYOUT = "manipulated_videos/VARIANT/TARGET_ACTOR.mp4"
 _FAKE = re.compile(r"(\d{3,4})_(\w+)")
-_SIDES: tuple[Side, ...] = ("train", "val", "test")
 
 
 def recognise(root: Path) -> bool:
@@ -27,7 +26,7 @@ def recognise(root: Path) -> bool:
 def _official(root: Path) -> dict[str, Side]:
     return {
         stem(slashes(line)): side
-        for side in _SIDES
+        for side in SIDES.values()
         if (path := root / "lists" / "splits" / f"{side}.txt").is_file()
         for line in read_lines(path)
     }

@@ -14,15 +14,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from telltale.datasets._contract import Found, Options
+from telltale.datasets._contract import NUMBERS, SIDE_WORDS, Found, Options
 from telltale.datasets._files import folders, is_video, read_json, read_lines, slashes, stem, walk
 from telltale.errors import DataError
-from telltale.types import Side, VideoRecord
+from telltale.types import VideoRecord
 
 LAYOUT = "dfdc_train_part_N/*.mp4 and metadata.json in each, or labels.csv and test/*.mp4"
 _PART = re.compile(r"dfdc_train_part_0*(\d+)", re.IGNORECASE)
-_SIDES: dict[str, Side] = {"train": "train", "validation": "val", "val": "val", "test": "test"}
-_NUMBERS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "real": 0, "fake": 1}
 
 
 def recognise(root: Path) -> bool:
@@ -95,7 +93,7 @@ def _read_part(found: Found, root: Path, folder: str, there: dict[str, str], opt
                     label=label,
                     group_id=group,
                     person_id=f"dfdc:{part}",
-                    official_split=_SIDES.get(str(entry.get("split", "")).casefold()),
+                    official_split=SIDE_WORDS.get(str(entry.get("split", "")).casefold()),
                     original_id=group if original or not label else None,
                 )
             )
@@ -129,7 +127,7 @@ def _read_test(found: Found, root: Path, under: str, videos: dict[str, dict[str,
                 video_id=f"test/{stem(name)}",
                 path=str(root / name),
                 name=name,
-                label=options.label(row["label"], where=f"{base} in {path}", known=_NUMBERS),
+                label=options.label(row["label"], where=f"{base} in {path}", known=NUMBERS),
                 group_id=f"dfdc:{stem(name)}",
                 official_split="test",
             )

@@ -13,13 +13,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from telltale.datasets._contract import Found, Options
+from telltale.datasets._contract import SIDE_WORDS, Found, Options
 from telltale.datasets._files import is_video, plain, read_json, slashes, stem, walk, without_suffix
 from telltale.errors import DataError
-from telltale.types import Side, VideoRecord
+from telltale.types import VideoRecord
 
 LAYOUT = "dataset.json, method_A/ID/ID_A/*.mp4, original_videos/ID/*.mp4"
-_SIDES: dict[str, Side] = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 _NAME = re.compile(r"(\d+)_(\d+_\w+)")
 """A fake's: the donor, then its original's."""
 
@@ -78,7 +77,7 @@ def read(root: Path, options: Options) -> Found:
                 method=name.split("/")[0] if label else None,
                 group_id=f"dfdcp:{target}",
                 person_id=f"dfdcp:{people if label else target}",
-                official_split=_SIDES.get(str(entry.get("set", "")).casefold()),
+                official_split=SIDE_WORDS.get(str(entry.get("set", "")).casefold()),
                 original_id=_original(name, label),
             )
         )

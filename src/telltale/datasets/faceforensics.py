@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import cast
 
 from telltale._components import Components
 from telltale.datasets import dfd
-from telltale.datasets._contract import Found, Options
+from telltale.datasets._contract import SIDES, Found, Options
 from telltale.datasets._files import folders, is_video, read_json, stem, walk
 from telltale.errors import DataError
 from telltale.types import Side, VideoRecord
@@ -28,7 +27,6 @@ COMPRESSIONS = frozenset({"raw", "c0", "c23", "c40"})
 _CANONICAL = {name.casefold(): name for name in (*METHODS, "youtube")}
 _ORIGINAL = re.compile(r"\d{3,4}")
 _FAKE = re.compile(r"(\d{3,4})_(\d{3,4})")
-_SIDES = {"train": "train", "val": "val", "test": "test"}
 
 
 def recognise(root: Path) -> bool:
@@ -39,7 +37,7 @@ def recognise(root: Path) -> bool:
 
 def _official_pairs(root: Path) -> dict[tuple[str, str], Side]:
     pairs: dict[tuple[str, str], Side] = {}
-    for side in _SIDES:
+    for side in SIDES.values():
         for path in (root / "splits" / f"{side}.json", root / f"{side}.json"):
             if not path.is_file():
                 continue
@@ -47,7 +45,7 @@ def _official_pairs(root: Path) -> dict[tuple[str, str], Side]:
             if not isinstance(content, list) or not all(isinstance(p, list) and len(p) == 2 for p in content):
                 raise DataError(f"{path} must be a list of pairs of names: download it anew")
             for a, b in content:
-                pairs[str(a), str(b)] = cast(Side, side)
+                pairs[str(a), str(b)] = side
             break
     return pairs
 

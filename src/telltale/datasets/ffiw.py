@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from telltale.datasets._contract import Found, Options
+from telltale.datasets._contract import SIDES, Found, Options
 from telltale.datasets._files import folders, is_video, plain, stem, walk, without_suffix
-from telltale.types import Side, VideoRecord
+from telltale.types import VideoRecord
 
 LAYOUT = "source/{train,val,test}/*.mp4, target/{train,val,test}/*.mp4"
 _LABELS = {"source": 0, "target": 1}
-_SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
 
 
 def recognise(root: Path) -> bool:
     inside = folders(root)
-    return all(name in inside and bool(folders(root, inside[name]).keys() & _SIDES.keys()) for name in _LABELS)
+    return all(name in inside and bool(folders(root, inside[name]).keys() & SIDES.keys()) for name in _LABELS)
 
 
 def read(root: Path, options: Options) -> Found:
@@ -33,7 +32,7 @@ def read(root: Path, options: Options) -> Found:
         parts = plain(name).split("/")
         if parts[0] == "target_mask":
             continue
-        if len(parts) != 3 or parts[0] not in _LABELS or parts[1] not in _SIDES or not is_video(name):
+        if len(parts) != 3 or parts[0] not in _LABELS or parts[1] not in SIDES or not is_video(name):
             found.problem("unknown", name)
             continue
         label = _LABELS[parts[0]]
@@ -48,7 +47,7 @@ def read(root: Path, options: Options) -> Found:
                 label=label,
                 method="FFIW" if label else None,
                 group_id=group,
-                official_split=_SIDES[parts[1]],
+                official_split=SIDES[parts[1]],
                 original_id=group,
             )
         )

@@ -17,22 +17,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from telltale.datasets._contract import WORDS, Found, Options, Record
+from telltale.datasets._contract import SIDE_WORDS, WORDS, Found, Options, Record
 from telltale.datasets._files import folders, is_media, is_video, nfc, stem, walk
 from telltale.datasets._frames import Frames, Placed
 from telltale.errors import DataError, UsageError
 from telltale.types import FaceRecord, Side, VideoRecord
 
 LAYOUT = "real/**, fake/**"
-SIDES: dict[str, Side] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+SIDES: dict[str, Side] = {**SIDE_WORDS, "training": "train", "valid": "val", "testing": "test"}
 _NAMED_FAKE = re.compile(r"(.+)_(?:deep)?fake", re.IGNORECASE)
 """The group of a fake that is called after its original."""
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from telltale._text import encodable
 from telltale.datasets import folder
-from telltale.datasets._contract import Found, Options, Record
+from telltale.datasets._contract import NUMBERS, Found, Options, Record
 from telltale.datasets._files import is_media, nfc, slashes, walk
 from telltale.errors import DataError
 from telltale.types import VideoRecord
@@ -39,7 +39,6 @@ _MEANT = {
     **dict.fromkeys(("fold", "partition", "set", "side", "subset"), "split"),
 }
 """What columns of other names may be meant to be."""
-_LABELS = {"real": 0, "fake": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 Row = Mapping[str, Any]
 
@@ -149,7 +148,7 @@ def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
         if _text(row, "label") is None:
             found.problem("unlabelled", name, where)
             continue
-        label = options.label(_text(row, "label"), where=f"{name} ({where})", known=_LABELS)
+        label = options.label(_text(row, "label"), where=f"{name} ({where})", known=NUMBERS)
         if name in seen:
             if seen[name] != label:
                 raise DataError(f"{where}: {name} was listed before with the other label: remove one")

@@ -16,6 +16,7 @@ import numpy as np
 
 from telltale import _heat
 from telltale._files import check_writable, drop_earlier, write_files
+from telltale._png import png
 from telltale._request import face_from_json, run_extract
 from telltale._text import clock, encodable, percent
 from telltale.aggregate import calibrate, shortfall
@@ -165,7 +166,7 @@ def _files(
     rows = []
     for face in faces:
         stem = f"person-{face.track_id}-{face.pts_s:.2f}s-{face.explanation.method}"
-        files[f"{stem}.png"] = _png(_panel(face, full, is_still=is_still))
+        files[f"{stem}.png"] = png(_panel(face, full, is_still=is_still))
         buffer = io.BytesIO()
         np.save(buffer, face.explanation.heat, allow_pickle=False)
         files[f"{stem}.npy"] = buffer.getvalue()
@@ -224,11 +225,3 @@ def _enlarged(rgb: RgbImage, side_px: int) -> RgbImage:
 
     how = cv2.INTER_AREA if rgb.shape[0] > side_px else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(rgb, (side_px, side_px), interpolation=how), np.uint8)
-
-
-def _png(rgb: RgbImage) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -11,7 +11,7 @@ its bytes, or a `Stored` that says where they lie: faces of a store take no memo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -255,11 +255,15 @@ def common_crop(stores: Sequence[Store]) -> CropSpec | None:
     """
     specs = {replace(spec, size_px=8): store for store in stores if (spec := store.crop).kind != "as_given"}
     if len(specs) > 1:
-        raise UsageError(
-            f"{' and '.join(str(store.path) for store in specs.values())} were cut in different ways: prepare them "
-            "with the same --crop, --margin and --align"
-        )
+        raise cut_differently(specs.values())
     return next(iter(specs), None)
+
+
+def cut_differently(stores: Iterable[Store]) -> UsageError:
+    return UsageError(
+        f"{' and '.join(str(store.path) for store in stores)} were cut in different ways: prepare them with the same "
+        "--crop, --margin and --align"
+    )
 
 
 def common_detector(stores: Sequence[Store]) -> DetectorSettings:

@@ -31,7 +31,7 @@ from telltale.runtime import Scorer
 from telltale.sampling import SamplePlan
 from telltale.store import Store
 from telltale.train._calibrate import Clips, fit_platt, fit_thresholds, of_tracks
-from telltale.train._faces import MARGIN_TOLERANCE, FaceTable, common_detector, common_plan
+from telltale.train._faces import MARGIN_TOLERANCE, FaceTable, common_detector, common_plan, cut_differently
 from telltale.train._origin import leak_limits
 from telltale.train._settings import TrainSettings
 from telltale.types import Clip, Float64Array, ModelInfo, RgbImage, Side
@@ -146,10 +146,7 @@ def _sides(stores: Sequence[Store], split: str | None, size_px: int) -> dict[Sid
             )
     specs = {replace(store.crop, size_px=8) for store in stores}
     if len(specs) > 1:
-        raise UsageError(
-            f"{' and '.join(str(store.path) for store in stores)} were cut in different ways: prepare them with the "
-            "same --crop, --margin and --align"
-        )
+        raise cut_differently(stores)
     found: dict[Side, Faces] = {}
     for side in ("train", "val", "test"):
         try:
