@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from telltale._text import visible
+from telltale.cli._choices import choose
 from telltale.cli._errors import say, told
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ def split(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the draw and of the sides.")] = 0,
 ) -> None:
     """Deal the videos of stores out to train, val and test; by group, no original is on two sides in any of them."""
-    from telltale.cli._choices import choose
     from telltale.errors import UsageError
     from telltale.split import By, split_stores
     from telltale.store import open_store

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from telltale.cli._choices import folder
+from telltale.cli._choices import choose, folder
 from telltale.cli._errors import say, told
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ def tune(
 ) -> None:
     """Search a recipe's settings with grouped cross-validation and refit the best."""
     from telltale.cli._bar import share_progress
-    from telltale.cli._choices import choose
     from telltale.tune import METRICS, TuneSettings
     from telltale.tune import tune as search
 
