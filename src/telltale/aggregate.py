@@ -142,7 +142,7 @@ def log_odds(p: npt.ArrayLike) -> Float64Array:
 
 
 def calibrate(logit: npt.ArrayLike, calibration: Calibration) -> Float64Array:
-    """Calibrated probability of fake for the logits of single clips, same shape."""
+    """Calibrated probability of fake for the logits of single clips: float64 of the shape that `logit` has."""
     return sigmoid(calibration.scale * np.asarray(logit, np.float64) + calibration.bias)
 
 

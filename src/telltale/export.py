@@ -114,7 +114,10 @@ def _full(clips: RgbImage, mask: BoolArray | None) -> BoolArray:
 
 
 def parity(net: nn.Module, path: Path, clips: RgbImage, *, mask: BoolArray | None = None) -> float:
-    """Largest absolute difference between the logits of `net` and of the graph at `path` over `clips`."""
+    """Largest absolute difference between the logits of `net` and of the graph at `path` over `clips`.
+
+    `clips` uint8 (N, T, S, S, 3); `mask` bool (N, T), which of their frames are there, all if not given.
+    """
     return float(np.abs(torch_logits(net, clips, mask=mask) - onnx_logits(path, clips, mask=mask)).max())
 
 

@@ -3,6 +3,9 @@
 A resample is a vector of weights, so one implementation gives the figure (weights of one) and its bootstrap
 interval. Groups are drawn, not faces: the frames of one video are one observation. 1 = fake = positive.
 
+Everywhere `label` is (n,) of 0 and 1, `score` (n,) of any numbers but NaN, `p_fake` (n,) in 0-1; `ValueError` for
+anything else, and for n = 0.
+
 >>> label, p_fake = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])
 >>> auc(label, p_fake), accuracy(label, p_fake)
 (0.75, 0.75)
