@@ -20,7 +20,7 @@ from make_reports import make_report, make_track
 from telltale._annotate_paint import COLOURS, Painter, _Label, drawable, has_glyph, text_mask
 from telltale._annotate_plan import Person, Plan, make_plan
 from telltale._annotate_stills import Sheet
-from telltale._extras import with_annotation
+from telltale._beside_verdict import with_annotation
 from telltale._film import Film, _output_errors
 from telltale._report_page import build_page
 from telltale._report_quality import build_quality

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 import make_videos
 from make_bundles import make_redness
 from telltale import Scanner, ScanSettings, provenance
-from telltale._extras import with_provenance
+from telltale._beside_verdict import with_provenance
 from telltale._source import Source
 from telltale.errors import Stopped
 from telltale.provenance import provenance_job, read_provenance

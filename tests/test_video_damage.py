@@ -12,7 +12,7 @@ import pytest
 
 import make_videos
 from reading import read
-from telltale._promised import promised_bytes
+from telltale._stated_length import promised_bytes
 from telltale.errors import (
     CorruptFile,
     FileEmpty,

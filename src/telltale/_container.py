@@ -24,8 +24,8 @@ from av.video.stream import VideoStream
 
 from telltale import _timestamps
 from telltale._jpeg_file import ends_whole
-from telltale._promised import ends_inside_a_packet
 from telltale._source import MJPEG, UNKNOWN, Source
+from telltale._stated_length import ends_inside_a_packet
 from telltale._timestamps import NO_PTS, Timeline
 from telltale.errors import (
     CorruptFile,

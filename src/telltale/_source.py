@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from telltale import _grants, _jpeg_file
-from telltale._promised import promised_bytes
+from telltale._stated_length import promised_bytes
 from telltale._text import visible
 from telltale.errors import (
     CorruptFile,

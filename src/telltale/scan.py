@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
-from telltale import _extras
+from telltale import _beside_verdict
 from telltale._cam import Head, find_head
 from telltale._card_words import summarise_card
 from telltale._fork import renew_after_fork
@@ -126,7 +126,7 @@ class Scanner:
         path: AnyPath,
         *,
         on_progress: Progress | None = None,
-        on_extra: _extras.Extra | None = None,
+        on_extra: _beside_verdict.Extra | None = None,
         stop: threading.Event | None = None,
     ) -> Report:
         """The report on one file. Whatever is wrong with the file is in the report. Raises `UsageError` for what is no
@@ -144,18 +144,24 @@ class Scanner:
             turn.release()
 
     def _report(
-        self, path: str, on_progress: Progress | None, on_extra: _extras.Extra | None, stop: threading.Event | None
+        self,
+        path: str,
+        on_progress: Progress | None,
+        on_extra: _beside_verdict.Extra | None,
+        stop: threading.Event | None,
     ) -> Report:
         settings = self.settings
         report = self._scan(path, on_progress=on_progress, stop=stop)
         if report.error is not None:
             return report
         limits: dict[str, Any] = {"deadline_s": settings.deadline_s, "stop": stop}
-        told = _extras.shares(on_extra, recompressing=settings.stability, drawing=settings.annotate_into is not None)
+        told = _beside_verdict.shares(
+            on_extra, recompressing=settings.stability, drawing=settings.annotate_into is not None
+        )
         if settings.provenance:
-            report = _extras.with_provenance(report, path, self._worker, **limits)
+            report = _beside_verdict.with_provenance(report, path, self._worker, **limits)
         if settings.stability:
-            report = _extras.with_stability(
+            report = _beside_verdict.with_stability(
                 report,
                 path,
                 lambda copy: self._scan(copy, stop=stop, is_plain=True),
@@ -163,7 +169,7 @@ class Scanner:
                 **limits,
             )
         if settings.annotate_into is not None:
-            report = _extras.with_annotation(
+            report = _beside_verdict.with_annotation(
                 report, path, settings.annotate_into, on_progress=told["drawing"], **limits
             )
         return report
@@ -320,7 +326,7 @@ def scan(
     model: str | Path | Bundle | Scorer = "default",
     settings: ScanSettings | None = None,
     on_progress: Progress | None = None,
-    on_extra: _extras.Extra | None = None,
+    on_extra: _beside_verdict.Extra | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
     """The report on one video or picture. For many, `Scanner` or `scan_many` save the start of worker and model.
@@ -342,7 +348,7 @@ def scan_many(
     settings: ScanSettings | None = None,
     jobs: int = 1,
     on_progress: Progress | None = None,
-    on_extra: _extras.Extra | None = None,
+    on_extra: _beside_verdict.Extra | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[Report]:
     """Reports in the order of `paths`, from `jobs` worker processes that share one model. See `scan`; with several jobs
@@ -365,7 +371,7 @@ def _scan_in_turn(
     model: str | Path | Bundle | Scorer,
     settings: ScanSettings,
     on_progress: Progress | None,
-    on_extra: _extras.Extra | None,
+    on_extra: _beside_verdict.Extra | None,
     stop: threading.Event | None,
 ) -> Iterator[Report]:
     with Scanner(model, settings=settings) as scanner:
@@ -379,7 +385,7 @@ def _scan_beside(
     settings: ScanSettings,
     jobs: int,
     on_progress: Progress | None,
-    on_extra: _extras.Extra | None,
+    on_extra: _beside_verdict.Extra | None,
     stop: threading.Event | None,
 ) -> Iterator[Report]:
     is_over = _Either(stop)

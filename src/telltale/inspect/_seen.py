@@ -1,4 +1,4 @@
-"""Which pictures are looked at, and what is seen on them. Decoding is the worker's: see `telltale._look`."""
+"""Which pictures are looked at, and what is seen on them. Decoding is the worker's: see `telltale._inspect_job`."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Looker:
         self._detector = detector
         self._on_file = on_file
         self._worker = Worker(
-            WorkerLimits(powers=Powers(may_read=files_read(detector))), jobs={"look": "telltale._look:look_job"}
+            WorkerLimits(powers=Powers(may_read=files_read(detector))), jobs={"look": "telltale._inspect_job:look_job"}
         )
         self.unread: list[Unread] = []
 

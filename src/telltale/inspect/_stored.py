@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from telltale._look import brightness
+from telltale._inspect_job import brightness
 from telltale.crops import CropSpec, box_of
 from telltale.datasets import Record
 from telltale.errors import StoreInvalid
