@@ -194,10 +194,22 @@ def test_a_smaller_draw_throws_nothing_away(tmp_path: Path) -> None:
     source, out = clips(tmp_path / "set", range(5)), tmp_path / "s.store"
     prepare(source, out)
     for smaller in (Draw(6), Draw(6, balance=True)):
-        with pytest.raises(UsageError, match="holds 10 videos, --limit would leave 6: choose another --out"):
+        with pytest.raises(UsageError, match="holds 10 videos, and 4 of them are not among those that --limit and"):
             prepare(source, out, draw=smaller)
     assert n_videos(out) == 10
     prepare(source, out, draw=Draw(10))
+    prepare(source, out, draw=Draw(6), drop_missing=True)
+    assert n_videos(out) == 6
+
+
+def test_another_seed_swaps_no_video_of_a_store_unless_told_to(tmp_path: Path) -> None:
+    source, out = clips(tmp_path / "set", range(10)), tmp_path / "s.store"
+    before = prepare(source, out, draw=Draw(10))
+    with pytest.raises(UsageError, match=r"not among those that --limit and --seed draw now.* with --drop-missing"):
+        prepare(source, out, draw=Draw(10, seed=1))
+    assert open_store(out).manifest == before == prepare(source, out, draw=Draw(10))
+    prepare(source, out, draw=Draw(10, seed=1), drop_missing=True)
+    assert n_videos(out) == 10
 
 
 def test_a_draw_from_a_set_that_has_changed_is_no_smaller_one(tmp_path: Path) -> None:
@@ -208,7 +220,7 @@ def test_a_draw_from_a_set_that_has_changed_is_no_smaller_one(tmp_path: Path) ->
         prepare(source, out, draw=Draw(6, balance=True))
     prepare(source, out, draw=Draw(6, balance=True), drop_missing=True)
     assert n_videos(out) == 4
-    prepare(clips(source, range(9)), out, draw=Draw(4))
+    prepare(clips(source, range(9)), out, draw=Draw(4), drop_missing=True)
     assert n_videos(out) == 4
 
 

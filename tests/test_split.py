@@ -308,6 +308,13 @@ def test_a_limit_draws_evenly_and_in_halves_where_asked() -> None:
         Draw(0)
 
 
+def test_a_record_more_changes_at_most_one_that_is_drawn() -> None:
+    records = [video(f"{i:03}", i % 2, f"made:{i}") for i in range(100)]
+    for draw in (Draw(20), Draw(20, balance=True)):
+        before = {record.video_id for record in draw.of(records[1:])}
+        assert len(before - {record.video_id for record in draw.of(records)}) <= 1
+
+
 def test_halves_that_cannot_be_drawn_are_said() -> None:
     with pytest.raises(UsageError, match="--limit wants 2 or more with it, got 1"):
         Draw(1, balance=True)

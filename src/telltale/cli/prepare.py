@@ -92,7 +92,10 @@ def prepare(
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try videos again that failed before.")] = False,
     drop_missing: Annotated[
-        bool, typer.Option("--drop-missing", help="Take out of the store what the data set does not hold any more.")
+        bool,
+        typer.Option(
+            "--drop-missing", help="Take out of the store what the data set, or --limit, does not hold any more."
+        ),
     ] = False,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Videos at a time.")] = 1,
     engine: Annotated[str, typer.Option(metavar="local|ray", help="Where the work is done.")] = "local",

@@ -18,7 +18,7 @@ import numpy as np
 from telltale import datasets
 from telltale._files import only_one
 from telltale._text import plural, visible
-from telltale.datasets import Dataset
+from telltale.datasets import Dataset, Record
 from telltale.engine import LOCAL, Engine, map_tasks
 from telltale.errors import DataError, UsageError, WorkerCrashed
 from telltale.prepare._as_given import crop_as_given
@@ -46,8 +46,8 @@ def prepare(
 
     `source` is a folder or list that `datasets.read` recognises, or what it or `datasets.read_bucket` gave; files in a
     bucket are fetched one at a time for each job, and removed. `draw` takes some of its videos. Of a finished store at
-    `out`, videos that the data set does not hold are a `UsageError`, or with `drop_missing` taken out; so is a data set
-    in which most files have the names that the store knows and other content. A cluster's
+    `out`, videos that the data set does not hold, or `draw` does not take, are a `UsageError`, or with `drop_missing`
+    taken out; so is a data set in which most files have the names that the store knows and other content. A cluster's
     machines share the file system. The bytes of the store do not depend on `engine` or on how often the run was killed.
     Raises `DataError`, `UsageError`, `OutputError`, `OutputBusy` where another run writes there now, `FileUnreadable`
     where nothing comes from a bucket any more; never for one video.
@@ -69,7 +69,7 @@ def prepare(
             identity["crop"] = asdict(crop_as_given(Path(out), records, settings))
         originals = originals_of(dataset.records) if settings.boxes_from_original else {}
         writer = StoreWriter(out, settings=identity, originals=originals)
-        _check_loses_none(writer, dataset, draw, n_drawn=len(records), drop_missing=drop_missing)
+        _check_loses_none(writer, dataset, records, drop_missing=drop_missing)
         _check_same_files(writer, dataset)
         writer.keep_settings(() if settings.detect else records)
         job = PrepareTask(
@@ -99,29 +99,25 @@ def _first_of_each(dataset: Dataset) -> str:
     return f": {', '.join(said)}" if said else ""
 
 
-def _check_loses_none(
-    writer: StoreWriter, dataset: Dataset, draw: Draw | None, *, n_drawn: int, drop_missing: bool
-) -> None:
-    """Raises UsageError where the finished store holds videos that the set does not, unless they are to go: another set
-    was given, or a disk is not there. And where fewer are drawn than it holds of the set. From a set that has grown the
-    same draw takes others, but no fewer; balanced, one that is gone takes one of the other label along."""
-    if writer.manifest is None:
+def _check_loses_none(writer: StoreWriter, dataset: Dataset, records: Sequence[Record], *, drop_missing: bool) -> None:
+    """Raises UsageError where the finished store holds videos that are not among `records`, drawn from the set, unless
+    they are to go: another set was given, a disk is not there, or the draw is another."""
+    if writer.manifest is None or drop_missing:
         return
     held = Store(writer.out, writer.manifest).videos().select(["dataset", "video_id", "path"]).to_pylist()
-    there = {(record.dataset, record.video_id) for record in dataset.records}
-    gone = [row for row in held if (row["dataset"], row["video_id"]) not in there]
-    if gone and not drop_missing:
-        first = gone[0]
-        raise UsageError(
-            f"{visible(str(writer.out))} holds {len(held):,} videos, and "
-            f"{plural(len(gone), 'of them is', 'of them are')} not in {visible(dataset.root)}, first "
-            f"{visible(first['path'])} of {visible(first['dataset'])}: choose another "
-            "--out, or take them out of the store with --drop-missing"
-        )
-    if draw is not None and n_drawn < len(held) - len(gone) * (2 if draw.balance else 1):
-        raise UsageError(
-            f"{writer.out} holds {len(held):,} videos, --limit would leave {n_drawn:,}: choose another --out"
-        )
+    for found, what in (
+        (dataset.records, f"not in {visible(dataset.root)}"),
+        (records, "not among those that --limit and --seed draw now"),
+    ):
+        there = {(record.dataset, record.video_id) for record in found}
+        gone = [row for row in held if (row["dataset"], row["video_id"]) not in there]
+        if gone:
+            raise UsageError(
+                f"{visible(str(writer.out))} holds {len(held):,} videos, and "
+                f"{plural(len(gone), 'of them is', 'of them are')} {what}, first {visible(gone[0]['path'])} of "
+                f"{visible(gone[0]['dataset'])}: choose another --out, or take them out of the store with "
+                "--drop-missing"
+            )
 
 
 def _check_same_files(writer: StoreWriter, dataset: Dataset) -> None:

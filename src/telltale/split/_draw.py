@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -29,12 +30,10 @@ class Draw:
         check_seed(self.seed)
 
     def of(self, records: Iterable[Record]) -> list[Record]:
-        """Those of `records` that are drawn, in the order they came. Raises `UsageError` where halves are asked for of
-        one label only."""
+        """Those of `records` that are drawn, in the order they came: what one more changes is at most one of them.
+        Raises `UsageError` where halves are asked for of one label only."""
         found = list(records)
-        rng = np.random.default_rng([self.seed, 2])
-        order = sorted(range(len(found)), key=lambda i: (found[i].dataset, found[i].video_id))
-        drawn = [order[i] for i in rng.permutation(len(order))]
+        drawn = sorted(range(len(found)), key=lambda i: self._lot(found[i]))
         if self.balance:
             by_label = [[i for i in drawn if found[i].label == label] for label in (0, 1)]
             if found and not all(by_label):
@@ -46,6 +45,10 @@ class Draw:
             n = min(self.limit // 2, *map(len, by_label))
             drawn = [i for half in by_label for i in half[:n]]
         return [found[i] for i in sorted(drawn[: self.limit])]
+
+    def _lot(self, record: Record) -> bytes:
+        """Of the record alone: were places drawn, a record that sorts first would change all others'."""
+        return hashlib.sha256(f"{self.seed}/{record.dataset}/{record.video_id}".encode()).digest()
 
 
 def check_seed(seed: int) -> None:

@@ -152,8 +152,8 @@ class StoreWriter:
         return manifest
 
     def keep_settings(self, records: Sequence[Record] = ()) -> None:
-        """Mark a store that is not finished as one, with its settings, for `kept_settings`; `records` are those by whose
-        first few it is to know the set again."""
+        """Mark a store that is not finished as one, with its settings, for `kept_settings`; by the first few of
+        `records` it will know the set again."""
         if self.manifest is None:
             first = {record.name: content_sha256(record) for record in records[:WITNESSES]}
             said = canonical_json({"settings": self.settings, "sha256": first})
