@@ -132,6 +132,7 @@ def test_what_was_done_is_not_done_again(data: Path, manifest: Manifest, tmp_pat
     prepare(data, out, settings=SETTINGS)
     prepare(data, out, settings=SETTINGS, on_progress=seen.append)
     assert seen[-1].n_skipped == seen[-1].n_total == 7
+    assert {progress.n_stored for progress in seen} == {None}, "nothing is written again"
     assert hashes(prepare(data, out, settings=SETTINGS)) == hashes(manifest)
 
 

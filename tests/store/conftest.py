@@ -14,8 +14,8 @@ from telltale.types import VideoRecord
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of a few kilobytes, so that small stores have several."""
-    monkeypatch.setattr("telltale.store._compact.SHARD_BYTES", 10_000)
-    monkeypatch.setattr("telltale.store._compact.ROW_GROUP_ROWS", 8)
+    monkeypatch.setattr("telltale.store._shards.SHARD_BYTES", 10_000)
+    monkeypatch.setattr("telltale.store._shards.ROW_GROUP_ROWS", 8)
 
 
 @pytest.fixture

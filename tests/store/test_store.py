@@ -152,9 +152,9 @@ def test_more_pictures_than_arrow_counts_are_written_in_pieces(
     made: Store, videos: list[VideoRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = 3 * max(len(made.image(row)) for row in range(len(made)))
-    for module in ("_compact", "_stage"):
+    for module in ("_shards", "_stage"):
         monkeypatch.setattr(f"telltale.store.{module}.ARRAY_BYTES", most)
-    monkeypatch.setattr("telltale.store._compact.ROW_GROUP_ROWS", 1000)
+    monkeypatch.setattr("telltale.store._shards.ROW_GROUP_ROWS", 1000)
     again = make(tmp_path / "again.store", videos)
     again.verify()
     assert [again.image(row) for row in range(60)] == [made.image(row) for row in range(60)]

@@ -150,7 +150,11 @@ def prepare(
             engine=Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address),
             retry_failed=retry_failed,
             drop_missing=drop_missing,
-            on_progress=lambda progress: show(progress.n_done, progress.n_total, detail=_speed(progress, rate)),
+            on_progress=lambda progress: show(
+                progress.n_done if progress.n_stored is None else progress.n_stored,
+                progress.n_total,
+                detail=_speed(progress, rate) if progress.n_stored is None else "writing the shards",
+            ),
         )
     _conclude(manifest, out)
     _say_thinned(out, settings.plan)

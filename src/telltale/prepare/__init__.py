@@ -79,8 +79,13 @@ def prepare(
             originals=originals,
             retry_failed=retry_failed,
         )
-        _work(job, writer.tasks(records), writer, engine=engine, on_progress=on_progress)
-        return writer.compact(records, problems=dataset.problems)
+        progress = _work(job, writer.tasks(records), writer, engine=engine, on_progress=on_progress)
+
+        def on_records(n_stored: int) -> None:
+            if on_progress is not None:
+                on_progress(replace(progress, n_stored=n_stored))
+
+        return writer.compact(records, problems=dataset.problems, on_records=on_records)
 
 
 def _wanted(dataset: Dataset) -> str:
@@ -148,7 +153,7 @@ def _work(
     *,
     engine: Engine,
     on_progress: Callable[[Progress], None] | None,
-) -> None:
+) -> Progress:
     """Stage every task that is not staged yet."""
     progress = Progress(n_total=sum(map(len, todo)))
     for index, outcome in map_tasks(job, todo, engine=engine):
@@ -162,6 +167,7 @@ def _work(
         )
         if on_progress is not None:
             on_progress(progress)
+    return progress
 
 
 __all__ = ["PrepareSettings", "Progress", "Rate", "originals_of", "prepare"]

@@ -16,6 +16,8 @@ class Progress:
     """Of those done: done by an earlier run."""
     n_failed: int = 0
     n_faces: int = 0
+    n_stored: int | None = None
+    """How many are in the new shards; None until all are done."""
 
 
 class Rate:

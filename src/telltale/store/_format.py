@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ SPLITS = "splits"
 STAGING = "staging"
 UNFINISHED = "unfinished.json"
 """The mark of a store that is begun. With it, or a manifest and shards, a folder is ours to write in."""
+
+SHARD_NAME = re.compile(r"\d{5}-[0-9a-f]{12}\.parquet")
 
 ROW_GROUP_ROWS = 512
 SHARD_BYTES = 128 << 20

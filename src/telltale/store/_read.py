@@ -29,6 +29,7 @@ from telltale.store._format import (
     COLUMNS,
     INDEX_DTYPE,
     MANIFEST,
+    SHARD_NAME,
     SHARDS,
     SPLITS,
     UNFINISHED,
@@ -374,7 +375,8 @@ class Store:
     # --- whole or not ---
 
     def verify(self) -> None:
-        """Read every byte; `StoreInvalid` names each file that is missing, changed, or does not belong."""
+        """Read every byte; `StoreInvalid` names each file that is missing, changed, or does not belong. What a run
+        that was ended left beside the shards is named as that."""
         bad = []
         for part in self.manifest.parts():
             what = _fault(self.path, part)
@@ -383,10 +385,15 @@ class Store:
             if what:
                 bad.append(f"{part.name}: {what}")
         named = {part.name for part in self.manifest.shards}
-        there = {f"{SHARDS}/{path.name}" for path in (self.path / SHARDS).glob("*.parquet")}
-        bad += [f"{name}: not in the manifest" for name in sorted(there - named)]
+        others = sorted({f"{SHARDS}/{path.name}" for path in (self.path / SHARDS).glob("*.parquet")} - named)
+        bad += [f"{name}: not in the manifest" for name in others if not SHARD_NAME.fullmatch(Path(name).name)]
         if bad:
             raise StoreInvalid(f"{self.path}: {'; '.join(bad)}. Restore from a copy, or prepare the store again")
+        if others:
+            raise StoreInvalid(
+                f"{self.path} is whole, but beside its shards there is {', '.join(others)}: left over from a run that "
+                "was ended. Remove that, or run the same `telltale prepare` again, which does"
+            )
 
 
 def _expect_made_by_us(table: pa.Table, part: Part, columns: Sequence[str], *, shown: str) -> pa.Table:

@@ -15,12 +15,15 @@ from telltale.store._format import SCHEMA, VIDEOS_SCHEMA, canonical_json
 from telltale.store._outcome import Outcome, StoredFace
 
 _TASK_KEY = b"telltale.task"
+SAID = ("label", "method", "group_id", "person_id", "official_split")
+"""What the data set says about a record."""
 
 
 def staged_table(task: str, outcomes: Sequence[Outcome]) -> pa.Table:
     """What became of the records of the task called so, in their order."""
     videos = [_video_row(task, outcome) for outcome in outcomes]
-    return _rows(outcomes).replace_schema_metadata(task_metadata(videos))
+    metadata = {**(SCHEMA.metadata or {}), _TASK_KEY: canonical_json(videos).encode()}
+    return _rows(outcomes).replace_schema_metadata(metadata)
 
 
 def _video_row(task: str, outcome: Outcome) -> dict[str, Any]:
@@ -89,6 +92,19 @@ def read_videos(schema: pa.Schema) -> list[dict[str, Any]]:
     return [{name: row[name] for name in VIDEOS_SCHEMA.names} for row in rows]
 
 
-def task_metadata(videos: Sequence[Mapping[str, Any]]) -> dict[bytes, bytes]:
-    """What `read_videos` reads."""
-    return {**(SCHEMA.metadata or {}), _TASK_KEY: canonical_json(list(videos)).encode()}
+def as_said(task: str, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The rows of videos of a task, with what the data set says today about its `records`."""
+    return [
+        {**row, "task": task, **{name: getattr(record, name) for name in SAID}}
+        for row, record in zip(rows, records, strict=True)
+    ]
+
+
+def faces_as_said(table: pa.Table, rows: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """`table`, the faces of the videos `rows`, with what is `said` of these."""
+    for name in SAID:
+        if any(row[name] != other[name] for row, other in zip(rows, said, strict=True)):
+            field = SCHEMA.field(name)
+            values = [row[name] for row in said for _ in range(row["n_faces"])]
+            table = table.set_column(SCHEMA.get_field_index(name), field, pa.array(values, field.type))
+    return table

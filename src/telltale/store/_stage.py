@@ -1,17 +1,19 @@
 """Preparing a store: each task (one video, or a batch of pictures) is a small file of its own until all are there.
 
-A task's file is named after what the data set says about its records and after the settings, and holds the SHA-256 of
-the bytes that were read; it is complete or not there. So a task is done once, and a run that was killed goes on where
-it stopped.
+A task's file is named after its records and the settings, and holds the SHA-256 of the bytes that were read; it is
+complete or not there. So a task is done once, and a run that was killed goes on where it stopped. What the data set
+says about a record (label, method, group, person, side) changes no face: it is filled in when shards are written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from telltale.store._format import (
     settings_sha256,
 )
 from telltale.store._outcome import Outcome, as_given, content_sha256
-from telltale.store._rows import read_videos, staged_table
+from telltale.store._rows import SAID, read_videos, staged_table
 from telltale.types import FaceRecord
 
 PICTURES_PER_TASK = 256
@@ -44,6 +46,7 @@ _ENDS_ONE_OF = 128
 """Pictures, on average. One batch in seven is then ended by its length, which what is added before it moves."""
 _NOT_FETCHED = ("", FileUnreadable.code)
 """SHA-256 and failure of an object of which nothing was read."""
+_OLDER_NAME = ("dataset", "video_id", "path", *SAID)
 WITNESSES = 16
 """Files by which a set is known again."""
 
@@ -160,15 +163,25 @@ class StoreWriter:
             write_files(self.out, {UNFINISHED: said.encode()})
 
     def task_name(self, task: Sequence[Record]) -> str:
-        """The name of a task: the same for the same records, labels and groups, wherever the files lie. An object in a
+        """The name of a task: the same for the same records, wherever the files lie. An object in a
         bucket is another one when it changes: to compare its bytes, as with files, would be to fetch it again."""
-        said = [
-            [r.dataset, r.video_id, r.name, r.label, r.method, r.group_id, r.person_id, r.official_split]
+        return self._hashed(
+            [r.dataset, r.video_id, r.name]
             + ([] if r.version is None else [r.version])
             + ([[o.dataset, o.video_id, o.version]] if (o := self._originals.get(r.video_id)) else [])
             for r in task
-        ]
-        return hashlib.sha256(canonical_json([self.settings_sha256, said]).encode()).hexdigest()[:32]
+        )
+
+    def _hashed(self, said: Iterable[Sequence[object]]) -> str:
+        return hashlib.sha256(canonical_json([self.settings_sha256, list(said)]).encode()).hexdigest()[:32]
+
+    def name_of(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """The name of the task of which a finished store has these rows of videos. In older stores it holds what the
+        data set said; of files without an original, which are most, it can be had from the row."""
+        name: str = rows[0]["task"]
+        if name == self._hashed([row[key] for key in _OLDER_NAME] for row in rows):
+            return self._hashed([row[key] for key in _OLDER_NAME[:3]] for row in rows)
+        return name
 
     def tasks(self, records: Sequence[Record]) -> list[Task]:
         """`tasks`; or the batches that older versions made, which ended by their length alone, where most of those are
@@ -230,18 +243,20 @@ class StoreWriter:
             found: dict[str, tuple[tuple[str, str], ...]] = {}
             if self.manifest is not None:
                 path = self.out / self.manifest.videos.name
-                table = read_parquet(path, ["task", "sha256", "code"], shown=str(path))
-                for row in table.to_pylist():
-                    found[row["task"]] = (*found.get(row["task"], ()), (row["sha256"], row["code"] or ""))
+                columns = ["task", *_OLDER_NAME, "sha256", "code"]
+                rows = itertools.chain.from_iterable(
+                    batch.to_pylist() for batch in read_parquet(path, columns, shown=str(path)).to_batches(4096)
+                )
+                for _, run in itertools.groupby(rows, key=itemgetter("task")):
+                    task = list(run)
+                    found[self.name_of(task)] = tuple((row["sha256"], row["code"] or "") for row in task)
             self._finished = found
         return self._finished
 
     def stage(self, outcomes: Sequence[Outcome]) -> None:
         """Keep what became of one task's records, in their order. Raises `OutputError`, with nothing half-written."""
         name = self.task_name([outcome.record for outcome in outcomes])
-        self.stage_table(name, staged_table(name, outcomes))
-
-    def stage_table(self, name: str, table: pa.Table) -> None:
+        table = staged_table(name, outcomes)
         sizes = [picture.size for picture in pictures_of(table)]
         # A row group is read as one array.
         n_rows = len(sizes) if sum(sizes) <= ARRAY_BYTES else ARRAY_BYTES // max(sizes)
@@ -256,14 +271,22 @@ class StoreWriter:
         """Keep pictures as they are, without looking for faces in them. One that cannot be read is a named failure."""
         self.stage([as_given(record) for record in task])
 
-    def compact(self, records: Iterable[Record], *, problems: Sequence[Problem] = ()) -> Manifest:
-        """Gather the staged tasks of `records`, in their order, into shards, and finish the store.
+    def compact(
+        self,
+        records: Iterable[Record],
+        *,
+        problems: Sequence[Problem] = (),
+        on_records: Callable[[int], None] | None = None,
+    ) -> Manifest:
+        """Gather the staged tasks of `records`, and what the finished store holds of them, in their order into shards,
+        and finish the store. `on_records` gets how many are written so far.
 
         The store appears, or changes from what it was, in the one moment in which its manifest is renamed. The staged
-        files are removed afterwards. Raises `DataError` naming what is not done, and `OutputError`.
+        files are removed afterwards. Raises `DataError` naming what is not done, and `OutputError`, also where the disk
+        has no room for the new shards beside the old ones.
         """
         from telltale.store._compact import compact
 
-        self.manifest = compact(self, self.tasks(list(records)), problems=problems)
+        self.manifest = compact(self, self.tasks(list(records)), problems=problems, on_records=on_records)
         self._finished = None
         return self.manifest
