@@ -76,6 +76,28 @@ def test_a_bad_video_is_a_failure_by_name(manifest: Manifest) -> None:
     assert {failed.path for failed in manifest.failed} == {"fake/junk.mp4", "real/sound.mp4"}
 
 
+def test_a_video_without_a_face_is_named_and_no_failure(data: Path, manifest: Manifest, tmp_path: Path) -> None:
+    assert manifest.no_face == ("real/nobody.mp4",)
+    assert [(count.n_videos, count.n_failed, count.n_no_face) for count in manifest.counts] == [(4, 1, 1), (3, 1, 0)]
+    prepare(data, tmp_path / "s.store", settings=SETTINGS)
+    (row,) = (row for row in open_store(tmp_path / "s.store").videos().to_pylist() if row["code"] == "no_face")
+    assert (row["path"], row["message"]) == ("real/nobody.mp4", "no face was found in the 4 frames looked at")
+    seen: list[Progress] = []
+    prepare(data, tmp_path / "s.store", settings=SETTINGS, retry_failed=True, on_progress=seen.append)
+    assert seen[-1].n_total - seen[-1].n_skipped == 2
+
+
+def test_a_set_without_any_face_says_so_and_names_the_videos(tmp_path: Path) -> None:
+    (tmp_path / "data" / "real").mkdir(parents=True)
+    make_videos.empty_clip(tmp_path / "data" / "real" / "nobody.mp4", seconds=1)
+    result = CliRunner().invoke(app, ["prepare", str(tmp_path / "data"), "--out", str(tmp_path / "s.store")])
+    assert result.exit_code == 0
+    assert "1 without a face: real/nobody.mp4" in result.output
+    assert "No face was found in any video: " in result.output
+    result = CliRunner().invoke(app, ["inspect", str(tmp_path / "s.store")])
+    assert "No face was found in 1 of 1 " in result.output
+
+
 def test_a_set_without_anything_usable_names_what_is_wrong_with_it(face_clip: Path, tmp_path: Path) -> None:
     for name in ("real/notes.txt", "real/more.txt", "clip.mp4"):
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -227,14 +227,14 @@ def test_failures_are_named_counted_and_tried_again_on_request(tmp_path: Path, v
     for record in videos[:-2]:
         writer.stage([outcome(record)])
     writer.stage([failed(videos[-2], "cut short at 50 %")])
-    writer.stage([Outcome(videos[-1], "", n_frames_sampled=6, failure=ErrorInfo(code="no_face", message="nobody"))])
+    writer.stage([Outcome(videos[-1], "", n_frames_sampled=6, failure=ErrorInfo(code="no_frames", message="none"))])
     assert writer.done([videos[-2]])
     assert not writer.done([videos[-2]], retry_failed=True)
     manifest = writer.compact(videos, problems=[datasets.Problem("missing", "clips/x.mp4")])
-    assert manifest.failures == {"corrupt_file": 1, "no_face": 1}
+    assert manifest.failures == {"corrupt_file": 1, "no_frames": 1}
     assert [(failed.video_id, failed.message) for failed in manifest.failed] == [
         ("v/010", "cut short at 50 %"),
-        ("v/011", "nobody"),
+        ("v/011", "none"),
     ]
     assert manifest.problems == (datasets.Problem("missing", "clips/x.mp4"),)
     real, fake = manifest.counts

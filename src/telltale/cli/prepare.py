@@ -157,6 +157,11 @@ def prepare(
             ),
         )
     _conclude(manifest, out)
+    if not manifest.n_faces:
+        say(
+            "No face was found in any video: look at one of them with `telltale scan`; smaller faces are found with "
+            "--min-face, less certain ones with --min-confidence, into another --out."
+        )
     _say_thinned(out, settings.plan)
     _say_sparse(out)
 
@@ -189,7 +194,7 @@ def _speed(progress: Progress, rate: Rate) -> str:
 
 
 def _conclude(manifest: Manifest, out: Path) -> None:
-    """Capture rate by label and method, failures by code, size."""
+    """Capture rate by label and method, failures by code, videos without a face, size."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -197,19 +202,24 @@ def _conclude(manifest: Manifest, out: Path) -> None:
     from telltale._text import file_size, first_few, plural, visible
 
     console = Console()
-    table = Table("data set", "label", "method", *("videos", "failed", "faces", "frames with a face"), box=None)
+    table = Table(
+        "data set", "label", "method", *("videos", "failed", "no face", "faces", "frames with a face"), box=None
+    )
     for column in table.columns[3:]:
         column.justify = "right"
     for count in manifest.counts:
         rate = count.capture_rate
         captured = "" if rate is None else f"{count.n_frames_with_face:,} of {count.n_frames_sampled:,} ({rate:.1%})"
-        numbers = (f"{count.n_videos:,}", f"{count.n_failed:,}", f"{count.n_faces:,}", captured)
+        videos = (f"{n:,}" for n in (count.n_videos, count.n_failed, count.n_no_face, count.n_faces))
+        numbers = (*videos, captured)
         names = (count.dataset, "fake" if count.label else "real", count.method or "")
         table.add_row(*(Text(visible(name)) for name in names), *numbers)
     console.print(table)
     for code, n in sorted(manifest.failures.items()):
         failed = [video.path for video in manifest.failed if video.code == code]
         console.print(Text(f"{n:,} failed with {code}{first_few(failed, n)}"))
+    if manifest.no_face:
+        console.print(Text(f"{len(manifest.no_face):,} without a face{first_few(manifest.no_face)}"))
     if manifest.problems:
         console.print(f"{plural(len(manifest.problems), 'problem')} in the data set itself:")
         for line in _by_kind(manifest.problems):

@@ -49,6 +49,7 @@ class Capture(Written):
     name: str
     n_videos: int
     n_failed: int
+    n_no_face: int = 0
     n_faces: int
     rate: float | None
     """Of the frames sampled, how many gave a face."""
@@ -115,6 +116,8 @@ class Inspection(Written):
     """Fakes that share no group with any real."""
     failed: tuple[Unread, ...] = ()
     """At most `MAX_LISTED` videos of a store that `prepare` could not use."""
+    no_face: tuple[str, ...] = ()
+    """At most `MAX_LISTED` in which it found nobody."""
     problems: dict[str, int]
     problem_list: tuple[dict[str, str], ...]
     """At most `MAX_LISTED` of a kind."""
@@ -188,6 +191,7 @@ def find_facts(source: Source) -> Inspection:
         failed=()
         if manifest is None
         else tuple(Unread(name=one.path, code=one.code, message=one.message) for one in manifest.failed[:MAX_LISTED]),
+        no_face=() if manifest is None else manifest.no_face[:MAX_LISTED],
         capture=() if manifest is None else _capture(source),
         problems=dict(sorted(Counter(problem.kind for problem in source.problems).items())),
         problem_list=tuple(
@@ -252,6 +256,7 @@ def _capture(source: Source) -> tuple[Capture, ...]:
             name=f"{count.dataset}: {name}" if several else name,
             n_videos=count.n_videos,
             n_failed=count.n_failed,
+            n_no_face=count.n_no_face,
             n_faces=count.n_faces,
             rate=count.capture_rate,
         )

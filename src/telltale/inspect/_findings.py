@@ -121,14 +121,17 @@ def _files(facts: Inspection) -> Iterator[Finding]:
 
 def _capture(facts: Inspection) -> Iterator[Finding]:
     n_failed = sum(row.n_failed for row in facts.capture)
+    n = sum(row.n_videos for row in facts.capture)
     if n_failed:
-        n = sum(row.n_videos for row in facts.capture)
         names = [f"{one.name} ({one.code})" for one in facts.failed]
         yield Finding(
             level="warn",
             text=f"{n_failed:,} of {n:,} {facts.unit} failed in `prepare`{first_few(names, n_failed)}; the manifest "
             "says why.",
         )
+    if n_no_face := sum(row.n_no_face for row in facts.capture):
+        names = first_few(facts.no_face, n_no_face)
+        yield Finding(level="warn", text=f"No face was found in {n_no_face:,} of {n:,} {facts.unit}{names}.")
     rates = [(row.name, row.rate) for row in facts.capture if row.rate is not None]
     if not rates:
         return

@@ -28,6 +28,7 @@ from telltale.prepare._settings import PrepareSettings
 from telltale.prepare._task import PrepareTask, set_aside
 from telltale.split import Draw
 from telltale.store import Manifest, Store, StoreWriter, Task, check_ours, content_sha256
+from telltale.store._format import NO_FACE
 from telltale.store._stage import WITNESSES
 
 
@@ -134,7 +135,11 @@ def _check_same_files(writer: StoreWriter, dataset: Dataset) -> None:
     if writer.manifest is None:
         return
     rows = Store(writer.out, writer.manifest).videos().select(["dataset", "video_id", "sha256", "code"]).to_pylist()
-    held = {(row["dataset"], row["video_id"]): row["sha256"] for row in rows if row["sha256"] and row["code"] is None}
+    held = {
+        (row["dataset"], row["video_id"]): row["sha256"]
+        for row in rows
+        if row["sha256"] and row["code"] in (None, NO_FACE)
+    }
     again = [one for one in dataset.records if one.version is None and (one.dataset, one.video_id) in held]
     witnesses = [again[i] for i in np.unique(np.linspace(0, len(again) - 1, min(len(again), WITNESSES)).astype(int))]
     other = [one for one in witnesses if content_sha256(one) != held[one.dataset, one.video_id]]

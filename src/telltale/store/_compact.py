@@ -25,6 +25,7 @@ from telltale.datasets import Problem
 from telltale.errors import DataError, OutputError, StoreInvalid
 from telltale.store._format import (
     MANIFEST,
+    NO_FACE,
     SHARD_NAME,
     SHARDS,
     STAGING,
@@ -203,8 +204,9 @@ def _build(
 
 def _check_room(out: Path, needed_bytes: int) -> None:
     """Raises `OutputError`, before hours of writing, where the shards will not fit beside what is there."""
-    free_bytes = shutil.disk_usage(out).free
-    if free_bytes < needed_bytes:
+    usage = shutil.disk_usage(out)
+    free_bytes = usage.free
+    if usage.total and free_bytes < needed_bytes:  # a mounted bucket may say 0 of both
         raise OutputError(
             f"{visible(str(out))}: its shards take {file_size(needed_bytes)}, and {file_size(free_bytes)} are free; "
             "free some space and run the same command again: what was prepared is kept"
@@ -235,11 +237,12 @@ def _manifest(
     for row in videos:
         total = totals.setdefault((row["dataset"], row["label"], row["method"]), Counter())
         total["n_videos"] += 1
-        total["n_failed"] += row["code"] is not None
+        total["n_failed"] += row["code"] not in (None, NO_FACE)
+        total["n_no_face"] += row["code"] == NO_FACE
         for name in ("n_faces", "n_frames_sampled", "n_frames_with_face"):
             total[name] += row[name]
-    failed = [row for row in videos if row["code"] is not None]
-    names = ("n_videos", "n_failed", "n_faces", "n_frames_sampled", "n_frames_with_face")
+    failed = [row for row in videos if row["code"] not in (None, NO_FACE)]
+    names = ("n_videos", "n_failed", "n_no_face", "n_faces", "n_frames_sampled", "n_frames_with_face")
     return Manifest(
         datasets=tuple(sorted({row["dataset"] for row in videos})),
         settings=writer.settings,
@@ -255,6 +258,7 @@ def _manifest(
             FailedVideo(video_id=row["video_id"], path=row["path"], code=row["code"], message=row["message"] or "")
             for row in failed
         ),
+        no_face=tuple(row["path"] for row in videos if row["code"] == NO_FACE),
         problems=tuple(problems),
         shards=tuple(shards),
         index=index,

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from telltale._faults import first_fault
 from telltale.datasets import Problem
 from telltale.errors import StoreInvalid
-from telltale.types import Written
+from telltale.types import Code, Written
 
 MANIFEST = "manifest.json"
 SHARDS = "shards"
@@ -93,6 +93,9 @@ VIDEOS_SCHEMA = pa.schema(
 )
 """One row a video, failed ones too: what was done, so that it is not done again."""
 
+NO_FACE = str(Code.NO_FACE)
+"""Code of a video in which nobody was found: no failure."""
+
 INDEX_DTYPE = np.dtype([("offset", "<u8"), ("shard", "<u4"), ("size", "<u4"), ("crc32", "<u4")])
 """Where each row's encoded picture lies, so that one row costs one read of one picture."""
 
@@ -137,6 +140,8 @@ class ClassCount(Written):
     method: str | None
     n_videos: Count
     n_failed: Count
+    n_no_face: Count = 0
+    """In which nobody was found. Stores made before do not say."""
     n_faces: Count
     n_frames_sampled: Count
     n_frames_with_face: Count
@@ -168,6 +173,8 @@ class Manifest(Written):
     failures: dict[str, Count]
     """Code -> how many videos."""
     failed: tuple[FailedVideo, ...]
+    no_face: tuple[str, ...] = ()
+    """Paths of the videos in which nobody was found."""
     problems: tuple[Problem, ...]
     """What the reader of the data set found missing, unlabelled, contradictory, duplicate or unknown."""
     shards: tuple[Part, ...]

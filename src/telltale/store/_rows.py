@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from telltale._text import plural
 from telltale.datasets import Record
 from telltale.errors import StoreInvalid
-from telltale.store._format import SCHEMA, VIDEOS_SCHEMA, canonical_json
+from telltale.store._format import NO_FACE, SCHEMA, VIDEOS_SCHEMA, canonical_json
 from telltale.store._outcome import Outcome, StoredFace
 
 _TASK_KEY = b"telltale.task"
@@ -93,11 +94,19 @@ def read_videos(schema: pa.Schema) -> list[dict[str, Any]]:
 
 
 def as_said(task: str, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The rows of videos of a task, with what the data set says today about its `records`."""
+    """The rows of videos of a task, with what the data set says today about its `records`. One without a face that did
+    not fail has the code `NO_FACE`."""
     return [
-        {**row, "task": task, **{name: getattr(record, name) for name in SAID}}
+        {**row, "task": task, **{name: getattr(record, name) for name in SAID}, **_nobody(row)}
         for row, record in zip(rows, records, strict=True)
     ]
+
+
+def _nobody(row: Mapping[str, Any]) -> dict[str, str]:
+    if row["n_faces"] or row["code"] is not None:
+        return {}
+    looked_at = plural(row["n_frames_sampled"], "frame")
+    return {"code": NO_FACE, "message": f"no face was found in the {looked_at} looked at"}
 
 
 def faces_as_said(table: pa.Table, rows: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -27,6 +27,7 @@ from telltale.store._differences import differences
 from telltale.store._format import (
     ARRAY_BYTES,
     MANIFEST,
+    NO_FACE,
     STAGING,
     UNFINISHED,
     WRITE_OPTIONS,
@@ -114,6 +115,11 @@ def kept_settings(out: str | Path) -> Kept | None:
         return Kept(said["settings"], {row["path"]: row["sha256"] for row in table.to_pylist()})
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise StoreInvalid(f"{path} does not say how the store is made ({error!r}): choose another --out") from error
+
+
+def _failure(row: Mapping[str, Any]) -> str:
+    """The code of its failure; empty where there was none."""
+    return "" if row["code"] in (None, NO_FACE) else str(row["code"])
 
 
 class StoreWriter:
@@ -234,7 +240,7 @@ class StoreWriter:
                 rows = read_videos(parquet.read_schema(path))
             except (pa.ArrowException, OSError, StoreInvalid):
                 return None
-            return [(row["sha256"], row["code"] or "") for row in rows]
+            return [(row["sha256"], _failure(row)) for row in rows]
         return self.finished().get(name)
 
     def finished(self) -> Mapping[str, Sequence[tuple[str, str]]]:
@@ -249,7 +255,7 @@ class StoreWriter:
                 )
                 for _, run in itertools.groupby(rows, key=itemgetter("task")):
                     task = list(run)
-                    found[self.name_of(task)] = tuple((row["sha256"], row["code"] or "") for row in task)
+                    found[self.name_of(task)] = tuple((row["sha256"], _failure(row)) for row in task)
             self._finished = found
         return self._finished
 
