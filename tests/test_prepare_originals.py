@@ -11,7 +11,7 @@ import make_datasets
 import make_videos
 from telltale import datasets
 from telltale.crops import CropSpec
-from telltale.prepare import PrepareSettings, originals_of, prepare
+from telltale.prepare import PrepareSettings, Progress, originals_of, prepare
 from telltale.sampling import SamplePlan
 from telltale.store import Manifest, open_store
 
@@ -43,6 +43,30 @@ def test_a_fake_is_cut_anew_when_its_original_arrives(tmp_path: Path) -> None:
     make_videos.face_clip(tmp_path / "data" / "real" / "0000.mp4", seconds=1)
     grown, fresh = ([part.sha256 for part in made(name).parts()] for name in ("grown.store", "fresh.store"))
     assert grown == fresh
+
+
+def test_a_fake_is_cut_anew_when_its_original_is_another_file(tmp_path: Path) -> None:
+    for label in ("real", "fake"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+    original = tmp_path / "data" / "real" / "0000.mp4"
+    make_videos.face_clip(original, seconds=1)
+    make_videos.empty_clip(tmp_path / "data" / "fake" / "0000_fake.mp4", seconds=1)
+    settings = PrepareSettings(plan=SamplePlan("fps", 4), crop=CropSpec(size_px=64), boxes_from_original=True)
+    dataset = datasets.read(tmp_path / "data", format="uadfv")
+    seen: list[Progress] = []
+
+    def made(name: str) -> Manifest:
+        seen.clear()
+        return prepare(dataset, tmp_path / name, settings=settings, on_progress=seen.append)
+
+    assert made("grown.store").n_faces == 8
+    made("grown.store")
+    assert seen[-1].n_skipped == 2
+    make_videos.two_face_clip(original, seconds=1)
+    grown = made("grown.store")
+    assert seen[-1].n_skipped == 0
+    assert grown.n_faces == 16
+    assert [part.sha256 for part in grown.parts()] == [part.sha256 for part in made("fresh.store").parts()]
 
 
 def matched(root: Path) -> dict[str, str]:

@@ -68,7 +68,7 @@ def prepare(
         check_ours(out)
         if not settings.detect:
             identity["crop"] = asdict(crop_as_given(Path(out), records, settings))
-        originals = originals_of(dataset.records) if settings.boxes_from_original else {}
+        originals = originals_of(dataset.records) if settings.boxes_from_original and settings.detect else {}
         writer = StoreWriter(out, settings=identity, originals=originals)
         _check_loses_none(writer, dataset, records, drop_missing=drop_missing)
         _check_same_files(writer, dataset)

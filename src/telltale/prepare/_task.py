@@ -111,14 +111,15 @@ class PrepareTask:
         return replace(outcome, record=record, failure=ErrorInfo(code=outcome.failure.code, message=message))
 
     def _look(self, here: Record, record: Record, worker: Worker, fetching: Fetching, scratch: Path) -> Outcome:
-        sha256 = content_sha256(here)
+        sha256, original = content_sha256(here), self.originals.get(record.video_id)
+        original_sha256 = None if original is None else content_sha256(original)
         try:
-            with self._original(record, fetching, scratch) as original:
-                found = self._extract_twice(as_file(here, scratch), original, worker)
+            with self._original(record, fetching, scratch) as boxes_from:
+                found = self._extract_twice(as_file(here, scratch), boxes_from, worker)
         except (WorkerNotStarted, Stopped, OutputError):  # says nothing about the file
             raise
         except TelltaleError as error:
-            return Outcome(here, sha256, failure=ErrorInfo.of(error))
+            return Outcome(here, sha256, failure=ErrorInfo.of(error), original_sha256=original_sha256)
         if self.settings.faces == "largest":
             found.keep_largest()
         return Outcome(
@@ -130,6 +131,7 @@ class PrepareTask:
             ],
             n_frames_sampled=found.n_frames,
             n_frames_with_face=len({face.frame_index for _, face, _ in found.faces if face.source == "detected"}),
+            original_sha256=original_sha256,
         )
 
     @contextmanager
@@ -203,5 +205,10 @@ def as_file(record: Record, scratch: Path) -> str:
 
 def set_aside(writer: StoreWriter, task: Task, error: WorkerCrashed) -> Done:
     failure = ErrorInfo.of(error)
-    writer.stage([Outcome(record, content_sha256(record), failure=failure) for record in task])
+    writer.stage(
+        [
+            Outcome(record, content_sha256(record), failure=failure, original_sha256=writer.original_sha256(record))
+            for record in task
+        ]
+    )
     return Done(len(task), n_failed=len(task))

@@ -36,6 +36,7 @@ from telltale.store._format import (
     Manifest,
     Part,
     read_parquet,
+    read_videos_table,
 )
 from telltale.store._rows import as_said, faces_as_said, read_videos
 from telltale.store._shards import ShardReader, ShardWriter
@@ -115,7 +116,7 @@ class _There:
         self._faces: ShardReader | None = None
         if writer.manifest is not None:
             path = writer.out / writer.manifest.videos.name
-            self.held_rows = read_parquet(path, shown=str(path)).to_pylist()
+            self.held_rows = read_videos_table(path, shown=str(path)).to_pylist()
             self._faces = ShardReader(writer.out, writer.manifest)
             first = 0
             for _, run in groupby(self.held_rows, key=itemgetter("task")):

@@ -84,6 +84,7 @@ VIDEOS_SCHEMA = pa.schema(
         ("person_id", _TEXT),
         ("official_split", _TEXT),
         ("sha256", _TEXT),
+        ("original_sha256", _TEXT),
         ("n_frames_sampled", pa.int64()),
         ("n_frames_with_face", pa.int64()),
         ("n_faces", pa.int64()),
@@ -91,7 +92,8 @@ VIDEOS_SCHEMA = pa.schema(
         ("message", _TEXT),
     ]
 )
-"""One row a video, failed ones too: what was done, so that it is not done again."""
+"""One row a video, failed ones too: what was done, so that it is not done again. `original_sha256` is of the video
+where its faces were looked for instead, null where there was none; older stores lack it."""
 
 NO_FACE = str(Code.NO_FACE)
 """Code of a video in which nobody was found: no failure."""
@@ -236,6 +238,15 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None, *, shown: str
         raise StoreInvalid(
             f"{shown} is damaged ({error}): restore it from a copy, or prepare the store again"
         ) from error
+
+
+def read_videos_table(path: Path, *, shown: str) -> pa.Table:
+    """A store's table of videos, with the columns of today."""
+    table = read_parquet(path, shown=shown)
+    if "original_sha256" not in table.column_names and "sha256" in table.column_names:
+        at = table.column_names.index("sha256") + 1
+        table = table.add_column(at, VIDEOS_SCHEMA.field("original_sha256"), pa.nulls(len(table), _TEXT))
+    return table
 
 
 def pictures_of(table: pa.Table) -> Iterator[pa.Buffer]:

@@ -35,6 +35,8 @@ class Outcome:
     n_frames_sampled: int = 0
     n_frames_with_face: int = 0
     failure: ErrorInfo | None = None
+    original_sha256: str | None = None
+    """Of the video where its faces were looked for instead, as `sha256`; None where that was the record's own."""
 
 
 def encode_crop(rgb: RgbImage, *, format: str = "jpeg") -> bytes:

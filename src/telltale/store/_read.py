@@ -40,6 +40,7 @@ from telltale.store._format import (
     footer_sha256,
     read_manifest,
     read_parquet,
+    read_videos_table,
 )
 from telltale.types import FaceRecord, RgbImage, VideoRecord
 
@@ -175,7 +176,7 @@ class Store:
         """One row a video, failed ones too: what the data set says, SHA-256, frames sampled, faces, failure code."""
         part = self.manifest.videos
         path, shown = self.path / part.name, f"{self.path}: {part.name}"
-        return _expect_made_by_us(read_parquet(path, shown=shown), part, VIDEOS_SCHEMA.names, shown=shown)
+        return _expect_made_by_us(read_videos_table(path, shown=shown), part, VIDEOS_SCHEMA.names, shown=shown)
 
     def file_sha256s(self) -> dict[str, str]:
         """video_id -> SHA-256 of its file as `prepare` read it, hexadecimal; empty of what lies in a bucket."""

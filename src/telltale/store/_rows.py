@@ -40,6 +40,7 @@ def _video_row(task: str, outcome: Outcome) -> dict[str, Any]:
         "person_id": record.person_id,
         "official_split": record.official_split,
         "sha256": outcome.sha256,
+        "original_sha256": outcome.original_sha256,
         "n_frames_sampled": outcome.n_frames_sampled,
         "n_frames_with_face": outcome.n_frames_with_face,
         "n_faces": len(outcome.faces),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -36,6 +36,7 @@ from telltale.store._format import (
     pictures_of,
     read_manifest,
     read_parquet,
+    read_videos_table,
     settings_sha256,
 )
 from telltale.store._outcome import Outcome, as_given, content_sha256
@@ -45,8 +46,6 @@ from telltale.types import FaceRecord
 PICTURES_PER_TASK = 256
 _ENDS_ONE_OF = 128
 """Pictures, on average. One batch in seven is then ended by its length, which what is added before it moves."""
-_NOT_FETCHED = ("", FileUnreadable.code)
-"""SHA-256 and failure of an object of which nothing was read."""
 _OLDER_NAME = ("dataset", "video_id", "path", *SAID)
 WITNESSES = 16
 """Files by which a set is known again."""
@@ -117,9 +116,23 @@ def kept_settings(out: str | Path) -> Kept | None:
         raise StoreInvalid(f"{path} does not say how the store is made ({error!r}): choose another --out") from error
 
 
-def _failure(row: Mapping[str, Any]) -> str:
-    """The code of its failure; empty where there was none."""
-    return "" if row["code"] in (None, NO_FACE) else str(row["code"])
+class Result(NamedTuple):
+    """What is compared of a record that was done: has a file changed, or did it fail?"""
+
+    sha256: str
+    code: str
+    """Of its failure; empty where there was none."""
+    original_sha256: str | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Result:
+        """From its row of videos."""
+        return cls(row["sha256"], "" if row["code"] in (None, NO_FACE) else row["code"], row["original_sha256"])
+
+    @property
+    def was_not_fetched(self) -> bool:
+        """It lies in a bucket, and nothing of it was read."""
+        return (self.sha256, self.code) == ("", FileUnreadable.code)
 
 
 class StoreWriter:
@@ -142,7 +155,7 @@ class StoreWriter:
         self._originals = originals or {}
         self.settings: dict[str, Any] = json.loads(canonical_json(settings))
         self.settings_sha256 = settings_sha256(self.settings)
-        self._finished: dict[str, tuple[tuple[str, str], ...]] | None = None
+        self._finished: dict[str, tuple[Result, ...]] | None = None
         self.manifest = self._read_manifest()
 
     def _read_manifest(self) -> Manifest | None:
@@ -214,48 +227,54 @@ class StoreWriter:
         """True where the task was done with these settings and its files have not changed since. Reads the files, but
         not those in a bucket, whose change the task's name tells; one that could not be fetched is not done."""
         what = self._results(self.task_name(task))
-        if what is None or (retry_failed and any(code for _, code in what)):
+        if what is None or (retry_failed and any(one.code for one in what)):
             return False
         return len(what) == len(task) and all(
-            sha256 == content_sha256(record) if record.version is None else (sha256, code) != _NOT_FETCHED
-            for (sha256, code), record in zip(what, task, strict=True)
+            (one.sha256, one.original_sha256) == (content_sha256(record), self.original_sha256(record))
+            if record.version is None
+            else not one.was_not_fetched
+            for one, record in zip(what, task, strict=True)
         )
+
+    def original_sha256(self, record: Record) -> str | None:
+        """`Outcome.original_sha256` of an outcome of `record` now."""
+        original = self._originals.get(record.video_id)
+        return None if original is None else content_sha256(original)
 
     def was_not_fetched(self, task: Sequence[Record]) -> bool:
         """Whether the task was done before and something of it did not arrive from its bucket."""
-        return _NOT_FETCHED in (self._results(self.task_name(task)) or ())
+        return any(one.was_not_fetched for one in self._results(self.task_name(task)) or ())
 
     def knows(self, outcomes: Sequence[Outcome]) -> bool:
         """Whether the same became of the task before. To stage that again would have the whole store built anew."""
         what = self._results(self.task_name([outcome.record for outcome in outcomes]))
         return what is not None and [*what] == [
-            (outcome.sha256, outcome.failure.code if outcome.failure else "") for outcome in outcomes
+            Result(outcome.sha256, outcome.failure.code if outcome.failure else "", outcome.original_sha256)
+            for outcome in outcomes
         ]
 
-    def _results(self, name: str) -> Sequence[tuple[str, str]] | None:
-        """(SHA-256, failure code) of each record of a task that was done before."""
+    def _results(self, name: str) -> Sequence[Result] | None:
+        """Of each record of a task that was done before."""
         path = self.staged_path(name)
         if path.exists():
             try:
                 rows = read_videos(parquet.read_schema(path))
             except (pa.ArrowException, OSError, StoreInvalid):
                 return None
-            return [(row["sha256"], _failure(row)) for row in rows]
+            return [Result.of(row) for row in rows]
         return self.finished().get(name)
 
-    def finished(self) -> Mapping[str, Sequence[tuple[str, str]]]:
+    def finished(self) -> Mapping[str, Sequence[Result]]:
         """The tasks that the store at `out` already holds, where there is one."""
         if self._finished is None:
-            found: dict[str, tuple[tuple[str, str], ...]] = {}
+            found: dict[str, tuple[Result, ...]] = {}
             if self.manifest is not None:
                 path = self.out / self.manifest.videos.name
-                columns = ["task", *_OLDER_NAME, "sha256", "code"]
-                rows = itertools.chain.from_iterable(
-                    batch.to_pylist() for batch in read_parquet(path, columns, shown=str(path)).to_batches(4096)
-                )
+                table = read_videos_table(path, shown=str(path))
+                rows = itertools.chain.from_iterable(batch.to_pylist() for batch in table.to_batches(4096))
                 for _, run in itertools.groupby(rows, key=itemgetter("task")):
                     task = list(run)
-                    found[self.name_of(task)] = tuple((row["sha256"], _failure(row)) for row in task)
+                    found[self.name_of(task)] = tuple(map(Result.of, task))
             self._finished = found
         return self._finished
 
