@@ -12,7 +12,7 @@ import make_videos
 from telltale import datasets
 from telltale.crops import CropSpec
 from telltale.prepare import PrepareSettings, Progress, originals_of, prepare
-from telltale.sampling import SamplePlan
+from telltale.sampling import Kind, SamplePlan
 from telltale.store import Manifest, open_store
 
 
@@ -67,6 +67,24 @@ def test_a_fake_is_cut_anew_when_its_original_is_another_file(tmp_path: Path) ->
     assert seen[-1].n_skipped == 0
     assert grown.n_faces == 16
     assert [part.sha256 for part in grown.parts()] == [part.sha256 for part in made("fresh.store").parts()]
+
+
+@pytest.mark.parametrize(("kind", "value"), [("uniform", 8), ("fps", 4), ("every", 7), ("all", 1)])
+def test_a_longer_original_is_looked_at_where_its_fake_is(tmp_path: Path, kind: Kind, value: int) -> None:
+    """By its own length it would be sampled at other moments, and lend no face."""
+    for number, seconds in enumerate((1.7, 2.0, 0.7)):
+        for label in ("real", "fake"):
+            (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+        make_videos.face_clip(tmp_path / "data" / "real" / f"{number:04d}.mp4", seconds=seconds)
+        make_videos.empty_clip(tmp_path / "data" / "fake" / f"{number:04d}_fake.mp4", seconds=1)
+    settings = PrepareSettings(
+        plan=SamplePlan(kind, value, cap=20), crop=CropSpec(size_px=64), boxes_from_original=True
+    )
+    prepare(datasets.read(tmp_path / "data", format="uadfv"), tmp_path / "s.store", settings=settings)
+    fakes = [row for row in open_store(tmp_path / "s.store").videos().to_pylist() if row["label"]]
+    longer, shorter = fakes[:2], fakes[2]
+    assert [row["n_faces"] for row in longer] == [row["n_frames_sampled"] for row in longer]
+    assert shorter["n_frames_sampled"] / 2 < shorter["n_faces"] < shorter["n_frames_sampled"]
 
 
 def matched(root: Path) -> dict[str, str]:

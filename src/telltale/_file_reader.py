@@ -25,7 +25,7 @@ from telltale._source import FileHash, Source
 from telltale._timestamps import Clock
 from telltale.errors import CorruptFile, NoFrames, UnsupportedCodec
 from telltale.sampling import SamplePlan, choose
-from telltale.types import Code, Frame, RgbImage, Timestamps, VideoInfo
+from telltale.types import Code, Float64Array, Frame, RgbImage, Timestamps, VideoInfo
 
 _EPSILON_S = 1e-6
 """Slack for times that went through a container's rounding."""
@@ -107,6 +107,10 @@ class FileReader(VideoReader):
         self._changed_size: str | None = None
         self._time_base_s = float(self._stream.time_base or 0.001)  # a stream must not be asked once its file is closed
         self._which = f"stream {self._stream.index} ({self._stream.width}x{self._stream.height}) was looked at"
+
+    @property
+    def sampled_s(self) -> Float64Array:
+        return self._timeline.times_s[self._choice.indices]
 
     @property
     def origin_s(self) -> float:

@@ -14,7 +14,7 @@ from typing import Self
 
 from telltale._source import FileHash, Source
 from telltale.sampling import Choice
-from telltale.types import Code, Frame, VideoInfo
+from telltale.types import Code, Float64Array, Frame, VideoInfo
 
 Finding = tuple[Code, str]
 
@@ -48,6 +48,11 @@ class VideoReader(ABC):
         """`info`, whose SHA-256 is waited for so long, and stays "" where it takes longer."""
         self._hash.result(within_s=seconds)
         return self.info
+
+    @property
+    @abstractmethod
+    def sampled_s(self) -> Float64Array:
+        """(n,) times of the frames that the plan takes, as the file has them."""
 
     @property
     def origin_s(self) -> float:

@@ -48,7 +48,7 @@ class ExtractRequest:
     crop: CropSpec = CropSpec()
     thumbnails: bool = False
     boxes_from: str | None = None
-    """Another video, of the same length: faces are looked for there, and cut from `path` at the same places."""
+    """Another video: faces are looked for there, in the same moments, and cut from `path` at the same places."""
     deadline_s: float | None = None
     """None: `default_deadline_s`. After nine tenths of it reading stops, also in the middle of a frame, and what was
     seen is kept; the file's SHA-256 is waited for a little longer."""

@@ -37,9 +37,10 @@ from telltale._request import (
 from telltale.crops import centre_square, crop_face
 from telltale.errors import DeadlineExceeded
 from telltale.following import FaceFinder
+from telltale.sampling import Moments
 from telltale.sandbox import Message
 from telltale.tracking import Tracker
-from telltale.types import Code, Face, Frame, RgbImage
+from telltale.types import Code, Face, Float64Array, Frame, RgbImage
 from telltale.video import VideoReader, open_video
 
 THUMBNAIL_HEIGHT_PX = 180
@@ -73,15 +74,21 @@ class _Stages:
 
 def extract_job(args: dict[str, Any]) -> Iterator[Message]:
     """The worker's side. Raises `InputError`s by name; see `video.open_video`."""
-    request = ExtractRequest.from_json(args)
+    yield from _extract(ExtractRequest.from_json(args), asked_at_s=args["asked_at_s"])
+
+
+def _extract(request: ExtractRequest, *, asked_at_s: float) -> Iterator[Message]:
     stages = _Stages()
     reader = open_video(request.path, request.plan, n_threads=request.n_decode_threads)
     with _Decoder(reader, stages, n_ahead=0 if request.n_decode_threads == 1 else _FRAMES_AHEAD) as decoder:
         info = reader.info
         yield Message("info", asdict(info))
         may_take_s = allowed_s(request, info.duration_s, info.size_bytes)
-        started_at, stop_after_s = args["asked_at_s"], _STOPS_AT_FRAC * may_take_s
-        linker = _Borrower(request, stages) if request.boxes_from else _Linker(request, stages)
+        started_at, stop_after_s = asked_at_s, _STOPS_AT_FRAC * may_take_s
+        if request.boxes_from:
+            linker: _Linker | _Borrower = _Borrower(request, stages, reader.sampled_s)
+        else:
+            linker = _Linker(request, stages)
         n_analysed, last_s = 0, 0.0
         codes: list[Code] = []
         warnings: list[str] = []
@@ -188,16 +195,25 @@ def warm() -> None:
 
 
 class _Borrower:
-    """Cuts faces at the places where they were found in another video: a fake's where its original's are."""
+    """Cuts faces at the places where they were found in another video: a fake's where its original's are. That is
+    looked at in the moments at which the fake is: sampled by its own length, a longer one would have others."""
 
-    def __init__(self, request: ExtractRequest, stages: _Stages) -> None:
+    def __init__(self, request: ExtractRequest, stages: _Stages, sampled_s: Float64Array) -> None:
         self.codes: list[Code] = []
         self._size_px = request.crop.size_px
         self._crop = request.crop
         self._stages = stages
         self._rows: list[dict[str, Any]] = []
         self._times: list[float] = []
-        for message in extract_job(replace(request, path=request.boxes_from or "", boxes_from=None).to_json()):
+        if not len(sampled_s):
+            return
+        plan = Moments(
+            times_s=tuple(sampled_s.tolist()),
+            seconds=float(sampled_s[-1]) + 1.0,
+            max_side_px=request.plan.max_side_px,
+        )
+        original = replace(request, path=request.boxes_from or "", boxes_from=None, plan=plan)
+        for message in _extract(original, asked_at_s=time.monotonic()):
             if message.kind == "faces":
                 self._times.append(message.data["pts_s"])
                 self._rows += message.data["faces"]

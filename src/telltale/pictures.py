@@ -145,6 +145,10 @@ class PictureReader(VideoReader):
         )
         super().__init__(source, info, FileHash(source.file()))
 
+    @property
+    def sampled_s(self) -> Float64Array:
+        return self._times_s[self._choice.indices]
+
     def __iter__(self) -> Iterator[Frame]:
         for index in self._choice.indices.tolist():
             rgb = self._converter.shrunk(self._picture.rgb(index))

@@ -61,6 +61,14 @@ EVERY_FRAME = SamplePlan("all", max_frames=10**9)
 """Of a clip of any length, without the cap."""
 
 
+@dataclass(frozen=True)
+class Moments(SamplePlan):
+    """The frames that are nearest to given times: those at which another video was sampled."""
+
+    kind: Kind = "all"
+    times_s: tuple[float, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Sampling as a command line or a request names it; None and False: not at all.
@@ -121,6 +129,9 @@ def choose(pts_s: Float64Array, plan: SamplePlan) -> Choice:
         pts = pts[pts < pts[0] + plan.seconds]
     if not len(pts):
         return Choice(np.empty(0, np.int64), 0)
+    if isinstance(plan, Moments):
+        nearest = _nearest(pts, np.array(plan.times_s, np.float64))
+        return Choice(nearest, len(nearest))
     if plan.kind == "uniform":
         wanted = _uniform(pts, int(plan.value))
     elif plan.kind == "fps":
@@ -150,9 +161,16 @@ def _uniform(pts: Float64Array, n: int) -> npt.NDArray[np.int64]:
     return np.unique(shown).astype(np.int64)
 
 
+def _nearest(pts: Float64Array, times_s: Float64Array) -> npt.NDArray[np.int64]:
+    after = np.searchsorted(pts, times_s).clip(0, len(pts) - 1)
+    before = (after - 1).clip(0)
+    is_before = times_s - pts[before] < pts[after] - times_s
+    return np.unique(np.where(is_before, before, after)).astype(np.int64)
+
+
 def _length_s(pts: Float64Array) -> float:
     """From the first frame to the end of the last, which is taken to be shown as long as most are."""
     return float(pts[-1] - pts[0] + np.median(np.diff(pts))) if len(pts) > 1 else 0.0
 
 
-__all__ = ["EVERY_FRAME", "Choice", "SamplePlan", "Wanted", "choose"]
+__all__ = ["EVERY_FRAME", "Choice", "Moments", "SamplePlan", "Wanted", "choose"]
