@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import make_videos
 import telltale
@@ -20,6 +24,7 @@ from make_bundles import make_redness
 from telltale import SamplePlan, Scanner, ScanSettings
 from telltale._report_index import summarise
 from telltale.bundle import load_bundle
+from telltale.cli import app
 from telltale.errors import BundleInvalid, DeviceMissing, Stopped, UsageError
 from telltale.sandbox import Worker
 from telltale.types import Code, Report
@@ -289,6 +294,58 @@ def test_many_stop_when_asked_to(redness: Path, portrait: Path, face_clip: Path,
     stop.set()
     with pytest.raises(Stopped):
         list(itertools.islice(reports, 5, None))
+
+
+@pytest.fixture
+def second_is_done(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once everything but the scan of `slow.mp4` is done, which lasts until it is stopped."""
+    scan, done = Scanner.scan, threading.Event()
+
+    def held_up(self: Scanner, path: str, *, stop: threading.Event, **options: Any) -> Report:
+        if path == "slow.mp4":
+            while not stop.is_set():
+                time.sleep(0.02)
+            raise Stopped("stopped on request")
+        try:
+            return scan(self, path, stop=stop, **options)
+        finally:
+            done.set()
+
+    monkeypatch.setattr(Scanner, "scan", held_up)
+    return done
+
+
+def once(event: threading.Event, act: Callable[[], object]) -> None:
+    """Do it a little after."""
+
+    def wait() -> None:
+        event.wait(60)
+        time.sleep(0.2)
+        act()
+
+    threading.Thread(target=wait).start()
+
+
+def test_what_is_done_behind_a_slow_file_is_not_lost_when_a_run_is_stopped(
+    redness: Path, second_is_done: threading.Event
+) -> None:
+    stop = threading.Event()
+    once(second_is_done, stop.set)
+    reports = telltale.scan_many(["slow.mp4", "gone.mp4"], model=redness, jobs=2, stop=stop)
+    assert next(reports).input.path == "gone.mp4"
+    with pytest.raises(Stopped):
+        next(reports)
+
+
+def test_ctrl_c_during_a_slow_file_prints_and_writes_what_is_done_behind_it(
+    redness: Path, second_is_done: threading.Event, tmp_path: Path
+) -> None:
+    once(second_is_done, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT))
+    options = ["--model", str(redness), "--jobs", "2", "--json", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["scan", "slow.mp4", "gone.mp4", *options])
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (130, "telltale: stopped")
+    assert [json.loads(line)["input"]["path"] for line in result.stdout.splitlines()] == ["gone.mp4"]
+    assert "gone.mp4" in (tmp_path / "out/summary.csv").read_text()
 
 
 def test_one_scan_stops_when_asked_to(redness: Path, face_clip: Path) -> None:

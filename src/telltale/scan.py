@@ -354,7 +354,8 @@ def scan_many(
     """Reports in the order of `paths`, from `jobs` worker processes that share one model. See `scan`; with several jobs
     `on_progress` and `on_extra` are called from several threads, and do not say for which file.
 
-    `paths` may never end: at most 2 `jobs` of them are taken before the first of their reports is given.
+    `paths` may never end: at most 2 `jobs` of them are taken before the first of their reports is given. With several
+    jobs, what is done when `stop` is set or Ctrl-C pressed is given before `Stopped` or KeyboardInterrupt is raised.
     """
     settings = checked_settings(settings)
     if not is_count(jobs):
@@ -406,12 +407,25 @@ def _scan_beside(
         pool = stack.enter_context(ThreadPoolExecutor(jobs, thread_name_prefix="scan"))
         stack.callback(is_over.set)  # before the pool waits for what is under way
         waiting: deque[Future[Report]] = deque()
-        for path in paths:
-            waiting.append(pool.submit(scan_one, path))
-            while waiting and (waiting[0].done() or len(waiting) == 2 * jobs):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        try:
+            for path in paths:
+                waiting.append(pool.submit(scan_one, path))
+                while waiting and (waiting[0].done() or len(waiting) == 2 * jobs):
+                    yield _first(waiting)
+            while waiting:
+                yield _first(waiting)
+        except (KeyboardInterrupt, Stopped):
+            is_over.set()
+            for done in [one for one in waiting if one.done() and one.exception() is None]:
+                yield done.result()
+            raise
+
+
+def _first(waiting: deque[Future[Report]]) -> Report:
+    """Taken out once it is there: whoever breaks the wait off does not lose it."""
+    report = waiting[0].result()
+    waiting.popleft()
+    return report
 
 
 class _Either(threading.Event):

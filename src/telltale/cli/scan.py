@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -235,6 +237,7 @@ def _scan_all(
     from telltale import scan_many
     from telltale._report_index import summarise
     from telltale.cli._bar import bar
+    from telltale.errors import Stopped
 
     reports.check_place()
     summaries: list[Summary] = []
@@ -256,14 +259,24 @@ def _scan_all(
 
         # Several files at a time: nobody says of which file the frames are.
         on_progress, on_extra = (read, make) if jobs == 1 else (None, None)
+        stop = threading.Event()
+        scanned = scan_many(
+            started(), model=model, settings=settings, jobs=jobs, on_progress=on_progress, on_extra=on_extra, stop=stop
+        )
+
+        def keep(report: Report) -> None:
+            reports.take(report)
+            summaries.append(summarise(report))
+            show(len(summaries))
+
         try:
-            for report in scan_many(
-                started(), model=model, settings=settings, jobs=jobs, on_progress=on_progress, on_extra=on_extra
-            ):
-                reports.take(report)
-                summaries.append(summarise(report))
-                show(len(summaries))
+            for report in scanned:
+                keep(report)
         except KeyboardInterrupt:
+            stop.set()
+            with suppress(Stopped):
+                for report in scanned:  # with several jobs others may be done as well
+                    keep(report)
             if summaries:
                 reports.conclude(summaries)
             raise
