@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw
 
 import make_videos
 from make_reports import make_report, make_track
-from telltale._annotate_paint import COLOURS, Painter, _Label, drawable, has_glyph, text_mask
+from telltale._annotate_ink import COLOURS, drawable, has_glyph, text_mask
+from telltale._annotate_paint import Painter, _Label
 from telltale._annotate_plan import Person, Plan, make_plan
 from telltale._annotate_stills import Sheet
 from telltale._beside_verdict import with_annotation
@@ -254,7 +255,9 @@ def test_a_still_becomes_a_picture(tmp_path: Path, portrait: Path) -> None:
     made = annotate(report_on(portrait), portrait, tmp_path / "out")
     assert [one.name for one in made] == [PICTURE_NAME]
     with Image.open(tmp_path / "out" / PICTURE_NAME) as image:
-        assert image.size == (512, 512)
+        assert image.size == (made[0].width_px, made[0].height_px)
+        assert image.width == 512
+        assert 512 < image.height < 650, "the verdict stands below it"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [PICTURE_NAME]
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageSequence
 
 import make_videos
 from make_reports import make_report, make_track
-from telltale._annotate_paint import COLOURS
+from telltale._annotate_ink import COLOURS
 from telltale._annotate_plan import Person, make_plan
 from telltale.annotate import GIF_NAME, VIDEO_NAME, annotate
 from telltale.types import Label, Report, RgbImage, TrackReport

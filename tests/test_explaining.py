@@ -11,7 +11,7 @@ import pytest
 
 from make_bundles import make_patches, make_redness, make_trainable
 from make_videos import face_clip, face_frames, portrait, write_video
-from telltale import _annotate_paint, _cam, _heat, _measured
+from telltale import _annotate_ink, _cam, _heat, _measured
 from telltale._onnx_file import NotOnnx, read_graph
 from telltale._request import run_extract
 from telltale._text import clock, percent
@@ -259,8 +259,8 @@ def test_the_most_telling_face_of_each_person_is_explained(tmp_path: Path, patch
 def written_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is written on pictures from here on."""
     said: list[str] = []
-    mask = _annotate_paint.text_mask
-    monkeypatch.setattr(_annotate_paint, "text_mask", lambda words, size_px: said.append(words) or mask(words, size_px))
+    mask = _annotate_ink.text_mask
+    monkeypatch.setattr(_annotate_ink, "text_mask", lambda words, size_px: said.append(words) or mask(words, size_px))
     return said
 
 

@@ -24,6 +24,8 @@ from telltale.types import Label, Report, TrackReport, suspicion
 
 Box = tuple[float, float, float, float]
 N_TILES = 12
+STRIP_SHARE = 0.15
+"""Of the picture's height: the timeline covers no more."""
 _APART = 2.5
 """Samples of one face this many times the usual distance apart are not joined: nobody looked between."""
 _LEAST_APART_S = 0.1
@@ -85,7 +87,9 @@ class Plan:
     max_side_px: int | None
     """Boxes are in pixels of frames made no larger than this."""
     caption: list[str]
-    """Lines below the contact sheet."""
+    """Lines beside the contact sheet, and below a still picture."""
+    strip_on_top: bool = False
+    """Whether the timeline lies along the upper edge: faces meet it less often there."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -117,7 +121,20 @@ def make_plan(report: Report, *, headline: str, caption: list[str]) -> Plan:
         tiles_s=_tiles(report, times),
         max_side_px=plan.get("max_side_px"),
         caption=caption,
+        strip_on_top=_is_free_above(report, plan.get("max_side_px")),
     )
+
+
+def _is_free_above(report: Report, max_side_px: int | None) -> bool:
+    """Whether fewer faces reach into the upper edge than into the lower one."""
+    if report.video is None:
+        return False
+    longer = max(report.video.width_px, report.video.height_px)
+    shrunk = min(1.0, max_side_px / longer) if max_side_px else 1.0
+    height = report.video.height_px * shrunk
+    boxes = [face.box_xyxy for track in report.tracks for face in track.faces]
+    above = sum(box[1] < STRIP_SHARE * height for box in boxes)
+    return above < sum(box[3] > (1 - STRIP_SHARE) * height for box in boxes)
 
 
 def _person(track: TrackReport, *, held_steps: float) -> Person:

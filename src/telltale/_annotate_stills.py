@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from telltale._annotate_paint import Painter, drawable, glyph, text_mask, write
+from telltale._annotate_ink import LEAST_TEXT_PX, drawable, glyph, text_mask, write
+from telltale._annotate_paint import Painter
 from telltale._annotate_plan import Plan
 from telltale._png import png
 from telltale._report_chart import ZoneScale
@@ -23,6 +24,8 @@ Made = tuple[bytes, int, int]
 """Encoded, width, height."""
 _PAPER = 24
 _LATE_S = 0.001
+_LEAST_BAND_PX = 420
+"""A picture narrower than this gets a band wider than itself."""
 
 
 class Gif:
@@ -34,6 +37,7 @@ class Gif:
         self._step_s = step_s
         self._frames: list[tuple[float, RgbImage]] = []
         self._painter: Painter | None = None
+        self._shape: tuple[int, ...] | None = None
 
     def see(self, rgb: RgbImage, time_s: float, *, shot_s: float, scale: float) -> None:
         """A frame before it is drawn on."""
@@ -42,12 +46,12 @@ class Gif:
         if span is None or not span[0] - _LATE_S <= time_s <= span[1] or time_s < due_s:
             return
         small, factor = _shrunk(rgb, self._side_px)
-        if self._frames and small.shape != self._frames[0][1].shape:
+        if self._shape not in (None, small.shape):
             return
         if self._painter is None:
             self._painter = Painter(self._plan, width_px=small.shape[1], height_px=small.shape[0])
-        self._painter.paint(small, time_s, shot_s=shot_s, scale=scale * factor)
-        self._frames.append((time_s, small))
+            self._shape = small.shape
+        self._frames.append((time_s, self._painter.paint(small, time_s, shot_s=shot_s, scale=scale * factor)))
 
     def encoded(self) -> Made | None:
         """None where there are no such seconds."""
@@ -140,6 +144,28 @@ class Sheet:
             write(page, text, left, y)
             zone = ZoneScale(self._plan.thresholds).zone(score) if self._plan.thresholds else person.label
             glyph(page, zone, (left - text_px * 0.8, y + text_px * 0.6), text_px * 0.4)
+
+
+def with_caption(rgb: RgbImage, plan: Plan) -> RgbImage:
+    """A picture above a band that says what was found, in what, and that it is no proof."""
+    height, width = rgb.shape[:2]
+    wide = max(width, _LEAST_BAND_PX)
+    text_px = int(np.clip(round(wide / 45), 12, 48))
+    first, *lines = plan.caption
+    head_px = round(1.7 * text_px)
+    while text_mask(first, head_px).shape[1] > wide - round(3.5 * text_px) and head_px > LEAST_TEXT_PX:
+        head_px -= 1
+    line_px = round(1.5 * text_px)
+    band = round(1.6 * head_px) + len(lines) * line_px + 2 * text_px
+    page = np.full((height + band, wide, 3), _PAPER, np.uint8)
+    page[:height, (wide - width) // 2 :][:, :width] = rgb
+    y = height + text_px
+    glyph(page, plan.label, (text_px + head_px / 2, y + head_px * 0.6), head_px * 0.42)
+    write(page, text_mask(first, head_px), text_px + round(1.4 * head_px), y)
+    for row, line in enumerate(lines):
+        text = _fitting(drawable(line), text_px, wide - 2 * text_px)
+        write(page, text, text_px, y + round(1.6 * head_px) + row * line_px)
+    return page
 
 
 def _shrunk(rgb: RgbImage, side_px: int) -> tuple[RgbImage, float]:

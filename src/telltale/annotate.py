@@ -173,13 +173,15 @@ def annotate_job(args: dict[str, Any]) -> Iterator[Message]:
 
 def _still(reader: VideoReader, plan: Plan) -> Iterator[Message]:
     from telltale._annotate_paint import Painter
+    from telltale._annotate_stills import with_caption
     from telltale._png import png
 
     for frame in reader:
         rgb = _drawable(frame.rgb)
         height, width = rgb.shape[:2]
         Painter(plan, width_px=width, height_px=height, with_timeline=False).paint(rgb, 0.0, scale=_scale(plan, rgb))
-        yield _file(PICTURE_NAME, png(rgb), width, height)
+        page = with_caption(rgb, plan)
+        yield _file(PICTURE_NAME, png(page), page.shape[1], page.shape[0])
 
 
 def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iterator[Message]:
@@ -193,7 +195,7 @@ def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iter
     gif = Gif(plan, side_px=_GIF_SIDE_PX, step_s=_GIF_STEP_S)
     sheet = Sheet(plan, tile_px=_TILE_PX, n_columns=_TILE_COLUMNS)
     shots = Shots()
-    painter: Painter | None = None
+    first: Painter | None = None
     told_s = 0.0
     with Source(path) as source, ExitStack() as stack:  # the film is finished, or abandoned where something fails
         for frame in reader:
@@ -203,18 +205,14 @@ def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iter
             shot_s = shots.begun_s(rgb, frame.pts_s)
             gif.see(rgb, frame.pts_s, shot_s=shot_s, scale=scale)
             sheet.see(rgb, frame.pts_s, shot_s=shot_s, scale=scale)
-            if film is None or painter is None:
+            if film is None or first is None:
                 sound = None if source.is_picture else Sound(source, origin_s=reader.origin_s)
+                first, size = Painter(plan, width_px=width, height_px=height), (width, height)
                 film = stack.enter_context(
-                    Film(film_path, width_px=width, height_px=height, fps=1 / reader.interval_s, sound=sound)
+                    Film(film_path, width_px=width, height_px=first.height_px, fps=1 / reader.interval_s, sound=sound)
                 )
-                painter = Painter(plan, width_px=width, height_px=height)
-                first = width, height
-            if (width, height) == first:
-                painter.paint(rgb, frame.pts_s, shot_s=shot_s, scale=scale)
-            else:
-                Painter(plan, width_px=width, height_px=height).paint(rgb, frame.pts_s, shot_s=shot_s, scale=scale)
-            film.add(rgb, frame.pts_s)
+            painter = first if (width, height) == size else Painter(plan, width_px=width, height_px=height)
+            film.add(painter.paint(rgb, frame.pts_s, shot_s=shot_s, scale=scale), frame.pts_s)
             if frame.pts_s - told_s >= _TOLD_EVERY_S:
                 told_s = frame.pts_s
                 yield Message("progress", {"pts_s": told_s})

@@ -195,7 +195,7 @@ def _files(
 
 def _panel(face: ExplainedFace, full: float, *, is_still: bool) -> RgbImage:
     """The crop and the pictures of its explanation beside each other, with words below."""
-    from telltale._annotate_paint import text_mask, write
+    from telltale._annotate_ink import text_mask, write
 
     found = face.explanation
     words = {name: [text.format(target=found.target)] for name, text in _WORDS.items()}
