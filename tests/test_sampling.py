@@ -72,6 +72,28 @@ def test_max_frames_stops_and_seconds_cuts() -> None:
     assert taken(AT_30, "all", max_frames=2, seconds=0.01) == [0]
 
 
+@pytest.mark.parametrize(
+    ("plan", "ended_by"),
+    [
+        (SamplePlan(), None),
+        (SamplePlan("uniform", 3), None),
+        (SamplePlan(seconds=10), None),
+        (SamplePlan(seconds=3), "seconds"),
+        (SamplePlan("uniform", 3, seconds=3), "seconds"),
+        (SamplePlan("first", 300), None),
+        (SamplePlan("first", 299), "first"),
+        (SamplePlan(max_frames=20), None),
+        (SamplePlan(max_frames=19), "max_frames"),
+        (SamplePlan(max_frames=5, seconds=3), "max_frames"),
+        (SamplePlan(max_frames=6, seconds=3), "seconds"),
+        (SamplePlan("all", cap=20), None),
+    ],
+    ids=str,
+)
+def test_a_plan_that_leaves_out_the_end_is_known_by_what_does(plan: SamplePlan, ended_by: str | None) -> None:
+    assert choose(AT_30, plan).ended_by == ended_by
+
+
 def test_the_cap_thins_over_the_whole_clip_and_says_so() -> None:
     choice = choose(AT_30, SamplePlan("all", cap=4))
     assert choice.indices.tolist() == [0, 100, 199, 299]

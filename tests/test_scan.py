@@ -23,6 +23,7 @@ import telltale
 from make_bundles import make_redness
 from telltale import SamplePlan, Scanner, ScanSettings
 from telltale._report_index import summarise
+from telltale._report_page import build_page
 from telltale.bundle import load_bundle
 from telltale.cli import app
 from telltale.errors import BundleInvalid, DeviceMissing, Stopped, UsageError
@@ -35,6 +36,11 @@ pytest.importorskip("onnx", reason="makes models with onnx")
 @pytest.fixture(scope="module")
 def redness(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_redness(tmp_path_factory.mktemp("models") / "redness")
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_videos.face_clip(tmp_path_factory.mktemp("clips") / "long.mp4", seconds=6)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +92,37 @@ def test_a_verdict_on_a_part_says_so_among_its_reasons(scanner: Scanner, tmp_pat
     assert partial in report.warnings
 
 
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (SamplePlan(seconds=2), "Only the first 2.0 of 6.0 s were looked at (--seconds)."),
+        (SamplePlan("all", seconds=2), "Only the first 2.0 of 6.0 s were looked at (--seconds)."),
+        (SamplePlan(max_frames=4), "Only the first 1.5 of 6.0 s were looked at (--max-frames)."),
+        (SamplePlan("first", 26), "Only the first 1.0 of 6.0 s were looked at (--first)."),
+        (SamplePlan("first", 1), "Only the first frame was looked at (--first)."),
+    ],
+    ids=str,
+)
+def test_a_verdict_on_the_beginning_alone_says_so_wherever_it_is_read(
+    redness: Path, long_clip: Path, plan: SamplePlan, told: str
+) -> None:
+    report = telltale.scan(long_clip, model=redness, settings=ScanSettings(plan=plan, pictures=True))
+    assert Code.BEGINNING_ONLY in report.verdict.codes
+    assert report.verdict.reasons[1] == told
+    assert told in report.warnings
+    assert told in summarise(report).reason
+    unread = build_page(report).unread
+    assert unread is not None
+    assert unread.told.startswith("not looked at")
+
+
+@pytest.mark.parametrize("plan", [SamplePlan(), SamplePlan(seconds=6), SamplePlan(max_frames=12)], ids=str)
+def test_a_verdict_on_all_of_it_says_no_such_thing(redness: Path, long_clip: Path, plan: SamplePlan) -> None:
+    report = telltale.scan(long_clip, model=redness, settings=ScanSettings(plan=plan))
+    assert Code.BEGINNING_ONLY not in report.verdict.codes
+    assert (report.warnings, len(report.verdict.reasons)) == ((), 1)
+
+
 def test_a_verdict_on_one_of_several_videos_says_so_and_how_to_scan_the_others(
     scanner: Scanner, tmp_path: Path
 ) -> None:
@@ -110,7 +147,7 @@ def test_a_face_seen_too_seldom_comes_with_what_can_be_done(
 ) -> None:
     clip = make_videos.face_clip(tmp_path / "short.mp4", seconds=0.08 if plan.kind == "all" else 2)
     report = telltale.scan(clip, model=redness, settings=ScanSettings(plan=plan))
-    assert report.verdict.codes == ("too_few_faces",)
+    assert report.verdict.codes[0] == "too_few_faces"
     assert report.verdict.reasons[0].endswith(f"at least 3 are needed. {remedy}")
 
 
@@ -158,7 +195,7 @@ def test_one_frame_of_an_animation_is_no_still(redness: Path, tmp_path: Path) ->
     moving = make_videos.animated_gif(tmp_path / "moving.gif", n=5, size=make_videos.SIZE)
     with Scanner(redness, settings=ScanSettings(plan=SamplePlan("first", 1))) as scanner:
         report = scanner.scan(moving)
-    assert (report.verdict.label, report.verdict.codes) == ("no_face", (Code.TOO_FEW_FACES,))
+    assert (report.verdict.label, report.verdict.codes[0]) == ("no_face", Code.TOO_FEW_FACES)
 
 
 def test_a_bad_file_is_a_report_and_the_next_one_is_scanned(scanner: Scanner, tmp_path: Path, face_clip: Path) -> None:

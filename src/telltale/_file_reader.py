@@ -19,7 +19,7 @@ from telltale import _container
 from telltale._container import DAMAGE, NO_MEMORY, DecodeLimits, Missing
 from telltale._damage import Damage, Shown
 from telltale._promise import CODECS, Owed, Promise
-from telltale._reader import Finding, VideoReader, capped, converted
+from telltale._reader import Finding, VideoReader, converted, left_out
 from telltale._rgb import Converter
 from telltale._source import FileHash, Source
 from telltale._timestamps import Clock
@@ -96,7 +96,7 @@ class FileReader(VideoReader):
             raise
         super().__init__(source, info, FileHash(source.file()))
         self._limits = limits
-        self._choice = choose(self._timeline.times_s, plan)
+        self._plan, self._choice = plan, choose(self._timeline.times_s, plan)
         self._clock = Clock(self._timeline.interval_s)
         self._holds_times = _container.holds_times(self._container)
         self._damage = Damage(self._timeline.decoded_at)
@@ -266,7 +266,7 @@ class FileReader(VideoReader):
         return super().info
 
     def _findings(self) -> list[Finding]:
-        found = capped(self._choice)
+        found = left_out(self._choice, self._plan, self._timeline.times_s, self._info.duration_s)
         if self._missing:
             found.append((Code.PARTIAL, _cut_off(self._missing, self._info)))
         n_damaged = self.n_lost - (self._missing.n_frames if self._missing else 0)

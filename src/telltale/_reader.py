@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from telltale._source import FileHash, Source
-from telltale.sampling import Choice
+from telltale.sampling import Choice, SamplePlan
 from telltale.types import Code, Float64Array, Frame, VideoInfo
 
 Finding = tuple[Code, str]
@@ -98,12 +98,22 @@ class VideoReader(ABC):
         self.close()
 
 
-def capped(choice: Choice) -> list[Finding]:
-    """The finding that the cap left out frames, if it did."""
-    if not choice.was_capped:
-        return []
-    n = len(choice.indices)
-    return [(Code.CAPPED, f"{n} frames spread over the whole clip were looked at instead of {choice.n_wanted}.")]
+def left_out(choice: Choice, plan: SamplePlan, times_s: Float64Array, total_s: float | None) -> list[Finding]:
+    """What of the clip the plan leaves out: its end, or frames everywhere. `choice` is the plan's from `times_s`."""
+    found: list[Finding] = []
+    if choice.ended_by is not None:
+        last_s = float(times_s[choice.indices[-1]] - times_s[0])
+        seen_s = plan.seconds if plan.seconds and choice.ended_by == "seconds" else last_s
+        whole = "" if total_s is None else f" of {total_s:.1f}"
+        seen = f"{seen_s:.1f}{whole} s were" if seen_s else "frame was"
+        named = "--" + choice.ended_by.replace("_", "-")
+        found.append((Code.BEGINNING_ONLY, f"Only the first {seen} looked at ({named})."))
+    if choice.was_capped:
+        n = len(choice.indices)
+        found.append(
+            (Code.CAPPED, f"{n} frames spread over the whole clip were looked at instead of {choice.n_wanted}.")
+        )
+    return found
 
 
 def converted(codes: set[Code]) -> list[Finding]:

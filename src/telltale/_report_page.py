@@ -32,6 +32,7 @@ TOLD_BY_REASONS = frozenset(
 TOLD_BY_WARNINGS = frozenset(
     {
         Code.PARTIAL,
+        Code.BEGINNING_ONLY,
         Code.CAPPED,
         Code.FRAMES_LOST,
         Code.TIMESTAMPS_SYNTHETIC,
@@ -69,7 +70,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """The end of a time line, which could not be read."""
+    """The end of a time line, which was not looked at."""
 
     x: str
     width: str
@@ -178,16 +179,19 @@ def _end_s(report: Report) -> float:
     if declared is None or declared < seen:
         return seen
     # A header may claim hours; the axis then ends where frames were seen, or shows some of what could not be read.
-    if Code.PARTIAL in report.verdict.codes:
+    if _words.ENDS_EARLY & {*report.verdict.codes}:
         return min(declared, 2 * seen + 2)
     return declared if declared <= 1.5 * seen + 2 else seen
 
 
 def _unread(report: Report, seen_s: float, end_s: float) -> Unread | None:
-    if Code.PARTIAL not in report.verdict.codes or end_s - seen_s <= _LEAST_UNREAD * end_s:
+    codes = _words.ENDS_EARLY & {*report.verdict.codes}
+    if not codes or end_s - seen_s <= _LEAST_UNREAD * end_s:
         return None
     declared = report.video.duration_s if report.video else None
-    told = "not read" if declared is None or declared <= end_s else f"not read, to {clock(declared, tenths=False)}"
+    told = "not read" if Code.PARTIAL in codes else "not looked at"
+    if declared is not None and declared > end_s:
+        told += f", to {clock(declared, tenths=False)}"
     return Unread(x_percent(seen_s, end_s), x_percent(end_s - seen_s, end_s), told)
 
 

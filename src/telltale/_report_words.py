@@ -44,6 +44,7 @@ CODES: dict[Code, str] = {
     Code.OUT_OF_DOMAIN: "The faces are further from those the model learned from than 19 of 20 ordinary faces are.",
     Code.NOT_ALL_JUDGED: "Somebody was seen who could not be judged: the verdict is on the others alone.",
     Code.PARTIAL: "Only a part of the file could be read; the rest was not looked at.",
+    Code.BEGINNING_ONLY: "Only the beginning of the clip was looked at, as was asked for.",
     Code.CAPPED: "The clip is long: frames were taken further apart, so that the whole of it is still covered.",
     Code.FRAMES_LOST: "Some frames were damaged and left out.",
     Code.TIMESTAMPS_SYNTHETIC: "The file carries no times; those shown are counted from the frame rate.",
@@ -90,7 +91,8 @@ ERRORS: dict[str, str] = {
     "output_busy": "Another command is writing to the same folder: wait for it, or choose another.",
 }
 
-
+ENDS_EARLY = frozenset({Code.PARTIAL, Code.BEGINNING_ONLY})
+"""Codes of a clip whose end was not looked at."""
 DENSER = "A denser sampling (--fps 10) may find more."
 """What to do about too few faces, where no more is known."""
 _DENSE_FPS = 10

@@ -28,6 +28,7 @@ import numpy as np
 from telltale import faces
 from telltale._request import (
     HASH_NOT_KNOWN,
+    SKIPS,
     ExtractRequest,
     allowed_s,
     face_from_json,
@@ -103,7 +104,7 @@ def _extract(request: ExtractRequest, *, asked_at_s: float) -> Iterator[Message]
         codes += reader.codes + linker.codes
         warnings += reader.warnings
         # Each warning has its code at the same place; the linker's codes, which come last, have none.
-        partial = [warning for code, warning in zip(codes, warnings, strict=False) if code is Code.PARTIAL]
+        partial = [warning for code, warning in zip(codes, warnings, strict=False) if code in SKIPS]
         info = reader.info_within(started_at + _HASHED_BY_FRAC * may_take_s - time.monotonic())
         if not info.sha256:
             warnings.append(HASH_NOT_KNOWN)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from telltale._container import DecodeLimits
-from telltale._reader import Finding, VideoReader, capped, converted
+from telltale._reader import Finding, VideoReader, converted, left_out
 from telltale._rgb import Converter, composite, is_opaque
 from telltale._source import PICTURE_FORMATS, FileHash, Source
 from telltale._stored_picture import size_upright, upright
@@ -126,7 +126,7 @@ class PictureReader(VideoReader):
     def __init__(self, source: Source, plan: SamplePlan, *, limits: DecodeLimits) -> None:
         self._picture = picture = Picture(source, max_pixels=limits.max_pixels)
         self._times_s = picture.times_s()
-        self._choice = choose(self._times_s, plan)
+        self._plan, self._choice = plan, choose(self._times_s, plan)
         self._converter = Converter(max_side_px=plan.max_side_px)
         info = VideoInfo(
             path=source.path,
@@ -157,7 +157,8 @@ class PictureReader(VideoReader):
         self._is_finished = True
 
     def _findings(self) -> list[Finding]:
-        return capped(self._choice) + converted(self._picture.codes)
+        skipped = left_out(self._choice, self._plan, self._times_s, None)
+        return skipped + converted(self._picture.codes)
 
     def close(self) -> None:
         self._picture.close()

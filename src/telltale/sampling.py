@@ -20,6 +20,7 @@ import numpy.typing as npt
 from telltale.types import Float64Array
 
 Kind = Literal["fps", "every", "uniform", "first", "all"]
+Limit = Literal["first", "max_frames", "seconds"]
 
 _EPSILON_S = 1e-6
 """Slack for times that went through a container's rounding; far below any frame interval."""
@@ -111,6 +112,8 @@ class Choice:
     """(n,), ascending positions in the timestamps that were given."""
     n_wanted: int
     """How many the plan asked for before the cap."""
+    ended_by: Limit | None = None
+    """What of the plan left out the end of the clip, if anything did."""
 
     @property
     def was_capped(self) -> bool:
@@ -124,9 +127,11 @@ def choose(pts_s: Float64Array, plan: SamplePlan) -> Choice:
     it is late by less than one frame, and the first frame is always taken. For uniform, the clip is cut into
     `value` equal spans of time and the frame shown at the middle of each is taken.
     """
-    pts = pts_s
+    pts: Float64Array = pts_s
+    ended_by: Limit | None = None
     if plan.seconds is not None and len(pts):
         pts = pts[pts < pts[0] + plan.seconds]
+        ended_by = "seconds" if len(pts) < len(pts_s) else None
     if not len(pts):
         return Choice(np.empty(0, np.int64), 0)
     if isinstance(plan, Moments):
@@ -139,14 +144,15 @@ def choose(pts_s: Float64Array, plan: SamplePlan) -> Choice:
     else:
         step = int(plan.value) if plan.kind == "every" else 1
         wanted = np.arange(0, len(pts), step, dtype=np.int64)
-    if plan.kind == "first":
-        wanted = wanted[: int(plan.value)]
+    if plan.kind == "first" and len(wanted) > plan.value:
+        wanted, ended_by = wanted[: int(plan.value)], "first"
     if plan.max_frames is not None:
-        wanted = wanted[: plan.max_frames]
+        if len(wanted) > plan.max_frames:
+            wanted, ended_by = wanted[: plan.max_frames], "max_frames"
     elif plan.kind in ("fps", "every", "all") and len(wanted) > plan.cap:
         kept = np.round(np.linspace(0, len(wanted) - 1, plan.cap)).astype(np.int64)
-        return Choice(wanted[kept], len(wanted))
-    return Choice(wanted, len(wanted))
+        return Choice(wanted[kept], len(wanted), ended_by)
+    return Choice(wanted, len(wanted), ended_by)
 
 
 def _ticks(pts: Float64Array, period_s: float) -> npt.NDArray[np.int64]:

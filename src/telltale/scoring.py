@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from telltale import _cam, _heat
-from telltale._request import face_from_json
+from telltale._request import SKIPS, face_from_json
 from telltale.aggregate import JudgedTrack, calibrate
 from telltale.bundle import ModelCard
 from telltale.runtime import BATCH_SIZE, ClipCutter, Scorer
@@ -175,7 +175,7 @@ class Findings:
 
     def _take_warnings(self, warnings: Sequence[str], partial: Sequence[str]) -> None:
         """Each code has its warning at the same place; two may say why it is a part, and the last codes have none."""
-        codes = [code for code in self.codes if code is not Code.PARTIAL]
+        codes = [code for code in self.codes if code not in SKIPS]
         others = zip(codes, (warning for warning in warnings if warning not in partial), strict=False)
         several = [warning for code, warning in others if code is Code.SEVERAL_VIDEO_STREAMS]
         told = {warning: f"{warning} {_TAKE_OUT}" for warning in several}

@@ -69,6 +69,7 @@ class Code(StrEnum):
     OUT_OF_DOMAIN = "out_of_domain"
     NOT_ALL_JUDGED = "not_all_judged"
     PARTIAL = "partial"
+    BEGINNING_ONLY = "beginning_only"
     CAPPED = "capped"
     FRAMES_LOST = "frames_lost"
     TIMESTAMPS_SYNTHETIC = "timestamps_synthetic"

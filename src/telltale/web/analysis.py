@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Mapping
 
-from telltale._report_words import ERRORS, headline, lede, not_judged
+from telltale._report_words import ENDS_EARLY, ERRORS, headline, lede, not_judged
 from telltale._request import HASH_NOT_KNOWN
 from telltale._source import PICTURE_FORMATS
 from telltale._text import percent
@@ -32,7 +32,7 @@ from telltale.runtime import Scorer
 from telltale.sandbox import Worker
 from telltale.scan import Scanner, ScanSettings
 from telltale.scoring import Progress
-from telltale.types import Code, ErrorInfo, InputInfo, ModelInfo, Report, count_people
+from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, count_people
 from telltale.web.files import DataFolder
 from telltale.web.rows import Work
 from telltale.web.schema import Outcome, ScanOptions
@@ -141,7 +141,7 @@ def outcome(report: Report) -> Outcome:
     reason = lede(report) if report.error is None else ERRORS.get(report.error.code, "The analysis failed.")
     if others := not_judged(report.tracks):
         reason += f" {others}"
-    if Code.PARTIAL in verdict.codes:
+    if ENDS_EARLY & {*verdict.codes}:
         reason += " Only a part of the file was looked at."
     return Outcome(
         label=verdict.label,
