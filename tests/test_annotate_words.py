@@ -14,7 +14,7 @@ from telltale._annotate_ink import text_mask
 from telltale._annotate_paint import Painter
 from telltale._annotate_plan import Person, make_plan
 from telltale._annotate_stills import with_caption
-from telltale.annotate import VIDEO_NAME, annotate
+from telltale.annotate import VIDEO_NAME, _caption, annotate
 from telltale.types import RgbImage
 from test_annotate import frames, plan_of, report_on
 
@@ -115,3 +115,9 @@ def test_the_words_below_a_picture_are_all_there(size: tuple[int, int], monkeypa
     assert caption[2] in [words for words, _ in drawn]
     shown = page[: size[1], (page.shape[1] - size[0]) // 2 :][:, : size[0]]
     assert (shown == 120).all()
+
+
+def test_faces_that_cannot_be_judged_are_not_said_to_be_none() -> None:
+    report = make_report(label="no_face", tracks=[make_track(1, [None] * 4, size_px=20)])
+    assert _caption(report)[0] == "No face could be judged"
+    assert _caption(make_report(label="no_face"))[0] == "No face to judge"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from telltale._annotate_plan import Plan, make_plan
 from telltale._files import file_sha256, write_files
-from telltale._report_words import LABELS
+from telltale._report_words import headline
 from telltale._reported import ATTACHMENT_NAMES
 from telltale._request import ENCODING_BYTES, encoding_deadline_s
 from telltale._said import understood
@@ -65,7 +65,7 @@ def annotate(
     """
     if report.verdict.label == "failed":
         return ()
-    plan = make_plan(report, headline=LABELS[report.verdict.label].headline, caption=_caption(report))
+    plan = make_plan(report, headline=_headline(report), caption=_caption(report))
     duration_s = report.video.duration_s if report.video else None
     allowed_s = deadline_s or encoding_deadline_s(duration_s, report.input.size_bytes)
     film = _reserve(folder)
@@ -146,12 +146,16 @@ def _attachment(path: Path, width_px: int, height_px: int) -> Attachment:
     )
 
 
+def _headline(report: Report) -> str:
+    return headline(label=report.verdict.label, any_face=bool(report.tracks))
+
+
 def _caption(report: Report) -> list[str]:
     name = visible(report.input.path.replace("\\", "/").rsplit("/", 1)[-1])
     sha256 = f"SHA-256 {report.input.sha256[:16]}…" if report.input.sha256 else "SHA-256 not known"
     score = "" if report.verdict.p_fake is None else f", fake score {percent(report.verdict.p_fake)}"
     return [
-        f"{LABELS[report.verdict.label].headline}{score}",
+        f"{_headline(report)}{score}",
         f"{name}  ·  {plural(count_people(report.tracks), 'person', 'people')}  ·  {sha256}",
         f"Telltale {report.versions.get('telltale', '')}, model {report.model.name}. An estimate, not proof.",
     ]
