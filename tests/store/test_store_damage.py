@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from make_outcomes import FACE
 from telltale import store
 from telltale.errors import StoreInvalid
 from telltale.store import Store, StoreWriter, open_store
+from telltale.types import VideoRecord
 
 
 def _same_or_named(name: str, read: Callable[..., Any], argument: object, expected: object) -> None:
@@ -44,6 +46,33 @@ def test_a_flipped_bit_is_caught_and_exactly_that_shard_is_named(made: Store) ->
             _same_or_named(part.name, opened.image, row, image)
         path.write_bytes(whole)
     open_store(made.path).verify()
+
+
+def test_a_flipped_bit_in_a_small_file_is_caught_where_it_is_read(made: Store, videos: list[VideoRecord]) -> None:
+    rng = random.Random(0)
+    for part, read in ((made.manifest.videos, Store.videos), (made.manifest.index, lambda store: store.image(0))):
+        path = made.path / part.name
+        whole = path.read_bytes()
+        for _ in range(20):
+            damaged = bytearray(whole)
+            damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+            path.write_bytes(damaged)
+            with pytest.raises(StoreInvalid, match=f"{part.name} is damaged"):
+                read(open_store(made.path))
+        if part == made.manifest.videos:
+            with pytest.raises(StoreInvalid, match=f"{part.name} is damaged"):
+                StoreWriter(made.path, settings=FACE).done([videos[0]])
+        path.write_bytes(whole)
+    open_store(made.path).verify()
+
+
+def test_settings_that_were_edited_are_refused(made: Store) -> None:
+    path = made.path / "manifest.json"
+    path.write_text(path.read_text().replace('"margin_frac": 0.25', '"margin_frac": 0.3'))
+    with pytest.raises(
+        StoreInvalid, match=r"manifest\.json cannot be read \(the whole: the settings are not those whose"
+    ):
+        open_store(made.path)
 
 
 def test_a_truncated_or_missing_shard_is_named_on_opening(made: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from telltale import datasets, store
 from telltale.errors import StoreInvalid
 from telltale.split import make_split
 from telltale.store import Store, open_store
-from telltale.store._format import footer_sha256
+from telltale.store._format import footer_sha256, settings_sha256
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -30,6 +31,7 @@ def _rewrite(folder: Path, change: Change) -> None:
     path = folder / "manifest.json"
     said = json.loads(path.read_bytes())
     change(said)
+    said["settings_sha256"] = settings_sha256(said["settings"])
     path.write_text(json.dumps(said))
 
 
@@ -42,6 +44,13 @@ def _replace_shard(folder: Path, table: pa.Table) -> None:
         said["shards"][0] |= {"size_bytes": path.stat().st_size, "footer_sha256": footer_sha256(path)}
 
     _rewrite(folder, change)
+
+
+def _replace_index(made: Store, index: np.ndarray[Any, Any]) -> None:
+    path = made.path / made.manifest.index.name
+    np.save(path, index)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    _rewrite(made.path, lambda said: said["index"].update(sha256=digest, size_bytes=path.stat().st_size))
 
 
 @pytest.mark.parametrize("name", ["{outside}", "../outside.parquet", "shards/../../outside.parquet", "shards\\a", ""])
@@ -117,17 +126,15 @@ def test_more_faces_than_the_index_has_room_for_are_refused(made: Store) -> None
 
 
 def test_an_index_that_names_no_shard_is_refused(made: Store) -> None:
-    path = made.path / made.manifest.index.name
-    index = np.load(path)
+    index = np.load(made.path / made.manifest.index.name)
     index["shard"][-1] = 77
-    np.save(path, index)
+    _replace_index(made, index)
     with pytest.raises(StoreInvalid, match="does not belong to this store: prepare it again"):
         open_store(made.path).image(0)
 
 
 def test_an_index_of_another_shape_is_refused(made: Store) -> None:
-    path = made.path / made.manifest.index.name
-    np.save(path, np.load(path)[:, None])
+    _replace_index(made, np.load(made.path / made.manifest.index.name)[:, None])
     with pytest.raises(StoreInvalid, match="does not belong to this store: prepare it again"):
         open_store(made.path).image(0)
 

@@ -4,10 +4,12 @@
     STORE/shards/*.parquet        for pandas, DuckDB, Hugging Face `datasets` (its Image column displays)
     STORE/splits/NAME.parquet     video_id -> side, empty if not drawn: a new split never rewrites a shard
     STORE/index-*.npy             where each picture lies, for random access
-    STORE/videos-*.parquet        one row a video, failed ones too
+    STORE/videos-*.parquet        one row a video, failed ones and those without a face too
+    STORE/unfinished.json         only until it is finished: the mark of a store that is begun, and its settings
 
 A store is made by `StoreWriter` (task by task, resumable, all or nothing) and read through `open_store`. Page
-checksums are on both ways, and every picture has a CRC: a flipped bit is an error, never a wrong pixel.
+checksums are on both ways, every picture has a CRC and the small files are compared with their SHA-256 when they are
+read: a flipped bit is an error, never a wrong pixel or word.
 
 >>> import tempfile
 >>> from pathlib import Path

@@ -115,8 +115,7 @@ class _There:
         self.held_rows: list[dict[str, Any]] = []
         self._faces: ShardReader | None = None
         if writer.manifest is not None:
-            path = writer.out / writer.manifest.videos.name
-            self.held_rows = read_videos_table(path, shown=str(path)).to_pylist()
+            self.held_rows = read_videos_table(writer.out, writer.manifest.videos).to_pylist()
             self._faces = ShardReader(writer.out, writer.manifest)
             first = 0
             for _, run in groupby(self.held_rows, key=itemgetter("task")):

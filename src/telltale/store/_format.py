@@ -16,6 +16,7 @@ from pyarrow import parquet
 from pydantic import Field, ValidationError, model_validator
 
 from telltale._faults import first_fault
+from telltale._files import file_sha256
 from telltale.datasets import Problem
 from telltale.errors import StoreInvalid
 from telltale.types import Code, Written
@@ -193,6 +194,8 @@ class Manifest(Written):
         n_rows, n_in_shards = self.index.n_rows, sum(part.n_rows for part in self.shards)
         if not self.n_faces == n_rows == n_in_shards:
             raise ValueError(f"n_faces is {self.n_faces}, the index has {n_rows} rows and the shards {n_in_shards}")
+        if self.settings_sha256 != settings_sha256(self.settings):
+            raise ValueError("the settings are not those whose SHA-256 stands beside them")
         if self.index.size_bytes < n_rows * INDEX_DTYPE.itemsize:
             raise ValueError(f"the index of {n_rows} rows has only {self.index.size_bytes} bytes")
         return self
@@ -240,9 +243,21 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None, *, shown: str
         ) from error
 
 
-def read_videos_table(path: Path, *, shown: str) -> pa.Table:
-    """A store's table of videos, with the columns of today."""
-    table = read_parquet(path, shown=shown)
+def check_part(root: Path, part: Part) -> Path:
+    """Where a small file of the store lies, all of which is read. Raises `StoreInvalid` if it is not as it was."""
+    path, shown = root / part.name, f"{root}: {part.name}"
+    try:
+        is_whole = file_sha256(path) == part.sha256
+    except OSError as error:
+        raise StoreInvalid(f"{shown} cannot be read ({error}): restore it from a copy") from error
+    if not is_whole:
+        raise StoreInvalid(f"{shown} is damaged: restore it from a copy, or prepare the store again")
+    return path
+
+
+def read_videos_table(root: Path, part: Part) -> pa.Table:
+    """A store's table of videos, as it was written, with the columns of today. Raises `StoreInvalid`."""
+    table = read_parquet(check_part(root, part), shown=f"{root}: {part.name}")
     if "original_sha256" not in table.column_names and "sha256" in table.column_names:
         at = table.column_names.index("sha256") + 1
         table = table.add_column(at, VIDEOS_SCHEMA.field("original_sha256"), pa.nulls(len(table), _TEXT))

@@ -37,6 +37,7 @@ from telltale.store._format import (
     Manifest,
     Part,
     canonical_json,
+    check_part,
     footer_sha256,
     read_manifest,
     read_parquet,
@@ -175,8 +176,8 @@ class Store:
     def videos(self) -> pa.Table:
         """One row a video, failed ones too: what the data set says, SHA-256, frames sampled, faces, failure code."""
         part = self.manifest.videos
-        path, shown = self.path / part.name, f"{self.path}: {part.name}"
-        return _expect_made_by_us(read_videos_table(path, shown=shown), part, VIDEOS_SCHEMA.names, shown=shown)
+        shown = f"{self.path}: {part.name}"
+        return _expect_made_by_us(read_videos_table(self.path, part), part, VIDEOS_SCHEMA.names, shown=shown)
 
     def file_sha256s(self) -> dict[str, str]:
         """video_id -> SHA-256 of its file as `prepare` read it, hexadecimal; empty of what lies in a bucket."""
@@ -246,7 +247,7 @@ class Store:
 
     def _map(self) -> tuple[npt.NDArray[np.void], dict[int, mmap.mmap]]:
         part = self.manifest.index
-        path = self.path / part.name
+        path = check_part(self.path, part)
         try:
             index = np.lib.format.open_memmap(path, mode="r")
         except (OSError, ValueError) as error:

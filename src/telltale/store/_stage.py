@@ -269,8 +269,7 @@ class StoreWriter:
         if self._finished is None:
             found: dict[str, tuple[Result, ...]] = {}
             if self.manifest is not None:
-                path = self.out / self.manifest.videos.name
-                table = read_videos_table(path, shown=str(path))
+                table = read_videos_table(self.out, self.manifest.videos)
                 rows = itertools.chain.from_iterable(batch.to_pylist() for batch in table.to_batches(4096))
                 for _, run in itertools.groupby(rows, key=itemgetter("task")):
                     task = list(run)
