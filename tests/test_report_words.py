@@ -11,3 +11,13 @@ def test_the_moment_that_is_named_is_the_one_that_scores_highest_not_the_longest
     spans = ((0.0, 9.5), (12.0, 15.5))
     report = make_report(tracks=[track.model_copy(update={"suspicious_s": spans, "label": "fake"})])
     assert _report_words.lede(report).endswith(", most of all from 0:12 to 0:16.")
+
+
+def test_one_man_seen_after_two_cuts_is_one_face() -> None:
+    cut = [make_track(i, [0.05] * 6, start_s=3.0 * i).model_copy(update={"person": 1}) for i in (1, 2, 3)]
+    knows = "of the forgeries that the model knows."
+    assert _report_words.lede(make_report(label="real", tracks=cut)) == f"The face shows no trace {knows}"
+    beside = [*cut, make_track(4, [0.05] * 6), make_track(5, [0.05] * 6)]
+    assert _report_words.lede(make_report(label="real", tracks=beside)).startswith("None of the 3 faces")
+    small = [make_track(i, [None] * 4, start_s=3.0 * i).model_copy(update={"person": 1}) for i in (1, 2)]
+    assert _report_words.lede(make_report(label="no_face", tracks=small)).startswith("A face was found, but")

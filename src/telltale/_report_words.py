@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from telltale._telling import telling_spans
 from telltale._text import clock, percent, plural
-from telltale.types import Code, FrameCounts, Label, Report, TrackReport, VideoInfo
+from telltale.types import Code, FrameCounts, Label, Report, TrackReport, VideoInfo, count_people
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +139,18 @@ def lede(report: Report) -> str:
     if label == "no_face":
         return _nothing_judged(report)
     worst = max(judged, key=lambda track: track.suspicion, default=None)
-    who = f"Person {worst.id}" if worst and len(report.tracks) > 1 else "The face"
+    who = f"Person {worst.id}" if worst and count_people(report.tracks) > 1 else "The face"
     if label == "fake":
         return f"{who} shows the traces that forged faces leave{_when(worst)}."
     if worst and Code.OUT_OF_DOMAIN in worst.codes:
         return f"{who} scores as forgeries do, but is unlike the faces that the model knows, so no verdict is given."
     if label == "uncertain":
         return f"{who} scores where both real faces and forgeries occur, so no verdict is given."
-    if len(judged) == 1:
+    n_people = count_people(judged)  # one entry a cut
+    if n_people == 1:
         only = ", the only one who could be judged," if not_judged(report.tracks) else ""
         return f"{who}{only} shows no trace of the forgeries that the model knows."
-    none = "Neither of the two" if len(judged) == 2 else f"None of the {len(judged)}"
+    none = "Neither of the two" if n_people == 2 else f"None of the {n_people}"
     return f"{none} faces that could be judged shows a trace of the forgeries that the model knows."
 
 
@@ -175,7 +176,8 @@ def _nothing_judged(report: Report) -> str:
         looked = plural(report.frames.analysed, "frame")
         where = "in it" if what == "picture" else f"in the {looked} that were looked at"
         return f"No face was found {where}, so nothing is said about this {what}."
-    found = "A face was" if len(report.tracks) == 1 else f"{len(report.tracks)} faces were"
+    n_people = count_people(report.tracks)
+    found = "A face was" if n_people == 1 else f"{n_people} faces were"
     why = {code for track in report.tracks for code in track.codes}
     if why == {Code.TOO_SMALL}:
         return f"{found} found, but too small to judge, so nothing is said about this {what}."
