@@ -194,6 +194,13 @@ def test_what_is_not_named_stays_as_it_was() -> None:
     assert Wanted(all_frames=True).plan(default) == SamplePlan("all", 1)
 
 
+def test_the_default_rate_asked_for_is_the_default() -> None:
+    default = SamplePlan("fps", 2, at_least=8, cap=300)
+    assert Wanted(fps=2).plan(default) == default
+    assert Wanted(fps=4, max_frames=9).plan(default) == SamplePlan("fps", 4, at_least=8, cap=300, max_frames=9)
+    assert Wanted(fps=2).plan(SamplePlan("uniform", 8)) == SamplePlan("fps", 2)
+
+
 def test_two_kinds_of_sampling_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="fps and all_frames exclude each other; choose one"):
         Wanted(fps=2, all_frames=True).plan(SamplePlan())

@@ -88,7 +88,8 @@ class Wanted:
     max_side_px: int | None = None
 
     def plan(self, default: SamplePlan) -> SamplePlan:
-        """`default` with what is named here in its place. Raises ValueError where two kinds exclude each other."""
+        """`default` with what is named here in its place: another rate of `fps` alters nothing else of a plan that is
+        `fps` already. Raises ValueError where two kinds exclude each other."""
         kinds: dict[str, tuple[Kind, float | None]] = {
             "fps": ("fps", self.fps),
             "every": ("every", self.every),
@@ -101,6 +102,8 @@ class Wanted:
             raise ValueError(f"{' and '.join(named)} exclude each other; choose one")
         limits = {"max_frames": self.max_frames, "seconds": self.seconds, "max_side_px": self.max_side_px}
         plan = next(iter(named.values()), default)
+        if plan.kind == default.kind == "fps":
+            plan = replace(default, value=plan.value)
         return replace(plan, **{name: limit for name, limit in limits.items() if limit is not None})  # type: ignore[arg-type]
 
 
