@@ -263,6 +263,7 @@ LIES: dict[str, list[Message]] = {
     "info_too_large": _info(size_bytes=10**400),
     "info_hash_leads_elsewhere": _info(sha256="../../etc/passwd"),
     "thumbnail_of_nothing": [Message("info", _INFO), Message("thumbnail", {"pts_s": 0.0}), *_done()[1:]],
+    "still_of_nothing": [Message("info", _INFO), Message("still", {}), *_done()[1:]],
     "info_no_text": _info(codec="\ud800"),
     "code_unheard_of": _done(codes=["surprise"]),
     "persons_of_words": _done(persons=["me"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import make_videos
 from sandbox_jobs import JOBS
@@ -110,6 +112,19 @@ def test_thumbnails_come_when_asked_for(face_clip: Path) -> None:
     thumbnails = extract(face_clip, thumbnails=True)["thumbnail"]
     assert len(thumbnails) == 4
     assert thumbnails[0].arrays["jpeg"][:2].tobytes() == b"\xff\xd8"
+
+
+def test_a_still_picture_is_kept_large_enough_to_be_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.fromarray(make_videos.portrait()).resize((1200, 1600)).save(path)
+    messages = extract(path, thumbnails=True)
+    sizes = [Image.open(io.BytesIO(messages[kind][0].arrays["jpeg"].tobytes())).size for kind in ("still", "thumbnail")]
+    assert sizes == [(675, 900), (135, 180)]
+    assert "still" not in extract(path)
+
+
+def test_of_a_clip_no_frame_is_kept_large(face_clip: Path) -> None:
+    assert "still" not in extract(face_clip, thumbnails=True)
 
 
 def test_whole_frames_are_one_track_and_need_no_detector(empty_clip: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from make_reports import make_attachment, make_report, make_track, wave
+from make_reports import make_attachment, make_jpeg, make_report, make_track, wave
 from read_page import ReadPage
 from telltale import _report_words
 from telltale._report_page import build_page
+from telltale._report_people import jpeg_uri
 from telltale._report_player import CannotEmbed, embed, link
 from telltale._report_quality import build_quality
 from telltale.report import summarise, to_html
@@ -114,3 +115,11 @@ def test_a_person_who_was_not_judged_is_told_of_wherever_the_verdict_is() -> Non
     assert summarise(report).reason == f"{reasons[0]} {told}"
     assert told in words(report)
     assert outcome(report).reason.endswith(told)
+
+
+def test_a_still_picture_is_shown_large_and_small_in_the_index() -> None:
+    report = make_report("a.jpg", is_image=True, duration_s=0, tracks=[make_track(1, [0.04])])
+    large = make_jpeg(3, width_px=900, height_px=600)
+    report = report.model_copy(update={"pictures": replace(report.pictures, still=large)})
+    assert [tile.image for tile in build_page(report).strip] == [jpeg_uri(large)]
+    assert summarise(report).thumbnail == report.pictures.thumbnails[0][1]

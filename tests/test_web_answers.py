@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import pytest
 from PIL import Image, features
 
 import make_videos
+from make_reports import make_full_report
 from telltale._source import PICTURE_FORMATS
+from telltale.web.files import _pictures, _pictures_json
 from telltale.web.guard import digest
 from telltale.web.metrics import Metrics
 from telltale.web.schema import ScanEntry, ScanOptions
@@ -260,6 +264,14 @@ def test_figures_keep_their_digits() -> None:
     assert "telltale_a_share 0.123456789" in lines
     assert "telltale_a_size 67108864001" in lines
     assert 'telltale_http_request_seconds_bucket{le="0.005"} 0' in lines
+
+
+def test_pictures_of_a_result_come_back_as_they_were_kept() -> None:
+    plain = make_full_report().pictures
+    for kept in (plain, replace(plain, still=b"large")):
+        assert _pictures(_pictures_json(kept)) == kept
+    older = {key: value for key, value in json.loads(_pictures_json(plain)).items() if key != "still"}
+    assert _pictures(json.dumps(older).encode()) == plain
 
 
 def test_a_scans_page_has_a_line_for_what_goes_wrong_and_a_way_on_without_scripts(

@@ -217,7 +217,7 @@ def _error(report: Report) -> tuple[str, str] | None:
 
 def _strip(pictures: Pictures, read_s: float, end_s: float) -> list[Tile]:
     """Tiles of equal width over the time line, empty ones from `read_s` on."""
-    shown = pictures.thumbnails
+    shown = pictures.thumbnails if pictures.still is None else ((0.0, pictures.still),)
     n = min(MAX_STRIP, len(shown))
     n_read = max(1, round(n * read_s / end_s)) if end_s > read_s else n
     middles = [(i + 0.5) * end_s / n for i in range(n_read)]

@@ -80,6 +80,10 @@ class _Thumbnail(_Said):
     pts_s: _Number
 
 
+class _Still(_Said):
+    pass
+
+
 class _Done(_Info):
     decoded: _Count
     analysed: _Count
@@ -133,16 +137,17 @@ def _checked(message: Message, side_px: int) -> Message:
             return Message("info", asdict(_read_info(message.data)))
         case "faces":
             return _faces(message, side_px)
-        case "thumbnail":
+        case "thumbnail" | "still" as kind:
             jpeg = message.arrays["jpeg"]
             if jpeg.dtype != np.uint8 or jpeg.ndim != 1:
                 raise ValueError(f"jpeg must be uint8 (N,), got {jpeg.dtype} {jpeg.shape}")
-            return Message("thumbnail", _Thumbnail(**message.data).model_dump(), {"jpeg": jpeg})
+            said = _Thumbnail if kind == "thumbnail" else _Still
+            return Message(kind, said(**message.data).model_dump(), {"jpeg": jpeg})
         case "done":
             done = _Done(**{**message.data, "info": _read_info(message.data["info"])})
             return Message("done", done.model_dump())
         case other:
-            raise ValueError(f"expected info, faces, thumbnail or done, got {short(other)}")
+            raise ValueError(f"expected info, faces, thumbnail, still or done, got {short(other)}")
 
 
 def _read_info(data: Mapping[str, Any]) -> VideoInfo:

@@ -4,7 +4,7 @@
 
     info        what the file says about itself
     faces       one a frame analysed: its faces, detected or bridged, and their crops (K, S, S, 3)
-    thumbnail   a small JPEG of the frame, if asked for
+    thumbnail   a small JPEG of the frame, if asked for; of a still picture also `still`, a larger one
     done        what was decoded, analysed and lost, which tracks are taken for one person, how long each stage took,
                 and the file's SHA-256
 
@@ -45,6 +45,8 @@ from telltale.types import Code, Face, Float64Array, Frame, RgbImage
 from telltale.video import VideoReader, open_video
 
 THUMBNAIL_HEIGHT_PX = 180
+STILL_SIDE_PX = 900
+"""Longer side of a still picture on its page: the only one there, in which the faces are marked."""
 _FRAMES_AHEAD = 4
 _STOPS_AT_FRAC, _HASHED_BY_FRAC = 0.9, 0.95
 """Of what a file may take: until then it is read, and its SHA-256 waited for."""
@@ -97,7 +99,11 @@ def _extract(request: ExtractRequest, *, asked_at_s: float) -> Iterator[Message]
             n_analysed, last_s = n_analysed + 1, frame.pts_s
             yield linker.link(frame, is_still=info.is_still)
             if request.thumbnails:
-                yield Message("thumbnail", {"pts_s": frame.pts_s}, {"jpeg": _thumbnail(frame.rgb)})
+                height, width = frame.rgb.shape[:2]
+                small = _jpeg(frame.rgb, THUMBNAIL_HEIGHT_PX / height)
+                yield Message("thumbnail", {"pts_s": frame.pts_s}, {"jpeg": small})
+                if info.is_still:
+                    yield Message("still", {}, {"jpeg": _jpeg(frame.rgb, STILL_SIDE_PX / max(height, width))})
         if decoder.is_out_of_time:
             codes.append(Code.PARTIAL)
             warnings.append(stopped_words(stop_after_s, last_s))
@@ -304,12 +310,13 @@ class _Decoder:
             self._thread.join()
 
 
-def _thumbnail(rgb: RgbImage) -> RgbImage:
+def _jpeg(rgb: RgbImage, scale: float) -> RgbImage:
+    """The bytes of a picture made smaller by `scale`, never larger."""
     import cv2
 
     height, width = rgb.shape[:2]
-    size = (max(1, round(width * THUMBNAIL_HEIGHT_PX / height)), THUMBNAIL_HEIGHT_PX)
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if height > THUMBNAIL_HEIGHT_PX else rgb
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if scale < 1 else rgb
     _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
     return np.asarray(jpeg, np.uint8).reshape(-1)
 

@@ -91,6 +91,7 @@ class Findings:
         self._score_s = 0.0
         self._n_analysed = 0
         self._thumbnails: _Thinned[tuple[float, bytes]] = _Thinned(MAX_THUMBNAILS)
+        self._still: bytes | None = None
         self._crops: dict[int, _Thinned[tuple[float, bytes]]] = {}
 
     @property
@@ -108,10 +109,12 @@ class Findings:
             case "thumbnail":
                 if self._thumbnails.wants_next():
                     self._thumbnails.add((message.data["pts_s"], message.arrays["jpeg"].tobytes()))
+            case "still":
+                self._still = message.arrays["jpeg"].tobytes()
             case "done":
                 self._take_done(message.data)
             case other:
-                raise ValueError(f"expected info, faces, thumbnail or done, got {other}")
+                raise ValueError(f"expected info, faces, thumbnail, still or done, got {other}")
 
     def finish(self) -> list[JudgedTrack]:
         """Every person with calibrated probabilities, in the order they first appear."""
@@ -144,7 +147,7 @@ class Findings:
             if (track_id, pts_s) in self._places
         }
         heat, self.explanation = _heat.cam_layers(kept) if self._head else ({}, None)
-        return Pictures(thumbnails=tuple(self._thumbnails.items), crops=crops, heat=heat)
+        return Pictures(thumbnails=tuple(self._thumbnails.items), crops=crops, heat=heat, still=self._still)
 
     def _take_faces(self, message: Message) -> None:
         self._n_analysed += 1

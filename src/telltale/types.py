@@ -343,6 +343,8 @@ class Pictures:
     """(track id, index into that track's faces) -> JPEG of the crop the model saw."""
     heat: dict[tuple[int, int], bytes] = field(default_factory=dict)
     """The same keys -> PNG, RGBA, smaller than the crop: to be stretched over it, shown without its own colours."""
+    still: bytes | None = None
+    """JPEG of a still picture, larger than its thumbnail."""
 
 
 def count_people(tracks: Iterable[Track | TrackReport]) -> int:

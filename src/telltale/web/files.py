@@ -222,6 +222,7 @@ def _pictures_json(pictures: Pictures) -> bytes:
         "thumbnails": [[pts_s, _base64(jpeg)] for pts_s, jpeg in pictures.thumbnails],
         "crops": [[track, face, _base64(jpeg)] for (track, face), jpeg in pictures.crops.items()],
         "heat": [[track, face, _base64(png)] for (track, face), png in pictures.heat.items()],
+        "still": None if pictures.still is None else _base64(pictures.still),
     }
     return json.dumps(data).encode("ascii")
 
@@ -232,6 +233,7 @@ def _pictures(data: bytes) -> Pictures:
         thumbnails=tuple((pts_s, base64.b64decode(jpeg)) for pts_s, jpeg in held["thumbnails"]),
         crops={(track, face): base64.b64decode(jpeg) for track, face, jpeg in held["crops"]},
         heat={(track, face): base64.b64decode(png) for track, face, png in held["heat"]},
+        still=base64.b64decode(still) if (still := held.get("still")) else None,  # older results have none
     )
 
 
