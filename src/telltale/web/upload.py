@@ -33,6 +33,8 @@ MAX_FIELD_BYTES = 4096
 MAX_HEAD_BYTES = 8192
 """Of a part. Counted here too: python-multipart 0.0.27 is the first that counts."""
 _WRITE_BYTES = 256 << 10
+_ESCAPE = re.compile(b"%(22|0D|0A)")
+"""All that browsers escape in a file's name (WHATWG, multipart/form-data); any other % is one of the name's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ class _Form:
             _, options = parse_options_header(value.decode("latin-1"))
             self._part.name = _decoded(options.get(b"name", b""))
             if b"filename" in options:
-                self._part.file_name = options[b"filename"].decode("utf-8", "surrogateescape")
+                file_name = _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), options[b"filename"])
+                self._part.file_name = file_name.decode("utf-8", "surrogateescape")
 
     def _end_headers(self) -> None:
         name = self._part.name
