@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from web_page import CHROMIUM, chromium, drop, expect, row
-from web_server import Running
+from web_server import Running, running
 
 pytest.importorskip("onnx", reason="makes models with onnx")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt-get install chromium)")
@@ -94,3 +94,39 @@ def test_on_a_phone_the_player_covers_neither_headings_nor_the_focus(
     for _ in range(12):
         page.keyboard.press("Shift+Tab")
         assert not page.evaluate(HIDDEN)
+
+
+def test_whoever_stands_on_an_upload_is_left_beside_it_and_told(
+    browser: Browser, server: Running, portrait: Path
+) -> None:
+    page = browser.new_page(base_url=server.url)
+    held: list[Route] = []
+    page.route("**/api/v1/scans", lambda route: held.append(route))
+    page.goto("/")
+    drop(page, *((f"{number}.jpg", portrait.read_bytes() + bytes([number])) for number in range(3)))
+    page.get_by_role("button", name="Cancel 1.jpg").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#said p").last).to_have_text("1.jpg cancelled")
+    expect(page.get_by_role("button", name="Cancel 2.jpg")).to_be_focused()
+    page.get_by_role("button", name="Cancel 0.jpg").focus()
+    held[0].continue_()
+    expect(page.locator("#said")).to_contain_text("0.jpg has arrived")
+    expect(page.locator("#scans").get_by_role("button", name="0.jpg")).to_be_focused()
+    page.get_by_role("button", name="Cancel 2.jpg").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#files")).to_be_focused()
+
+
+def test_a_file_that_is_too_large_is_said_so_aloud(browser: Browser, tmp_path: Path, redness: Path) -> None:
+    (tmp_path / "large.mp4").write_bytes(b"x" * 2_000_001)
+    with running(tmp_path / "data", redness, max_upload_bytes=2_000_000) as server:
+        page = browser.new_page(base_url=server.url)
+        page.goto("/")
+        page.set_input_files("#files", str(tmp_path / "large.mp4"))
+        words = "large.mp4: This file has 2.0 MB; the server takes up to 2.0 MB."
+        expect(page.locator("#said")).to_have_text(words)
+        page.get_by_role("button", name="Dismiss large.mp4").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#files")).to_be_focused()
+        expect(page.locator("#empty")).to_be_visible()
+        page.close()

@@ -46,6 +46,10 @@ function put(entry) {
   tally();
 }
 
+// Whoever stands on what goes is left beside it, not at the top of the page.
+const beside = (item) => item.nextElementSibling ?? item.previousElementSibling;
+const focusIn = (item) => (item?.querySelector("button") ?? $("files")).focus();
+
 function takeOut(row) {
   rows.delete(row.entry.id);
   row.item.remove();
@@ -123,7 +127,7 @@ async function remove(row) {
   const { state } = row.entry;
   if (!is_active && state !== "cancelled" && !(await ask(row.title))) return;
   row.item.classList.add("is-leaving");
-  const next = row.item.nextElementSibling ?? row.item.previousElementSibling;
+  const next = beside(row.item);
   const answer = await fetch(`/api/v1/scans/${id}`, { method: "DELETE" }).catch(() => null);
   row.item.classList.remove("is-leaving");
   if (!answer || !(answer.ok || answer.status === 404)) {
@@ -137,7 +141,7 @@ async function remove(row) {
   say(`${row.title} removed`);
   gone.add(id); // an answer from before may still be on its way
   takeOut(row);
-  (next?.querySelector("button") ?? $("files")).focus();
+  focusIn(next);
 }
 
 // What happens to scans, as it happens.
@@ -192,10 +196,19 @@ const uploads = new Uploads($("uploads"), {
   onTrouble: say,
   onKeyWanted: signIn,
   onArrived: (entry, sent) => {
+    const had_focus = sent.item.contains(document.activeElement);
     sent.item.remove();
     put(entry);
+    if (had_focus) focusIn(rows.get(entry.id)?.item);
     say(`${sent.title} has arrived`);
     if (entry.outcome) say(`${sent.title}: ${verdict(entry.outcome)}`);
+  },
+  onDropped: ({ item, title }, was_open) => {
+    const [had_focus, next] = [item.contains(document.activeElement), beside(item)];
+    item.remove();
+    if (had_focus) focusIn(next);
+    say(`${title} ${was_open ? "cancelled" : "dismissed"}`);
+    tally();
   },
 });
 

@@ -10,9 +10,9 @@ const AWAY = [502, 503, 504]; // what a proxy, or the server as it is stopped, a
 const ask = (event) => event.preventDefault(); // whether to leave the page
 
 export class Uploads {
-  // `onArrived` gets what the server says about an upload that has arrived.
-  constructor(list, { maxBytes, maxSize, onArrived, onTrouble, onKeyWanted }) {
-    Object.assign(this, { list, maxBytes, maxSize, onArrived, onTrouble, onKeyWanted });
+  // `onArrived` gets what the server says about an upload that has arrived, `onDropped` the row that is to go.
+  constructor(list, { maxBytes, maxSize, onArrived, onDropped, onTrouble, onKeyWanted }) {
+    Object.assign(this, { list, maxBytes, maxSize, onArrived, onDropped, onTrouble, onKeyWanted });
     this.waiting = [];
     this.open = new Set(); // all that wait, are sent, or will be sent again
     this.n_added = 0;
@@ -26,7 +26,8 @@ export class Uploads {
       upload.row = new Row(file.name || "pasted picture", () => this.#drop(upload));
       this.list.append(upload.row.item);
       if (file.size > this.maxBytes) {
-        upload.row.trouble(`This file has ${size(file.size)}; the server takes up to ${this.maxSize}.`);
+        const words = `This file has ${size(file.size)}; the server takes up to ${this.maxSize}.`;
+        this.#giveUp(upload, words, words);
       } else {
         this.open.add(upload);
         addEventListener("beforeunload", ask);
@@ -59,12 +60,12 @@ export class Uploads {
   }
 
   #drop(upload) {
-    const was_sending = upload.request;
+    const [was_sending, was_open] = [upload.request, this.open.has(upload)];
     this.#end(upload);
     clearTimeout(upload.timer);
     upload.request?.abort();
     this.waiting = this.waiting.filter((one) => one !== upload);
-    upload.row.item.remove();
+    this.onDropped(upload.row, was_open);
     if (was_sending) this.#free(upload);
   }
 
