@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -165,14 +166,11 @@ def _is_network(text: str) -> bool:
 
 
 def _change_keys(data: Path, new: str | None, dropped: str | None) -> None:
-    from contextlib import closing
-
     from telltale.errors import UsageError
-    from telltale.web.database import database
     from telltale.web.guard import digest, new_key
-    from telltale.web.keys import Keys
+    from telltale.web.keys import keys_of
 
-    with closing(Keys(database(data))) as keys:
+    with keys_of(data) as keys:
         if dropped is not None and not keys.remove(dropped):
             names = ", ".join(keys.names()) or "none"
             raise UsageError(f"there is no key called {dropped!r}; there are: {names}")
@@ -186,18 +184,15 @@ def _change_keys(data: Path, new: str | None, dropped: str | None) -> None:
 
 def _ensure_key(data: Path) -> None:
     """The first start with --require-key makes a key; otherwise nobody could come in."""
-    from contextlib import closing
-
-    from telltale.web.database import database
     from telltale.web.guard import digest, new_key
-    from telltale.web.keys import Keys
+    from telltale.web.keys import keys_of
 
-    with closing(Keys(database(data))) as keys:
+    with keys_of(data) as keys:
         if not keys.names():
             key = new_key()
             keys.add("admin", digest(key))
             say(f"The key of admin, shown this once: {key}")
-            say("More: telltale serve --new-key NAME")
+            say(f"More: telltale serve --new-key NAME --data {shlex.quote(str(data))}")
 
 
 __all__ = ["serve"]

@@ -47,13 +47,32 @@ def database(data: Path) -> Path:
     return data / "telltale.db"
 
 
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """`OutputError`, with the next step, for what SQLite raises about the file: rights, damage, the disk."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        step = "put a copy in its place" if is_damaged else "let this user write it and its folder"
+        raise OutputError(f"{path} cannot be used ({error}); {step}, or choose another --data folder") from error
+
+
 class Database:
     """Safe to use from several threads; each call is one transaction."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `UsageError` for a database of another version."""
+        """Raises `UsageError` for a database of another version, and `OutputError` for one that cannot be used."""
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        with explained(path):
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+            try:
+                self._begin(path)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _begin(self, path: Path) -> None:
         self._db.row_factory = sqlite3.Row
         # FULL: an upload that was answered with 202 survives a power cut, not only a crash.
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
@@ -62,7 +81,6 @@ class Database:
         if version == 0:
             self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
         elif version != _SCHEMA_VERSION:
-            self._db.close()
             raise UsageError(f"{path} was written by another version of Telltale; choose another --data folder")
 
     def close(self) -> None:
@@ -91,4 +109,4 @@ class Database:
         return int(number)
 
 
-__all__ = ["Database", "database"]
+__all__ = ["Database", "database", "explained"]

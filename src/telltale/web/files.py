@@ -47,10 +47,11 @@ class DataFolder:
             for folder in (self.root, self.uploads, self._media, self._results):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _locked(self.root / "lock")
+            for leftover in self.uploads.iterdir():
+                _remove(leftover)
         except OSError as error:
-            raise OutputError(f"{root} cannot be used ({error.strerror}); choose another --data folder") from error
-        for leftover in self.uploads.iterdir():
-            leftover.unlink()
+            where = error.filename or root
+            raise OutputError(f"{where} cannot be used ({error.strerror}); choose another --data folder") from error
 
     @property
     def database(self) -> Path:
@@ -141,7 +142,7 @@ class DataFolder:
         return _replaced(data, _token(analysis_id), name)
 
     def drop_media(self, analysis_id: str) -> None:
-        self.media(analysis_id).unlink(missing_ok=True)
+        _remove(self.media(analysis_id))
 
     def drop(self, analysis_ids: Iterable[str]) -> None:
         """Remove all files of these analyses."""
@@ -190,6 +191,14 @@ def _locked(path: Path) -> IO[bytes]:
     with contextlib.suppress(OSError):
         os.set_inheritable(file.fileno(), False)
     return file
+
+
+def _remove(path: Path) -> None:
+    """A file; or a folder, which is not ours and must not keep the server from starting."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _bytes_in(folder: Path) -> int:

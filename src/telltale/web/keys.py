@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 
-from telltale.web.database import Database
+from telltale.web.database import Database, database, explained
+
+
+@contextmanager
+def keys_of(data: Path) -> Iterator[Keys]:
+    """The keys of a data folder, for a command that reads or changes them. Raises `UsageError` and `OutputError`."""
+    path = database(data)
+    with explained(path), closing(Keys(path)) as keys:
+        yield keys
 
 
 class Keys(Database):
@@ -29,4 +39,4 @@ class Keys(Database):
         return next((row["name"] for row in self._rows("SELECT name FROM keys WHERE digest = ?", digest)), None)
 
 
-__all__ = ["Keys"]
+__all__ = ["Keys", "keys_of"]

@@ -5,6 +5,7 @@ serve(ServeSettings(data=Path("telltale-data")), port=8000)
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 
@@ -76,7 +77,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise UsageError(f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port") from error
+        option = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        why = str(error.strerror or error).partition(" (while")[0]  # Python appends the address
+        raise UsageError(f"{host}:{port} cannot be listened on ({why}); choose another {option}") from error
 
 
 def _address(listener: socket.socket) -> str:

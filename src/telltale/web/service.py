@@ -18,6 +18,7 @@ from telltale.runtime import Scorer
 from telltale.scan import ScanSettings, load_scorer
 from telltale.types import Report
 from telltale.web.annotated import Annotator
+from telltale.web.database import explained
 from telltale.web.events import Hub, News
 from telltale.web.files import DataFolder
 from telltale.web.guard import client_of, owner_of
@@ -56,8 +57,9 @@ class Service:
         """Models that give heat maps."""
         self.folder = DataFolder(settings.data, min_free_bytes=settings.min_free_bytes)
         try:
-            self.scan_db = ScanDb(self.folder.database)
-            self.keys = Keys(self.folder.database)
+            with explained(self.folder.database):
+                self.scan_db = ScanDb(self.folder.database)
+                self.keys = Keys(self.folder.database)
         except BaseException:
             self.folder.close()
             raise
