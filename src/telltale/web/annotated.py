@@ -15,7 +15,7 @@ from pathlib import Path
 
 from telltale import __version__
 from telltale.annotate import VIDEO_NAME, annotate
-from telltale.errors import OutputError
+from telltale.errors import OutputError, TelltaleError, error_from_code
 from telltale.web.files import DataFolder
 from telltale.web.rows import ScanRow
 
@@ -59,11 +59,18 @@ class Annotator:
             if len(under_way) >= _MOST_WAITING or under_way.count(client) >= _MOST_OF_CLIENT:
                 raise AnnotatorBusy
             making = _Making(client)
-            making.future = self._executor.submit(self._make, row, making.stop)
+            making.future = self._executor.submit(self._attempt, row, making.stop)
             self._known[row.id] = making
             while len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
             return making.future
+
+    def _attempt(self, row: ScanRow, stop: threading.Event) -> Path:
+        try:
+            return self._make(row, stop)
+        except TelltaleError as error:
+            failure = error_from_code(error.code, error.message)
+        raise failure  # without its traceback, which would keep the report's pictures for as long as it is known
 
     def _make(self, row: ScanRow, stop: threading.Event) -> Path:
         folder = self._folder.made_for(row.analysis_id, row.id) / f"annotated-{__version__}"

@@ -234,7 +234,8 @@ class Client:
     def save_annotated(self, scan_id: str, path: str | os.PathLike[str], *, wait_s: float = 3600.0) -> None:
         """Write the clip with what was found drawn into it (MP4), which the server makes now if it has not yet.
 
-        Raises `ApiError` (`no_result` for pictures and failed scans), `TimeoutError`, and `OSError` for `path`.
+        Raises `ApiError` (`no_result` for pictures and failed scans, `not_drawn`), `TimeoutError`, and `OSError` for
+        `path`.
         """
         ends_at = time.monotonic() + wait_s
         while True:

@@ -31,6 +31,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The method is not allowed here"),
     "receipt_timeout": (408, "The request was not received in time"),
     "no_result": (409, "The scan has nothing of this kind"),
+    "not_drawn": (409, "The annotated clip could not be drawn"),
     "too_large": (413, "The upload is too large"),
     "unsupported_media_type": (415, "The body is not of a kind that is read here"),
     "bad_range": (416, "No such part of the file"),

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from telltale._text import file_stem
-from telltale.errors import OutputError, TelltaleError
+from telltale.errors import OutputError, Stopped, TelltaleError, WorkerNotStarted
 from telltale.report import to_html
 from telltale.web.analysis import PLAYED_AS
 from telltale.web.annotated import AnnotatorBusy
@@ -29,6 +29,13 @@ _HEAD_BYTES = 8192
 """Of a page: its policy stands in the first few lines."""
 _PATIENCE_S = 20.0
 """So long an answer waits for an annotated clip before it says that it is being made."""
+_NOT_DRAWN = {
+    "deadline_exceeded": "drawing took longer than the server allows",
+    "out_of_memory": "drawing needed more memory than the server allows",
+    "worker_crashed": "the process that draws broke off",
+    "worker_not_started": "the machine could not start the process that draws; try later",
+}
+"""Without the errors' own messages, which name paths of the server."""
 _NO_RIGHTS = "default-src 'none'; sandbox"
 _ASKED_AGAIN = {"Cache-Control": "private, no-cache"}
 """A browser keeps it, and asks before it shows it: the scan may be deleted, or its user have signed out."""
@@ -125,9 +132,13 @@ async def _drawn_on(service: Service, row: ScanRow, client: str) -> Path | None:
     except OutputError:
         service.annotator.forget(row.id)  # it is made anew for whoever asks when there is room
         raise problem("no_space", "there is no room left for the clip; delete scans of yours, or try later") from None
-    except (TelltaleError, FileNotFoundError) as error:
+    except (Stopped, FileNotFoundError):
         service.annotator.forget(row.id)
-        raise problem("no_result", f"the clip could not be made ({type(error).__name__})") from error
+        raise problem("no_result", "the scan was deleted meanwhile") from None
+    except TelltaleError as error:
+        if isinstance(error, WorkerNotStarted):  # says nothing about the clip
+            service.annotator.forget(row.id)
+        raise problem("not_drawn", _NOT_DRAWN.get(error.code, "it cannot be read and written anew")) from None
 
 
 def _take_note(made: asyncio.Future[Path]) -> None:
