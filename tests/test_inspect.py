@@ -169,7 +169,7 @@ def said(facts: Inspection, level: str) -> str:
 
 def test_the_first_three_of_many_faulty_files_are_named() -> None:
     rows = [{"kind": "missing", "path": f"{i}\u202e.mp4", "detail": ""} for i in range(5)]
-    facts = facts_of(problems={"missing": 2005}, problem_list=rows)
+    facts = facts_of(kind="data set", problems={"missing": 2005}, problem_list=rows)
     names = "0\\u202e.mp4, 1\\u202e.mp4, 2\\u202e.mp4"
     assert said(facts, "bad") == f"2,005 files are listed but not there: {names}, 2,002 more."
     unread = [{"name": f"{i}.mp4", "code": "corrupt_file", "message": "x"} for i in range(4)]

@@ -26,7 +26,7 @@ from typing import Any, cast
 
 from telltale._components import Components
 from telltale._text import encodable
-from telltale.datasets._contract import Dataset, Found, Options, Problem, ProblemKind, Reader, Record
+from telltale.datasets._contract import SAME_BYTES, Dataset, Found, Options, Problem, ProblemKind, Reader, Record
 from telltale.datasets._files import folders, nfc, same_bytes
 from telltale.datasets._levels import where_instead
 from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError, nearest
@@ -93,7 +93,7 @@ def _share_groups(found: Found, doubles: Iterable[list[Record]]) -> None:
         first, *others = sorted(same, key=lambda record: record.name)
         kind: ProblemKind = "duplicate" if len({record.label for record in same}) == 1 else "contradictory"
         for other in others:
-            found.problem(kind, other.name, f"same bytes as {first.name}")
+            found.problem(kind, other.name, f"{SAME_BYTES}{first.name}")
         joined.join(record.group_id for record in same)
     names_by_group = {member: joined_group(members) for members in joined.all().values() for member in members}
     found.records = [

@@ -19,6 +19,8 @@ WORDS = {"real": 0, "fake": 1}
 NUMBERS = {**WORDS, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
 SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
 SIDE_WORDS: dict[str, Side] = {**SIDES, "validation": "val"}
+SAME_BYTES = "same bytes as "
+"""In the detail of a duplicate or a contradiction, before the name of the other one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ def subject(kind: str, path: str, detail: str) -> str:
     if kind == "unused":
         return detail
     return f"{path} ({detail})" if kind == "contradictory" else path
+
+
+def twin_of(detail: str) -> str | None:
+    """The file that a duplicate has the bytes of; None where it is none of a file."""
+    return detail.removeprefix(SAME_BYTES) if detail.startswith(SAME_BYTES) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,11 @@ def _files(facts: Inspection) -> Iterator[Finding]:
         level, one, many = words[kind]
         rows = [row for row in facts.problem_list if row["kind"] == kind]
         names = [subject(kind, row["path"], row["detail"]) for row in rows]
-        yield Finding(level="bad" if level == "bad" else "warn", text=f"{plural(n, one, many)}{first_few(names, n)}.")
+        is_of_set = facts.kind == "store" and kind not in ("duplicate", "contradictory")
+        where = "In the data set it was made from, " if is_of_set else ""
+        yield Finding(
+            level="bad" if level == "bad" else "warn", text=f"{where}{plural(n, one, many)}{first_few(names, n)}."
+        )
     if not facts.problems:
         yield Finding(level="good", text="No file is missing, unlabelled, double or unknown.")
     if facts.unread:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 from telltale import datasets
 from telltale._text import encodable
 from telltale.datasets import Problem, Record
+from telltale.datasets._contract import twin_of
 from telltale.split import SIDES
 from telltale.store import Manifest, Store, is_store, open_store
 from telltale.types import FaceRecord
@@ -59,13 +60,23 @@ def open_source(
 
 def _from_store(store: Store) -> Source:
     manifest = store.manifest
+    records = tuple(store.records())
     return Source(
         path=encodable(store.path),
         kind="store",
         layout=", ".join(manifest.datasets),
         unit="pictures" if manifest.n_faces == manifest.n_videos else "videos",
-        records=tuple(store.records()),
-        problems=manifest.problems,
+        records=records,
+        problems=_of_store(manifest.problems, {record.name for record in records}),
         splits={name: store.side_records(name) for name in store.splits()},
         store=store,
+    )
+
+
+def _of_store(problems: Iterable[Problem], names: Set[str]) -> tuple[Problem, ...]:
+    """`problems` of the data set without copies that are not both in the store."""
+    return tuple(
+        problem
+        for problem in problems
+        if problem.kind not in ("duplicate", "contradictory") or (problem.path in names and twin_of(problem.detail) in names)
     )
