@@ -89,6 +89,7 @@ async function fetchPage() {
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   const page = await answer.json();
   if (asked !== wanted) return;
+  is_listed = true;
   cursor = page.next;
   end = endOf(page);
   for (const row of rows.values()) if (place(row.entry) < end) takeOut(row); // news of it came before the list
@@ -98,6 +99,7 @@ async function fetchPage() {
 }
 
 async function reload() {
+  is_listed = false;
   cursor = null;
   end = "";
   rows.clear();
@@ -105,13 +107,15 @@ async function reload() {
   await load();
 }
 
-async function load() {
-  try {
-    await fetchPage();
-    trouble("");
-  } catch (error) {
-    trouble(`The list cannot be shown: ${error.message}.`);
-  }
+const UNLISTED = "The list cannot be shown";
+let is_listed = false;
+let listing; // the latest fetching of a page of the list, which may have ended
+function load() {
+  listing = fetchPage().then(
+    () => trouble(""),
+    (error) => trouble(`${UNLISTED}: ${error.message}.`),
+  );
+  return listing;
 }
 
 const isActive = ({ state }) => state === "queued" || state === "running";
@@ -163,6 +167,8 @@ function heardGone({ data }) {
 
 async function catchUp() {
   // What happened while nobody listened.
+  await listing;
+  if (!is_listed) return load();
   const [known, asked] = [[...rows.values()], wanted];
   const answer = await listed({ limit: 100 }).catch(() => null);
   if (answer?.status === 401) return signIn();
@@ -176,11 +182,14 @@ async function catchUp() {
     if (place(row.entry) >= endOf(page)) takeOut(row);
     else if (isActive(row.entry) && (await look(row))?.status === 404) takeOut(row);
   }
+  if ($("trouble").textContent.startsWith(UNLISTED)) trouble("");
 }
 
-function opened() {
-  if (!is_first) catchUp();
+async function opened() {
+  const was_first = is_first;
   is_first = false;
+  await listing;
+  if (!was_first || !is_listed) catchUp();
 }
 
 function refused() {
