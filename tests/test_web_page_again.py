@@ -45,3 +45,22 @@ def test_a_list_that_could_not_be_fetched_at_first_is_shown_whole_when_it_can(
     page.locator("#more").click()
     expect(names(page)).to_have_text(newest_first)
     page.close()
+
+
+def test_ages_grow_while_the_page_stands_open(browser: Browser, server: Running, tmp_path: Path) -> None:
+    with server.client() as client:
+        submit_broken(client, tmp_path, "old.mp4")
+        (entry,) = client.scans()
+    page = browser.new_page(base_url=server.url)
+    page.clock.install()
+    page.goto("/")
+    age = page.locator(".scan time")
+    expect(age).to_have_text("just now")
+    assert age.get_attribute("datetime") == entry.model_dump(mode="json")["created_at"]
+    assert str(entry.created_at.year) in (age.get_attribute("title") or "")
+    page.clock.fast_forward("02:05")
+    expect(age).to_have_text("2 minutes ago")
+    page.clock.set_system_time(entry.created_at.timestamp() + 7300)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(age).to_have_text("2 hours ago")
+    page.close()

@@ -31,6 +31,22 @@ function badge(label, text) {
   return made;
 }
 
+function age(at) {
+  const [made, when] = [element("time"), new Date(at)];
+  made.dateTime = at;
+  made.title = when.toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
+  made.textContent = ago(when);
+  return made;
+}
+
+// A page may stand open for days.
+function grow() {
+  if (document.hidden) return;
+  for (const time of document.querySelectorAll(".scan time")) time.textContent = ago(new Date(time.dateTime));
+}
+setInterval(grow, 60_000);
+document.addEventListener("visibilitychange", grow);
+
 export class Row {
   constructor(name, onRemove) {
     this.item = element("li", "scan");
@@ -90,7 +106,8 @@ export class Row {
       return;
     }
     const { label, score, reason } = entry.outcome;
-    const made = element("span", "scan-when", `${size(entry.size_bytes)} · ${ago(new Date(entry.created_at))}`);
+    const made = element("span", "scan-when", `${size(entry.size_bytes)} · `);
+    made.append(age(entry.created_at));
     this.line.replaceChildren(visible(reason), element("br"), made);
     this.verdict.replaceChildren(badge(label, NAMES[label].name));
     if (score) this.verdict.append(element("span", "scan-score", `fake score ${score}`));
