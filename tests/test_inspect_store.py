@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from make_outcomes import FACE, outcome, video
@@ -39,3 +40,10 @@ def test_a_store_has_those_copies_of_the_data_set_that_were_drawn(tmp_path: Path
     assert facts.problems == {"duplicate": 1, "contradictory": 1, "missing": 1}
     assert "90" not in " ".join(row["path"] for row in facts.problem_list if row["kind"] != "missing")
     assert "In the data set it was made from, 1 file is listed but not there: clips/904.mp4." in said(facts)
+
+
+def test_videos_that_gave_one_face_each_are_videos(tmp_path: Path) -> None:
+    records = [video(tmp_path / "set", number) for number in range(4)]
+    assert inspect_data(made(tmp_path / "one.store", records, n_faces=1).path).unit == "videos"
+    stills = [replace(one, name=one.name + ".JPG", path=one.path) for one in records]
+    assert inspect_data(made(tmp_path / "stills.store", stills, n_faces=1).path).unit == "pictures"

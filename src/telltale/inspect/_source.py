@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from telltale import datasets
+from telltale._suffixes import PICTURE_SUFFIXES
 from telltale._text import encodable
 from telltale.datasets import Problem, Record
 from telltale.datasets._contract import twin_of
@@ -65,12 +66,16 @@ def _from_store(store: Store) -> Source:
         path=encodable(store.path),
         kind="store",
         layout=", ".join(manifest.datasets),
-        unit="pictures" if manifest.n_faces == manifest.n_videos else "videos",
+        unit="pictures" if records and all(map(_is_picture, records)) else "videos",
         records=records,
         problems=_of_store(manifest.problems, {record.name for record in records}),
         splits={name: store.side_records(name) for name in store.splits()},
         store=store,
     )
+
+
+def _is_picture(record: Record) -> bool:
+    return PurePosixPath(record.name).suffix.lower() in PICTURE_SUFFIXES
 
 
 def _of_store(problems: Iterable[Problem], names: Set[str]) -> tuple[Problem, ...]:
