@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
 from make_outcomes import FACE, outcome, video
+from telltale.cli import app
+from telltale.cli.prepare import _conclude
 from telltale.datasets import Problem
 from telltale.inspect import Inspection, inspect_data
+from telltale.split import make_split
 from telltale.store import Store, StoreWriter, open_store, tasks
 from telltale.types import VideoRecord
 
@@ -47,3 +54,38 @@ def test_videos_that_gave_one_face_each_are_videos(tmp_path: Path) -> None:
     assert inspect_data(made(tmp_path / "one.store", records, n_faces=1).path).unit == "videos"
     stills = [replace(one, name=one.name + ".JPG", path=one.path) for one in records]
     assert inspect_data(made(tmp_path / "stills.store", stills, n_faces=1).path).unit == "pictures"
+
+
+METHODS = ("NeuralTextures-from-the-first-run", "NeuralTextures-from-the-second-run", "FaceShifter", "FSGAN", "Wav-lip")
+
+
+@pytest.fixture
+def of_many_methods(tmp_path: Path) -> Store:
+    records = [
+        replace(video(tmp_path / "set", number, label=int(number % 6 > 0)), method=("", *METHODS)[number % 6] or None)
+        for number in range(36)
+    ]
+    store = made(tmp_path / "methods.store", records)
+    for name in ("main", "other", "third"):
+        store.write_split(name, make_split(records))
+    return store
+
+
+def test_methods_that_begin_alike_are_told_apart_in_a_narrow_terminal(
+    of_many_methods: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = CliRunner().invoke(app, ["inspect", str(of_many_methods.path)]).stdout
+    _conclude(of_many_methods.manifest, of_many_methods.path)
+    for shown in (out, capsys.readouterr().out):
+        assert "…" not in shown
+        assert max(map(len, shown.splitlines())) <= 80
+        table = re.sub(r"[\s\d,]+|of \d+ \([\d.]+%\)", "", shown)
+        assert [method for method in METHODS if method not in table] == []
+
+
+def test_all_sides_of_all_splits_are_counted(of_many_methods: Store) -> None:
+    out = CliRunner().invoke(app, ["inspect", str(of_many_methods.path)], env={"COLUMNS": "80"}).stdout
+    words = out.partition(" ! ")[0].split()
+    assert [words.count(side) for side in ("train", "val", "test")] == [3, 3, 3]
+    assert [words.count(name) for name in ("main", "other", "third")] == [3, 3, 3]

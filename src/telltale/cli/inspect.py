@@ -13,6 +13,9 @@ from telltale.cli._errors import say, told
 if TYPE_CHECKING:
     from telltale.inspect import Inspection
 
+_SIDES_ABREAST = 4
+"""Columns of numbers that leave room for a method's name in 80 characters."""
+
 
 @told
 def inspect(
@@ -78,19 +81,29 @@ def _print(facts: Inspection) -> None:
     unit = facts.unit.removesuffix("s")
     n = plural(facts.n_real + facts.n_fake, unit)
     console.print(Text(f"{visible(facts.layout)}: {n} from {plural(facts.n_originals, facts.originals_are)}{n_faces}"))
-    sides = {"all": facts.counts}
-    sides |= {f"{name} {side}": counts for name, split in facts.splits.items() for side, counts in split.counts.items()}
-    table = Table(box=None)
-    table.add_column()
-    for name in facts.counts:
-        table.add_column(Text(visible(name)), justify="right")
-    for side, counts in sides.items():
-        table.add_row(Text(visible(side)), *(f"{counts.get(name, 0):,}" for name in facts.counts))
-    console.print(table)
+    for sides in _abreast(facts):
+        table = Table(box=None)
+        table.add_column(overflow="fold")
+        for side in sides:
+            table.add_column(Text(visible(side)), justify="right", overflow="fold")
+        for name in facts.counts:
+            table.add_row(Text(visible(name)), *(f"{counts.get(name, 0):,}" for counts in sides.values()))
+        console.print(table)
     styles = {"bad": ("!!", "bold red"), "warn": (" !", "yellow"), "good": ("ok", "dim")}
     for finding in facts.findings:
         mark, style = styles[finding.level]
         console.print(Text(f"{mark} ", style).append(visible(finding.text), "dim" if finding.level == "good" else ""))
+
+
+def _abreast(facts: Inspection) -> list[dict[str, dict[str, int]]]:
+    """Side -> counts, as many sides as fit beside each other; those of one split together."""
+    found = [{"all": facts.counts}]
+    for name, split in facts.splits.items():
+        sides = {f"{name} {side}": counts for side, counts in split.counts.items()}
+        if len(found[-1]) + len(sides) > _SIDES_ABREAST:
+            found.append({})
+        found[-1].update(sides)
+    return found
 
 
 __all__ = ["inspect"]

@@ -205,8 +205,10 @@ def _conclude(manifest: Manifest, out: Path) -> None:
     table = Table(
         "data set", "label", "method", *("videos", "failed", "no face", "faces", "frames with a face"), box=None
     )
+    for column in table.columns[:3]:
+        column.overflow = "fold"  # methods of one family differ at their ends
     for column in table.columns[3:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for count in manifest.counts:
         rate = count.capture_rate
         captured = "" if rate is None else f"{count.n_frames_with_face:,} of {count.n_frames_sampled:,} ({rate:.1%})"
