@@ -197,11 +197,12 @@ def test_of_labels_that_differ_more_are_counted_than_are_listed(monkeypatch: pyt
     assert len(facts.problem_list) == 4
     assert "9 files are there with both labels: " in said(facts, "bad")
     assert "c2.mp4 (same bytes as d2.mp4), 6 more." in said(facts, "bad")
+    assert "there twice" not in said(facts, "warn"), "said already"
 
 
 def test_one_class_alone_is_bad_and_an_unequal_one_is_named() -> None:
     assert "Everything is real" in said(facts_of(n_fake=0), "bad")
-    assert "no file has a label" in said(facts_of(n_real=0, n_fake=0), "bad")
+    assert "no file has a label" in said(facts_of(kind="data set", n_real=0, n_fake=0), "bad")
     assert "80% are fake" in said(facts_of(n_real=20, n_fake=80), "warn")
     assert "--per-class 20" in said(facts_of(n_real=20, n_fake=80), "warn")
     assert "balanced" in said(facts_of(), "good")
@@ -269,6 +270,9 @@ def test_a_draw_is_half_real_and_even_over_the_methods(n_real: int, n_fakes: lis
 
 def test_everything_that_was_asked_for_is_written(looked: tuple[Inspection, Path]) -> None:
     facts, out = looked
+    assert (
+        "24 of 24 videos, drawn at random, as many fake as real where there are enough" in (out / HTML_NAME).read_text()
+    )
     assert {path.name for path in out.iterdir()} == {
         HTML_NAME, JSON_NAME, "counts.png", "counts_official.png", "faces.png", "first_frames.png", "original_1.png",
         "original_2.png", "original_3.png", "augmentation.png", "clip_real.gif", "clip_fake.gif", "duration.png",

@@ -89,3 +89,10 @@ def test_all_sides_of_all_splits_are_counted(of_many_methods: Store) -> None:
     words = out.partition(" ! ")[0].split()
     assert [words.count(side) for side in ("train", "val", "test")] == [3, 3, 3]
     assert [words.count(name) for name in ("main", "other", "third")] == [3, 3, 3]
+
+
+def test_a_store_without_any_face_says_so_and_not_that_labels_are_missing(tmp_path: Path) -> None:
+    records = [video(tmp_path / "set", number) for number in range(4)]
+    facts = inspect_data(made(tmp_path / "none.store", records, n_faces=0).path)
+    assert "There is nothing to train on: no face was found in any of 4 videos." in said(facts)
+    assert "no file has a label" not in said(facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -175,7 +176,12 @@ def test_where_everybody_is_connected_the_group_is_kept_and_the_overlap_is_told(
     split = make_split(records)
     assert split.kept_together == "group"
     assert not split.leaked_groups
-    assert split.notes[0].startswith(f"{len(split.shared_persons)} persons are on more than one side")
+    told = f"{len(split.shared_persons)} persons are on more than one side"
+    assert split.notes[0].startswith(f"{told}: with everybody together who shares a video")
+    ways: tuple[By, By] = ("random", "official")
+    for by in ways:
+        split = make_split([replace(r, official_split=SIDES[int(r.name[1:]) % 3]) for r in records], by=by)
+        assert f"{len(split.shared_persons)} persons are on more than one side" in split.notes, "nobody tried"
 
 
 def test_per_class_draws_exactly_that_many_and_leaves_the_rest_out() -> None:

@@ -26,7 +26,11 @@ def find_findings(facts: Inspection) -> tuple[Finding, ...]:
 
 def _classes(facts: Inspection) -> Iterator[Finding]:
     n = facts.n_real + facts.n_fake
-    if not n:
+    if not n and facts.kind == "store":
+        n_tried = sum(row.n_videos for row in facts.capture)
+        why = f"no face was found in any of {plural(n_tried, 'video')}"
+        yield Finding(level="bad", text=f"There is nothing to train on: {why}.")
+    elif not n:
         of_layout = facts.kind == "data set" and facts.layout in datasets.names()
         where = f" {facts.layout} has its files at {datasets.layout(facts.layout)}." if of_layout else ""
         yield Finding(level="bad", text=f"There is nothing to train on: no file has a label.{where}")

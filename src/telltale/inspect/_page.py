@@ -160,7 +160,8 @@ def _family_words(facts: Inspection, name: str) -> str:
 
 def _measured_on(facts: Inspection) -> str:
     drawn = (
-        f"{facts.n_looked_at:,} of {facts.n_real + facts.n_fake:,} {facts.unit}, drawn at random, as many fake as real"
+        f"{facts.n_looked_at:,} of {facts.n_real + facts.n_fake:,} {facts.unit}, drawn at random, as many fake as real "
+        "where there are enough"
     )
     what = "the first five seconds of " if facts.kind == "data set" and facts.unit == "videos" else ""
     return (

@@ -85,10 +85,10 @@ def _told(split: Split, records: Sequence[Record], *, every: Sequence[Record]) -
             "on this split say nothing about people that the model never saw"
         )
     if leaks.persons:
-        notes.append(
-            f"{plural(len(leaks.persons), 'person is', 'persons are')} on more than one side: keeping everybody "
-            "together who shares a video would leave too few groups"
-        )
+        why = ": with everybody together who shares a video, the sides would miss their shares"
+        was_tried = split.by not in ("official", "random")
+        told = plural(len(leaks.persons), "person is", "persons are")
+        notes.append(f"{told} on more than one side{why if was_tried else ''}")
     if split.by != "random" and (n_alone := fakes_alone(records, among=every)):
         n_fakes = sum(record.label for record in records)
         notes.append(
