@@ -406,6 +406,25 @@ def test_manifest_a_quote_that_is_not_closed_is_named_by_its_line(tmp_path: Path
         datasets.read(tmp_path / "q.csv")
 
 
+@pytest.mark.parametrize("name", ["l.csv", "l.jsonl"])
+def test_manifest_lines_are_counted_as_an_editor_counts_them(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "a.mp4", "b.mp4")
+    csv_lines = ["path,label", '"a.mp4",real', "", ",", "b.mp4,fake", "gone.mp4,fake", ",,"]
+    rows = ("a.mp4", "real"), ("b.mp4", "fake"), ("gone.mp4", "fake")
+    a, b, gone = (json.dumps({"path": path, "label": label}) for path, label in rows)
+    lines = csv_lines if name == "l.csv" else ["", a, "", "", b, gone, ""]
+    (tmp_path / name).write_text("\n".join(lines))
+    found = datasets.read(tmp_path / name)
+    assert [record.name for record in found.records] == ["a.mp4", "b.mp4"]
+    assert [(problem.path, problem.detail) for problem in found.problems] == [("gone.mp4", f"{name} line 6")]
+
+
+def test_manifest_a_broken_line_of_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "l.jsonl").write_text('{"path": "a.mp4", "label": 0}\n\n{"path": }\n')
+    with pytest.raises(DataError, match="line 3, column 10"):
+        datasets.read(tmp_path / "l.jsonl")
+
+
 def test_manifest_a_name_too_long_for_any_file_is_missing(tmp_path: Path) -> None:
     write(tmp_path, "a.mp4")
     (tmp_path / "q.csv").write_text(f"path,label\na.mp4,real\n{'b' * 5000}.mp4,fake\n")

@@ -53,12 +53,15 @@ def recognise(root: Path) -> bool:
     return bool(_lists(root))
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path) -> list[tuple[int, Row]]:
+    """Each row, and the line that it is on (of Parquet, its number)."""
     try:
         if path.suffix.lower() == ".parquet":
             from pyarrow import parquet
 
-            rows: list[Any] = parquet.read_table(path, page_checksum_verification=True).to_pylist()
+            rows: list[tuple[int, Any]] = list(
+                enumerate(parquet.read_table(path, page_checksum_verification=True).to_pylist(), start=1)
+            )
         else:
             text = path.read_text(encoding="utf-8-sig")
             if path.suffix.lower() == ".csv":
@@ -66,24 +69,34 @@ def _rows(path: Path) -> list[Row]:
                 delimiter = ";" if ";" in head and "," not in head else ","
                 rows = list(_csv_rows(path, text, delimiter))
             else:
-                rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+                rows = [
+                    (number, _json(line, number)) for number, line in enumerate(text.split("\n"), 1) if line.strip()
+                ]
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text ({error}): save it as UTF-8 (in Excel, CSV UTF-8)") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as {path.suffix} ({error}): write it anew") from error
-    if not all(isinstance(row, dict) for row in rows):
+    if not all(isinstance(row, dict) for _, row in rows):
         raise DataError(f"{path} must hold one object a line with path and label")
-    return [{str(key).strip().casefold(): value for key, value in row.items() if key} for row in rows]
+    return [(number, {str(key).strip().casefold(): value for key, value in row.items() if key}) for number, row in rows]
 
 
-def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
+def _json(line: str, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:  # which counts lines in what it was given
+        raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
+
+
+def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, Row]]:
     table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     n_read = 0
     try:
         n_read = 1 if table.fieldnames else 0
         for row in table:
             n_read = table.line_num
-            yield row
+            if any("".join(value or "").strip() for value in row.values()):  # Excel ends lists with ",,,"
+                yield n_read, row
     except csv.Error as error:  # raised far behind the quote, perhaps at the end of the list
         raise DataError(
             f"{path.name} line {n_read + 1}: a quote is not closed ({error}): close it, or write it twice where it "
@@ -105,7 +118,7 @@ def read(root: Path, options: Options) -> Found:
         raise DataError(f"{root} must hold one list, there is {shown}: give the list itself")
     rows = _rows(lists[0])
     found = _read(lists[0], rows, options)
-    _report_unused(found, lists[0].name, rows)
+    _report_unused(found, lists[0].name, [row for _, row in rows])
     if root.is_dir():
         _report_unlisted(found, root, lists[0].name)
     return found
@@ -130,14 +143,15 @@ def _report_unlisted(found: Found, root: Path, name: str) -> None:
             found.problem("unlabelled", other, f"not in {name}")
 
 
-def _read(path: Path, rows: Sequence[Row], options: Options) -> Found:
+def _read(path: Path, rows: Sequence[tuple[int, Row]], options: Options) -> Found:
     found = Found()
     given: list[Record] = []
     root = path.parent
     dataset = root.resolve().name or "manifest"
     seen: dict[str, int] = {}
-    for number, row in enumerate(rows, start=2 if path.suffix.lower() == ".csv" else 1):
-        where = f"{path.name} line {number}"
+    what = "row" if path.suffix.lower() == ".parquet" else "line"
+    for number, row in rows:
+        where = f"{path.name} {what} {number}"
         written = _text(row, "path")
         if written is None or "label" not in row:
             raise DataError(f"{where}: there must be a path and a label, got {sorted(row)}")
