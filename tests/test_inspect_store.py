@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import make_datasets
 from make_outcomes import FACE, outcome, video
 from telltale.cli import app
 from telltale.cli.prepare import _conclude
@@ -96,3 +97,46 @@ def test_a_store_without_any_face_says_so_and_not_that_labels_are_missing(tmp_pa
     facts = inspect_data(made(tmp_path / "none.store", records, n_faces=0).path)
     assert "There is nothing to train on: no face was found in any of 4 videos." in said(facts)
     assert "no file has a label" not in said(facts)
+
+
+def test_videos_that_a_split_by_face_counts_twice_are_told(tmp_path: Path) -> None:
+    store = made(tmp_path / "faces.store", [video(tmp_path / "set", number) for number in range(12)])
+    split = make_split(store.face_records(), by="random", ratio="50/50")
+    store.write_split("torn", split, unit="face")
+    facts = inspect_data(store.path)
+    n_shown = sum(sum(counts.values()) for counts in facts.splits["torn"].counts.values())
+    assert n_shown == 12 + facts.splits["torn"].n_on_several > 12
+    assert f"Split torn: {n_shown - 12} videos have faces on more than one side and count on each." in said(facts)
+
+
+def test_videos_on_no_official_side_are_told(tmp_path: Path) -> None:
+    rows = [f"clips/{number:03d}.mp4,{number % 2},{'train' if number < 9 else ''}" for number in range(12)]
+    for number in range(12):
+        video(tmp_path, number)
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows]))
+    assert "The official split: 3 videos are on no side and left out." in said(inspect_data(tmp_path / "list.csv"))
+
+
+@pytest.mark.parametrize(("limit", "is_told"), [("5", True), ("4", False), ("99", True)])
+def test_prepare_says_where_halves_are_fewer_than_the_limit(tmp_path: Path, limit: str, is_told: bool) -> None:
+    for number in range(6):
+        picture = tmp_path / "set" / ("real" if number < 2 else "fake") / f"{number}.jpg"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(make_datasets.tiny_picture(number, 64))
+    out = str(tmp_path / "a.store")
+    args = [
+        "prepare",
+        str(tmp_path / "set"),
+        "--out",
+        out,
+        "--no-detect",
+        "--margin",
+        "0.2",
+        "--balance",
+        "--limit",
+        limit,
+    ]
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 0, done.stderr
+    assert open_store(out).manifest.n_videos == 4
+    assert (f"--balance draws as many real as fake: 4, where --limit is {limit}" in done.stderr) == is_told

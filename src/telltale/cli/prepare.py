@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from telltale.datasets import Dataset, Problem
     from telltale.prepare import Progress, Rate
     from telltale.sampling import SamplePlan
+    from telltale.split import Draw
     from telltale.store import Manifest
 
 
@@ -140,13 +141,15 @@ def prepare(
     )
     dataset = _read(source, bucket, format=format, labels=labels, groups=groups)
     say(f"{dataset!r}")
+    draw = None if limit is None else Draw(limit, balance=balance, seed=seed)
+    _say_fewer(draw, dataset)
     rate = Rate()
     with bar("preparing", "count", "detail") as show:
         manifest = make(
             dataset,
             out,
             settings=settings,
-            draw=None if limit is None else Draw(limit, balance=balance, seed=seed),
+            draw=draw,
             engine=Engine(choose("--engine", engine, "local", "ray"), jobs=jobs, address=address),
             retry_failed=retry_failed,
             drop_missing=drop_missing,
@@ -183,6 +186,13 @@ def _read(source: Path | None, bucket: str | None, *, format: str, labels: str, 
     if bucket is not None and source is None:
         return datasets.read_bucket(bucket, format=format, labels=meanings, groups=groups)
     raise UsageError("give the data set's folder or --bucket, one of them")
+
+
+def _say_fewer(draw: Draw | None, dataset: Dataset) -> None:
+    """Halves may be fewer than `draw` would take."""
+    n_most = 0 if draw is None else min(draw.limit, len(dataset))
+    if draw is not None and draw.balance and (n := len(draw.of(dataset.records))) < n_most:
+        say(f"--balance draws as many real as fake: {n:,}, where --limit is {draw.limit:,}")
 
 
 def _speed(progress: Progress, rate: Rate) -> str:

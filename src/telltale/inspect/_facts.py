@@ -36,6 +36,8 @@ class SplitFacts(Written):
     n_left_out: int
     n_undealt: int = 0
     """Of those left out: unknown to the split, most likely added to the store after it was made."""
+    n_on_several: int = 0
+    """Videos with faces on more than one side: each side counts them."""
     n_leaked_groups: int
     n_shared_persons: int
     leaked_groups: tuple[str, ...]
@@ -232,13 +234,14 @@ def _split_facts(source: Source, name: str) -> SplitFacts:
     sides = source.splits[name]
     leaks = find_leaks(sides)
     torn = whole_groups(leaks.groups, (record for records in sides.values() for record in records))
-    on_a_side = {record.video_id for records in sides.values() for record in records}
+    on_sides = Counter(record.video_id for records in sides.values() for record in records)
     return SplitFacts(
         counts={
             side: count_classes(sides[side]) for side in (*SIDES, *sorted(sides.keys() - {*SIDES})) if sides.get(side)
         },
-        n_left_out=len(source.records) - len(on_a_side),
+        n_left_out=len(source.records) - len(on_sides),
         n_undealt=0 if source.store is None else source.store.n_undealt(name),
+        n_on_several=sum(n > 1 for n in on_sides.values()),
         n_leaked_groups=len(torn),
         n_shared_persons=len(leaks.persons),
         leaked_groups=torn[:MAX_LISTED],

@@ -79,6 +79,15 @@ def _splits(facts: Inspection) -> Iterator[Finding]:
         sides = {side: (n := counts.get("real", 0), sum(counts.values()) - n) for side, counts in split.counts.items()}
         for words in thin_sides(sides):
             yield Finding(level="warn", text=f"{called}: {words}.")
+        if n := split.n_on_several:
+            text = plural(n, "video has", "videos have")
+            yield Finding(
+                level="warn",
+                text=f"{called}: {text} faces on more than one side and {'counts' if n == 1 else 'count'} on each.",
+            )
+        if facts.kind == "data set" and (n := split.n_left_out):
+            text = plural(n, f"{facts.unit.removesuffix('s')} is", f"{facts.unit} are")
+            yield Finding(level="warn", text=f"{called}: {text} on no side and left out.")
         if split.n_undealt:
             yield Finding(
                 level="warn",
