@@ -301,6 +301,48 @@ def test_cuts_do_not_raise_the_bar_for_one_person() -> None:
     assert "people" not in " ".join(verdict.reasons)
 
 
+def shots(p: np.ndarray, n: int, *, person: int | None = 1) -> list[JudgedTrack]:
+    """One speaker's faces, cut into `n` shots."""
+    parts = enumerate(np.array_split(p, n), start=1)
+    return [
+        replace(of, track=replace(of.track, person=person))
+        for i, part in parts
+        for of in [judged(list(part), track_id=i)]
+    ]
+
+
+def test_cuts_make_no_real_speaker_suspicious() -> None:
+    """The highest of twenty shots is high by chance: each was judged as if nobody had looked at the others."""
+    p = sigmoid(np.random.default_rng(0).normal(-2.0, 1.5, size=80))
+    whole = verdict_of(judged(list(p)))
+    assert whole.label == "real"
+    for n in (5, 10, 20):
+        cut = verdict_of(*shots(p, n))
+        assert cut.label == "real"
+        assert cut.p_fake == pytest.approx(whole.p_fake, abs=0.05)
+
+
+def test_cuts_leave_a_speaker_who_is_forged_throughout_fake() -> None:
+    p = sigmoid(np.random.default_rng(0).normal(3.0, 1.0, size=80))
+    for n in (1, 20):
+        verdict = verdict_of(*shots(p, n))
+        assert verdict.label == "fake"
+        assert verdict.p_fake == pytest.approx(verdict_of(judged(list(p))).p_fake, abs=0.02)
+
+
+def test_of_one_forged_shot_the_odds_are_divided_by_the_number_of_shots() -> None:
+    p = np.repeat([0.05, 0.95, 0.05, 0.05], 8)
+    verdict, tracks = decide(
+        shots(p, 4), calibration=Calibration(), thresholds=THRESHOLDS, minimum=Minimum(), is_still=False
+    )
+    assert log_odds(verdict.p_fake or 0) == pytest.approx(log_odds(0.95) - np.log(4))
+    assert [track.p_fake for track in tracks] == pytest.approx([0.05, verdict.p_fake, 0.05, 0.05])
+    assert [track.label for track in tracks] == ["real", "uncertain", "real", "real"]
+    assert verdict.reasons[1].startswith("These moments alone would score 95%; of 4 appearances")
+    alone = verdict_of(*shots(p, 4, person=None))
+    assert alone.p_fake == pytest.approx(0.95), "nobody knows that these are one person"
+
+
 def test_people_count_once_each_however_often_they_appear() -> None:
     twice_each = [appearance(0.05, track_id, track_id % 3) for track_id in range(6)]
     verdict = verdict_of(*twice_each)

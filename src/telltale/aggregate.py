@@ -5,6 +5,8 @@
               the trimmed mean of p over all its faces;
               the highest trimmed mean in a sliding window of 3, 12 and 60 s, less ln(number of such windows): three
               forged seconds in a minute must show, and looking in twenty places must not by itself raise the score
+    person  each of K tracks that look like one person is lowered by ln K, but not below the trimmed mean over all their
+              faces: cuts are places to look in as windows are, and a speaker forged throughout keeps the score
     video   the most suspicious track against a threshold that allows for the number of people (Sidak, 1967)
 
 >>> float(calibrate(np.array([0.0], np.float32), Calibration())[0])
@@ -154,7 +156,11 @@ def track_log_odds(pts_s: Float64Array, p_face: Float64Array, calibration: Calib
         if windows:
             n_independent = (pts_s[-1] - pts_s[0]) / window_s
             best = max(best, max(z for _, _, z in windows) - math.log(n_independent))
-    return calibration.track_scale * best + calibration.track_bias
+    return _of_track(best, calibration)
+
+
+def _of_track(odds: float, calibration: Calibration) -> float:
+    return calibration.track_scale * odds + calibration.track_bias
 
 
 def sliding_windows(
@@ -196,19 +202,20 @@ def decide(
 ) -> tuple[Verdict, list[TrackReport]]:
     """The verdict on a video and on each person in it, in the order given. Never a score without enough faces.
 
-    Tracks of one person (`Track.person`), as cuts leave them, are judged each for itself and counted as one.
+    Tracks of one person (`Track.person`), as cuts leave them, are counted as one; each has a verdict of its own.
     `farthest`: the distance beyond which a person's faces are too unlike what the model knows to be called fake.
     `to_see_more`: what can be done about too few faces.
     """
     n_faces = 1 if is_still else minimum.n_faces
     shortfalls = [shortfall(judged.track, n_faces, minimum.face_px, to_see_more) for judged in tracks]
-    judgeable = [judged.track for judged, lacking in zip(tracks, shortfalls, strict=True) if lacking is None]
-    n_people = count_people(judgeable)
+    judgeable = [judged for judged, lacking in zip(tracks, shortfalls, strict=True) if lacking is None]
+    n_people = count_people(judged.track for judged in judgeable)
+    scores = _scores(judgeable, calibration)
     fake_above = thresholds.fake_above_for(n_people)
     # Where they cross, fake yields: both stated rates then still hold.
     bounds = (thresholds.real_below, max(fake_above, thresholds.real_below))
     reports = [
-        _judge(judged, bounds, calibration, farthest, thresholds.is_measured)
+        _judge(judged, scores[judged.track.id], bounds, calibration, farthest, thresholds.is_measured)
         if lacking is None
         else _abstain(judged, *lacking)
         for judged, lacking in zip(tracks, shortfalls, strict=True)
@@ -238,18 +245,52 @@ def _abstain(judged: JudgedTrack, code: Code, reason: str) -> TrackReport:
     return _track_report(judged, label="uncertain", codes=(code,), reasons=(reason,))
 
 
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """Calibrated log-odds of a track."""
+
+    odds: float
+    alone: float
+    """As they would be if it were the person's only track."""
+    n_tracks: int
+    """Of that person."""
+
+
+def _scores(tracks: Sequence[JudgedTrack], calibration: Calibration) -> dict[int, _Score]:
+    """By track id."""
+    people: dict[int, list[JudgedTrack]] = {}
+    for judged in tracks:
+        person = judged.track.person
+        people.setdefault(judged.track.id if person is None else person, []).append(judged)
+    found = {}
+    for shown in people.values():
+        p_face = np.concatenate([_seen(one)[1] for one in shown])
+        together = _of_track(float(log_odds(_trimmed_mean(p_face))), calibration)
+        for one in shown:
+            alone = track_log_odds(*_seen(one), calibration)
+            odds = max(min(alone, together), alone - math.log(len(shown)))
+            found[one.track.id] = _Score(odds, alone, len(shown))
+    return found
+
+
+def _seen(judged: JudgedTrack) -> tuple[Float64Array, Float64Array]:
+    """Times and probabilities of the faces that have one."""
+    seen = np.isfinite(judged.p_face)
+    return np.array([face.pts_s for face in judged.track.faces])[seen], judged.p_face[seen]
+
+
 def _judge(
     judged: JudgedTrack,
+    score: _Score,
     bounds: tuple[float, float],
     calibration: Calibration,
     farthest: float | None,
     is_measured: bool,
 ) -> TrackReport:
-    seen = np.isfinite(judged.p_face)
-    pts_s = np.array([face.pts_s for face in judged.track.faces])[seen]
-    p_face = judged.p_face[seen]
-    p_fake = float(sigmoid(track_log_odds(pts_s, p_face, calibration)))
+    pts_s, p_face = _seen(judged)
+    p_fake, alone = float(sigmoid(score.odds)), float(sigmoid(score.alone))
     label, code, reason = _label(p_fake, bounds, is_measured)
+    lowered = () if _label(alone, bounds, is_measured)[0] == label else (_why_lowered(alone, score.n_tracks),)
     if label == "fake" and _is_strange(judged, farthest):
         label, code = "uncertain", Code.OUT_OF_DOMAIN
         reason = (
@@ -261,9 +302,16 @@ def _judge(
         label=label,
         p_fake=p_fake,
         codes=(code,) if code else (),
-        reasons=(reason,),
+        reasons=(reason, *lowered),
         interval=_interval(p_face, p_fake, calibration),
         suspicious_s=_suspicious(pts_s, p_face, bounds[1], calibration),
+    )
+
+
+def _why_lowered(alone: float, n_tracks: int) -> str:
+    return (
+        f"These moments alone would score {percent(alone)}; of {n_tracks} appearances that look like one person the "
+        "highest is high by chance, so it counts for less."
     )
 
 
