@@ -12,7 +12,8 @@ from pyarrow import parquet
 
 from make_outcomes import FACE, hashes, make, outcome, video
 from telltale.errors import OutputError, StoreInvalid
-from telltale.store import Store, StoreWriter, _compact, _stage, open_store, tasks
+from telltale.store import Store, StoreWriter, _compact, open_store, tasks
+from telltale.store._rows import SAID
 from telltale.types import VideoRecord
 
 
@@ -32,7 +33,7 @@ def test_a_store_whose_tasks_are_named_by_what_the_set_said_is_gone_on_with(
     made: Store, videos: list[VideoRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = hashes(made.path)
-    names = ("dataset", "video_id", "name", *_stage.SAID)
+    names = ("dataset", "video_id", "name", *SAID)
     with monkeypatch.context() as older:
         older.setattr(
             StoreWriter,

@@ -147,8 +147,8 @@ def _capture(facts: Inspection) -> Iterator[Finding]:
             "says why.",
         )
     if n_no_face := sum(row.n_no_face for row in facts.capture):
-        names = first_few(facts.no_face, n_no_face)
-        yield Finding(level="warn", text=f"No face was found in {n_no_face:,} of {n:,} {facts.unit}{names}.")
+        few = first_few(facts.no_face, n_no_face)
+        yield Finding(level="warn", text=f"No face was found in {n_no_face:,} of {n:,} {facts.unit}{few}.")
     rates = [(row.name, row.rate) for row in facts.capture if row.rate is not None]
     if not rates:
         return

@@ -8,7 +8,7 @@ import io
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -68,15 +68,15 @@ def compact(
     """See `StoreWriter.compact`."""
     if not all_tasks:
         raise DataError("there is nothing to store: the data set has no usable file")
-    there = _There(writer)
     tasks = {writer.task_name(task): task for task in all_tasks}
-    missing = [task for name, task in tasks.items() if not there.has(name)]
+    there = _There(writer, tasks)
+    missing = [task for name, task in tasks.items() if name not in there.held and name not in there.staged]
     if missing:
         raise DataError(
             f"{len(missing)} of {len(tasks)} tasks are not done, such as {missing[0][0].name}: run the same "
             "command again"
         )
-    if writer.manifest is not None and not any(there.is_staged(name) for name in tasks):
+    if writer.manifest is not None and not there.staged:
         said = [row for name, task in tasks.items() for row in as_said(name, there.held[name].rows, task)]
         if said == there.held_rows:
             return _told_anew(writer.out, writer.manifest, problems)
@@ -109,8 +109,9 @@ class _Held:
 class _There:
     """What is there of each task: its staged file, else its rows of the finished store, from where they lie."""
 
-    def __init__(self, writer: StoreWriter) -> None:
+    def __init__(self, writer: StoreWriter, names: Iterable[str]) -> None:
         self._writer = writer
+        self.staged = {name for name in names if writer.staged_path(name).exists()}
         self.held: dict[str, _Held] = {}
         self.held_rows: list[dict[str, Any]] = []
         self._faces: ShardReader | None = None
@@ -123,24 +124,18 @@ class _There:
                 self.held[writer.name_of(held.rows)] = held
                 first += held.n_faces
 
-    def is_staged(self, name: str) -> bool:
-        return self._writer.staged_path(name).exists()
-
-    def has(self, name: str) -> bool:
-        return name in self.held or self.is_staged(name)
-
-    def size_bytes(self, name: str) -> int:
-        """About what it takes in a shard."""
-        if self.is_staged(name):
-            return self._writer.staged_path(name).stat().st_size
+    def size_bytes(self, names: Iterable[str]) -> int:
+        """About what these take in shards."""
+        total = sum(self._writer.staged_path(name).stat().st_size for name in self.staged)
         manifest = self._writer.manifest
-        if manifest is None or not manifest.n_faces:
-            return 0
-        return sum(part.size_bytes for part in manifest.shards) * self.held[name].n_faces // manifest.n_faces
+        if manifest is not None and manifest.n_faces:
+            n_faces = sum(self.held[name].n_faces for name in names if name not in self.staged)
+            total += sum(part.size_bytes for part in manifest.shards) * n_faces // manifest.n_faces
+        return total
 
     def read(self, name: str) -> tuple[list[dict[str, Any]], pa.Table]:
         """Its rows of videos, and of faces."""
-        if self.is_staged(name):
+        if name in self.staged:
             path = self._writer.staged_path(name)
             try:
                 table = read_parquet(path, shown=str(path))
@@ -168,7 +163,7 @@ def _build(
     try:
         (out / SHARDS).mkdir(parents=True, exist_ok=True)
         _sweep(out)
-        _check_room(out, sum(map(there.size_bytes, tasks)))
+        _check_room(out, there.size_bytes(tasks))
         with contextlib.ExitStack() as stack:
             shards = ShardWriter(out / SHARDS, stack)
             videos: list[dict[str, Any]] = []
