@@ -32,7 +32,8 @@ class Verdict(Written):
     p_fake: float | None = None
     """Calibrated probability at even odds; None for no_face and failed."""
     interval: tuple[float, float] | None = None
-    """95 % interval of p_fake from the spread over frames; None for a single face."""
+    """What other frames of the same clip might have given, in 95 of 100; None of fewer than eight faces, and where a
+    part of the clip decides."""
     thresholds: tuple[float, float] | None = None
     """(real below, fake above) as probabilities, after correction for the number of people."""
     codes: tuple[Code, ...] = ()

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from telltale._interval import half_width
 from telltale._report_words import DENSER, not_judged
 from telltale._telling import telling_spans
 from telltale._text import clock, percent, percents, plural
@@ -156,11 +157,7 @@ def track_log_odds(pts_s: Float64Array, p_face: Float64Array, calibration: Calib
         if windows:
             n_independent = (pts_s[-1] - pts_s[0]) / window_s
             best = max(best, max(z for _, _, z in windows) - math.log(n_independent))
-    return _of_track(best, calibration)
-
-
-def _of_track(odds: float, calibration: Calibration) -> float:
-    return calibration.track_scale * odds + calibration.track_bias
+    return calibration.track_scale * best + calibration.track_bias
 
 
 def sliding_windows(
@@ -254,6 +251,9 @@ class _Score:
     """As they would be if it were the person's only track."""
     n_tracks: int
     """Of that person."""
+    mean_of: Float64Array | None
+    """The probabilities, in the order of time, whose trimmed mean it is; None where a window decides, or a track among
+    several of the person's."""
 
 
 def _scores(tracks: Sequence[JudgedTrack], calibration: Calibration) -> dict[int, _Score]:
@@ -264,13 +264,20 @@ def _scores(tracks: Sequence[JudgedTrack], calibration: Calibration) -> dict[int
         people.setdefault(judged.track.id if person is None else person, []).append(judged)
     found = {}
     for shown in people.values():
-        p_face = np.concatenate([_seen(one)[1] for one in shown])
-        together = _of_track(float(log_odds(_trimmed_mean(p_face))), calibration)
+        p_all = np.concatenate([_seen(one)[1] for one in sorted(shown, key=lambda one: one.track.faces[0].pts_s)])
+        together = _mean_odds(p_all, calibration)
         for one in shown:
-            alone = track_log_odds(*_seen(one), calibration)
+            pts_s, p_face = _seen(one)
+            alone = track_log_odds(pts_s, p_face, calibration)
             odds = max(min(alone, together), alone - math.log(len(shown)))
-            found[one.track.id] = _Score(odds, alone, len(shown))
+            means = ((together, p_all), (_mean_odds(p_face, calibration), p_face))
+            mean_of = next((p for mean, p in means if mean == odds), None)
+            found[one.track.id] = _Score(odds, alone, len(shown), mean_of)
     return found
+
+
+def _mean_odds(p_face: Float64Array, calibration: Calibration) -> float:
+    return calibration.track_scale * float(log_odds(_trimmed_mean(p_face))) + calibration.track_bias
 
 
 def _seen(judged: JudgedTrack) -> tuple[Float64Array, Float64Array]:
@@ -303,7 +310,7 @@ def _judge(
         p_fake=p_fake,
         codes=(code,) if code else (),
         reasons=(reason, *lowered),
-        interval=_interval(p_face, p_fake, calibration),
+        interval=_interval(score, calibration),
         suspicious_s=_suspicious(pts_s, p_face, bounds[1], calibration),
     )
 
@@ -429,15 +436,12 @@ def _trimmed_mean(p: Float64Array) -> float:
     return float(ordered[cut : len(ordered) - cut].mean())
 
 
-def _interval(p_face: Float64Array, p_fake: float, calibration: Calibration) -> tuple[float, float] | None:
-    """Normal 95 % interval of the mean over faces, carried through the track calibration."""
-    if len(p_face) < 2:
+def _interval(score: _Score, calibration: Calibration) -> tuple[float, float] | None:
+    half = None if score.mean_of is None else half_width(score.mean_of, trim_frac=_TRIM_FRAC)
+    if half is None:
         return None
-    half = 1.96 * float(p_face.std(ddof=1)) / math.sqrt(len(p_face))
-    mean = float(p_face.mean())
-    ends = calibration.track_scale * log_odds([mean - half, mean + half]) + calibration.track_bias
-    low, high = (float(v) for v in sigmoid(ends))
-    return min(low, p_fake), max(high, p_fake)
+    low, high = sigmoid(score.odds + calibration.track_scale * half * np.array([-1.0, 1.0]))
+    return float(low), float(high)
 
 
 def _suspicious(
