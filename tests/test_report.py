@@ -149,7 +149,7 @@ def test_a_verdict_is_a_sentence_with_a_number_and_what_it_means() -> None:
     text = " ".join(" ".join(ReadPage(to_html(make_report(label="fake"))).text).split())
     assert "Likely a deepfake" in text
     assert "Person 1 shows the traces that forged faces leave" in text
-    assert "If half of all clips were fakes, about 97 in 100 that score like this one would be fakes." in text
+    assert "If half of all faces looked at were forged, about 97 in 100 that score like this one would be" in text
     assert "Telltale says fake from 93%, real below 21%" in text
     assert "Not proof." in text
 

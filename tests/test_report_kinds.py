@@ -43,10 +43,20 @@ def test_an_animated_picture_has_the_page_of_a_clip() -> None:
     assert [person.chart is not None for person in page.people] == [True, True]
     assert page.people[0].facts.startswith("0:00.0 to 0:09.5, found in 16 frames")
     assert (len(page.strip), len(page.frames)) == (10, 12)
-    assert "half of all clips were fakes" in page.meaning
+    assert "half of all faces looked at were forged" in page.meaning
     assert page.quality is not None
     assert {"Frames", "Faces judged"} <= {row.name for row in page.quality.rows}
     assert "shot-box" not in to_html(report).partition('<ol class="strip">')[2].partition("</ol>")[0]
+
+
+def test_of_several_people_the_number_is_not_said_of_clips() -> None:
+    """It is the highest of so many faces, which is high among real ones, too."""
+    people = [make_track(1, wave(20, 0.3, 0.5)), make_track(2, wave(20, 0.02, 0.1)), make_track(3, wave(20, 0.02, 0.1))]
+    meaning = build_page(make_report(label="uncertain", tracks=people)).meaning
+    assert "clips" not in meaning
+    assert "that score like this one would be. This is the most suspicious of 3" in meaning
+    one_twice = [track.model_copy(update={"person": 1}) for track in people[:2]]
+    assert "half of all clips were fakes" in build_page(make_report(label="uncertain", tracks=one_twice)).meaning
 
 
 def test_an_animated_picture_without_a_face_says_how_much_was_looked_at() -> None:

@@ -203,10 +203,14 @@ def meaning(report: Report) -> str:
     p_fake = report.verdict.p_fake
     if p_fake is None:
         return ""
-    said = f"If half of all {kind(report.video)}s were fakes, {_in_100(p_fake)} that score like this one would be fakes"
+    n_people = count_people(track for track in report.tracks if track.p_fake is not None)
+    of, be = (f"{kind(report.video)}s were fakes", " fakes") if n_people <= 1 else ("faces looked at were forged", "")
+    said = f"If half of all {of}, {_in_100(p_fake)} that score like this one would be{be}."
+    if n_people > 1:
+        said += f" This is the most suspicious of {n_people}, and of several real faces the highest scores higher."
     if report.verdict.label == "uncertain" and Code.OUT_OF_DOMAIN in report.verdict.codes:
-        return f"{said}: of faces like those that the model learned from, and this one is not."
-    return f"{said}."
+        said += " That holds of faces like those that the model learned from, and this one is not."
+    return said
 
 
 def _in_100(p: float) -> str:
