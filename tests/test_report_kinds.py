@@ -59,6 +59,23 @@ def test_of_several_people_the_number_is_not_said_of_clips() -> None:
     assert "half of all clips were fakes" in build_page(make_report(label="uncertain", tracks=one_twice)).meaning
 
 
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.98, "about 98 in 100 that score like this one would be fakes; if only 1 in 100 were, about 33 in 100."),
+        (0.5, "about 50 in 100 that score like this one would be fakes; if only 1 in 100 were, about 1 in 100."),
+        (
+            0.999,
+            "more than 99 in 100 that score like this one would be fakes; if only 1 in 100 were, about 91 in 100.",
+        ),
+        (0.4, "about 40 in 100 that score like this one would be fakes."),
+    ],
+)
+def test_a_high_number_is_told_for_rare_fakes_too(p: float, said: str) -> None:
+    meaning = build_page(make_report(label="uncertain", tracks=[make_track(1, [p] * 9)])).meaning
+    assert meaning == f"If half of all clips were fakes, {said}"
+
+
 def test_an_animated_picture_without_a_face_says_how_much_was_looked_at() -> None:
     assert _report_words.lede(animated(label="no_face")) == (
         "No face was found in the 24 frames that were looked at, so nothing is said about this clip."

@@ -96,6 +96,8 @@ ENDS_EARLY = frozenset({Code.PARTIAL, Code.BEGINNING_ONLY})
 DENSER = "A denser sampling (--fps 10) may find more."
 """What to do about too few faces, where no more is known."""
 _DENSE_FPS = 10
+_HIGH = 0.5
+"""From here on a score is weaker evidence than it looks wherever fakes are rare."""
 
 
 def to_see_more(video: VideoInfo | None, frames: FrameCounts, codes: Collection[str]) -> str:
@@ -205,12 +207,18 @@ def meaning(report: Report) -> str:
         return ""
     n_people = count_people(track for track in report.tracks if track.p_fake is not None)
     of, be = (f"{kind(report.video)}s were fakes", " fakes") if n_people <= 1 else ("faces looked at were forged", "")
-    said = f"If half of all {of}, {_in_100(p_fake)} that score like this one would be{be}."
+    said = f"If half of all {of}, {_in_100(p_fake)} that score like this one would be{be}"
+    said += f"; if only 1 in 100 were, {_in_100(_where_rare(p_fake))}." if p_fake >= _HIGH else "."
     if n_people > 1:
         said += f" This is the most suspicious of {n_people}, and of several real faces the highest scores higher."
     if report.verdict.label == "uncertain" and Code.OUT_OF_DOMAIN in report.verdict.codes:
         said += " That holds of faces like those that the model learned from, and this one is not."
     return said
+
+
+def _where_rare(p: float) -> float:
+    """The probability at even odds as one at 1 to 99."""
+    return p / (p + 99 * (1 - p))
 
 
 def _in_100(p: float) -> str:
