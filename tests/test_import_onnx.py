@@ -193,8 +193,8 @@ def test_an_imported_model_scans(tmp_path: Path, face_clip: Path) -> None:
         (Thresholds(population="made up"), "75% (not measured)", "25% (not measured)"),
         (
             Thresholds(population="9 faces", n_real=4, n_fake=5),
-            "75%, which at most 1.0% of real faces reach, of those it was measured on",
-            "25%, where at most 5.0% of fakes lie",
+            "75%, which about 1% of the real faces it was measured on reach",
+            "25%, under which about 5% of the fakes it was measured on lie",
         ),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_full_page_shows_what_the_file_says_as_text_and_loads_nothing() -> Non
     [
         "How firm the verdict is", "treatment 3", "the encoder failed",
         "They do not fit.", "Missing credentials prove nothing",
-        "1,000 real faces", "Not proof of anything.", "which at most 1.0% of real faces reach",
+        "1,000 real faces", "Not proof of anything.", "which about 1% of the real faces it was measured on reach",
         "Strong: fine traces of a forgery are mostly gone", "Written by software, not by a camera", "Orange is for.",
         "annotated.mp4", SHA256,
     ],

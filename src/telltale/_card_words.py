@@ -15,6 +15,15 @@ NOT_MEASURED = "not measured"
 """Of a threshold that no face was counted for."""
 
 
+def about(rate: float, of: str) -> str:
+    """A share that was seen in a sample, which bounds nothing beyond it.
+
+    >>> about(0.05, "fakes")
+    'about 5% of the fakes it was measured on'
+    """
+    return f"about {100 * rate:g}% of the {of} it was measured on"
+
+
 def summarise_card(card: ModelCard) -> CardSummary:
     """The part of a card that goes into every report."""
     limits = card.thresholds
@@ -43,8 +52,8 @@ def card_facts(card: CardSummary) -> list[tuple[str, str]]:
     what = "one face at a time" if card.n_frames == 1 else f"{card.n_frames} faces in a row"
     reached = missed = f" ({NOT_MEASURED})"
     if card.population:
-        reached = f", which at most {card.false_positive_rate:.1%} of real faces reach, of those it was measured on"
-        missed = f", where at most {card.miss_rate:.1%} of fakes lie"
+        reached = f", which {about(card.false_positive_rate, 'real faces')} reach"
+        missed = f", under which {about(card.miss_rate, 'fakes')} lie"
     facts = [
         ("Looks at", f"{what}, cut to {card.size_px} × {card.size_px} pixels"),
         (

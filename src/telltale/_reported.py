@@ -112,9 +112,9 @@ class CardSummary(Written):
     fake_above: float
     real_below: float
     false_positive_rate: float
-    """Share of real faces that reach `fake_above`, at most."""
+    """About the share of the real faces it was measured on that reach `fake_above`."""
     miss_rate: float
-    """Share of fakes under `real_below`, at most."""
+    """About the share of the fakes it was measured on that lie under `real_below`."""
     population: str = ""
     """On which faces both rates were measured."""
     training: tuple[str, ...] = ()

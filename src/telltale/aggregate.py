@@ -64,9 +64,9 @@ class Thresholds(Written):
     real_below: float = Field(default=0.25, ge=0, le=1)
     fake_above: float = Field(default=0.75, ge=0, le=1)
     false_positive_rate: float = Field(default=0.01, gt=0, lt=1)
-    """Share of real faces of the worst source that reach `fake_above`, at most."""
+    """Share of the worst source's real faces, of those measured, that reach `fake_above`, at most."""
     miss_rate: float = Field(default=0.05, gt=0, lt=1)
-    """Share of fakes that fall under `real_below`, at most."""
+    """Share of the fakes measured that fall under `real_below`, at most."""
     tail: tuple[tuple[float, float], ...] = ()
     """(false-positive rate, calibrated log-odds reached at that rate), worst source, rates falling."""
     tail_extrapolated_below: float | None = None

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from telltale._card_words import NOT_MEASURED
+from telltale._card_words import NOT_MEASURED, about
 from telltale._text import percent, visible
 from telltale.aggregate import Thresholds
 from telltale.bundle import Bundle, ModelCard
@@ -41,7 +41,7 @@ def _rows(bundle: Bundle, card: ModelCard) -> Iterator[tuple[str, str]]:
     yield "detector", f"{card.detector.name}, confidence from {card.detector.min_confidence:g}"
     limits = card.thresholds
     yield "says fake from", f"{percent(limits.fake_above)} ({_reached(limits)})"
-    missed = f"at most {limits.miss_rate:.1%} of fakes lie there" if limits.n_fake else NOT_MEASURED
+    missed = f"{about(limits.miss_rate, 'fakes')} lie there" if limits.n_fake else NOT_MEASURED
     yield "says real below", f"{percent(limits.real_below)} ({missed})"
     if card.gate is not None:
         yield "calls no fake", f"faces unlike those it knows ({card.gate.fitted_on})"
@@ -61,13 +61,10 @@ def _reached(limits: Thresholds) -> str:
     if not limits.n_real:
         return NOT_MEASURED
     if limits.is_counted:
-        return f"reached by at most {limits.false_positive_rate:.1%} of real faces"
+        return f"reached by {about(limits.false_positive_rate, 'real faces')}"
     if limits.n_real * limits.false_positive_rate < 1:
         return f"none of the {limits.n_real:,} real faces it was measured on reached it: too few to count a rate"
-    return (
-        f"reached by at most {limits.false_positive_rate:.1%} of the real faces it was measured on: too few to count a "
-        "rate"
-    )
+    return f"reached by {about(limits.false_positive_rate, 'real faces')}: too few to count a rate"
 
 
 def _figures(metrics: Mapping[str, object]) -> Iterator[tuple[str, str]]:
