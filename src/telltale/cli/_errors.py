@@ -33,8 +33,8 @@ def told(command: Callable[_P, _R]) -> Callable[_P, _R]:
         except TelltaleError as error:
             say(f"telltale: {error.code}: {error.message}")
             raise typer.Exit(EXIT_USAGE) from None
-        except KeyboardInterrupt:
-            say("telltale: stopped")
+        except KeyboardInterrupt as error:
+            say("; ".join(["telltale: stopped", *map(str, error.args)]))
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,12 +104,25 @@ def train(
     if chosen.model.name == "pixels":
         _train_pixels(faces, chosen, out=out, settings=settings)
         return
-    bundle = fit(faces, recipe=chosen, out=out, settings=settings)
+    with _to_be_resumed():
+        bundle = fit(faces, recipe=chosen, out=out, settings=settings)
     print_card(bundle)
     took = ", ".join(f"{name} {value:,}" for name, value in bundle.card.resources.items())
     curves = out / "member-N" if chosen.members else out
     say(f"Curves: {curves / 'learning_curves.png'}; ROC and confusion: {out / 'val'} ({took})")
     say(f"Model: {bundle.path}")
+
+
+@contextmanager
+def _to_be_resumed() -> Iterator[None]:
+    on = "go on with --resume"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(on) from None
+    except SystemExit:
+        say(f"telltale: stopped; {on}")
+        raise
 
 
 def _say_sparse(faces: list[str]) -> None:

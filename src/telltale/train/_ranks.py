@@ -138,6 +138,8 @@ def main(path: str, rank: str) -> int:
         if rank == "0":
             finish_job(job, net)
         dist.barrier()
+    except KeyboardInterrupt:  # whoever asked was stopped as well, and says so
+        return 128 + signal.SIGINT
     except TelltaleError as error:
         said = {"code": error.code, "message": error.message}
         Path(path).with_name(f"error-{rank}.json").write_text(json.dumps(said), encoding="utf-8")

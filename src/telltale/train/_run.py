@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -138,13 +140,28 @@ def _fit_stage(run: _Run, net: nn.Module, number: int) -> Usage:
         torch.manual_seed(recipe.seed * 101 + number)  # a layer for places begins alike, whatever ran before
         module = Fit(net, run.recipe, stage=number, validation=validation)
         module.to(memory_format=torch.channels_last)
-        _trainer(run.recipe, number, folder, run.settings).fit(
-            module,
-            datamodule=Faces(batches, validation, workers=run.settings.workers),
-            ckpt_path=str(last) if last.exists() else None,
-            weights_only=False,
-        )
+        trainer = _trainer(run.recipe, number, folder, run.settings)
+        with _stopped_as_asked(trainer):
+            trainer.fit(
+                module,
+                datamodule=Faces(batches, validation, workers=run.settings.workers),
+                ckpt_path=str(last) if last.exists() else None,
+                weights_only=False,
+            )
     return usage
+
+
+@contextmanager
+def _stopped_as_asked(trainer: L.Trainer) -> Iterator[None]:
+    """Lightning ends on Ctrl-C with exit code 1 and on SIGTERM with 0, as if all were done."""
+    try:
+        yield
+    except SIGTERMException:
+        pass
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    if trainer.received_sigterm:
+        raise SystemExit(128 + signal.SIGTERM)
 
 
 def _lost_patience(checkpoint: Path) -> bool:

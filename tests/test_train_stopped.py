@@ -1,0 +1,63 @@
+"""Runs that are stopped, or find no room: what is said, with which exit code, and what is kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import make_faces
+import make_runs
+from telltale.train import train
+from telltale.train._module import Fit
+from web_server import environment
+
+SMALL = (
+    "stages.0.size_px=32", "stages.0.epochs=200", "stages.0.steps_per_epoch=2", "stages.0.warmup_steps=0",
+    "mix={'*': {real: 2, fake: 2}}",
+)  # fmt: skip
+
+
+def _stopped(signal_number: int, faces: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    """`train`, which gets the signal after its first epoch."""
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    given = [str(faces), "--recipe", "baseline-cnn", "--out", str(out), "--weights", "none", "--workers", "0"]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "telltale", "train", *given, "--threads", "1", *settings],
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        while not (out / "stage-0" / "last.ckpt").exists():
+            assert started.poll() is None, started.stderr and started.stderr.read()
+        started.send_signal(signal_number)
+        told, said = started.communicate(timeout=60)
+    finally:
+        started.kill()
+        started.wait()
+    return subprocess.CompletedProcess(started.args, started.returncode, told, said)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_says_how_to_go_on(signal_number: int, code: int, tmp_path: Path) -> None:
+    table = tmp_path / "faces.parquet"
+    make_faces.table().write(table)
+    ended = _stopped(signal_number, table, tmp_path / "run")
+    assert ended.returncode == code
+    assert ended.stderr.splitlines()[-1] == "telltale: stopped; go on with --resume"
+
+
+def test_ctrl_c_ends_train_as_it_ends_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fit, "training_step", press)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_faces.table(), recipe=make_runs.tiny("baseline-cnn"), out=tmp_path, settings=make_runs.ALONE)
+    assert signal.getsignal(signal.SIGINT) == before
