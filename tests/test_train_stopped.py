@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import make_faces
 import make_runs
+from telltale.errors import DataError, OutputError
 from telltale.train import train
+from telltale.train._checkpoint import Checkpoints
+from telltale.train._finish import _write_weights
 from telltale.train._module import Fit
 from web_server import environment
 
@@ -61,3 +67,35 @@ def test_ctrl_c_ends_train_as_it_ends_python(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):
         train(make_faces.table(), recipe=make_runs.tiny("baseline-cnn"), out=tmp_path, settings=make_runs.ALONE)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.ckpt"
+    Checkpoints().save_checkpoint({"epoch": 0}, path)
+    monkeypatch.setattr(os, "fsync", _no_room)
+    with pytest.raises(OutputError, match="No space left"):
+        Checkpoints().save_checkpoint({"epoch": 1}, path)
+    assert Checkpoints().load_checkpoint(path) == {"epoch": 0}
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_weights_that_find_no_room_are_no_fault_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", _no_room)
+    with pytest.raises(OutputError, match="No space left"):
+        _write_weights(torch.nn.Linear(1, 1), tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("name", ["stage-0/last.ckpt", "run.json"])
+def test_what_is_damaged_is_named_with_the_way_on(name: str, tmp_path: Path) -> None:
+    recipe = make_runs.tiny("baseline-cnn")
+    train(make_faces.table(n=32), recipe=recipe, out=tmp_path, settings=make_runs.ALONE)
+    (tmp_path / "stage-0" / "done").unlink()
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
+    with pytest.raises(DataError, match=rf"{name} .*delete .*--resume"):
+        train(make_faces.table(n=32), recipe=recipe, out=tmp_path, settings=replace(make_runs.ALONE, resume=True))

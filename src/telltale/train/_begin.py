@@ -14,6 +14,7 @@ from telltale import models
 from telltale.errors import UsageError
 from telltale.recipe import Recipe
 from telltale.train import _validation
+from telltale.train._checkpoint import load, save
 from telltale.train._faces import FaceTable
 from telltale.train._module import average
 from telltale.train._prune import pruned, to_prune_by
@@ -62,7 +63,7 @@ def ready(net: nn.Module, clips: RgbImage, *, seed: int) -> nn.Module:
 def load_averaged(net: nn.Module, checkpoint: Path) -> nn.Module:
     """A copy of `net` with the averaged weights of a checkpoint, all of it in training mode: Lightning would leave what
     the stage before froze as it is."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    state = load(checkpoint)["state_dict"]
     net = copy.deepcopy(net)
     net.load_state_dict({k.removeprefix("ema."): v for k, v in state.items() if k.startswith("ema.")})
     return net.requires_grad_(True).train()
@@ -91,7 +92,5 @@ def prune_before(net: nn.Module, learned: FaceTable, recipe: Recipe, number: int
     if not kept.exists():
         clips = to_prune_by(learned, recipe, stage.size_px)
         smaller = ready(pruned(net, clips, keep=stage.prune_to, seed=recipe.seed), clips, seed=recipe.seed)
-        staged = kept.with_suffix(".part")
-        torch.save({"state_dict": {f"ema.{name}": value for name, value in smaller.state_dict().items()}}, staged)
-        staged.replace(kept)
+        save({"state_dict": {f"ema.{name}": value for name, value in smaller.state_dict().items()}}, kept)
     return load_averaged(net, kept)

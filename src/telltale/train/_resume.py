@@ -10,7 +10,7 @@ from typing import Any
 from telltale import models
 from telltale._files import file_sha256, write_files
 from telltale.bundle import load_bundle
-from telltale.errors import UsageError
+from telltale.errors import DataError, UsageError
 from telltale.recipe import Recipe
 from telltale.train._faces import FaceTable
 
@@ -27,7 +27,7 @@ def claim(out: Path, table: FaceTable, recipe: Recipe, *, weights: str) -> None:
     said |= {"weights": _noted(models.Weights(weights)), "faces": _digest(table)}
     path, n_begun = out / _RUN, len(list(out.glob("stage-*")))
     if n_begun and path.is_file():  # a run that ended before its first stage left nothing to go on with
-        changed = _changed(json.loads(path.read_text(encoding="utf-8")), said, n_begun=n_begun)
+        changed = _changed(_held(path), said, n_begun=n_begun)
         if changed:
             raise UsageError(
                 f"{out} holds a run that began with other {', '.join(changed)}: --resume goes on with what it began "
@@ -40,12 +40,25 @@ def check_began_with(out: Path, weights: models.Weights) -> None:
     """Raises UsageError where the run in OUT is known to have begun with a bundle, and `weights` is not that: a card
     would not name what it has seen."""
     path = out / _RUN
-    held = json.loads(path.read_text(encoding="utf-8")).get("weights") if path.is_file() else None
+    held = _held(path).get("weights") if path.is_file() else None
     if isinstance(held, dict) and held.get("kind") == "bundle" and not _same(held, _noted(weights)):
         raise UsageError(
             f"the run in {out} began with another bundle than {weights.source} ({_told(held)}): say where that is with "
             "weights=, so that the card names what it learned from"
         )
+
+
+def _held(path: Path) -> dict[str, Any]:
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(held, dict):
+            return held
+    except ValueError:
+        pass
+    raise DataError(
+        f"{path} is damaged, so nobody knows what the run began with: delete the file to go on unchecked with --resume, "
+        "or choose another --out"
+    )
 
 
 def _noted(weights: models.Weights) -> dict[str, str]:

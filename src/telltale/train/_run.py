@@ -28,6 +28,7 @@ from telltale.recipe import Recipe
 from telltale.train import _validation
 from telltale.train._allocator import kept_memory
 from telltale.train._begin import check_beginnings, load_stage, prune_before, start
+from telltale.train._checkpoint import Checkpoints, load
 from telltale.train._clips import cut_clips
 from telltale.train._data import Batch, Features, MixedBatches, epoch_loader
 from telltale.train._faces import FaceTable
@@ -166,7 +167,7 @@ def _stopped_as_asked(trainer: L.Trainer) -> Iterator[None]:
 
 def _lost_patience(checkpoint: Path) -> bool:
     """Whether the stage ended there: Lightning would train another epoch before it looks."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["callbacks"]
+    state = load(checkpoint)["callbacks"]
     return any(
         said["wait_count"] >= said["patience"] for name, said in state.items() if name.startswith("EarlyStopping")
     )
@@ -253,13 +254,13 @@ def _trainer(recipe: Recipe, number: int, folder: Path, settings: TrainSettings)
         n_steps = stage.epochs * stage.steps_per_epoch
         callbacks.append(FitProgress(stage=number, n_stages=len(recipe.stages), n_steps=n_steps))
     on_gpu = torch.cuda.is_available()
-    several: dict[str, Any] = {"devices": 1}
+    several: dict[str, Any] = {"devices": 1, "plugins": [Checkpoints()]}
     if settings.n_processes > 1:
         several = {
             "devices": settings.devices,
             "num_nodes": settings.nodes,
             "strategy": DDPStrategy(process_group_backend="nccl" if on_gpu else "gloo"),
-            "plugins": [LightningEnvironment()],
+            "plugins": [LightningEnvironment(), Checkpoints()],
         }
     return L.Trainer(
         accelerator="auto" if on_gpu else "cpu",
