@@ -15,8 +15,8 @@ EXIT_USAGE = 2
 EXIT_INPUT_FAILED = 3
 EXIT_INTERRUPTED = 130
 _EXIT_BUG = 1
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-"""No fault of ours: the disk is full, over its quota or read-only."""
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+"""No fault of ours: the disk is full, over its quota or read-only, or takes no file so large."""
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 

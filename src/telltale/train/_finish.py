@@ -8,6 +8,7 @@ from typing import cast
 
 from torch import nn
 
+from telltale._files import write_files
 from telltale.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle, ModelCard, load_bundle, write_card
 from telltale.errors import require
 from telltale.export import PARITY_FACES, export_onnx
@@ -126,7 +127,5 @@ def _without_paths(recipe: Recipe) -> Recipe:
 
 
 def _write_weights(net: nn.Module, path: Path) -> None:
-    save = require("safetensors.torch", "train").save_file
-    staged = path.with_name(path.name + ".part")
-    save({name: value.contiguous() for name, value in net.state_dict().items()}, str(staged))
-    staged.replace(path)
+    save = require("safetensors.torch", "train").save
+    write_files(path.parent, {path.name: save({name: value.contiguous() for name, value in net.state_dict().items()})})
