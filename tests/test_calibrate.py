@@ -8,6 +8,7 @@ import pytest
 from telltale import metrics
 from telltale.aggregate import Calibration, Thresholds, calibrate, log_odds, sigmoid, track_log_odds
 from telltale.cli._card import _reached
+from telltale.train import _judge
 from telltale.train._calibrate import RATES, Clips, fit_platt, fit_thresholds, of_tracks, real_tail
 from telltale.train._judge import Answers, fit_reading, measure
 from telltale.train._validation import ValidationSet
@@ -283,3 +284,9 @@ def test_a_card_says_what_a_scan_would_have_called_its_validation_tracks(n_clips
         assert said["fake"] == pytest.approx((mine >= lines.fake_above).mean(), abs=1e-4)
         assert said["real"] == pytest.approx((mine < lines.real_below).mean(), abs=1e-4)
     assert figures["reals"]["real_called"]["fake"] <= 0.01
+
+
+def test_figures_of_a_face_or_two_have_no_intervals_that_are_no_numbers() -> None:
+    found = _judge._balanced(np.array([0, 1]), np.array([0.2, 0.7]), np.array(["a", "a"]))
+    assert found["auc"] == 1.0
+    assert all(np.isfinite(bounds).all() for bounds in found["ci95"].values())

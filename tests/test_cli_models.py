@@ -134,3 +134,14 @@ def test_train_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, bundle: Cal
     assert (recipe.seed, recipe.stages[0].epochs) == (7, 1)
     settings = TrainSettings(weights="none", resume=True)
     assert seen == {"faces": ["a", "b"], "out": Path("run"), "settings": settings}
+
+
+def test_models_show_leaves_out_intervals_that_a_card_has_no_numbers_for(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="makes a model")
+    from make_bundles import make_redness
+
+    figures = {"n_real": 1, "n_fake": 1, "auc": 1.0, "ece": 0.25, "ci95": {"auc": [None, None], "ece": [0.2, 0.3]}}
+    folder = make_redness(tmp_path / "redness", metrics={"val": {"ten": figures}})
+    code, out, err = run("models", "show", str(folder))
+    assert (code, err) == (0, "")
+    assert "AUC 1.000; calibration error 0.250 (0.200 to 0.300)" in " ".join(out.split())

@@ -88,5 +88,7 @@ def _sentence(figures: Mapping[str, object]) -> str:
         value = figures.get(key)
         if isinstance(value, int | float):
             span = ci95.get(key) if isinstance(ci95, Mapping) else None
-            parts.append(f"{name} {value:.3f}" + (f" ({span[0]:.3f} to {span[1]:.3f})" if span else ""))
+            parts.append(
+                f"{name} {value:.3f}" + (f" ({span[0]:.3f} to {span[1]:.3f})" if span and None not in span else "")
+            )
     return "; ".join(part for part in parts if part)

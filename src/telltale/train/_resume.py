@@ -56,8 +56,8 @@ def _held(path: Path) -> dict[str, Any]:
     except ValueError:
         pass
     raise DataError(
-        f"{path} is damaged, so nobody knows what the run began with: delete the file to go on unchecked with --resume, "
-        "or choose another --out"
+        f"{path} is damaged, so nobody knows what the run began with: delete the file to go on unchecked with "
+        "--resume, or choose another --out"
     )
 
 
