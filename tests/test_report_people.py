@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from make_reports import make_report, make_track
 from read_page import ReadPage
 from telltale._annotate_plan import make_plan
@@ -37,3 +41,11 @@ def test_a_contact_sheet_has_no_number_of_a_person_who_must_not_be_judged() -> N
     plan = make_plan(make_report(label="no_face", tracks=[odd]), headline="", caption=[])
     assert plan.people[0].scores == [None] * 61
     assert 18.5 not in plan.tiles_s, "the highest score picks a frame"
+
+
+@pytest.mark.parametrize(("fps", "half_s"), [(25.0, 0.01), (60.0, 0.0083), (None, 0.01)])
+def test_a_player_is_sent_into_the_frame_not_to_its_edge(fps: float | None, half_s: float) -> None:
+    report = make_report(label="real")
+    assert report.video is not None
+    crops = build_page(report.model_copy(update={"video": replace(report.video, fps_header=fps)})).people[0].crops
+    assert {round(crop.seek_s - crop.pts_s, 4) for crop in crops} == {half_s}

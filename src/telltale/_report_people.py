@@ -15,6 +15,8 @@ MAX_CROPS_SHOWN = 14
 MAX_CROPS_PERSON = 120
 CROPS_UNJUDGED = 4
 _SAME_S = 1e-6
+_MOST_HALF_S = 0.01
+"""No frame is shorter than twice that, or the header says so."""
 MAX_CROPS = 600
 """Over the whole page: 600 crops of 224 px are about 8 MB."""
 
@@ -32,6 +34,8 @@ class Crop:
     box: str
     """Where the face lies in that frame: x, y, width and height in per cent. Empty where it is another moment."""
     pts_s: float
+    seek_s: float
+    """Where a player shows the same frame: the middle of it, as at its very beginning many show the one before."""
     time: str
     score: str
     zone: str
@@ -167,6 +171,8 @@ def _crops(track: TrackReport, report: Report, scale: ZoneScale, budget: int) ->
         n = budget - len(ends)
         have = sorted(set(_spread(have, n)) | ends)
     shown = set(_spread(have, MAX_CROPS_SHOWN))
+    fps = report.video.fps_header if report.video else None
+    half_s = min(_MOST_HALF_S, 0.5 / fps if fps else _MOST_HALF_S)
     crops = []
     for i in have:
         face, p_fake = track.faces[i], _score(track, i)
@@ -180,6 +186,7 @@ def _crops(track: TrackReport, report: Report, scale: ZoneScale, budget: int) ->
                 frame=frame,
                 box=_box_words(face, report) if frame is not None and abs(times[frame] - face.pts_s) < _SAME_S else "",
                 pts_s=face.pts_s,
+                seek_s=round(face.pts_s + half_s, 4),
                 time=clock(face.pts_s),
                 score="no score" if p_fake is None else percent(p_fake),
                 zone="none" if p_fake is None else scale.zone(p_fake),

@@ -38,7 +38,7 @@ for (const person of document.querySelectorAll(".person")) {
       const near = crop.dataset.box ? "the frame" : "the nearest frame that is kept,";
       viewer.querySelector(".shot-text").textContent = `${near} at ${frame.dataset.time}`;
     }
-    if (watch) watch.href = `${watch.href.split("#")[0]}#t=${crop.dataset.ptsS}`;
+    if (watch) watch.href = `${watch.href.split("#")[0]}#t=${crop.dataset.seekS}`;
   };
 
   const choose = (index) => {
@@ -68,7 +68,7 @@ for (const person of document.querySelectorAll(".person")) {
     }
     if (film && is_ready) {
       film.pause();
-      film.currentTime = Number(crop.dataset.ptsS);
+      film.currentTime = Number(crop.dataset.seekS);
     }
     if (chart) {
       chart.setAttribute("aria-valuenow", index + 1);

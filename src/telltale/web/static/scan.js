@@ -86,7 +86,7 @@ if (video) {
 
   let wanted_s = 0;
   const seek = (crop) => {
-    wanted_s = Number(crop.dataset.ptsS);
+    wanted_s = Number(crop.dataset.seekS);
     video.currentTime = wanted_s;
   };
 
