@@ -277,7 +277,10 @@ addEventListener("drop", (event) => {
   const files = items.filter((item) => !item.webkitGetAsEntry?.()?.isDirectory).map((item) => item.getAsFile());
   send(items.length ? files.filter(Boolean) : [...event.dataTransfer.files], remark);
 });
-addEventListener("paste", (event) => send([...(event.clipboardData?.files ?? [])]));
+addEventListener("paste", (event) => {
+  if (event.target.closest?.("input:not([type='file'])")) return; // text with a picture beside it, as from an office
+  send([...(event.clipboardData?.files ?? [])]);
+});
 
 function choose() {
   const model = $("model");
