@@ -85,7 +85,7 @@ def run(benchmark: Benchmark) -> tuple[bool, str]:
     said = "\n".join(line for line in done.stdout.splitlines() if line.strip() and not _OF_RAY.search(line))
     shown = said.rstrip() if done.returncode in (0, 1) and done.stdout else done.stderr.strip()[-2000:]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    about = f"{datetime.date.today().isoformat()}, {took_s:.0f} s, load {load:.1f}"
+    about = f"{datetime.date.today().isoformat()}, {machine()}, {took_s:.0f} s, load {load:.1f}"
     return done.returncode == 0, (
         f"## {benchmark.title}\n\n<!-- {benchmark.key} -->\n`benchmarks/{benchmark.script}.py`: {holds} ({about}).\n\n"
         f"```text\n{shown}\n```\n"
@@ -96,7 +96,7 @@ def machine() -> str:
     model = next(
         (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
     )
-    return f"Last run on {os.cpu_count()} x {model}, {platform.system()}, Python {platform.python_version()}.\n"
+    return f"{os.cpu_count()} x {model}, Python {platform.python_version()}"
 
 
 def _cpuinfo() -> list[str]:
@@ -129,7 +129,7 @@ def main() -> int:
         holds, known[benchmark.key] = run(benchmark)
         all_hold &= holds
         print("holds" if holds else "DOES NOT HOLD", flush=True)
-        RESULTS.write_text("\n".join([HEAD, machine(), *(part.rstrip() + "\n" for part in known.values())]))
+        RESULTS.write_text("\n".join([HEAD, *(part.rstrip() + "\n" for part in known.values())]))
     print(json.dumps({"all_hold": all_hold, "written": RESULTS.name}))
     return int(not all_hold)
 

@@ -147,6 +147,13 @@ except telltale.TelltaleError as error:
     assert done.stdout == f"missing_extra {told}\n"
 
 
+@pytest.mark.parametrize("module", ["errors", "runtime", "split"])
+def test_public_modules_are_there_after_import_telltale(module: str) -> None:
+    code = f"import telltale; print(telltale.{module}.__name__, hasattr(telltale, 'no_such'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"telltale.{module} False\n"
+
+
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 
 

@@ -301,11 +301,13 @@ def test_a_model_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
 
 def test_show_lists_layers_and_counts(tmp_path: Path) -> None:
     folder = make_bundles.make_patches(tmp_path / "patches")
-    said = " ".join(CliRunner().invoke(app, ["models", "show", str(folder)]).stdout.split())
+    said = " ".join(CliRunner().invoke(app, ["models", "show", str(folder), "--layers"]).stdout.split())
     assert "Conv 2 x 3 x 4 x 4, 2 98" in said
     assert "Gemm 1 x 2, 1 3" in said
     assert "9 operations: " in said
-    assert "layers with" not in CliRunner().invoke(app, ["models", "show", str(folder), "--no-layers"]).stdout
+    short = CliRunner().invoke(app, ["models", "show", str(folder)]).stdout
+    assert "layers with 103 numbers; 9 operations: " in short
+    assert "2 x 3 x 4 x 4" not in short
 
 
 def test_layers_that_share_weights_are_one(tmp_path: Path) -> None:

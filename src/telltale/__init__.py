@@ -9,7 +9,7 @@ Nothing heavy is imported before it is used.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -71,7 +71,9 @@ _NEEDS_EXTRA = ("train",)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'telltale' has no attribute {name!r}")
+        if name.startswith("_") or importlib.util.find_spec(f"telltale.{name}") is None:
+            raise AttributeError(f"module 'telltale' has no attribute {name!r}")
+        return importlib.import_module(f"telltale.{name}")
     module, _, attribute = _HOME[name].partition(".")
     try:
         value = getattr(importlib.import_module(f"telltale.{module}"), attribute or name)
@@ -106,7 +108,7 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME})
 
 
 __all__ = [

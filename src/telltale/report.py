@@ -66,13 +66,13 @@ def to_notebook(report: Report) -> str:
     )
 
 
-def write_report(report: Report, out_dir: Path, *, embed_video: bool = False) -> Path:
+def write_report(report: Report, out_dir: str | Path, *, embed_video: bool = False) -> Path:
     """Write `report.json` and `report.html` into a folder of their own under `out_dir`; both or neither.
 
     The page has a link to the clip, or with `embed_video` the clip itself (the annotated one, where there is one).
     Returns that folder. Raises `OutputError` if the disk is full or the folder cannot be written.
     """
-    folder = out_dir / report_name(report)
+    folder = Path(out_dir) / report_name(report)
     player = None
     if embed_video:
         try:
@@ -87,12 +87,12 @@ def write_report(report: Report, out_dir: Path, *, embed_video: bool = False) ->
     return folder
 
 
-def write_index(reports: Iterable[Report], out_dir: Path) -> Path:
+def write_index(reports: Iterable[Report], out_dir: str | Path) -> Path:
     """Write `summary.csv` and `index.html` over reports written with `write_report`; returns the page's path.
 
     Raises `OutputError` if the disk is full or the folder cannot be written.
     """
-    return write_summaries([summarise(report) for report in reports], out_dir)
+    return write_summaries([summarise(report) for report in reports], Path(out_dir))
 
 
 def write_summaries(summaries: Sequence[Summary], out_dir: Path) -> Path:

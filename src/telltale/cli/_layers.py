@@ -59,8 +59,9 @@ def _place(node: Node) -> str:
     return ".".join(kept)
 
 
-def print_layers(bundle: Bundle) -> None:
-    """Raises BundleInvalid where the graph cannot be read."""
+def print_layers(bundle: Bundle, *, one_by_one: bool) -> None:
+    """How many layers, numbers and operations there are; `one_by_one` each layer before that. Raises BundleInvalid where
+    the graph cannot be read."""
     try:
         graph = read_graph(bundle.model_path.read_bytes())
         layers = layers_of(graph)
@@ -75,7 +76,8 @@ def print_layers(bundle: Bundle) -> None:
         table.add_row(Text(visible(layer.name)), Text(visible(op)), Text(sizes), Text(f"{layer.n_numbers:,}"))
     console = Console()
     console.print()
-    console.print(table)
+    if one_by_one:
+        console.print(table)
     counts = Counter(node.op for node in graph.nodes if node.op not in ("Constant", "Identity"))
     said = ", ".join(f"{n} {op}" for op, n in counts.most_common())
     total = sum(layer.n_numbers for layer in layers)

@@ -30,9 +30,9 @@ def list_models() -> None:
 def show(
     name: _Name,
     json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
-    layers: Annotated[bool, typer.Option("--layers/--no-layers", help="List the layers, too.")] = True,
+    layers: Annotated[bool, typer.Option("--layers", help="List the layers, too.")] = False,
 ) -> None:
-    """Print a model's card: what it wants, what it was trained on, what it is worth, where it ends; and its layers."""
+    """Print a model's card: what it wants, what it was trained on, what it is worth, where it ends."""
     from telltale.bundle import load_bundle
     from telltale.cli._card import print_card
     from telltale.cli._json import print_json
@@ -43,8 +43,7 @@ def show(
         print_json(bundle.card)
         return
     print_card(bundle)
-    if layers:
-        print_layers(bundle)
+    print_layers(bundle, one_by_one=layers)
 
 
 @app.command()

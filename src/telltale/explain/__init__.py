@@ -125,7 +125,7 @@ def explain(
     model: str | Path | Scorer = "default",
     method: str = "cam",
     n_faces: int = 1,
-    out: Path | None = None,
+    out: str | Path | None = None,
     on_progress: Callable[[float, str], None] | None = None,
     **settings: Any,
 ) -> list[ExplainedFace]:
@@ -145,7 +145,7 @@ def explain(
         model=model,
         method=method,
         n_faces=n_faces,
-        out=out,
+        out=None if out is None else Path(out),
         on_progress=on_progress or (lambda _share, _doing: None),
         settings=settings,
     )

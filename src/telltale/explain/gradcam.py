@@ -18,7 +18,7 @@ import numpy as np
 
 from telltale import _cam, _heat
 from telltale.bundle import Bundle
-from telltale.errors import BundleInvalid, UsageError, require
+from telltale.errors import BundleInvalid, UsageError, nearest, require
 from telltale.explain import Explanation, Target, untold
 from telltale.runtime import Scorer
 from telltale.types import Clip
@@ -139,7 +139,10 @@ def _layer(net: nn.Module, bundle: Bundle, wanted: str | None) -> str:
         raise UsageError(f"model {bundle.card.name} has no layer with a map; use {_cam.BY_HIDING}")
     name = layers[-1] if wanted is None else wanted
     if name not in layers:
-        raise UsageError(f"model {bundle.card.name} has no layer {name!r} with a map; there are {', '.join(layers)}")
+        raise UsageError(
+            f"model {bundle.card.name} has no layer {name!r} with a map{nearest(name, layers)}; "
+            f"there are {len(layers)}, from {layers[0]} to {layers[-1]}"
+        )
     return name
 
 
