@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from telltale.engine import Engine
 from telltale.errors import MissingExtra, OutputBusy, OutputError, UsageError, WorkerCrashed, WorkerNotStarted
 from telltale.many import SCHEMA, Bucket, Item, Totals, in_bucket, listed, scan_into
 from telltale.sampling import SamplePlan
-from telltale.scan import ScanSettings
+from telltale.scan import Scanner, ScanSettings
+from telltale.types import Report
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ONE_FRAME = ScanSettings(plan=SamplePlan("first", 1))
@@ -141,6 +143,28 @@ def test_what_failed_is_tried_again_when_asked_and_replaces_its_row(tmp_path: Pa
     assert [row["label"] for row in _rows(tmp_path / "out")] == ["no_face"]
 
 
+def test_what_the_deadline_cut_short_is_done_again_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items, out = listed([EXAMPLES / "no_face.mp4", EXAMPLES / "astronaut.mp4"]), tmp_path / "out"
+    scan = Scanner.scan
+
+    def cut_short(self: Scanner, path: str) -> Report:
+        report = scan(self, path)
+        is_it = self.settings.deadline_s == 5 and path.endswith("astronaut.mp4")
+        return report.model_copy(update={"is_out_of_time": is_it})
+
+    monkeypatch.setattr(Scanner, "scan", cut_short)
+    hasty, patient = replace(ONE_FRAME, deadline_s=5), replace(ONE_FRAME, deadline_s=60)
+    scan_into(out, items, settings=hasty)
+    assert {Path(row["path"]).name: row["is_out_of_time"] for row in _rows(out)} == {
+        "no_face.mp4": False,
+        "astronaut.mp4": True,
+    }
+    assert scan_into(out, items, settings=patient).n_skipped == 2
+    assert scan_into(out, items, settings=patient, retry_failed=True).n_skipped == 1
+    assert [row["is_out_of_time"] for row in _rows(out)] == [False, False]
+    assert scan_into(out, items, settings=patient, retry_failed=True).n_skipped == 2
+
+
 def test_a_file_that_changed_has_one_row_all_the_same(tmp_path: Path) -> None:
     """Missing at first, there later: another item, of the same path."""
     path = tmp_path / "clip.mp4"
@@ -170,9 +194,10 @@ def test_a_table_from_before_names_were_hashed_is_gone_on_with(tmp_path: Path) -
     kept = listed([EXAMPLES / "no_face.mp4"])
     scan_into(out, [*kept, *listed([clip])], settings=ONE_FRAME)
     (file,) = (out / "table").iterdir()
-    parquet.write_table(parquet.read_table(io.BytesIO(file.read_bytes())).drop_columns(["path_sha256"]), file)
+    older = parquet.read_table(io.BytesIO(file.read_bytes())).drop_columns(["path_sha256", "is_out_of_time"])
+    parquet.write_table(older, file)
     shutil.copy(EXAMPLES / "no_face.mp4", clip)
-    again = scan_into(out, [*kept, *listed([clip])], settings=ONE_FRAME)
+    again = scan_into(out, [*kept, *listed([clip])], settings=ONE_FRAME, retry_failed=True)
     assert (again.n_skipped, again.n_failed) == (1, 0)
     found = [row for file in (out / "table").iterdir() for row in parquet.read_table(file).to_pylist()]
     assert sorted(Path(row["path"]).name for row in found) == ["clip.mp4", "no_face.mp4"]

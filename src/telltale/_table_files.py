@@ -26,7 +26,7 @@ STAGED, TABLE = "staged", "table"
 ROWS_PER_FILE = 20_000
 _AT_ONCE = 16
 """Requests to the place. What lies far away answers after 20 ms or more, one after the other in minutes."""
-_LOOKED_AT = ["key", "label", "path", "path_sha256"]
+_LOOKED_AT = ["key", "label", "path", "path_sha256", "is_out_of_time"]
 
 
 def staged_name(key: str) -> str:
@@ -54,6 +54,14 @@ class TableFiles:
             rows = self._look_at(name)
             labels.update(zip(rows["key"].to_pylist(), rows["label"].to_pylist(), strict=True))
         return labels
+
+    def cut_short(self) -> set[str]:
+        """Keys of what is in the table and was not read to its end in the time allowed."""
+        found: set[str] = set()
+        for name in self._place.names(TABLE):
+            rows = self._look_at(name)
+            found.update(rows["key"].filter(rows["is_out_of_time"]).to_pylist())
+        return found
 
     def compact(self) -> None:
         """Staged rows become files of `ROWS_PER_FILE`. What is staged goes last, so killed at any point no row is lost,
@@ -113,7 +121,8 @@ def _several() -> Iterator[ThreadPoolExecutor]:
 
 
 def _outline(table: pa.Table) -> pa.Table:
-    rows = pa.table({"key": table["key"], "label": table["label"], "whose": _whose(table)})
+    of_all = pa.array([False] * len(table)) if "is_out_of_time" not in table.column_names else table["is_out_of_time"]
+    rows = pa.table({"key": table["key"], "label": table["label"], "whose": _whose(table), "is_out_of_time": of_all})
     return rows.combine_chunks()  # of staged rows, which come in thousands of pieces
 
 

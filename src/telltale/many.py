@@ -61,6 +61,7 @@ SCHEMA = pa.schema(
         pa.field("n_people", pa.int32()),
         pa.field("n_faces", pa.int32()),
         pa.field("took_s", pa.float64()),
+        pa.field("is_out_of_time", pa.bool_()),
         pa.field("report", pa.string(), nullable=False),
     ]
 )
@@ -68,7 +69,8 @@ SCHEMA = pa.schema(
 
 `path` is made printable, so two files may share one: a name with the byte FF, and one with the four characters `\\xff`.
 `path_sha256` is of the name's own bytes: a new row takes the place of the one that has the same. Tables made before
-there was such a column are read and gone on with; in their rows `path` decides.
+there was such a column are read and gone on with; in their rows `path` decides. Nor do they have `is_out_of_time`:
+whether the deadline ended the reading.
 """
 
 
@@ -152,6 +154,7 @@ def scan_into(
 ) -> Totals:
     """Scan `items` into the table at `out`, or go on doing it.
 
+    `retry_failed`: also what failed before, or was cut short by its deadline.
     `out` is a folder that all machines of `engine` see, or a `Bucket`. A model that is a folder must lie on all
     machines under the same name.
     Raises `UsageError` where `out` holds another run, `OutputBusy` where one is writing there now, `ModelError`,
@@ -183,14 +186,15 @@ def _work(
     files = TableFiles(task.place)
     files.compact()
     before = files.labels()
-    todo = [item for item in items if item.key not in before or (retry_failed and before[item.key] == "failed")]
-    asked = {item.key for item in items}
-    labels = [label for key, label in before.items() if key in asked]
+    again = {key for key, label in before.items() if label == "failed"} | files.cut_short() if retry_failed else set()
+    todo = [item for item in items if item.key not in before or item.key in again]
+    kept = {item.key for item in items} - again
+    labels = [label for key, label in before.items() if key in kept]
     totals = Totals(
         n_total=len(items),
         n_done=len(items) - len(todo),
         n_skipped=len(items) - len(todo),
-        n_failed=0 if retry_failed else labels.count("failed"),
+        n_failed=labels.count("failed"),
         n_fake=labels.count("fake"),
     )
     on_progress(totals)
@@ -272,7 +276,7 @@ class _ScanTask:
             return self._failed(item, error)
         shown = encodable(item.path)
         said = json.loads(to_json(report).replace(json.dumps(str(path))[1:-1], json.dumps(shown)[1:-1]))
-        return Report.model_validate(said)
+        return Report.model_validate({**said, "is_out_of_time": report.is_out_of_time})
 
     def set_aside(self, item: Item, error: WorkerCrashed) -> str:
         """The label of a file that no worker survived, unless the last one had it written before it died."""
@@ -307,6 +311,7 @@ def _row(item: Item, report: Report) -> bytes:
         "n_people": summary.n_people,
         "n_faces": summary.n_faces,
         "took_s": summary.took_s,
+        "is_out_of_time": report.is_out_of_time,
         "report": to_json(report),
     }
     return parquet_bytes(pa.Table.from_pylist([row], SCHEMA))

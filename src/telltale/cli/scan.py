@@ -114,7 +114,9 @@ def scan(
     out_bucket: Annotated[
         str | None, typer.Option(metavar="URL", help="The table goes to s3://NAME/.. or gs://NAME/.. instead of --out.")
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --table: try what failed again.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --table: try again what failed or ran out of time.")
+    ] = False,
 ) -> None:
     """Say for each video or picture whether its faces are real, and why."""
     from telltale.bundle import load_bundle
