@@ -172,6 +172,12 @@ def test_what_a_tap_shows_fits_on_a_phone_with_its_time_line(opened: Any) -> Non
     assert shot["y"] + shot["height"] - chart["y"] < 844, "an iPhone's height"
 
 
+def test_a_face_without_a_score_is_drawn_in_a_crowded_time_line_too(opened: Any) -> None:
+    track = make_track(1, [None if i % 5 == 4 else 0.97 for i in range(200)], step_s=0.1)
+    page = opened(to_html(make_report(tracks=[track], duration_s=20))).page
+    assert page.locator(".dense .dot.none").first.evaluate("(one) => getComputedStyle(one).stroke") != "none"
+
+
 def test_arrow_keys_walk_through_the_faces(opened: Any) -> None:
     page = opened(to_html(make_full_report())).page
     page.locator(".chart").first.focus()

@@ -113,6 +113,19 @@ def test_a_clip_of_one_frame_has_no_time_line_and_is_no_picture() -> None:
     assert page.people[0].facts.startswith("0:00.0 to 0:00.0, found in 1 frame")
 
 
+@pytest.mark.parametrize(
+    ("scores", "said", "unsaid"),
+    [
+        ([0.97] * 12, "hollow: face filled in", "stroke: face without a score"),  # every fifth is filled in
+        ([None if i % 5 == 4 else 0.97 for i in range(12)], "stroke: face without a score", "hollow: face filled in"),
+    ],
+)
+def test_the_key_names_the_marks_that_are_drawn(scores: list[float | None], said: str, unsaid: str) -> None:
+    key = words(make_report(tracks=[make_track(1, scores)]))
+    assert said in key
+    assert unsaid not in key
+
+
 def test_where_a_clip_changes_its_size_no_box_is_drawn() -> None:
     """Only the size of its first frame is known: on the others a box in per cent of that would lie elsewhere."""
     report = make_report()

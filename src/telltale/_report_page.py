@@ -113,6 +113,8 @@ class Page:
     bands: list[tuple[str, float, float]]
     band_edges: list[tuple[float, str]]
     people: list[Person]
+    marks: set[str]
+    """What is drawn on their time lines beside filled marks: `hollow`, `none`."""
     unjudged: list[Person]
     notes: list[str]
     looked_at: Pairs
@@ -128,6 +130,7 @@ def build_page(report: Report, *, player: Player | None = None) -> Page:
     is_still = video is not None and video.is_still
     card = report.model.card if report.error is None else None  # no model looked at a file that failed
     people = build_people(report, scale=scale, end_s=end_s)
+    dots = [dot for person in people if person.chart for dot in person.chart.dots]
     return Page(
         name=visible(report.input.path.rsplit("/", 1)[-1]) or visible(report.input.path),
         what="file" if video is None else _words.kind(video),
@@ -160,6 +163,7 @@ def build_page(report: Report, *, player: Player | None = None) -> Page:
         bands=scale.bands() if verdict.thresholds else [],
         band_edges=[(scale.fraction(p), percent(p)) for p in scale.edges[1:-1]],
         people=[person for person in people if person.score],
+        marks={"hollow" if dot.is_scored else "none" for dot in dots if dot.source != "detected" or not dot.is_scored},
         unjudged=[person for person in people if not person.score],
         notes=_notes(report),
         looked_at=_looked_at(report),
