@@ -27,6 +27,13 @@ def test_no_face_of_a_person_who_must_not_be_judged_has_a_number() -> None:
     assert not [text for text in ReadPage(to_html(report)).text if "%" in text]
 
 
+def test_whoever_is_not_judged_has_the_mark_of_it_that_the_annotated_clip_draws() -> None:
+    tracks = [too_small(1, [0.71, 0.77]), make_track(2, [0.5] * 4)]
+    page = ReadPage(to_html(make_report(label="uncertain", tracks=tracks)))
+    badges = [value for value in page.values("class") if value.startswith("badge ")]
+    assert badges == ["badge uncertain", "badge no_face"]
+
+
 def test_whoever_is_not_judged_is_shown_by_the_face_that_was_found_best() -> None:
     track = too_small(1, [0.71, 0.77, 0.73])
     faces = [face.model_copy(update={"confidence": c}) for face, c in zip(track.faces, (0.9, 0.8, 0.99), strict=True)]
