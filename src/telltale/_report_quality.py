@@ -26,7 +26,7 @@ _PLENTY = 4
 """Times that: little is lost."""
 _MUCH_ENLARGED = 1.5
 _FEW_FACES = 8
-_UNREAD = "unread part"
+_UNREAD, _UNFAMILIAR = "unread part", "unfamiliar face"
 _POOR: dict[Label, str] = {
     "fake": "Poor material can make a real face score higher, too: look for a better copy first.",
     "real": "Poor material can wash out what forgeries leave: a forged face, too, can score low here.",
@@ -82,7 +82,7 @@ def _likeness(report: Report) -> QualityRow | None:
     if Code.OUT_OF_DOMAIN not in report.verdict.codes:
         return None
     told = "Among such faces the model takes real ones for fake too often."
-    return QualityRow("Likeness", "unlike the faces the model learned from", told, "unfamiliar face")
+    return QualityRow("Likeness", "unlike the faces the model learned from", told, _UNFAMILIAR)
 
 
 def _face(report: Report) -> QualityRow | None:
@@ -194,7 +194,7 @@ def _told(report: Report, concerns: list[QualityRow]) -> str:
     told = [f"{plural(len(words), 'thing')} to weigh: {listed}."]
     if not report.tracks:
         return f"No face was found. {told[0]} {'It' if len(words) == 1 else 'Each'} can hide a face."
-    if words != [_UNREAD]:
+    if set(words) - {_UNREAD, _UNFAMILIAR}:  # of which another copy holds as much
         told.append(_POOR.get(report.verdict.label, "A better copy may lead to a verdict."))
     if _UNREAD in words:
         told.append("What was not read can show something else.")
