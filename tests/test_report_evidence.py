@@ -240,6 +240,8 @@ def test_a_clip_that_browsers_do_not_play_is_not_embedded_and_the_page_says_so(
     html = (write_report(report, tmp_path / "out", embed_video=True) / "report.html").read_text(encoding="utf-8")
     assert "data:video" not in html
     assert why in html
+    assert link(report, tmp_path / "out") is None, "nothing to watch there"
+    assert "Watch" not in html
 
 
 def test_a_clip_that_has_changed_since_is_not_embedded(tmp_path: Path) -> None:

@@ -41,6 +41,14 @@ def _annotated(report: Report) -> Attachment | None:
     return next((one for one in report.attachments if one.kind == "video"), None)
 
 
+def _media_type(report: Report) -> str:
+    """Of the clip itself; empty where browsers do not play it."""
+    video = report.video
+    if video is None or video.codec not in _PLAYED_CODECS:
+        return ""
+    return next((_PLAYED[name] for name in video.container.split(",") if name in _PLAYED), "")
+
+
 def _can_play(report: Report) -> bool:
     """Not a still, nor what failed; of an animated picture only the annotated clip, as browsers seek in no picture."""
     video = report.video
@@ -61,8 +69,8 @@ def embed(report: Report, folder: Path) -> Player | None:
         file, kind, told = folder / annotated.name, annotated.media_type, "The clip, with what was found drawn into it."
     else:
         file, told = Path(report.input.path), "The clip as it was received."
-        kind = next((_PLAYED[name] for name in video.container.split(",") if name in _PLAYED), "")
-        if not kind or video.codec not in _PLAYED_CODECS:
+        kind = _media_type(report)
+        if not kind:
             raise CannotEmbed(f"browsers do not play {visible(video.container)} with {visible(video.codec)}")
     try:
         size = file.stat().st_size
@@ -79,14 +87,14 @@ def embed(report: Report, folder: Path) -> Player | None:
 
 def link(report: Report, folder: Path) -> Player | None:
     """A link to the annotated clip in `folder`, else to the clip where it lies; None for a picture or a failed report,
-    and where the clip is not found under the name it was given."""
+    where browsers do not play the clip, and where it is not found under the name it was given."""
     annotated = _annotated(report)
     if not _can_play(report):
         return None
     if annotated is not None:
         return Player("linked", quote(annotated.name), "Opens annotated.mp4, which lies beside this page.")
     file = Path(report.input.path)
-    if not file.is_file():
+    if not _media_type(report) or not file.is_file():
         return None
     try:
         path = Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
