@@ -8,7 +8,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from typer.testing import CliRunner
 
+from telltale.cli import app
 from telltale.web.client import ApiError
 from telltale.web.database import database
 from telltale.web.guard import digest
@@ -90,3 +92,21 @@ def test_whoever_signs_in_comes_to_the_page_that_was_asked_for(guarded: Running,
 def test_the_key_is_asked_for_in_place_of_the_page(guarded: Running) -> None:
     with httpx2.Client(base_url=guarded.url) as browser:
         assert 'name="wanted" value="/models/default"' in browser.get("/models/default").text
+
+
+def test_a_name_that_comes_back_is_told_to_show_what_was_sent_under_it(
+    tmp_path: Path, redness: Path, portrait: Path
+) -> None:
+    def said(*options: str) -> str:
+        done = CliRunner().invoke(app, ["serve", "--data", str(tmp_path), *options])
+        assert done.exit_code == 0
+        return done.stderr
+
+    with closing(Keys(database(tmp_path))) as keys:
+        keys.add("bob", digest("key of bob"))
+    with running(tmp_path, redness, require_key=True) as server, server.client(key="key of bob") as bob:
+        bob.scan(portrait, wait_s=60)
+    assert said("--new-key", "bob") == "", "his own, anew"
+    said("--drop-key", "bob")
+    assert "shows the scans that were sent with an earlier key of bob" in said("--new-key", "bob")
+    assert said("--new-key", "carol") == ""

@@ -177,9 +177,15 @@ def _change_keys(data: Path, new: str | None, dropped: str | None) -> None:
         if new is not None:
             if not new.strip():
                 raise UsageError("--new-key wants a name, which tells the keys apart")
+            is_back = new not in keys.names() and keys.n_scans(new) > 0
             key = new_key()
             keys.add(new, digest(key))
             typer.echo(key)
+            if is_back:
+                say(
+                    f"telltale: this key shows the scans that were sent with an earlier key of {new}; "
+                    "if it is for somebody else, drop it and choose another name"
+                )
 
 
 def _ensure_key(data: Path) -> None:

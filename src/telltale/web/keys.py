@@ -31,6 +31,10 @@ class Keys(Database):
         with self._transaction() as db:
             return db.execute("DELETE FROM keys WHERE name = ?", (name,)).rowcount == 1
 
+    def n_scans(self, name: str) -> int:
+        """Scans under this name, which whoever gets a key of it sees: those of a key that was removed are kept."""
+        return self._number("SELECT count(*) FROM scans WHERE owner = ?", name)
+
     def names(self) -> Sequence[str]:
         return [row["name"] for row in self._rows("SELECT name FROM keys ORDER BY name")]
 
