@@ -9,7 +9,7 @@ from telltale import metrics
 from telltale.aggregate import Calibration, Thresholds, calibrate, log_odds, sigmoid, track_log_odds
 from telltale.cli._card import _reached
 from telltale.train import _judge
-from telltale.train._calibrate import RATES, Clips, fit_platt, fit_thresholds, of_tracks, real_tail
+from telltale.train._calibrate import RATES, Clips, fit_platt, fit_thresholds, limits_of, of_tracks, real_tail
 from telltale.train._judge import Answers, fit_reading, measure
 from telltale.train._validation import ValidationSet
 from telltale.types import Float64Array
@@ -251,6 +251,13 @@ def test_tracks_of_many_clips_are_calibrated_as_a_scan_judges_them() -> None:
 def test_single_faces_are_their_own_tracks() -> None:
     shown, logit = _tracks(1)
     assert of_tracks(shown, logit, fit_platt(logit, shown.label)) is None
+
+
+@pytest.mark.parametrize(("n_clips", "of"), [(1, "single pictures: "), (12, "tracks: ")])
+def test_a_card_says_whether_its_lines_are_of_videos(n_clips: int, of: str) -> None:
+    lines = fit_reading(_answers(*_tracks(n_clips)), None).thresholds
+    assert lines.population.startswith(of)
+    assert any("whole videos" in limit for limit in limits_of(lines)) == (n_clips == 1)
 
 
 def _answers(shown: Clips, logit: Float64Array) -> Answers:

@@ -128,7 +128,9 @@ def test_a_model_that_a_method_does_not_fit_is_refused_before_the_work(
 @pytest.mark.usefixtures("nothing_is_read")
 def test_a_layer_that_is_not_there_is_told_before_the_work(face_clip: Path, tmp_path: Path) -> None:
     pytest.importorskip("captum", reason="gradcam is captum's")
-    with pytest.raises(UsageError, match=r"no layer 'backbnoe' with a map; did you mean backbone\S*\?; there are \d+, from \S+ to \S+$"):
+    with pytest.raises(
+        UsageError, match=r"no layer 'backbnoe' with a map; did you mean backbone\S*\?; there are \d+, from \S+ to \S+$"
+    ):
         explain(face_clip, model=make_trainable(tmp_path / "net"), method="gradcam", layer="backbnoe")
 
 

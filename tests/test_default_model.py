@@ -16,6 +16,7 @@ import make_videos
 from telltale import Scanner
 from telltale.aggregate import sigmoid
 from telltale.bundle import load_bundle
+from telltale.train._calibrate import limits_of
 from telltale.types import Report, RgbImage
 
 SIZE = (1920, 1080)
@@ -63,7 +64,8 @@ def street(shared: Path, portraits: list[RgbImage], n_frames: int) -> Iterator[R
 def test_the_default_model_is_what_its_card_says() -> None:
     card = load_bundle("default").card
     assert card.thresholds.false_positive_rate == 0.01
-    assert card.limits
+    assert card.thresholds.population.startswith("single pictures: ")
+    assert set(limits_of(card.thresholds)) <= set(card.limits)
     assert card.licence
     assert {source.name for source in card.training} >= {"dfdc", "portraits", "talkers"}
 

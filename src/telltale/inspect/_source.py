@@ -83,5 +83,6 @@ def _of_store(problems: Iterable[Problem], names: Set[str]) -> tuple[Problem, ..
     return tuple(
         problem
         for problem in problems
-        if problem.kind not in ("duplicate", "contradictory") or (problem.path in names and twin_of(problem.detail) in names)
+        if problem.kind not in ("duplicate", "contradictory")
+        or (problem.path in names and twin_of(problem.detail) in names)
     )

@@ -24,6 +24,7 @@ MISS_RATE = 0.05
 MIN_SCALE = 1e-3
 FEW_GROUPS = 50
 
+_TRACKS = "tracks"
 _SEVERAL = 0.5
 _COUNTED = 5
 """A rate is read from counts where so many reals of the source lie above it; otherwise from a fitted tail."""
@@ -108,8 +109,7 @@ def of_tracks(of: Clips, logit: Float64Array, calibration: Calibration) -> tuple
             "fitted_on": f"{calibration.fitted_on}; {len(first)} tracks of them",
         }
     )
-    thresholds = fit_thresholds(of.take(first), odds, fitted)
-    return whole, thresholds.model_copy(update={"population": f"tracks: {thresholds.population}"})
+    return whole, fit_thresholds(of.take(first), odds, fitted, each=_TRACKS)
 
 
 def tracks(of: Clips) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -151,12 +151,22 @@ def _share_below(values: Float64Array, rate: float) -> float:
     return float(np.sort(values)[int(rate * len(values) + 1e-9)])
 
 
-def fit_thresholds(of: Clips, logit: Float64Array, calibration: Calibration) -> Thresholds:
+def limits_of(thresholds: Thresholds) -> tuple[str, ...]:
+    """What a card says among its limits of how they were fitted."""
+    if thresholds.population.startswith(_TRACKS):
+        return ()
+    return ("How often whole videos of real people are called fake was not measured.",)
+
+
+def fit_thresholds(
+    of: Clips, logit: Float64Array, calibration: Calibration, *, each: str = "single pictures"
+) -> Thresholds:
     """`fake` above what at most 1 % of the reals of the worst source exceed; `real` below what 5 % of the fakes of the
     worst source fall under; where they cross, `fake` yields.
 
-    `of` and `logit` (n,). A source with fewer than `FEW_GROUPS` groups of reals (one clip, say) has no tail to fit: the
-    largest logit seen there counts instead, and is no rate. Raises ValueError where a class is missing.
+    `of` and `logit` (n,); `each`: what a card calls one of them. A source with fewer than `FEW_GROUPS` groups of reals
+    (one clip, say) has no tail to fit: the largest logit seen there counts instead, and is no rate. Raises ValueError
+    where a class is missing.
     """
     reals, fakes = _by_source(of, logit, 0), _by_source(of, logit, 1)
     if not reals or not fakes:
@@ -183,7 +193,7 @@ def fit_thresholds(of: Clips, logit: Float64Array, calibration: Calibration) -> 
         tail=tuple((rate, odds(at) + _CLEARANCE) for rate, at, _ in tail),
         tail_extrapolated_below=_next_above(max(fitted)) if fitted else None,
         fakes_reach=odds(-_share_below(-np.concatenate(list(fakes.values())), FAKES_BEYOND)),
-        population=f"{_counts(reals, 'real', few=few)}; {_counts(fakes, 'fake')}",
+        population=f"{each}: {_counts(reals, 'real', few=few)}; {_counts(fakes, 'fake')}",
         n_real=sum(len(values) for values in reals.values()),
         n_fake=sum(len(values) for values in fakes.values()),
     )

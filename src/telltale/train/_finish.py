@@ -15,6 +15,7 @@ from telltale.export import PARITY_FACES, export_onnx
 from telltale.recipe import Recipe, TeacherPart
 from telltale.train import _validation
 from telltale.train._begin import ready
+from telltale.train._calibrate import limits_of
 from telltale.train._faces import MARGIN_TOLERANCE, FaceTable
 from telltale.train._gate import fit_gate
 from telltale.train._judge import Reading, ask, fit_reading, measure
@@ -95,7 +96,7 @@ def _card(
         metrics=dict(figures),
         resources=dict(origin.resources),
         licence=recipe.card.licence,
-        limits=recipe.card.limits,
+        limits=(*limits_of(reading.thresholds), *recipe.card.limits),
     )
 
 

@@ -56,7 +56,10 @@ def fit_reading(answers: Answers, gate: Gate | None) -> Reading:
         return Reading(*whole, gate)
     # people beyond the gate are never called fake, so they do not set the line; whole tracks all do
     lines = known & ~(strangers(_beyond(gate, answers), of.group, of.label) & (of.label == 0))
-    return Reading(calibration, _calibrate.fit_thresholds(clips.take(lines), logit[lines], calibration), gate)
+    each = "single pictures" if of.clips.shape[1] == 1 else "single clips"
+    return Reading(
+        calibration, _calibrate.fit_thresholds(clips.take(lines), logit[lines], calibration, each=each), gate
+    )
 
 
 def _beyond(gate: Gate | None, answers: Answers) -> BoolArray:
