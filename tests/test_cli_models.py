@@ -41,6 +41,22 @@ def test_models_show_prints_the_card(bundle: Callable[[], Path]) -> None:
     assert json.loads(run("models", "show", str(folder), "--json")[1])["name"] == "redness"
 
 
+@pytest.mark.parametrize("by_chance", [{}, {"ece_by_chance": 0.021}])
+def test_models_show_gives_a_calibration_error_no_interval(
+    bundle: Callable[[], Path], by_chance: dict[str, float]
+) -> None:
+    """Cards of models trained earlier have one."""
+    folder = bundle()
+    card = json.loads((folder / "card.json").read_text())
+    figures = {"n_real": 9, "n_fake": 9, "auc": 0.9, "ece": 0.023, "ci95": {"auc": [0.8, 0.95], "ece": [0.02, 0.04]}}
+    card["metrics"] = {"test": {"faces": figures | by_chance}}
+    (folder / "card.json").write_text(json.dumps(card))
+    out = " ".join(run("models", "show", str(folder))[1].split())
+    assert "AUC 0.900 (0.800 to 0.950)" in out
+    assert out.count("0.040") == 0
+    assert ("calibration error 0.023, by chance alone 0.021" in out) == bool(by_chance)
+
+
 def test_models_show_prints_no_control_of_a_card(bundle: Callable[[], Path]) -> None:
     folder = bundle()
     card = folder / "card.json"

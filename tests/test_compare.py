@@ -60,9 +60,27 @@ def test_a_difference_in_calibration_shows_where_it_should(store: Store, tmp_pat
     assert not pair.video["auc"].clear
     assert pair.video["log_loss"].clear
     assert pair.video["log_loss"].ci95[0] > 0
-    assert pair.video["ece"].value == pytest.approx(
-        (found.evaluations[1].video.ece or 0) - (found.evaluations[0].video.ece or 0)
+    assert pair.video["log_loss"].value == pytest.approx(
+        (found.evaluations[1].video.log_loss or 0) - (found.evaluations[0].video.log_loss or 0)
     )
+
+
+def test_no_difference_of_calibration_errors_is_called_clear(store: Store, tmp_path: Path) -> None:
+    """Chance makes more of it in a resample, and more for a sharp model than for a dull one."""
+    pytest.importorskip("matplotlib", reason="draws")
+    models = [model(tmp_path, "fair"), model(tmp_path, "boastful", scale=9.0)]
+    out = tmp_path / "out"
+    found = compare(models, on=store, settings=ALL, out=out)
+    assert "ece" not in found.differences[0].video | found.differences[0].frame
+    command = ["compare", *(str(tmp_path / name) for name in ("fair", "boastful")), "--on", str(store.path)]
+    done = CliRunner().invoke(app, [*command, "--side", "all", "--resamples", "50"], env={"COLUMNS": "120"})
+    assert done.exit_code == 0, done.stderr
+    for said in found.evaluations:
+        assert f"{said.video.ece:.3f} (by chance {said.video.ece_by_chance:.3f})" in done.stdout
+    with (out / "figures.csv").open() as file:
+        rows = {row["figure"]: row for row in csv.DictReader(file) if row["level"] == "video"}
+    assert (rows["ece"]["low"], rows["ece_by_chance"]["low"]) == ("", "")
+    assert float(rows["ece_by_chance"]["value"]) == pytest.approx(found.evaluations[1].video.ece_by_chance)
 
 
 def test_the_interval_of_a_difference_is_narrower_than_the_figures(store: Store, tmp_path: Path) -> None:

@@ -172,6 +172,16 @@ def test_the_interval_of_one_figure_is_that_of_all() -> None:
         metrics.bootstrap_ci(max, label, p, groups=np.arange(80), rng=np.random.default_rng(5))
 
 
+def test_a_calibration_error_has_no_interval() -> None:
+    """Resamples hold the excess that chance makes, once more: percentiles leave out 0 where it is true."""
+    label, p = scores(80)
+    assert set(bootstrap_figures(label, p, groups=np.arange(80), rng=np.random.default_rng(5), repeats=50)) == {
+        *HIGHER_IS_BETTER
+    } - {"ece"}
+    with pytest.raises(ValueError, match="got ece"):
+        metrics.bootstrap_ci(metrics.ece, label, p, groups=np.arange(80), rng=np.random.default_rng(5))
+
+
 @pytest.mark.parametrize("n", [50, 1000])
 def test_chance_alone_makes_as_large_a_calibration_error_as_true_probabilities_measure(n: int) -> None:
     rng = np.random.default_rng(0)

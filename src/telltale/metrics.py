@@ -43,6 +43,10 @@ HIGHER_IS_BETTER: Mapping[str, bool] = {
 `tpr_at_1pct_fpr` is the share of fakes found at the threshold that at most 1 % of reals reach.
 """
 
+NO_INTERVAL = frozenset({"ece"})
+"""Figures that a resample only makes larger: chance enters twice, and percentiles of them hold the true value of a
+calibrated model never. `ece_by_chance` says what chance makes of it."""
+
 AT_HALF = "at a score of .5, not at the lines of the verdicts"
 """Where `confusion` parts real and fake, in words for whoever sees it."""
 N_ECE_BINS = 15
@@ -102,11 +106,12 @@ def bootstrap_figures(
     rng: np.random.Generator,
     repeats: int = 1000,
 ) -> dict[str, Interval]:
-    """95 % percentile intervals of all figures over resampled groups (n,); NaN where there are fewer than two."""
+    """95 % percentile intervals over resampled groups (n,) of all figures but `NO_INTERVAL`; NaN where there are fewer
+    than two."""
     if len(np.unique(np.asarray(groups))) < 2:
-        return dict.fromkeys(HIGHER_IS_BETTER, (float("nan"), float("nan")))
+        return dict.fromkeys((name for name in HIGHER_IS_BETTER if name not in NO_INTERVAL), (float("nan"),) * 2)
     found = resampled(label, p_fake, group_weights(groups, rng=rng, repeats=repeats))
-    return {name: interval(values) for name, values in found.items()}
+    return {name: interval(values) for name, values in found.items() if name not in NO_INTERVAL}
 
 
 def bootstrap_ci(
@@ -118,9 +123,10 @@ def bootstrap_ci(
     rng: np.random.Generator,
     repeats: int = 1000,
 ) -> Interval:
-    """The 95 % interval of one figure; `metric` is `auc`, `accuracy` or another function of this module."""
-    if metric.__name__ not in HIGHER_IS_BETTER:
-        raise ValueError(f"metric must be one of {', '.join(HIGHER_IS_BETTER)}, got {metric.__name__}")
+    """The 95 % interval of one figure; `metric` is `auc`, `accuracy` or another function of this module, not `ece`."""
+    known = [name for name in HIGHER_IS_BETTER if name not in NO_INTERVAL]
+    if metric.__name__ not in known:
+        raise ValueError(f"metric must be one of {', '.join(known)}, got {metric.__name__}")
     return bootstrap_figures(label, p_fake, groups=groups, rng=rng, repeats=repeats)[metric.__name__]
 
 
@@ -356,6 +362,7 @@ def _checked(label: npt.ArrayLike, p_fake: npt.ArrayLike) -> tuple[npt.NDArray[n
 __all__ = [
     "AT_HALF",
     "HIGHER_IS_BETTER",
+    "NO_INTERVAL",
     "N_ECE_BINS",
     "Interval",
     "accuracy",

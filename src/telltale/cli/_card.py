@@ -12,6 +12,7 @@ from telltale._card_words import NOT_MEASURED, about
 from telltale._text import percent, visible
 from telltale.aggregate import Thresholds
 from telltale.bundle import Bundle, ModelCard
+from telltale.metrics import NO_INTERVAL
 
 _FIGURES = (
     ("auc", "AUC"),
@@ -87,8 +88,10 @@ def _sentence(figures: Mapping[str, object]) -> str:
     for key, name in _FIGURES:
         value = figures.get(key)
         if isinstance(value, int | float):
-            span = ci95.get(key) if isinstance(ci95, Mapping) else None
-            parts.append(
-                f"{name} {value:.3f}" + (f" ({span[0]:.3f} to {span[1]:.3f})" if span and None not in span else "")
-            )
+            span = ci95.get(key) if isinstance(ci95, Mapping) and key not in NO_INTERVAL else None
+            by_chance = figures.get(f"{key}_by_chance")
+            beside = f" ({span[0]:.3f} to {span[1]:.3f})" if span and None not in span else ""
+            if isinstance(by_chance, int | float):
+                beside = f", by chance alone {by_chance:.3f}"
+            parts.append(f"{name} {value:.3f}{beside}")
     return "; ".join(part for part in parts if part)

@@ -126,11 +126,14 @@ def _grid(found: Robustness) -> Table:
 
 def _many(what: str, sets: Sequence[tuple[str, Measures]]) -> Table:
     """A row a set, a few figures: fits a terminal however many there are."""
-    table = Table(what, "videos", "AUC", "accuracy", "log loss", box=None)
+    table = Table(what, "videos", "AUC", "accuracy", "log loss", "calibration error", box=None)
+    table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.justify = "right"
     for name, measures in sets:
         plain = [or_dash(value) for value in (measures.accuracy, measures.log_loss)]
+        chance = "" if measures.ece_by_chance is None else f" (by chance {measures.ece_by_chance:.3f})"
+        plain.append(or_dash(measures.ece) + chance)
         table.add_row(Text(visible(name)), f"{measures.n:,}", _cell(measures, "auc"), *plain)
     return table
 
@@ -154,6 +157,8 @@ def _report(measures: Measures) -> Table:
 
 def _methods(said: Evaluation) -> Table:
     table = Table("data set", "method", "fakes", "AUC", "found at .5", box=None)
+    for column in table.columns[:2]:
+        column.overflow = "fold"
     for column in table.columns[2:]:
         column.justify = "right"
     for m in said.methods:

@@ -105,7 +105,7 @@ def _figures_csv(comparison: Comparison) -> bytes:
     rows = []
     for name, said in zip(comparison.names, comparison.evaluations, strict=True):
         for level, measures in (("face", said.frame), ("video", said.video)):
-            for figure in HIGHER_IS_BETTER:
+            for figure in (*HIGHER_IS_BETTER, "ece_by_chance"):
                 low, high = measures.ci95.get(figure, (None, None))
                 rows.append([name, level, measures.n, said.abstained, figure, getattr(measures, figure), low, high])
     return to_csv(["model", "level", "n", "abstained", "figure", "value", "low", "high"], rows)

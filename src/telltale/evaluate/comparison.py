@@ -105,7 +105,7 @@ def _differences(
     cluster: npt.NDArray[np.int64],
     settings: EvaluateSettings,
 ) -> dict[str, Difference]:
-    """Of every figure that both have; none where there are fewer than two groups."""
+    """Of every figure that both have, and that has an interval; none where there are fewer than two groups."""
     n_groups = len(np.unique(cluster))
     if n_groups < 2:
         return {}
@@ -115,6 +115,8 @@ def _differences(
     draws = metrics.resampled(label, first, weights), metrics.resampled(label, second, weights)
     found = {}
     for name in metrics.HIGHER_IS_BETTER:
+        if name in metrics.NO_INTERVAL:
+            continue
         value = points[1][name] - points[0][name]
         low, high = metrics.interval(draws[1][name] - draws[0][name])
         if np.isfinite([value, low, high]).all():

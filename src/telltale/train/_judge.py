@@ -149,6 +149,7 @@ def _balanced(label: npt.NDArray[np.int64], p: Float64Array, groups: npt.NDArray
     found: dict[str, Any] = {"balanced_n": 2 * n}
     found |= {name: _rounded(value) for name, value in metrics.figures(y, q).items()}
     intervals = metrics.bootstrap_figures(y, q, groups=of_row, rng=np.random.default_rng(0))
+    found["ece_by_chance"] = _rounded(metrics.ece_by_chance(q, rng=np.random.default_rng(1)))
     found["ci95"] = {
         name: [_rounded(low), _rounded(high)]
         for name, (low, high) in intervals.items()
