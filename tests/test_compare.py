@@ -18,6 +18,7 @@ from telltale.bundle import TrainingSource
 from telltale.cli import app
 from telltale.errors import UsageError
 from telltale.evaluate import EvaluateSettings, compare
+from telltale.evaluate._measure import ROUGH_BELOW
 from telltale.store import Store
 
 pytest.importorskip("onnx", reason="makes models with onnx")
@@ -159,22 +160,29 @@ def test_the_command_prints_which_differences_are_clear(store: Store, tmp_path: 
     assert json.loads(done.stdout)["names"] == ["a", "b"]
 
 
-def test_no_difference_of_few_groups_is_clear_and_it_says_why(tmp_path: Path) -> None:
-    fakes = [bool(i % 2) for i in range(38)]
-    logits = [2.0 if fake else -2.0 for fake in fakes]
+def stills(folder: Path, n_real: int, n_fake: int) -> Store:
+    """Pictures that are all told rightly, in as many groups as the larger class has pictures."""
+    groups = [str(i) for n in (n_real, n_fake) for i in range(n)]
+    fakes = [is_fake for n, is_fake in ((n_real, False), (n_fake, True)) for _ in range(n)]
+    return store_of_pictures(folder, [2.0 if fake else -2.0 for fake in fakes], fakes, groups=groups)
+
+
+@pytest.mark.parametrize(("n_real", "whose"), [(ROUGH_BELOW - 1, ""), (3 * ROUGH_BELOW, " of the rarer class")])
+def test_no_difference_of_few_groups_of_a_class_is_clear_and_it_says_why(
+    tmp_path: Path, n_real: int, whose: str
+) -> None:
     models = [model(tmp_path, "a"), model(tmp_path, "b", scale=9.0)]
-    groups = [str(i // 2) for i in range(38)]
-    few = store_of_pictures(tmp_path / "few", logits, fakes, groups=groups)
+    few = stills(tmp_path / "few", n_real, ROUGH_BELOW - 1)
     (pair,) = compare(models, on=few, settings=ALL).differences
     low, high = pair.video["log_loss"].ci95
-    assert pair.n_groups == 19
+    assert (pair.n_groups, pair.n_rarer_groups) == (n_real, ROUGH_BELOW - 1)
     assert not low <= 0 <= high
     assert not any(difference.clear for level in (pair.frame, pair.video) for difference in level.values())
-    enough = store_of_pictures(tmp_path / "enough", [*logits, -2.0], [*fakes, False], groups=[*groups, "more"])
+    enough = stills(tmp_path / "enough", n_real + 1, ROUGH_BELOW)
     assert compare(models, on=enough, settings=ALL).differences[0].video["log_loss"].clear
     command = ["compare", *map(str, models), "--on", str(few.path), "--side", "all", "--resamples", "50"]
     said = " ".join(CliRunner().invoke(app, command).stdout.split())
-    assert "of 19 groups: too few to call a difference clear (20 at least)" in said
+    assert f"of {ROUGH_BELOW - 1} groups{whose}: too few to call a difference clear ({ROUGH_BELOW} at least)" in said
     assert "better" not in said
 
 

@@ -81,6 +81,25 @@ def test_intervals_that_say_too_much_are_warned_of(tmp_path: Path) -> None:
     assert "too narrow" not in _warned(tmp_path / "none", 30, repeats=0)
 
 
+def test_intervals_rest_on_the_groups_of_the_rarer_class(tmp_path: Path) -> None:
+    fakes = [i < 9 for i in range(100)]
+    made = store_of_pictures(tmp_path / "s", [1.0 if fake else (i % 7) / 3 for i, fake in enumerate(fakes)], fakes)
+    judged = make_redness(tmp_path / "redness", size_px=SIZE_PX)
+    said = evaluate(judged, made, settings=EvaluateSettings(side="all", repeats=50))
+    assert "The rarer class has only 9 groups: the intervals are rough" in " ".join(said.warnings)
+    assert "There are only 9 groups: the intervals are rough" in _warned(tmp_path / "few", 9)
+
+
+@pytest.mark.parametrize("n_fake", [19, 20])
+def test_a_method_of_few_fakes_has_no_interval(tmp_path: Path, n_fake: int) -> None:
+    fakes = [i < n_fake for i in range(80)]
+    made = store_of_pictures(tmp_path / "s", [(i % 7) / 3 for i in range(80)], fakes)
+    judged = make_redness(tmp_path / "redness", size_px=SIZE_PX)
+    (method,) = evaluate(judged, made, settings=EvaluateSettings(side="all", repeats=50)).methods
+    assert method.auc is not None
+    assert (method.auc_ci95 is None) == (n_fake == 19)
+
+
 def test_of_fewer_reals_than_a_hundred_one_in_a_hundred_is_none(tmp_path: Path) -> None:
     assert "Of 99 real videos 1 % is less than one: tpr_at_1pct_fpr" in _warned(tmp_path / "few", 99, repeats=0)
     assert "tpr_at_1pct_fpr" not in _warned(tmp_path / "enough", 100, repeats=0)

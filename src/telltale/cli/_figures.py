@@ -89,10 +89,9 @@ def print_comparison(found: Comparison) -> None:
             table.add_row(_WORDS[name], f"{difference.value:+.3f}", f"{low:+.3f} to {high:+.3f}", verdict)
         console.print(table)
         told = f"{plural(pair.n_videos, 'video')} that both judged"
-        if pair.n_groups < ROUGH_BELOW:
-            told += (
-                f", of {plural(pair.n_groups, 'group')}: too few to call a difference clear ({ROUGH_BELOW} at least)"
-            )
+        if (n := pair.n_rarer_groups) < ROUGH_BELOW:
+            whose = "" if n == pair.n_groups else " of the rarer class"
+            told += f", of {plural(n, 'group')}{whose}: too few to call a difference clear ({ROUGH_BELOW} at least)"
         console.print(Text(told, style="dim"))
     for name, said in zip(found.names, found.evaluations, strict=True):
         if said.leaked_groups:

@@ -18,7 +18,14 @@ from telltale.types import ModelInfo, Written
 Pair = tuple[int, int]
 
 ROUGH_BELOW = 20
-"""With fewer groups, intervals are rough and no difference is called clear."""
+"""With fewer groups of the rarer class, intervals are rough and no difference is called clear."""
+_METHOD_GROUPS = 20
+"""With fewer groups of the rarer class, a method's AUC has no interval: of one fake it would be its rank alone."""
+
+
+def rarer_groups(label: npt.NDArray[np.int64], cluster: npt.NDArray[np.int64]) -> int:
+    """Groups of the class that has fewer of them: so much an interval rests on. Of one class alone, its own."""
+    return min((len(np.unique(cluster[label == value])) for value in np.unique(label)), default=0)
 
 
 def leak_words(n_groups: int, *, of: str = "") -> str:
@@ -72,6 +79,7 @@ class MethodMeasures(Written):
     n_real: int
     auc: float | None
     auc_ci95: tuple[float, float] | None
+    """None below 20 groups of the rarer class, too."""
     found: float | None
     """Share of its videos with p_fake >= .5; None where nothing was said about any."""
     called: dict[str, int]
@@ -193,7 +201,8 @@ def by_method(videos: VideoColumns, *, seed: int, repeats: int) -> tuple[MethodM
         rows = (fakes | reals) & known
         both = len(np.unique(label[rows])) == 2
         of_rows = (label[rows], p_fake[rows], videos.cluster[rows])
-        ci = _intervals(*of_rows, seed=seed, repeats=repeats) if both and repeats else {}
+        is_enough = both and rarer_groups(label[rows], videos.cluster[rows]) >= _METHOD_GROUPS
+        ci = _intervals(*of_rows, seed=seed, repeats=repeats) if is_enough and repeats else {}
         judged = fakes & known
         found.append(
             MethodMeasures(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from telltale._text import encodable
+from telltale._text import encodable, plural
 from telltale._versions import versions
 from telltale.aggregate import calibrate
 from telltale.bundle import ModelCard
@@ -25,6 +25,7 @@ from telltale.evaluate._measure import (
     by_method,
     counts,
     measure,
+    rarer_groups,
 )
 from telltale.evaluate._perturb import kind_and_level
 from telltale.evaluate._robustness import share_above
@@ -227,15 +228,16 @@ def _without_faces(stores: Sequence[Store]) -> dict[str, int]:
 
 
 def _rarer_groups(faces: Faces, videos: Sequence[JudgedVideo]) -> int:
-    """Groups of the judged videos of the class that has fewer."""
+    """Of the judged videos."""
     at = np.array([video.first for video in videos if video.p_fake is not None], np.int64)
-    return min(len(np.unique(faces.cluster[at][faces.label[at] == label])) for label in (0, 1))
+    return rarer_groups(faces.label[at], faces.cluster[at])
 
 
 def _warnings(video: Measures, n_rarer: int, settings: EvaluateSettings) -> list[str]:
     found = []
-    if settings.repeats and video.n_groups < ROUGH_BELOW:
-        found.append(f"There are only {video.n_groups} groups: the intervals are rough.")
+    if settings.repeats and n_rarer < ROUGH_BELOW:
+        whose = "There are" if n_rarer == video.n_groups else "The rarer class has"
+        found.append(f"{whose} only {plural(n_rarer, 'group')}: the intervals are rough.")
     if video.n and video.n_fake in (0, video.n):
         found.append(f"Every video is {'fake' if video.n_fake else 'real'}: figures that need both are missing.")
     if "auc" in video.ci95 and video.ci95["auc"][1] > _NEAR_1 and n_rarer < _NARROW_BELOW:

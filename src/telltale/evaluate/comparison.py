@@ -16,7 +16,7 @@ from pydantic import Field
 
 from telltale import metrics
 from telltale.evaluate._grid import RobustnessDifference
-from telltale.evaluate._measure import ROUGH_BELOW, Evaluation
+from telltale.evaluate._measure import ROUGH_BELOW, Evaluation, rarer_groups
 from telltale.evaluate._robustness import differences as grid_differences
 from telltale.evaluate._summary import EvaluateSettings, Scored
 from telltale.types import Float64Array, Written
@@ -28,7 +28,7 @@ class Difference(Written):
     value: float
     ci95: tuple[float, float]
     clear: bool
-    """The interval leaves out 0, and there are groups enough to believe it (`ROUGH_BELOW`)."""
+    """The interval leaves out 0, and the rarer class has groups enough to believe it (`ROUGH_BELOW`)."""
 
 
 class ModelPair(Written):
@@ -39,6 +39,8 @@ class ModelPair(Written):
     """That both judged: abstentions of either are in neither figure."""
     n_groups: int = 0
     """Of these videos: what is resampled."""
+    n_rarer_groups: int = 0
+    """Of those of the class that has fewer."""
     frame: dict[str, Difference] = Field(default_factory=dict)
     video: dict[str, Difference] = Field(default_factory=dict)
 
@@ -93,6 +95,7 @@ def _pair(first: str, second: str, one: Scored, other: Scored, settings: Evaluat
         n_faces=int(seen.sum()),
         n_videos=int(judged.sum()),
         n_groups=len(np.unique(faces.cluster[at])),
+        n_rarer_groups=rarer_groups(faces.label[at], faces.cluster[at]),
         frame=_differences(faces.label[seen], one.p_face[seen], other.p_face[seen], faces.cluster[seen], settings),
         video=_differences(faces.label[at], one.p_video[judged], other.p_video[judged], faces.cluster[at], settings),
     )
@@ -106,9 +109,9 @@ def _differences(
     settings: EvaluateSettings,
 ) -> dict[str, Difference]:
     """Of every figure that both have, and that has an interval; none where there are fewer than two groups."""
-    n_groups = len(np.unique(cluster))
-    if n_groups < 2:
+    if len(np.unique(cluster)) < 2:
         return {}
+    is_enough = rarer_groups(label, cluster) >= ROUGH_BELOW
     rng = np.random.default_rng([settings.seed, 13])
     weights = metrics.group_weights(cluster, rng=rng, repeats=settings.repeats)
     points = metrics.figures(label, first), metrics.figures(label, second)
@@ -120,8 +123,7 @@ def _differences(
         value = points[1][name] - points[0][name]
         low, high = metrics.interval(draws[1][name] - draws[0][name])
         if np.isfinite([value, low, high]).all():
-            is_clear = n_groups >= ROUGH_BELOW and not low <= 0 <= high
-            found[name] = Difference(value=value, ci95=(low, high), clear=is_clear)
+            found[name] = Difference(value=value, ci95=(low, high), clear=is_enough and not low <= 0 <= high)
     return found
 
 
