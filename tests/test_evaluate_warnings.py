@@ -87,7 +87,8 @@ def test_intervals_rest_on_the_groups_of_the_rarer_class(tmp_path: Path) -> None
     judged = make_redness(tmp_path / "redness", size_px=SIZE_PX)
     said = evaluate(judged, made, settings=EvaluateSettings(side="all", repeats=50))
     assert "The rarer class has only 9 groups: the intervals are rough" in " ".join(said.warnings)
-    assert "There are only 9 groups: the intervals are rough" in _warned(tmp_path / "few", 9)
+    assert "There are only 39 groups: the intervals are rough, and those of AUC" in _warned(tmp_path / "few", 39)
+    assert "rough" not in _warned(tmp_path / "enough", 40)
 
 
 @pytest.mark.parametrize("n_fake", [19, 20])

@@ -237,7 +237,9 @@ def _warnings(video: Measures, n_rarer: int, settings: EvaluateSettings) -> list
     found = []
     if settings.repeats and n_rarer < ROUGH_BELOW:
         whose = "There are" if n_rarer == video.n_groups else "The rarer class has"
-        found.append(f"{whose} only {plural(n_rarer, 'group')}: the intervals are rough.")
+        found.append(
+            f"{whose} only {plural(n_rarer, 'group')}: the intervals are rough, and those of AUC tend to be too high."
+        )
     if video.n and video.n_fake in (0, video.n):
         found.append(f"Every video is {'fake' if video.n_fake else 'real'}: figures that need both are missing.")
     if "auc" in video.ci95 and video.ci95["auc"][1] > _NEAR_1 and n_rarer < _NARROW_BELOW:
