@@ -17,7 +17,15 @@ from telltale import datasets
 from telltale._places import Bucket
 from telltale._request import run_extract
 from telltale.crops import CropSpec
-from telltale.errors import FileMissing, FileUnreadable, OutOfMemory, TelltaleError, WorkerCrashed
+from telltale.errors import (
+    DetectorWeights,
+    FileMissing,
+    FileUnreadable,
+    OutOfMemory,
+    TelltaleError,
+    WorkerCrashed,
+)
+from telltale.faces import DetectorConfig
 from telltale.prepare import PrepareSettings, _task, prepare
 from telltale.prepare._fetching import MOST_IN_A_ROW
 from telltale.sampling import SamplePlan
@@ -204,3 +212,12 @@ def test_a_video_that_ends_two_workers_is_a_failure_by_name_and_the_rest_goes_on
     assert [one.message for one in made.failed if one.code == error.code] == ["ended 2"]
     assert len(tried) == 2
     assert len(open_store(tmp_path / "s.store")) == 1
+
+
+def test_weights_that_the_detector_cannot_use_stop_the_run_and_blame_no_file(tmp_path: Path) -> None:
+    make_datasets.folder(tmp_path / "set")
+    (tmp_path / "junk.bin").write_bytes(b"junk" * 1000)
+    config = DetectorConfig(model_path=str(tmp_path / "junk.bin"))
+    settings = PrepareSettings(plan=SamplePlan("first", 1), detector="yunet", detector_config=config)
+    with pytest.raises(DetectorWeights, match="cannot use"):
+        prepare(datasets.read(tmp_path / "set"), tmp_path / "s.store", settings=settings)

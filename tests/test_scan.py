@@ -26,7 +26,8 @@ from telltale._report_index import summarise
 from telltale._report_page import build_page
 from telltale.bundle import load_bundle
 from telltale.cli import app
-from telltale.errors import BundleInvalid, DeviceMissing, Stopped, UsageError
+from telltale.errors import BundleInvalid, DetectorWeights, DeviceMissing, Stopped, UsageError
+from telltale.many import listed, scan_into
 from telltale.sandbox import Worker
 from telltale.types import Code, Report
 
@@ -240,6 +241,18 @@ def test_a_model_that_cannot_be_made_ready_is_an_error_and_no_failed_file(rednes
     for path in (face_clip, face_clip.with_name("missing.mp4")):
         with Scanner(redness, settings=ScanSettings(device="cuda")) as scanner, pytest.raises(DeviceMissing):
             scanner.scan(path)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_weights_that_the_detector_cannot_use_are_an_error_and_no_failed_file(
+    redness: Path, face_clip: Path, tmp_path: Path, jobs: int
+) -> None:
+    (tmp_path / "junk.bin").write_bytes(b"junk" * 1000)
+    settings = ScanSettings(detector="yunet", detector_model=str(tmp_path / "junk.bin"))
+    with pytest.raises(DetectorWeights, match="cannot use"):
+        next(telltale.scan_many([face_clip], model=redness, settings=settings, jobs=jobs))
+    with pytest.raises(DetectorWeights, match="cannot use"):
+        scan_into(tmp_path / "out", listed([face_clip]), model=redness, settings=settings)
 
 
 def test_another_model_may_take_its_place_between_two_files(redness: Path, face_clip: Path, tmp_path: Path) -> None:

@@ -97,6 +97,13 @@ def run_extract(
     return _extended(run, worker, request)
 
 
+def check_detector(worker: Worker, name: str, config: DetectorConfig) -> None:
+    """Have `worker` make a detector with weights of its own before it reads the first file, none of which is to blame
+    for them. Raises `DetectorWeights`; of a worker that has read files that would not be believed."""
+    for _ in worker.run("detector", {"name": name, "config": asdict(config)}, deadline_s=default_deadline_s(None)):
+        pass
+
+
 def _size_bytes(path: str) -> int:
     """0 where it cannot be told: whoever opens the file says why."""
     with suppress(OSError, ValueError):

@@ -196,6 +196,12 @@ def _detector(name: str, config: faces.DetectorConfig) -> faces.FaceDetector:
     return faces.create(name, config=config)
 
 
+def detector_job(args: dict[str, Any]) -> Iterator[Message]:
+    """Makes the detector, and says nothing. Raises as `faces.create`."""
+    _detector(args["name"], faces.DetectorConfig(**args["config"]))
+    yield from ()
+
+
 def warm() -> None:
     """What most files need, before there is one."""
     _detector("mtcnn", faces.DetectorConfig())

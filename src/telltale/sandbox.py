@@ -44,6 +44,7 @@ from telltale.errors import (
 JOBS: Mapping[str, str] = {
     "confined": "telltale._confine:confined_job",
     "annotate": "telltale.annotate:annotate_job",
+    "detector": "telltale.extract:detector_job",
     "extract": "telltale.extract:extract_job",
     "hash": "telltale.video:hash_job",
     "provenance": "telltale.provenance:provenance_job",

@@ -28,7 +28,7 @@ from telltale._cam import Head, find_head
 from telltale._card_words import summarise_card
 from telltale._fork import renew_after_fork
 from telltale._report_words import to_see_more
-from telltale._request import ExtractRequest, run_extract
+from telltale._request import ExtractRequest, check_detector, run_extract
 from telltale._scan_settings import AnyPath, ScanSettings, checked_settings, is_count, path_name
 from telltale._text import encodable
 from telltale._versions import versions
@@ -55,8 +55,8 @@ class Scanner:
         *,
         settings: ScanSettings | None = None,
     ) -> None:
-        """Load `model`; a `Scorer` is shared as it is. Raises `ModelError` if it cannot be used,
-        `UsageError` if it cannot be explained and that was asked for.
+        """Load `model`; a `Scorer` is shared as it is. Raises `ModelError` if it or the detector's weights cannot be
+        used, `UsageError` if it cannot be explained and that was asked for.
 
         The model is made ready while the first file is read: `DeviceMissing`, and `BundleInvalid` for a graph that is
         not what the card says, come with that file, or with `scorer`.
@@ -114,12 +114,13 @@ class Scanner:
         return self._ready
 
     def _let_detector_read(self) -> None:
-        """A detector with weights of its own needs a worker that may read them."""
-        name = self.settings.detector or self._bundle.card.detector.name
-        files = files_read(name, config=DetectorConfig(model_path=self.settings.detector_model))
+        """A detector with weights of its own needs a worker that may read them, and can use them."""
+        name, config = _detector(self._bundle.card, self.settings)
+        files = files_read(name, config=config)
         if files:
             self._worker.close()
             self._worker = Worker(WorkerLimits(powers=Powers(may_read=files)))
+            check_detector(self._worker, name, config)
 
     def scan(
         self,
@@ -293,22 +294,27 @@ def extract_request(
     path: AnyPath, card: ModelCard, settings: ScanSettings, *, is_plain: bool = False
 ) -> ExtractRequest:
     """What the worker is asked to do; what `settings` leave open comes from the model's card."""
-    confidence = settings.min_confidence
+    detector, config = _detector(card, settings)
     return ExtractRequest(
         path=path_name(path),
         plan=settings.plan or card.sample,
-        detector=settings.detector or card.detector.name,
-        detector_config=DetectorConfig(
-            min_face_px=settings.min_face_px,
-            side_px=card.detector.side_px,
-            min_confidence=card.detector.min_confidence if confidence is None else confidence,
-            model_path=settings.detector_model,
-            search_every_s=SEARCH_EVERY_S if settings.search_every_s is None else settings.search_every_s,
-        ),
+        detector=detector,
+        detector_config=config,
         crop=card.crop,
         thumbnails=(settings.pictures or settings.explain) and not is_plain,
         deadline_s=settings.deadline_s,
         n_decode_threads=1 if settings.n_threads == 1 else None,
+    )
+
+
+def _detector(card: ModelCard, settings: ScanSettings) -> tuple[str, DetectorConfig]:
+    confidence = settings.min_confidence
+    return settings.detector or card.detector.name, DetectorConfig(
+        min_face_px=settings.min_face_px,
+        side_px=card.detector.side_px,
+        min_confidence=card.detector.min_confidence if confidence is None else confidence,
+        model_path=settings.detector_model,
+        search_every_s=SEARCH_EVERY_S if settings.search_every_s is None else settings.search_every_s,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from telltale._request import ExtractRequest, face_from_json, run_extract
+from telltale._request import ExtractRequest, check_detector, face_from_json, run_extract
 from telltale._text import visible
 from telltale.datasets import Record
 from telltale.datasets._bucket import fetched_to
@@ -56,7 +56,8 @@ class PrepareTask:
     @contextmanager
     def start(self) -> Iterator[Callable[[Task], Done]]:
         writer = StoreWriter(self.out, settings=self.identity, originals=self.originals)
-        powers = Powers(may_read=files_read(self.settings.detector, config=self.settings.detector_config))
+        detector, config = self.settings.detector, self.settings.detector_config
+        powers = Powers(may_read=files_read(detector, config=config))
         fetching, is_over = Fetching(), threading.Event()
 
         def do(task: Task) -> Done:
@@ -75,6 +76,8 @@ class PrepareTask:
             # A thread may still be fetching into it when a run is broken off; it clears away what it has.
             TemporaryDirectory(prefix="telltale-", ignore_cleanup_errors=True) as scratch,
         ):
+            if powers.may_read:
+                check_detector(worker, detector, config)
             try:
                 yield do
             finally:
