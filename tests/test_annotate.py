@@ -32,11 +32,11 @@ from telltale.report import write_report
 from telltale.types import InputInfo, Label, Report, Verdict
 
 
-def report_on(path: Path, *scores: float, label: Label = "fake", **settings: Any) -> Report:
+def report_on(path: Path, *scores: float, label: Label = "fake") -> Report:
     """A report that saw one face every fifth of a second."""
     track = make_track(1, scores or (0.9, 0.98, 0.99, 0.6, 0.97), step_s=0.2)
     made = make_report(label=label, tracks=[track.model_copy(update={"label": label})])
-    return made.model_copy(update={"input": input_of(path), "settings": settings})
+    return made.model_copy(update={"input": input_of(path)})
 
 
 def input_of(path: Path) -> InputInfo:
@@ -243,14 +243,6 @@ def test_the_box_has_the_colour_of_the_verdict_and_lies_on_the_face(tmp_path: Pa
         assert np.abs(edge - np.array(colour)).sum(axis=1).min() < 110
 
 
-def test_boxes_scale_with_what_the_scan_had_made_smaller(tmp_path: Path) -> None:
-    clip = make_videos.face_clip(tmp_path / "clip.mp4", seconds=1)
-    annotate(report_on(clip, plan={"max_side_px": 240}), clip, tmp_path / "out")
-    picture = frames(tmp_path / "out" / VIDEO_NAME)[0].astype(int)
-    edge = picture[200:280, 198:204].reshape(-1, 3)
-    assert np.abs(edge - np.array(COLOURS["fake"])).sum(axis=1).min() < 110
-
-
 def test_a_still_becomes_a_picture(tmp_path: Path, portrait: Path) -> None:
     made = annotate(report_on(portrait), portrait, tmp_path / "out")
     assert [one.name for one in made] == [PICTURE_NAME]
@@ -343,7 +335,7 @@ def plan_of(*people: Person, **fields: Any) -> Plan:
     values: dict[str, Any] = {
         "headline": "Likely a deepfake", "label": "fake", "p_fake": 0.95, "thresholds": (0.2, 0.9),
         "people": list(people), "most_apart_s": 1.25, "end_s": 4.0, "telling_s": (0.0, 3.0), "tiles_s": [0.0],
-        "max_side_px": None, "caption": ["a", "b", "c"],
+        "caption": ["a", "b", "c"],
     }  # fmt: skip
     return Plan(**(values | fields))
 
@@ -429,7 +421,7 @@ def drawn_words(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> list[str]:
     text_mask.cache_clear()
     rgb = np.zeros((360, 640, 3), np.uint8)
     sheet = Sheet(plan, tile_px=320, n_columns=4)
-    sheet.see(rgb, 0.0, shot_s=0.0, scale=1.0)
+    sheet.see(rgb, 0.0, shot_s=0.0)
     assert sheet.encoded() is not None
     Painter(plan, width_px=640, height_px=360).paint(rgb, 0.0)
     return words

@@ -61,14 +61,6 @@ def test_the_timeline_lies_where_faces_do_not_for_the_whole_clip(y: float, on_to
     faces = [face.model_copy(update={"box_xyxy": (100.0, y, 220.0, y + 120)}) for face in track.faces]
     report = make_report(tracks=[track.model_copy(update={"faces": tuple(faces)})])
     assert make_plan(report, headline="", caption=[]).strip_on_top is on_top
-    smaller = [face.model_copy(update={"box_xyxy": (50.0, y / 2, 110.0, y / 2 + 60)}) for face in track.faces]
-    shrunk = report.model_copy(
-        update={
-            "tracks": (track.model_copy(update={"faces": tuple(smaller)}),),
-            "settings": {"plan": {"max_side_px": 640}},
-        }
-    )
-    assert make_plan(shrunk, headline="", caption=[]).strip_on_top is on_top
 
 
 def test_no_label_lies_under_the_timeline() -> None:

@@ -163,3 +163,14 @@ def test_a_still_picture_is_shown_large_and_small_in_the_index() -> None:
     report = report.model_copy(update={"pictures": replace(report.pictures, still=large)})
     assert [tile.image for tile in build_page(report).strip] == [jpeg_uri(large)]
     assert summarise(report).thumbnail == report.pictures.thumbnails[0][1]
+
+
+def test_a_face_that_was_made_smaller_says_how_large_it_was_to_whoever_looked() -> None:
+    report = make_report(label="real").model_copy(update={"settings": {"plan": {"max_side_px": 640}}})
+    page, quality = build_page(report), build_quality(report)
+    assert page.people[0].facts.endswith("face 120 pixels large, looked at with 60")
+    assert quality is not None
+    assert [row.value for row in quality.rows if row.name == "Face"] == ["120 pixels large, looked at with 60"]
+    left, top, width, height = map(float, page.people[0].crops[0].box.split())
+    assert (left, top, width) == pytest.approx((100 / 12.8, 80 / 7.2, 120 / 12.8), abs=0.06)
+    assert height == pytest.approx(120 / 7.2, abs=0.06)

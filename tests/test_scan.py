@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -407,6 +408,21 @@ def test_one_scan_stops_when_asked_to(redness: Path, face_clip: Path) -> None:
 def test_the_plan_can_be_chosen(redness: Path, face_clip: Path) -> None:
     report = telltale.scan(face_clip, model=redness, settings=ScanSettings(plan=SamplePlan("uniform", 3)))
     assert report.frames.analysed == 3
+
+
+@pytest.mark.parametrize("kind", ["clip", "changing", "picture"])
+def test_boxes_are_in_pixels_of_the_picture_however_small_the_frames_that_were_looked_at(
+    redness: Path, tmp_path: Path, face_clip: Path, portrait: Path, kind: str
+) -> None:
+    paths = {"clip": face_clip, "picture": portrait}
+    path = paths[kind] if kind != "changing" else make_videos.size_change_clip(tmp_path / "clip.h264")
+    whole, small = (
+        telltale.scan(path, model=redness, settings=ScanSettings(plan=SamplePlan(max_side_px=side)))
+        for side in (None, 240)
+    )
+    boxes = [np.array([face.box_xyxy for track in report.tracks for face in track.faces]) for report in (whole, small)]
+    assert boxes[0].shape == boxes[1].shape
+    np.testing.assert_allclose(boxes[1], boxes[0], atol=0.15 * (boxes[0][0, 2] - boxes[0][0, 0]))
 
 
 def test_progress_is_told(scanner: Scanner, face_clip: Path) -> None:

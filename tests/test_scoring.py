@@ -37,7 +37,7 @@ def faces(index: int, *reds: int, source: str = "detected") -> Message:
     ]
     crops = np.zeros((len(reds), 32, 32, 3), np.uint8)
     crops[..., 0] = np.array(reds, np.uint8)[:, None, None]
-    return Message("faces", {"index": index, "pts_s": index / 2, "faces": rows}, {"crops": crops})
+    return Message("faces", {"index": index, "pts_s": index / 2, "shrunk": 1.0, "faces": rows}, {"crops": crops})
 
 
 @pytest.fixture

@@ -84,8 +84,6 @@ class Plan:
     """The seconds that tell most; None where nobody was judged."""
     tiles_s: list[float]
     """Times of the contact sheet's frames."""
-    max_side_px: int | None
-    """Boxes are in pixels of frames made no larger than this."""
     caption: list[str]
     """Lines beside the contact sheet, and below a still picture."""
     strip_on_top: bool = False
@@ -108,7 +106,6 @@ def make_plan(report: Report, *, headline: str, caption: list[str]) -> Plan:
     seen = [track for track in report.tracks if track.faces]
     people = [_person(track, held_steps=_held_steps(track, seen, times[-1], step_s)) for track in seen]
     duration_s = report.video.duration_s if report.video else None
-    plan = report.settings.get("plan") or {}
     return Plan(
         headline=headline,
         label=report.verdict.label,
@@ -119,19 +116,16 @@ def make_plan(report: Report, *, headline: str, caption: list[str]) -> Plan:
         end_s=max([*times, duration_s or 0.0]),
         telling_s=telling_seconds(report),
         tiles_s=_tiles(report, times),
-        max_side_px=plan.get("max_side_px"),
         caption=caption,
-        strip_on_top=_is_free_above(report, plan.get("max_side_px")),
+        strip_on_top=_is_free_above(report),
     )
 
 
-def _is_free_above(report: Report, max_side_px: int | None) -> bool:
+def _is_free_above(report: Report) -> bool:
     """Whether fewer faces reach into the upper edge than into the lower one."""
     if report.video is None:
         return False
-    longer = max(report.video.width_px, report.video.height_px)
-    shrunk = min(1.0, max_side_px / longer) if max_side_px else 1.0
-    height = report.video.height_px * shrunk
+    height = report.video.height_px
     boxes = [face.box_xyxy for track in report.tracks for face in track.faces]
     above = sum(box[1] < STRIP_SHARE * height for box in boxes)
     return above < sum(box[3] > (1 - STRIP_SHARE) * height for box in boxes)

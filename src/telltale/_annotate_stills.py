@@ -39,7 +39,7 @@ class Gif:
         self._painter: Painter | None = None
         self._shape: tuple[int, ...] | None = None
 
-    def see(self, rgb: RgbImage, time_s: float, *, shot_s: float, scale: float) -> None:
+    def see(self, rgb: RgbImage, time_s: float, *, shot_s: float) -> None:
         """A frame before it is drawn on."""
         span = self._plan.telling_s
         due_s = self._frames[-1][0] + self._step_s - _LATE_S if self._frames else -math.inf
@@ -51,7 +51,7 @@ class Gif:
         if self._painter is None:
             self._painter = Painter(self._plan, width_px=small.shape[1], height_px=small.shape[0])
             self._shape = small.shape
-        self._frames.append((time_s, self._painter.paint(small, time_s, shot_s=shot_s, scale=scale * factor)))
+        self._frames.append((time_s, self._painter.paint(small, time_s, shot_s=shot_s, scale=factor)))
 
     def encoded(self) -> Made | None:
         """None where there are no such seconds."""
@@ -89,14 +89,14 @@ class Sheet:
         self._due_s = sorted(plan.tiles_s)
         self._tiles: list[tuple[float, RgbImage]] = []
 
-    def see(self, rgb: RgbImage, time_s: float, *, shot_s: float, scale: float) -> None:
+    def see(self, rgb: RgbImage, time_s: float, *, shot_s: float) -> None:
         """A frame before it is drawn on; the first at or after each due time is kept."""
         n_due = bisect.bisect_right(self._due_s, time_s + _LATE_S)
         if n_due <= len(self._tiles):
             return
         small, factor = _shrunk(rgb, self._tile_px)
         painter = Painter(self._plan, width_px=small.shape[1], height_px=small.shape[0], with_timeline=False)
-        painter.paint(small, time_s, shot_s=shot_s, scale=scale * factor)
+        painter.paint(small, time_s, shot_s=shot_s, scale=factor)
         self._due_s = self._due_s[: len(self._tiles)] + self._due_s[n_due - 1 :]
         self._tiles.append((time_s, small))
 

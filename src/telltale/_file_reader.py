@@ -148,7 +148,9 @@ class FileReader(VideoReader):
             if is_spoiled:
                 due.gave_up()
             elif due.takes(shown.time_s):
-                yield Frame(shown.place, shown.time_s, self._to_rgb(shown.frame))
+                rgb = self._to_rgb(shown.frame)
+                displayed = self._converter.square(shown.frame.width, shown.frame.height)
+                yield Frame(shown.place, shown.time_s, rgb, max(rgb.shape[:2]) / max(displayed))
                 n_taken += 1
                 if due.is_over:
                     break

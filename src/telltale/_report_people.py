@@ -125,7 +125,7 @@ def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: floa
         word=_words.LABELS[track.label].name if score else "not judged",
         score=score,
         interval="" if track.interval is None else span_words(*track.interval),
-        facts=_facts(track, is_still=is_still),
+        facts=_facts(track, is_still=is_still, shrunk=shrunk_frac(report)),
         reasons=[visible(reason) for reason in track.reasons if reason not in told],
         portrait=None if best is None else telling[best],
         crops=crops,
@@ -146,9 +146,27 @@ def _interval_words(start: float, end: float) -> str:
     return f"{clock(start)}–{clock(end)}" if end > start else clock(start)
 
 
-def _facts(track: TrackReport, *, is_still: bool) -> str:
-    sizes = [max(f.box_xyxy[2] - f.box_xyxy[0], f.box_xyxy[3] - f.box_xyxy[1]) for f in track.faces]
-    size = f"face {statistics.median(sizes):.0f} pixels large" if sizes else ""
+def face_px(track: TrackReport) -> float:
+    """The longer side of the face, in the middle of all frames."""
+    return statistics.median(max(f.box_xyxy[2] - f.box_xyxy[0], f.box_xyxy[3] - f.box_xyxy[1]) for f in track.faces)
+
+
+def shrunk_frac(report: Report) -> float:
+    """How much smaller the frames were that were looked at (`--max-side`); 1 where they were not."""
+    plan = report.settings.get("plan")
+    side = plan.get("max_side_px") if isinstance(plan, dict) else None
+    video = report.video
+    return min(1.0, side / max(video.width_px, video.height_px, 1)) if side and video is not None else 1.0
+
+
+def size_words(track: TrackReport, shrunk: float) -> str:
+    """How large the face is, and was to whoever looked."""
+    side = face_px(track)
+    return f"{side:.0f} pixels large" + (f", looked at with {shrunk * side:.0f}" if shrunk < 1 else "")
+
+
+def _facts(track: TrackReport, *, is_still: bool, shrunk: float) -> str:
+    size = f"face {size_words(track, shrunk)}" if track.faces else ""
     if is_still:
         return size
     filled = len(track.faces) - track.n_detected
@@ -219,13 +237,8 @@ def _box(face: FaceReport, report: Report) -> tuple[float, float, float, float] 
     # Where the size changes, only that of the first frame is known, not that of the face's.
     if video is None or Code.GEOMETRY_CHANGED in report.verdict.codes:
         return None
-    # Boxes are in pixels of frames that --max-side may have made smaller.
-    plan = report.settings.get("plan")
-    side = plan.get("max_side_px") if isinstance(plan, dict) else None
-    longer = max(video.width_px, video.height_px, 1)
-    shrunk = min(1.0, side / longer) if side else 1.0
-    width, height = video.width_px * shrunk, video.height_px * shrunk
-    ends = [min(max(v / full, 0.0), 1.0) for v, full in zip(face.box_xyxy, (width, height) * 2, strict=True)]
+    size = (max(video.width_px, 1), max(video.height_px, 1))
+    ends = [min(max(v / full, 0.0), 1.0) for v, full in zip(face.box_xyxy, size * 2, strict=True)]
     x0, y0, x1, y1 = (100 * end for end in ends)
     return x0, y0, x1 - x0, y1 - y0
 

@@ -10,9 +10,9 @@ Nothing here alters a score; it says how far one should be trusted.
 from __future__ import annotations
 
 import re
-import statistics
 from dataclasses import dataclass
 
+from telltale._report_people import face_px, shrunk_frac, size_words
 from telltale._report_words import to_see_more
 from telltale._text import bit_rate, plural, visible
 from telltale.types import Code, Label, Report, TrackReport
@@ -89,9 +89,8 @@ def _face(report: Report) -> QualityRow | None:
     track = _deciding(report)
     if track is None:
         return None
-    side = statistics.median(max(f.box_xyxy[2] - f.box_xyxy[0], f.box_xyxy[3] - f.box_xyxy[1]) for f in track.faces)
-    card = report.model.card
-    value = f"{side:.0f} pixels large"
+    shrunk, card = shrunk_frac(report), report.model.card
+    value, side = size_words(track, shrunk), shrunk * face_px(track)
     if card is None:
         return QualityRow("Face", value, "The longer side of its box, in the middle of all frames.")
     if side < card.min_face_px:

@@ -73,6 +73,7 @@ class _Face(_Said):
 class _Faces(_Said):
     index: _Count
     pts_s: _Number
+    shrunk: Annotated[float, Field(gt=1 / _MOST, le=1)] = 1.0
     faces: list[_Face]
 
 

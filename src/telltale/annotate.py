@@ -183,7 +183,7 @@ def _still(reader: VideoReader, plan: Plan) -> Iterator[Message]:
     for frame in reader:
         rgb = _drawable(frame.rgb)
         height, width = rgb.shape[:2]
-        Painter(plan, width_px=width, height_px=height, with_timeline=False).paint(rgb, 0.0, scale=_scale(plan, rgb))
+        Painter(plan, width_px=width, height_px=height, with_timeline=False).paint(rgb, 0.0)
         page = with_caption(rgb, plan)
         yield _file(PICTURE_NAME, png(page), page.shape[1], page.shape[0])
 
@@ -205,10 +205,9 @@ def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iter
         for frame in reader:
             rgb = _drawable(frame.rgb)
             height, width = rgb.shape[:2]
-            scale = _scale(plan, rgb)
             shot_s = shots.begun_s(rgb, frame.pts_s)
-            gif.see(rgb, frame.pts_s, shot_s=shot_s, scale=scale)
-            sheet.see(rgb, frame.pts_s, shot_s=shot_s, scale=scale)
+            gif.see(rgb, frame.pts_s, shot_s=shot_s)
+            sheet.see(rgb, frame.pts_s, shot_s=shot_s)
             if film is None or first is None:
                 sound = None if source.is_picture else Sound(source, origin_s=reader.origin_s)
                 first, size = Painter(plan, width_px=width, height_px=height), (width, height)
@@ -216,7 +215,7 @@ def _moving(reader: VideoReader, path: str, film_path: Path, plan: Plan) -> Iter
                     Film(film_path, width_px=width, height_px=first.height_px, fps=1 / reader.interval_s, sound=sound)
                 )
             painter = first if (width, height) == size else Painter(plan, width_px=width, height_px=height)
-            film.add(painter.paint(rgb, frame.pts_s, shot_s=shot_s, scale=scale), frame.pts_s)
+            film.add(painter.paint(rgb, frame.pts_s, shot_s=shot_s), frame.pts_s)
             if frame.pts_s - told_s >= _TOLD_EVERY_S:
                 told_s = frame.pts_s
                 yield Message("progress", {"pts_s": told_s})
@@ -233,10 +232,6 @@ def _drawable(rgb: RgbImage) -> RgbImage:
     return np.require(rgb, requirements=["C", "W"])
 
 
-def _scale(plan: Plan, rgb: RgbImage) -> float:
-    """From the report's pixels to the frame's: the scan may have looked at smaller frames."""
-    longer = max(rgb.shape[:2])
-    return longer / plan.max_side_px if plan.max_side_px is not None and longer > plan.max_side_px else 1.0
 
 
 def _file(name: str, data: bytes | None, width_px: int, height_px: int) -> Message:

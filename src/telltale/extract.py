@@ -251,7 +251,8 @@ class _Borrower:
 def _faces_message(frame: Frame, sure: list[tuple[int, Face, RgbImage]], size_px: int) -> Message:
     rows = [face_to_json(track_id, face) for track_id, face, _ in sure]
     crops = np.stack([crop for *_, crop in sure]) if sure else np.empty((0, size_px, size_px, 3), np.uint8)
-    return Message("faces", {"index": frame.index, "pts_s": frame.pts_s, "faces": rows}, {"crops": crops})
+    about = {"index": frame.index, "pts_s": frame.pts_s, "shrunk": frame.shrunk}
+    return Message("faces", about | {"faces": rows}, {"crops": crops})
 
 
 class _Decoder:

@@ -151,9 +151,10 @@ class PictureReader(VideoReader):
 
     def __iter__(self) -> Iterator[Frame]:
         for index in self._choice.indices.tolist():
-            rgb = self._converter.shrunk(self._picture.rgb(index))
+            displayed = self._picture.rgb(index)
+            rgb = self._converter.shrunk(displayed)
             self.n_decoded += 1
-            yield Frame(index, float(self._times_s[index]), rgb)
+            yield Frame(index, float(self._times_s[index]), rgb, max(rgb.shape[:2]) / max(displayed.shape[:2]))
         self._is_finished = True
 
     def _findings(self) -> list[Finding]:

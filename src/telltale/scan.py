@@ -265,7 +265,7 @@ class Scanner:
         reasons = (first, *findings.partial, *rest)  # a verdict on a part must not read like one on the whole
         return {
             "verdict": verdict.model_copy(update={"codes": codes, "reasons": reasons}),
-            "tracks": tuple(tracks),
+            "tracks": findings.as_displayed(tracks),
             "pictures": findings.pictures(),
             "explanation": findings.explanation,
             "is_out_of_time": findings.is_out_of_time,

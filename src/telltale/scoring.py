@@ -26,6 +26,7 @@ from telltale.types import (
     Clip,
     Code,
     Face,
+    FaceReport,
     Float32Array,
     FrameCounts,
     Heat,
@@ -33,6 +34,7 @@ from telltale.types import (
     RgbImage,
     Scores,
     Track,
+    TrackReport,
     VideoInfo,
 )
 
@@ -84,6 +86,7 @@ class Findings:
         self._cutter = ClipCutter(card.n_frames)
         self._faces: dict[int, list[Face]] = {}
         self._person: dict[int, int] = {}
+        self._shrunk: dict[float, float] = {}
         self._clips: list[Clip] = []
         self._scoring: deque[Future[_Scored]] = deque()
         self._logit: dict[tuple[int, float], float] = {}
@@ -132,6 +135,18 @@ class Findings:
             judged.append(JudgedTrack(track, calibrate(logits, calibration), far))
         return judged
 
+    def as_displayed(self, tracks: Sequence[TrackReport]) -> tuple[TrackReport, ...]:
+        """The same with boxes in pixels of the picture as displayed, where smaller frames were looked at."""
+        if not self._shrunk:
+            return tuple(tracks)
+        return tuple(
+            track.model_copy(update={"faces": tuple(self._enlarged(face) for face in track.faces)}) for track in tracks
+        )
+
+    def _enlarged(self, face: FaceReport) -> FaceReport:
+        x0, y0, x1, y1 = (round(v / self._shrunk.get(face.pts_s, 1.0), 2) for v in face.box_xyxy)
+        return face.model_copy(update={"box_xyxy": (x0, y0, x1, y1)})
+
     def pictures(self) -> Pictures:
         """The thumbnails and crops that were kept, evenly thinned on long videos."""
         index = {(track_id, face.pts_s): i for track_id, faces in self._faces.items() for i, face in enumerate(faces)}
@@ -151,6 +166,8 @@ class Findings:
 
     def _take_faces(self, message: Message) -> None:
         self._n_analysed += 1
+        if message.data["shrunk"] < 1:
+            self._shrunk[message.data["pts_s"]] = message.data["shrunk"]
         for row, crop in zip(message.data["faces"], message.arrays["crops"], strict=True):
             face, track_id = face_from_json(row), row["track_id"] + 1  # people count from 1
             self._faces.setdefault(track_id, []).append(face)

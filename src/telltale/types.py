@@ -123,6 +123,8 @@ class Frame:
     index: int
     pts_s: float
     rgb: RgbImage
+    shrunk: float = 1.0
+    """Pixels of `rgb` by those of the picture as displayed: below 1 where it was made smaller."""
 
     def __post_init__(self) -> None:
         _expect(

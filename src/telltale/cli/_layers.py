@@ -60,8 +60,8 @@ def _place(node: Node) -> str:
 
 
 def print_layers(bundle: Bundle, *, one_by_one: bool) -> None:
-    """How many layers, numbers and operations there are; `one_by_one` each layer before that. Raises BundleInvalid where
-    the graph cannot be read."""
+    """How many layers, numbers and operations there are; `one_by_one` each layer before that. Raises BundleInvalid
+    where the graph cannot be read."""
     try:
         graph = read_graph(bundle.model_path.read_bytes())
         layers = layers_of(graph)

@@ -18,8 +18,9 @@ from telltale.types import ModelInfo, Written
 Pair = tuple[int, int]
 
 ROUGH_BELOW = 40
-"""With fewer groups of the rarer class, intervals are rough, that of the AUC mostly too high, and no difference is called
-clear. Of 250 drawn sets of pairs it held the true AUC in 64-88 % with 8 groups, 80-93 % with 20, 91-96 % with 40."""
+"""With fewer groups of the rarer class, intervals are rough, that of the AUC mostly too high, and no difference is
+called clear. Of 250 drawn sets of pairs it held the true AUC in 64-88 % with 8 groups, 80-93 % with 20,
+91-96 % with 40."""
 _METHOD_GROUPS = 20
 """With fewer groups of the rarer class, a method's AUC has no interval: of one fake it would be its rank alone."""
 
