@@ -245,7 +245,12 @@ def longer_sound(path: Path, *, seconds: float = 2, sound_s: float = 5) -> Path:
 
 
 def several_streams(
-    path: Path, sizes: Sequence[tuple[int, int]], *, seconds: float = 1, rates: Sequence[int] | None = None
+    path: Path,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    seconds: float = 1,
+    rates: Sequence[int] | None = None,
+    pixel_aspect: Fraction | None = None,
 ) -> Path:
     """One video stream for each size, all with a face (Matroska), at 25 frames a second or at `rates`."""
     rates = rates or [25] * len(sizes)
@@ -254,6 +259,8 @@ def several_streams(
         for (width, height), rate in zip(sizes, rates, strict=True):
             stream = out.add_stream("mpeg4", rate=rate)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            if pixel_aspect is not None:
+                stream.codec_context.sample_aspect_ratio = pixel_aspect
             streams.append(stream)
         films = [list(face_frames(round(rate * seconds), size)) for size, rate in zip(sizes, rates, strict=True)]
         shown = [(i / rate, number, i) for number, rate in enumerate(rates) for i in range(len(films[number]))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -233,6 +234,12 @@ class TestLimits:
         assert reader.info.stream_index == 1
         assert reader.codes == [Code.SEVERAL_VIDEO_STREAMS]
         assert "stream 1 (480x360)" in reader.warnings[0]
+
+    def test_the_video_that_was_taken_is_named_with_its_size_as_displayed(self, tmp_path: Path) -> None:
+        sizes = [(240, 360), (64, 48)]
+        path = make_videos.several_streams(tmp_path / "clip.mkv", sizes, seconds=0.2, pixel_aspect=Fraction(2))
+        _, reader = read(path)
+        assert "stream 0 (480x360)" in reader.warnings[0]
 
     def test_a_picture_beside_a_video_is_no_second_one(self, tmp_path: Path) -> None:
         """Matroska has no mark for a cover among its streams; this one is larger than the whole clip."""

@@ -106,7 +106,6 @@ class FileReader(VideoReader):
         self._cut_pts = {scan.pts[-1]} if scan.ends_broken else set[int]()
         self._changed_size: str | None = None
         self._time_base_s = float(self._stream.time_base or 0.001)  # a stream must not be asked once its file is closed
-        self._which = f"stream {self._stream.index} ({self._stream.width}x{self._stream.height}) was looked at"
 
     @property
     def sampled_s(self) -> Float64Array:
@@ -285,7 +284,9 @@ class FileReader(VideoReader):
         if self._changed_size:
             found.append((Code.GEOMETRY_CHANGED, f"The picture changes its size, last to {self._changed_size}."))
         if self._n_streams > 1:
-            several = f"The file holds {self._n_streams} videos; {self._which}."
+            size = f"{self._info.width_px}x{self._info.height_px}"
+            which = f"stream {self._info.stream_index} ({size}) was looked at"
+            several = f"The file holds {self._n_streams} videos; {which}."
             found.append((Code.SEVERAL_VIDEO_STREAMS, several))
         return found + converted(self._converter.codes)
 
