@@ -56,3 +56,9 @@ def test_a_player_is_sent_into_the_frame_not_to_its_edge(fps: float | None, half
     assert report.video is not None
     crops = build_page(report.model_copy(update={"video": replace(report.video, fps_header=fps)})).people[0].crops
     assert {round(crop.seek_s - crop.pts_s, 4) for crop in crops} == {half_s}
+
+
+@pytest.mark.parametrize(("is_image", "source"), [(True, "found in this picture"), (False, "found in this frame")])
+def test_a_still_picture_has_no_frames(is_image: bool, source: str) -> None:
+    report = make_report(label="real", is_image=is_image, tracks=[make_track(1, [0.05])])
+    assert build_page(report).people[0].crops[0].source == source

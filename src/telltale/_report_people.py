@@ -189,7 +189,9 @@ def _crops(track: TrackReport, report: Report, scale: ZoneScale, budget: int) ->
         n = budget - len(ends)
         have = sorted(set(_spread(have, n)) | ends)
     shown = set(_spread(have, MAX_CROPS_SHOWN))
-    fps = report.video.fps_header if report.video else None
+    video = report.video
+    place = "picture" if video is not None and video.is_still else "frame"
+    fps = video.fps_header if video else None
     half_s = min(_MOST_HALF_S, 0.5 / fps if fps else _MOST_HALF_S)
     crops = []
     for i in have:
@@ -208,7 +210,7 @@ def _crops(track: TrackReport, report: Report, scale: ZoneScale, budget: int) ->
                 time=clock(face.pts_s),
                 score="no score" if p_fake is None else percent(p_fake),
                 zone="none" if p_fake is None else scale.zone(p_fake),
-                source="found in this frame" if face.source == "detected" else "filled in between two frames",
+                source=f"found in this {place}" if face.source == "detected" else "filled in between two frames",
                 is_first_shown=i in shown,
             )
         )
