@@ -11,7 +11,7 @@ from read_page import ReadPage
 from telltale._annotate_plan import make_plan
 from telltale._report_page import build_page
 from telltale.report import to_html
-from telltale.types import TrackReport
+from telltale.types import Code, TrackReport
 
 
 def too_small(track_id: int, scores: list[float], **options: float) -> TrackReport:
@@ -62,3 +62,11 @@ def test_a_player_is_sent_into_the_frame_not_to_its_edge(fps: float | None, half
 def test_a_still_picture_has_no_frames(is_image: bool, source: str) -> None:
     report = make_report(label="real", is_image=is_image, tracks=[make_track(1, [0.05])])
     assert build_page(report).people[0].crops[0].source == source
+
+
+def test_a_face_held_back_is_not_told_as_one_called_fake() -> None:
+    track = make_track(1, [0.97] * 12).model_copy(update={"label": "uncertain", "codes": (Code.OUT_OF_DOMAIN,)})
+    told = " ".join(" ".join(ReadPage(to_html(make_report(label="uncertain", tracks=[track]))).text).split())
+    assert "and gives no verdict between. This one is not called fake: the face is unlike those that" in told
+    assert "Suspicious:" not in told
+    assert "Scores as fake, but unlike the faces that the model learned from:" in told

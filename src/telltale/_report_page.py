@@ -23,6 +23,7 @@ from telltale._text import clock, file_size, percent, visible
 from telltale.types import Code, Label, Pictures, Report, count_people
 
 MAX_STRIP = 10
+_HELD_BACK = " This one is not called fake: the face is unlike those that the model learned from."
 _LEAST_UNREAD = 0.02
 """A smaller share of the time line is not marked as unread."""
 TOLD_BY_REASONS = frozenset(
@@ -141,7 +142,7 @@ def build_page(report: Report, *, player: Player | None = None) -> Page:
         number="" if verdict.p_fake is None else percent(verdict.p_fake),
         interval="" if verdict.interval is None else span_words(*verdict.interval),
         meaning=_words.meaning(report),
-        bars=_words.bars(report),
+        bars=_words.bars(report) + (_HELD_BACK if Code.OUT_OF_DOMAIN in verdict.codes else ""),
         gauge=_gauge(report, scale),
         # Without a face the sentence above has said the first of them.
         reasons=[visible(reason) for reason in verdict.reasons[0 if report.tracks else 1 :]],

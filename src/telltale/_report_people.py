@@ -17,6 +17,7 @@ CROPS_UNJUDGED = 4
 _SAME_S = 1e-6
 _MOST_HALF_S = 0.01
 """No frame is shorter than twice that, or the header says so."""
+_HELD_BACK = "Scores as fake, but unlike the faces that the model learned from"
 MAX_CROPS = 600
 """Over the whole page: 600 crops of 224 px are about 8 MB."""
 
@@ -72,6 +73,8 @@ class Person:
     n_faces: int
     chart: Chart | None
     suspicious: str
+    """When; empty where never."""
+    suspicious_name: str
     chart_alt: str
 
 
@@ -132,6 +135,7 @@ def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: floa
         n_faces=len(track.faces),
         chart=lay_out(track, end_s=end_s, scale=scale) if has_chart else None,
         suspicious=suspicious,
+        suspicious_name=_HELD_BACK if Code.OUT_OF_DOMAIN in track.codes else "Suspicious",
         chart_alt=f"Scores of person {track.id} over time, {plural(len(track.faces), 'face')}. "
         + (f"Suspicious: {suspicious}." if suspicious else "No suspicious interval."),
     )
