@@ -296,7 +296,9 @@ def test_a_picture_of_any_kind_is_served_and_shown_as_one(
 ) -> None:
     if kind == "AVIF" and not features.check("avif"):
         pytest.skip("this Pillow reads no AVIF")
-    several = {"save_all": True, "append_images": [Image.new("RGB", (64, 64))]} if kind == "MPO" else {}
+    several: dict[str, Any] = {}
+    if kind == "MPO":
+        several = {"save_all": True, "append_images": [Image.new("RGB", (64, 64))]}
     picture = make_videos.write_picture(tmp_path / "picture", format=kind, **several)
     with server.client() as client:
         scan = client.wait(client.submit(picture).id, wait_s=60)

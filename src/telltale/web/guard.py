@@ -74,8 +74,8 @@ class Guard:
             await problem_response(error)(scope, receive, sending)
         except asyncio.CancelledError:  # the server is being stopped, and its last seconds are over
             if not status:
-                error = problem("not_ready", "the server is being stopped; send it again", retry_after_s=_BACK_AFTER_S)
-                await problem_response(error)(scope, receive, sending)
+                again = problem("not_ready", "the server is being stopped; send it again", retry_after_s=_BACK_AFTER_S)
+                await problem_response(again)(scope, receive, sending)
         except Exception as error:
             if status:
                 raise
