@@ -9,7 +9,16 @@ from telltale import metrics
 from telltale.aggregate import Calibration, Thresholds, calibrate, log_odds, sigmoid, track_log_odds
 from telltale.cli._card import _reached
 from telltale.train import _judge
-from telltale.train._calibrate import RATES, Clips, fit_platt, fit_thresholds, limits_of, of_tracks, real_tail
+from telltale.train._calibrate import (
+    RATES,
+    Clips,
+    fit_platt,
+    fit_thresholds,
+    limits_of,
+    limits_of_few,
+    of_tracks,
+    real_tail,
+)
 from telltale.train._judge import Answers, fit_reading, measure
 from telltale.train._validation import ValidationSet
 from telltale.types import Float64Array
@@ -297,3 +306,24 @@ def test_figures_of_a_face_or_two_have_no_intervals_that_are_no_numbers() -> Non
     found = _judge._balanced(np.array([0, 1]), np.array([0.2, 0.7]), np.array(["a", "a"]))
     assert found["auc"] == 1.0
     assert all(np.isfinite(bounds).all() for bounds in found["ci95"].values())
+
+
+@pytest.mark.parametrize("n_clips", [1, 12])
+def test_a_model_at_chance_calls_nothing_real_or_fake(n_clips: int) -> None:
+    shown, logit = _tracks(n_clips, n_tracks=400)
+    shown = replace(shown, source=np.where(shown.label == 1, "fakes", "reals"))
+    reading = fit_reading(_answers(shown, -logit), None)
+    assert (reading.thresholds.real_below, reading.thresholds.fake_above) == (0, 1)
+    assert "calls nothing real or fake" in reading.limits[0]
+    figures = measure(_answers(shown, -logit), reading)
+    for name in ("real", "fake"):
+        assert figures[f"{name}s"][f"{name}_called"] == {"real": 0, "uncertain": 1, "fake": 0}
+
+
+def test_a_card_says_that_its_lines_were_drawn_by_a_handful() -> None:
+    calibration = Calibration(fitted_on="made")
+    label = np.repeat([0, 1], [50, 20])
+    group = np.arange(70).astype(str)
+    assert limits_of_few(label, group, calibration) == ()
+    (few,) = limits_of_few(label[46:54], group[46:54], calibration)
+    assert few.startswith("Its lines were drawn by 4 fakes and the reals of 4 groups: too few to measure a rate of 1%")

@@ -232,8 +232,6 @@ def _drawable(rgb: RgbImage) -> RgbImage:
     return np.require(rgb, requirements=["C", "W"])
 
 
-
-
 def _file(name: str, data: bytes | None, width_px: int, height_px: int) -> Message:
     import numpy as np
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from telltale._text import plural
 from telltale.aggregate import FAKES_BEYOND, Calibration, Thresholds, calibrate, sigmoid, track_log_odds
 from telltale.types import Float64Array
 
@@ -23,6 +24,8 @@ FALSE_POSITIVE_RATE = 0.01
 MISS_RATE = 0.05
 MIN_SCALE = 1e-3
 FEW_GROUPS = 50
+FEW_FAKES = 20
+CHANCE = "no better than chance there, so every probability is about .5"
 
 _TRACKS = "tracks"
 _SEVERAL = 0.5
@@ -85,7 +88,7 @@ def fit_platt(logit: npt.ArrayLike, label: npt.ArrayLike, *, fitted_on: str = ""
             break
     if found[0] < MIN_SCALE:
         found = np.array([MIN_SCALE, 0.0])
-        fitted_on = f"{fitted_on}; no better than chance there, so every probability is about .5"
+        fitted_on = f"{fitted_on}; {CHANCE}"
     a, b = float(found[0]) / spread, float(found[1])
     return Calibration(method="platt", scale=a, bias=b, fitted_on=fitted_on)
 
@@ -106,7 +109,7 @@ def of_tracks(of: Clips, logit: Float64Array, calibration: Calibration) -> tuple
         update={
             "track_scale": fitted.scale,
             "track_bias": fitted.bias,
-            "fitted_on": f"{calibration.fitted_on}; {len(first)} tracks of them",
+            "fitted_on": f"{calibration.fitted_on}; {len(first)} tracks of them{fitted.fitted_on}",
         }
     )
     return whole, fit_thresholds(of.take(first), odds, fitted, each=_TRACKS)
@@ -181,6 +184,13 @@ def fit_thresholds(
             (float(values.max()), False) if name in few else real_tail(values, rate) for name, values in reals.items()
         )
 
+    population = f"{each}: {_counts(reals, 'real', few=few)}; {_counts(fakes, 'fake')}"
+    n_real, n_fake = (sum(len(values) for values in those.values()) for those in (reals, fakes))
+    if CHANCE in calibration.fitted_on:  # no line divides what it cannot tell apart
+        return Thresholds(
+            real_below=0.0, fake_above=1.0, tail_extrapolated_below=1.0, population=population, n_real=n_real,
+            n_fake=n_fake,
+        )  # fmt: skip
     tail = [(rate, *worst(rate)) for rate in RATES]
     fitted = [rate for rate, _, counted in tail if not counted]
     fake_above = odds(worst(FALSE_POSITIVE_RATE)[0]) + _CLEARANCE
@@ -193,9 +203,24 @@ def fit_thresholds(
         tail=tuple((rate, odds(at) + _CLEARANCE) for rate, at, _ in tail),
         tail_extrapolated_below=_next_above(max(fitted)) if fitted else None,
         fakes_reach=odds(-_share_below(-np.concatenate(list(fakes.values())), FAKES_BEYOND)),
-        population=f"{each}: {_counts(reals, 'real', few=few)}; {_counts(fakes, 'fake')}",
-        n_real=sum(len(values) for values in reals.values()),
-        n_fake=sum(len(values) for values in fakes.values()),
+        population=population,
+        n_real=n_real,
+        n_fake=n_fake,
+    )
+
+
+def limits_of_few(
+    label: npt.NDArray[np.int64], group: npt.NDArray[np.str_], calibration: Calibration
+) -> tuple[str, ...]:
+    """What a card says among its limits of the validation faces that its lines were drawn by, (n,)."""
+    if CHANCE in calibration.fitted_on:
+        return ("On validation it was no better than chance: it calls nothing real or fake.",)
+    n_groups, n_fake = len(np.unique(group[label == 0])), int((label == 1).sum())
+    if n_groups >= FEW_GROUPS and n_fake >= FEW_FAKES:
+        return ()
+    return (
+        f"Its lines were drawn by {plural(n_fake, 'fake')} and the reals of {plural(n_groups, 'group')}: too few to "
+        f"measure a rate of {FALSE_POSITIVE_RATE:.0%} or {MISS_RATE:.0%}. Expect more errors among other faces.",
     )
 
 

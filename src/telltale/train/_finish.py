@@ -96,7 +96,7 @@ def _card(
         metrics=dict(figures),
         resources=dict(origin.resources),
         licence=recipe.card.licence,
-        limits=(*limits_of(reading.thresholds), *recipe.card.limits),
+        limits=(*limits_of(reading.thresholds), *reading.limits, *recipe.card.limits),
     )
 
 

@@ -40,6 +40,7 @@ class Reading:
     calibration: Calibration
     thresholds: Thresholds
     gate: Gate | None
+    limits: tuple[str, ...] = ()
 
     def is_strange(self, answers: Answers) -> BoolArray:
         """(N,): beyond the gate, so not called fake."""
@@ -51,15 +52,18 @@ def fit_reading(answers: Answers, gate: Gate | None) -> Reading:
     of, logit = answers.of, answers.logit
     known, clips = _known(of), _clips(of)
     calibration = _calibrate.fit_platt(logit[known], of.label[known], fitted_on=_population(of))
+
+    def limits(read: Calibration) -> tuple[str, ...]:
+        return _calibrate.limits_of_few(of.label[known], of.group[known], read)
+
     whole = _calibrate.of_tracks(clips.take(known), logit[known], calibration)
     if whole is not None:
-        return Reading(*whole, gate)
+        return Reading(*whole, gate, limits(whole[0]))
     # people beyond the gate are never called fake, so they do not set the line; whole tracks all do
     lines = known & ~(strangers(_beyond(gate, answers), of.group, of.label) & (of.label == 0))
     each = "single pictures" if of.clips.shape[1] == 1 else "single clips"
-    return Reading(
-        calibration, _calibrate.fit_thresholds(clips.take(lines), logit[lines], calibration, each=each), gate
-    )
+    thresholds = _calibrate.fit_thresholds(clips.take(lines), logit[lines], calibration, each=each)
+    return Reading(calibration, thresholds, gate, limits(calibration))
 
 
 def _beyond(gate: Gate | None, answers: Answers) -> BoolArray:

@@ -30,7 +30,7 @@ from telltale.recipe import Recipe
 from telltale.runtime import Scorer
 from telltale.sampling import SamplePlan
 from telltale.store import Store
-from telltale.train._calibrate import Clips, fit_platt, fit_thresholds, limits_of, of_tracks
+from telltale.train._calibrate import Clips, fit_platt, fit_thresholds, limits_of, limits_of_few, of_tracks
 from telltale.train._faces import MARGIN_TOLERANCE, FaceTable, common_detector, common_plan, cut_differently
 from telltale.train._origin import leak_limits
 from telltale.train._settings import TrainSettings
@@ -214,7 +214,11 @@ def _card(
         recipe=recipe.model_dump(mode="json", include={"description", "seed", "model"}),
         resources=usage,
         licence=recipe.card.licence,
-        limits=(*limits_of(thresholds), *recipe.card.limits),
+        limits=(
+            *limits_of(thresholds),
+            *limits_of_few(val.label, clips.group, calibration),
+            *recipe.card.limits,
+        ),
         **from_video,
     )
 
