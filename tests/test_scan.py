@@ -141,8 +141,16 @@ def test_a_verdict_on_one_of_several_videos_says_so_and_how_to_scan_the_others(
     ("plan", "remedy"),
     [
         (SamplePlan("all"), "Every frame was looked at; a longer clip may show the face more often."),
-        (SamplePlan("first", 1), "A denser sampling (--fps 10) may find more."),
+        (SamplePlan("first", 2), "Looking further (a larger --first, or none) may find more."),
+        (SamplePlan("fps", 10, max_frames=2), "Looking further (a larger --max-frames, or none) may find more."),
+        (SamplePlan(max_frames=2, seconds=60), "Looking further (a larger --max-frames, or none) may find more."),
+        (SamplePlan(max_frames=9, seconds=1), "Looking further (a larger --seconds, or none) may find more."),
+        (SamplePlan("uniform", 2), "More frames (a larger --frames) may find more."),
+        (SamplePlan("every", 40), "A denser sampling (a smaller --every) may find more."),
+        (SamplePlan("fps", 10, cap=2), "Looking at more frames (--max-frames 6000) may find more."),
+        (SamplePlan("fps", 1), "A denser sampling (--fps 10) may find more."),
     ],
+    ids=str,
 )
 def test_a_face_seen_too_seldom_comes_with_what_can_be_done(
     redness: Path, tmp_path: Path, plan: SamplePlan, remedy: str

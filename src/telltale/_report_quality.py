@@ -165,7 +165,8 @@ def _count(report: Report) -> QualityRow | None:
         return None
     n = sum(face.p_fake is not None and face.source == "detected" for face in track.faces)
     if 0 < n < _FEW_FACES:
-        more = to_see_more(report.video, report.frames, report.verdict.codes)
+        plan, is_out_of_time = report.settings.get("plan") or {}, report.is_out_of_time
+        more = to_see_more(report.video, report.frames, report.verdict.codes, plan, is_out_of_time=is_out_of_time)
         told = f"Few: one odd frame weighs much. {more}"
         return QualityRow("Faces judged", str(n), told, "few faces judged")
     return QualityRow("Faces judged", str(n), "Enough that no single frame decides.") if n else None

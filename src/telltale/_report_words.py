@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from telltale._telling import telling_spans
 from telltale._text import clock, percent, plural
@@ -98,17 +99,44 @@ DENSER = "A denser sampling (--fps 10) may find more."
 _DENSE_FPS = 10
 _HIGH = 0.5
 """From here on a score is weaker evidence than it looks wherever fakes are rare."""
+_OTHERWISE = {
+    "uniform": "More frames (a larger --frames) may find more.",
+    "every": "A denser sampling (a smaller --every) may find more.",
+}
 
 
-def to_see_more(video: VideoInfo | None, frames: FrameCounts, codes: Collection[str]) -> str:
-    """What can be done where a face was seen too seldom: a sentence that does not advise what was done already."""
+def to_see_more(
+    video: VideoInfo | None,
+    frames: FrameCounts,
+    codes: Collection[str],
+    plan: Mapping[str, Any],
+    *,
+    is_out_of_time: bool = False,
+) -> str:
+    """What can be done where a face was seen too seldom: a sentence that does not advise what was done already, or what
+    the sampling `plan` (a `SamplePlan` as JSON) leaves no room for."""
+    if is_out_of_time:
+        return "A longer deadline (--deadline) may find more."
+    if Code.BEGINNING_ONLY in codes:
+        return f"Looking further (a larger {_limit(plan, frames.analysed)}, or none) may find more."
     if Code.CAPPED in codes:
         return "Looking at more frames (--max-frames 6000) may find more."
-    if video is not None and frames.decoded <= frames.analysed and _n_frames(video) <= frames.analysed:
+    is_every_frame = video is not None and frames.decoded <= frames.analysed and _n_frames(video) <= frames.analysed
+    if is_every_frame or plan.get("kind") == "all":
         return "Every frame was looked at; a longer clip may show the face more often."
+    if plan.get("kind") in _OTHERWISE:
+        return _OTHERWISE[plan["kind"]]
     if video is not None and video.duration_s and frames.analysed >= _DENSE_FPS * video.duration_s:
         return "Looking at every frame (--all-frames) may find more."
     return DENSER
+
+
+def _limit(plan: Mapping[str, Any], n_analysed: int) -> str:
+    """The option that left out the end of the clip."""
+    most = plan.get("max_frames")
+    if most is not None and (plan.get("seconds") is None or n_analysed >= most):
+        return "--max-frames"
+    return "--first" if plan.get("kind") == "first" else "--seconds"
 
 
 def _n_frames(video: VideoInfo) -> float:

@@ -258,7 +258,13 @@ class Scanner:
             minimum=card.minimum,
             is_still=findings.is_still,
             farthest=None if card.gate is None else card.gate.limit,
-            to_see_more=to_see_more(findings.video, findings.frames, findings.codes),
+            to_see_more=to_see_more(
+                findings.video,
+                findings.frames,
+                findings.codes,
+                asdict(self.settings.plan or card.sample),
+                is_out_of_time=findings.is_out_of_time,
+            ),
         )
         codes = tuple(dict.fromkeys((*verdict.codes, *findings.codes)))
         first, *rest = verdict.reasons
