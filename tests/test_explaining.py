@@ -260,7 +260,12 @@ def written_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is written on pictures from here on."""
     said: list[str] = []
     mask = _annotate_ink.text_mask
-    monkeypatch.setattr(_annotate_ink, "text_mask", lambda words, size_px: said.append(words) or mask(words, size_px))
+
+    def noted(words: str, size_px: int) -> object:
+        said.append(words)
+        return mask(words, size_px)
+
+    monkeypatch.setattr(_annotate_ink, "text_mask", noted)
     return said
 
 

@@ -95,9 +95,9 @@ class Strip:
         return _Head(tuple(row.replace("_", " ") for row in rows), head.text_px, with_end=True)
 
     def _is_room(self, head: _Head, words: str, *, with_time: bool) -> bool:
-        time_px = head.time(self._plan.end_s, self._plan.end_s).shape[1] + head.text_px if with_time else 0
+        time_px = int(head.time(self._plan.end_s, self._plan.end_s).shape[1]) + head.text_px if with_time else 0
         around_px = round(2.6 * head.text_px)  # the glyph, and both sides
-        return text_mask(words, head.text_px).shape[1] + time_px + around_px <= self._width
+        return int(text_mask(words, head.text_px).shape[1]) + time_px + around_px <= self._width
 
     def _words(self, *, with_score: bool = True) -> str:
         p_fake = self._plan.p_fake if with_score else None
@@ -114,8 +114,8 @@ class Strip:
                 faded = cv2.multiply(part, np.ascontiguousarray(rest[:, columns]), scale=1 / 255)
                 strip[:, columns] = cv2.add(faded, np.ascontiguousarray(colour[:, columns]))
         text_px, (_, top, _, bottom) = self._head.text_px, self._plot
-        ends = [(x, self._top + y) for y in (top - self._pad // 2, bottom + self._pad // 2)]
-        cv2.line(rgb, *ends, (255, 255, 255), max(1, text_px // 9))
+        high, low = (x, self._top + top - self._pad // 2), (x, self._top + bottom + self._pad // 2)
+        cv2.line(rgb, high, low, (255, 255, 255), max(1, text_px // 9))
         now = self._head.time(time_s, self._plan.end_s)
         write(rgb, now, self._width - self._pad - now.shape[1], self._top + self._row_px(len(self._head.rows) - 1))
 
