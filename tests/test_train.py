@@ -472,7 +472,7 @@ def test_every_stage_that_is_too_large_for_a_store_is_named(tmp_path: Path) -> N
     stores = [_store(tmp_path / f"{size_px}", crop=CropSpec(size_px=size_px)) for size_px in (48, 32)]
     stages = [{"size_px": size_px} for size_px in (64, 32, 48)]
     with pytest.raises(UsageError, match=r"32 px.*--set stages\.0\.size_px=32 --set stages\.2\.size_px=32$"):
-        check_sizes(make_faces.recipe(stages=stages), stores)
+        check_sizes(make_faces.recipe(stages=stages), stores, load_all(stores))
 
 
 def test_videos_of_one_name_in_two_stores_are_no_clip_together(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import make_stores
 from telltale.crops import CropSpec
 from telltale.errors import DataError, UsageError
 from telltale.recipe import Recipe, SourceMix
-from telltale.train import as_list, framed, read_faces, train
+from telltale.train import as_list, check_sizes, framed, load_all, read_faces, train
 from telltale.train._faces import concat
 from telltale.train._finish import _margins
 from telltale.train._mix import Mix
@@ -161,3 +162,21 @@ def test_a_table_of_something_else_says_what_it_lacks(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(DataError, match="cannot be read as a table"):
         read_faces(tmp_path / "broken.parquet")
+
+
+def test_pictures_mostly_smaller_than_the_recipe_learns_at_are_refused(tmp_path: Path) -> None:
+    faces = make_faces.write_folder(tmp_path / "faces")  # of 96 px
+    store = make_runs.store_of_faces(tmp_path / "store")  # of 48 px
+    larger = make_faces.recipe(stages=[{"size_px": 97}])
+    with pytest.raises(UsageError, match=r"faces are no larger than 96 px .*--set stages\.0\.size_px=96$"):
+        check_sizes(larger, [faces], load_all([faces]))
+    with pytest.raises(UsageError, match="store are no larger than 48 px"):
+        check_sizes(make_faces.recipe(stages=[{"size_px": 64}]), [faces, store], load_all([faces, store]))
+    check_sizes(make_faces.recipe(stages=[{"size_px": 48}]), [faces, store], load_all([faces, store]))
+
+
+def test_a_copy_of_a_store_is_not_learned_from_twice(tmp_path: Path) -> None:
+    store = make_runs.store_of_faces(tmp_path / "store")
+    copy = shutil.copytree(store.path, tmp_path / "copy")
+    with pytest.raises(UsageError, match=r"copy holds the same faces as .*store"):
+        train([store, copy], recipe=make_runs.tiny("baseline-cnn"), out=tmp_path / "run", settings=make_runs.ALONE)

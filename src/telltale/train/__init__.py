@@ -22,6 +22,7 @@ from torch import nn
 
 from telltale import models
 from telltale.bundle import Bundle, DetectorSettings
+from telltale.crops import CropSpec
 from telltale.errors import DataError, UsageError
 from telltale.evaluate import as_stores
 from telltale.evaluate._faces import choose_split, copied
@@ -39,6 +40,7 @@ from telltale.train._faces import (
     common_plan,
     concat,
     copied_files,
+    median_side_px,
     read_faces,
 )
 from telltale.train._finish import finish
@@ -135,7 +137,7 @@ def _job(faces: Sequence[Given], loaded: _Loaded, recipe: Recipe, out: Path, set
     """The run, with all that faces say of it checked; leaks that are accepted are among the limits of its card."""
     table, torn = loaded
     recipe = framed(recipe, faces)
-    check_sizes(recipe, faces)
+    check_sizes(recipe, faces, table)
     leaks = check_parents(parents_of(recipe, settings.begin(recipe)), table, allow_leaks=settings.allow_leaks)
     leaks += leak_limits(torn)
     return Job(table, _limited(recipe, leaks), out, settings, _detector(faces))
@@ -239,9 +241,9 @@ def as_list(faces: Given | Sequence[Given]) -> list[Given]:
 
 
 def opened(faces: Sequence[Given]) -> list[Given]:
-    """The same, with the stores among the paths opened. Raises UsageError where a store is named twice."""
+    """The same, with the stores among the paths opened. Raises UsageError where a store is named twice, or copied."""
     found = [as_stores(given)[0] if isinstance(given, (str, Path)) and is_store(given) else given for given in faces]
-    check_distinct([given for given in found if isinstance(given, Store)], or_copies=False)
+    check_distinct([given for given in found if isinstance(given, Store)])
     return found
 
 
@@ -280,19 +282,43 @@ def framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
     )
 
 
-def check_sizes(recipe: Recipe, faces: Sequence[Given]) -> None:
-    """Raises UsageError where a store holds smaller crops than the recipe learns at."""
+def check_sizes(recipe: Recipe, faces: Sequence[Given], table: FaceTable) -> None:
+    """Raises UsageError where a store holds smaller crops than the recipe learns at, or pictures that came as they were
+    are mostly smaller. `table` is that of `faces` (`load_all`)."""
     size_px = max(stage.size_px for stage in recipe.stages)
+    as_came: dict[Path, int] = {}
+    for number, given in enumerate(faces):
+        path, spec = _pictures(given), given.crop if isinstance(given, Store) else CropSpec()
+        if path and (side_px := median_side_px(table, number, spec)) < size_px:
+            as_came[path] = int(side_px)
+    if as_came:
+        path = min(as_came, key=as_came.__getitem__)
+        raise UsageError(
+            f"half of the pictures in {path} are no larger than {as_came[path]} px and the recipe learns at {size_px}: "
+            f"give it larger ones, or learn at what is there with {_sizes_down(recipe, as_came[path])}"
+        )
     held = {given.path: given.crop for given in faces if isinstance(given, Store)}
     smaller = {path: cut.size_px for path, cut in held.items() if cut.kind != "as_given" and cut.size_px < size_px}
     if smaller:
         path = min(smaller, key=smaller.__getitem__)
-        large = [number for number, stage in enumerate(recipe.stages) if stage.size_px > smaller[path]]
-        settings = " ".join(f"--set stages.{number}.size_px={smaller[path]}" for number in large)
         raise UsageError(
             f"{path} holds crops of {smaller[path]} px and the recipe learns at {size_px}: prepare it with "
-            f"`--size {size_px}`, or learn at what is there with {settings}"
+            f"`--size {size_px}`, or learn at what is there with {_sizes_down(recipe, smaller[path])}"
         )
+
+
+def _pictures(given: Given) -> Path | None:
+    """Where it is, if it holds pictures as they came."""
+    if isinstance(given, Store):
+        return given.path if given.crop.kind == "as_given" else None
+    if isinstance(given, FaceTable) or Path(given).suffix == ".parquet":
+        return None  # of whole frames, it may be
+    return Path(given)
+
+
+def _sizes_down(recipe: Recipe, side_px: int) -> str:
+    large = [number for number, stage in enumerate(recipe.stages) if stage.size_px > side_px]
+    return " ".join(f"--set stages.{number}.size_px={side_px}" for number in large)
 
 
 def _recipe(recipe: str | Path | Recipe) -> Recipe:

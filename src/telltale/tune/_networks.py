@@ -45,7 +45,7 @@ class NetworkFolds:
     def run(self, fold: int, recipes: Sequence[Recipe]) -> Iterator[tuple[int, npt.NDArray[np.int64], Float64Array]]:
         table = replace(self._searched, side=self._sides[fold])
         for recipe in recipes:
-            check_sizes(recipe, self._faces)
+            check_sizes(recipe, self._faces, self._table)
             check_parents(
                 parents_of(recipe, self._settings.begin(recipe)), self._judged, allow_leaks=False,
                 way_out="search with faces that it never saw, or from other weights",
