@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-SIZE_PX = (1200, 1052)
+SIZE_PX = (1200, 1076)
 SCALE = 1.25
 N_COLOURS = 256
 
