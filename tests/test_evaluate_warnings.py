@@ -91,6 +91,17 @@ def test_intervals_rest_on_the_groups_of_the_rarer_class(tmp_path: Path) -> None
     assert "rough" not in _warned(tmp_path / "enough", 40)
 
 
+@pytest.mark.parametrize(("n_fake", "is_told"), [(39, True), (41, False), (59, False), (64, True), (0, False)])
+def test_of_an_uneven_mix_figures_of_probabilities_are_not_the_models(
+    tmp_path: Path, n_fake: int, is_told: bool
+) -> None:
+    fakes = [i < n_fake for i in range(100)]
+    made = store_of_pictures(tmp_path / "s", [(i % 7) / 3 for i in range(100)], fakes)
+    judged = make_redness(tmp_path / "redness", size_px=SIZE_PX)
+    said = " ".join(evaluate(judged, made, settings=EvaluateSettings(side="all", repeats=0)).warnings)
+    assert (f"{n_fake}% of the videos are fake, and the probabilities are at even odds" in said) == is_told
+
+
 @pytest.mark.parametrize("n_fake", [19, 20])
 def test_a_method_of_few_fakes_has_no_interval(tmp_path: Path, n_fake: int) -> None:
     fakes = [i < n_fake for i in range(80)]

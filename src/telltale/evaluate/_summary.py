@@ -39,6 +39,8 @@ _NARROW_BELOW = 50
 """Groups of the rarer class. Of 150 drawn sets with a true AUC of .98 the interval held it in 89 % with 30 groups of
 each class, and in 94 % with 60."""
 _NEAR_1 = 0.95
+_EVEN = (0.4, 0.6)
+"""Shares of fakes that are near enough to the even odds at which probabilities are fitted."""
 _FOR_1PCT = 100
 """Reals of which 1 % is one."""
 
@@ -242,6 +244,12 @@ def _warnings(video: Measures, n_rarer: int, settings: EvaluateSettings) -> list
         )
     if video.n and video.n_fake in (0, video.n):
         found.append(f"Every video is {'fake' if video.n_fake else 'real'}: figures that need both are missing.")
+    share = video.n_fake / video.n if video.n else 0.5
+    if 0 < share < 1 and not _EVEN[0] <= share <= _EVEN[1]:
+        found.append(
+            f"{share:.0%} of the videos are fake, and the probabilities are at even odds: accuracy, log_loss, brier "
+            "and ece are of this mix; --balanced judges as many of each class."
+        )
     if "auc" in video.ci95 and video.ci95["auc"][1] > _NEAR_1 and n_rarer < _NARROW_BELOW:
         found.append(f"The rarer class has only {n_rarer} groups: intervals near an AUC of 1 are too narrow.")
     flat = [name for name, (low, high) in video.ci95.items() if low == high]
