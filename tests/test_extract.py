@@ -194,6 +194,14 @@ def test_a_frame_that_never_comes_takes_nothing_of_what_was_seen_with_it(
 
 
 @pytest.mark.usefixtures("stuck")
+@pytest.mark.parametrize("plan", [SamplePlan("all", cap=20), SamplePlan("all", seconds=1)], ids=str)
+def test_what_was_to_be_left_out_is_not_told_where_time_ran_out_before(face_clip: Path, plan: SamplePlan) -> None:
+    (done,) = extract(face_clip, plan=plan, deadline_s=1)["done"]
+    assert done.data["codes"] == [Code.PARTIAL]
+    assert len([told for told in done.data["warnings"] if told != HASH_NOT_KNOWN]) == 1
+
+
+@pytest.mark.usefixtures("stuck")
 def test_an_original_that_is_stuck_is_not_waited_for(face_clip: Path) -> None:
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded, match="its original"):

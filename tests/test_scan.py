@@ -125,6 +125,14 @@ def test_a_verdict_on_all_of_it_says_no_such_thing(redness: Path, long_clip: Pat
     assert not report.warnings
 
 
+def test_a_verdict_on_fewer_frames_than_asked_for_says_so_in_the_table_too(redness: Path, long_clip: Path) -> None:
+    settings = ScanSettings(plan=SamplePlan("fps", 10, cap=20))
+    report = telltale.scan(long_clip, model=redness, settings=settings)
+    told = "The clip is long: 20 frames spread over the whole of it were chosen instead of 60."
+    assert report.verdict.reasons[1] == told
+    assert told in summarise(report).reason
+
+
 def test_a_verdict_on_one_of_several_videos_says_so_and_how_to_scan_the_others(
     scanner: Scanner, tmp_path: Path
 ) -> None:

@@ -104,7 +104,7 @@ class TestReading:
         frames, reader = read(face_clip, SamplePlan("all", cap=5))
         assert [frame.index for frame in frames] == [0, 12, 24, 37, 49]
         assert reader.codes == [Code.CAPPED]
-        assert reader.warnings == ["5 frames spread over the whole clip were looked at instead of 50."]
+        assert reader.warnings == ["The clip is long: 5 frames spread over the whole of it were chosen instead of 50."]
 
     def test_frames_do_not_pile_up_until_a_garbage_collection(self, face_clip: Path) -> None:
         gc.collect()

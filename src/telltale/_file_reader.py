@@ -266,7 +266,7 @@ class FileReader(VideoReader):
             self._info = replace(self._info, timestamps=state)
         return super().info
 
-    def _findings(self) -> list[Finding]:
+    def findings(self) -> list[Finding]:
         found = left_out(self._choice, self._plan, self._timeline.times_s, self._info.duration_s)
         if self._missing:
             found.append((Code.PARTIAL, _cut_off(self._missing, self._info)))

@@ -69,18 +69,17 @@ class VideoReader(ABC):
         """Frames known to be damaged or missing so far."""
         return 0
 
+    @abstractmethod
+    def findings(self) -> list[Finding]:
+        """What a report must say about how this file was read, so far: codes and sentences."""
+
     @property
     def codes(self) -> list[Code]:
-        """What a report must say about how this file was read, so far."""
-        return [code for code, _ in self._findings()]
+        return [code for code, _ in self.findings()]
 
     @property
     def warnings(self) -> list[str]:
-        """The same in sentences, in the same order."""
-        return [warning for _, warning in self._findings()]
-
-    @abstractmethod
-    def _findings(self) -> list[Finding]: ...
+        return [warning for _, warning in self.findings()]
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
@@ -110,9 +109,8 @@ def left_out(choice: Choice, plan: SamplePlan, times_s: Float64Array, total_s: f
         found.append((Code.BEGINNING_ONLY, f"Only the first {seen} looked at ({named})."))
     if choice.was_capped:
         n = len(choice.indices)
-        found.append(
-            (Code.CAPPED, f"{n} frames spread over the whole clip were looked at instead of {choice.n_wanted}.")
-        )
+        told = f"The clip is long: {n} frames spread over the whole of it were chosen instead of {choice.n_wanted}."
+        found.append((Code.CAPPED, told))
     return found
 
 

@@ -34,7 +34,9 @@ _BYTES_A_SECOND = 20_000_000
 _MOST_S = 12 * 3600.0
 ENCODING_BYTES = 2 << 30
 """Memory of whoever encodes what is read: decoder and encoder of a 4K clip together."""
-SKIPS = frozenset({Code.PARTIAL, Code.BEGINNING_ONLY})
+PLANNED = frozenset({Code.BEGINNING_ONLY, Code.CAPPED})
+"""Codes of what was to be left out; whether it came to that is another matter where time ran out."""
+SKIPS = PLANNED | {Code.PARTIAL}
 """Codes whose warning says what of the file was not looked at."""
 HASH_NOT_KNOWN = "Not all of the file was read in time, so its SHA-256 is not known; a longer deadline tells it."
 

@@ -28,6 +28,7 @@ import numpy as np
 from telltale import faces
 from telltale._request import (
     HASH_NOT_KNOWN,
+    PLANNED,
     SKIPS,
     ExtractRequest,
     allowed_s,
@@ -107,8 +108,9 @@ def _extract(request: ExtractRequest, *, asked_at_s: float) -> Iterator[Message]
         if decoder.is_out_of_time:
             codes.append(Code.PARTIAL)
             warnings.append(stopped_words(stop_after_s, last_s))
-        codes += reader.codes + linker.codes
-        warnings += reader.warnings
+        found = [one for one in reader.findings() if not (decoder.is_out_of_time and one[0] in PLANNED)]
+        codes += [code for code, _ in found] + linker.codes
+        warnings += [told for _, told in found]
         # Each warning has its code at the same place; the linker's codes, which come last, have none.
         partial = [warning for code, warning in zip(codes, warnings, strict=False) if code in SKIPS]
         info = reader.info_within(started_at + _HASHED_BY_FRAC * may_take_s - time.monotonic())

@@ -157,7 +157,7 @@ class PictureReader(VideoReader):
             yield Frame(index, float(self._times_s[index]), rgb, max(rgb.shape[:2]) / max(displayed.shape[:2]))
         self._is_finished = True
 
-    def _findings(self) -> list[Finding]:
+    def findings(self) -> list[Finding]:
         skipped = left_out(self._choice, self._plan, self._times_s, None)
         return skipped + converted(self._picture.codes)
 
