@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import make_runs
 from telltale.errors import DataError, OutputError
 from telltale.train import train
 from telltale.train._checkpoint import Checkpoints
+from telltale.train._data import Batch
 from telltale.train._finish import _write_weights
 from telltale.train._module import Fit
 from web_server import environment
@@ -99,3 +101,21 @@ def test_what_is_damaged_is_named_with_the_way_on(name: str, tmp_path: Path) -> 
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
     with pytest.raises(DataError, match=rf"{name} .*delete .*--resume"):
         train(make_faces.table(n=32), recipe=recipe, out=tmp_path, settings=replace(make_runs.ALONE, resume=True))
+
+
+def test_a_run_that_goes_on_costs_what_it_took_before_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, faces, learn = make_runs.tiny("baseline-cnn"), make_faces.table(n=32), Fit.training_step
+
+    def stop(self: Fit, batch: Batch, index: int) -> dict[str, Any]:
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return learn(self, batch, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Fit, "training_step", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(faces, recipe=recipe, out=tmp_path, settings=make_runs.ALONE)
+    noted = tmp_path / "stage-0" / "cost.json"
+    noted.write_text(json.dumps(json.loads(noted.read_text()) | {"wall_s": 5000.0}))
+    bundle = train(faces, recipe=recipe, out=tmp_path, settings=replace(make_runs.ALONE, resume=True))
+    assert 5000 < bundle.card.resources["wall_s"] < 5500

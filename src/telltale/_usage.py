@@ -40,10 +40,15 @@ class Usage:
         self._stop.set()
         self._thread.join()
         self._look()
+        self._take_time()
+
+    def _take_time(self) -> None:
         self.wall_s, self.cpu_s = time.monotonic() - self._began_s, _cpu_s() - self._began_cpu_s
 
     def as_dict(self) -> dict[str, float]:
-        """As a model's card states it: seconds and megabytes (10^6 bytes)."""
+        """As a model's card states it: seconds and megabytes (10^6 bytes); while the work goes on, so far."""
+        if not self._stop.is_set():
+            self._take_time()
         found = {"wall_s": round(self.wall_s, 2), "cpu_s": round(self.cpu_s, 2)}
         if self._samples:
             found["peak_memory_mb"] = round(max(self._samples) / 1e6, 1)

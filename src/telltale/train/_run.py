@@ -22,6 +22,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.utils.data import DataLoader
 
+from telltale._files import write_files
 from telltale._usage import Usage
 from telltale.errors import UsageError
 from telltale.recipe import Recipe
@@ -36,6 +37,7 @@ from telltale.train._features import FeatureCache, cacheable, of_table, of_valid
 from telltale.train._history import History
 from telltale.train._mix import Mix, Shard
 from telltale.train._module import Fit, of_all
+from telltale.train._origin import added_up
 from telltale.train._progress import FitProgress, is_watched
 from telltale.train._resume import claim
 from telltale.train._settings import TrainSettings
@@ -99,11 +101,13 @@ def fit(table: FaceTable, recipe: Recipe, *, out: Path, settings: TrainSettings,
             if done.exists():
                 net = load_stage(net, out, recipe, number)
                 continue
-            usage = _fit_stage(run, net, number)
+            cost = _Cost(done.parent)
+            with cost.usage:
+                _fit_stage(run, net, number, cost)
             net = load_stage(net, out, recipe, number)
-            used = _used(usage)
+            used = cost.so_far()
             if rank == 0:
-                done.write_text(json.dumps(used), encoding="utf-8")
+                write_files(done.parent, {done.name: json.dumps(used).encode()})
     return net
 
 
@@ -120,13 +124,13 @@ class _Run:
     shard: Shard
 
 
-def _fit_stage(run: _Run, net: nn.Module, number: int) -> Usage:
+def _fit_stage(run: _Run, net: nn.Module, number: int, cost: _Cost) -> None:
     """Go on with a stage to its end; what came of it is in its checkpoints."""
     recipe, stage, folder = run.recipe.in_stage(number), run.recipe.stages[number], run.out / f"stage-{number}"
     last = folder / "last.ckpt"
-    with Usage() as usage, _quiet(), kept_memory():
+    with _quiet(), kept_memory():
         if last.exists() and _lost_patience(last):
-            return usage
+            return
         validation = _validation.build(run.judged, recipe, size_px=stage.size_px, limit=_VAL_LIMIT)
         _validation.check_monitor(validation, recipe.monitor)
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +145,7 @@ def _fit_stage(run: _Run, net: nn.Module, number: int) -> Usage:
         torch.manual_seed(recipe.seed * 101 + number)  # a layer for places begins alike, whatever ran before
         module = Fit(net, run.recipe, stage=number, validation=validation)
         module.to(memory_format=torch.channels_last)
-        trainer = _trainer(run.recipe, number, folder, run.settings)
+        trainer = _trainer(run.recipe, number, folder, run.settings, cost)
         with _stopped_as_asked(trainer):
             trainer.fit(
                 module,
@@ -149,7 +153,6 @@ def _fit_stage(run: _Run, net: nn.Module, number: int) -> Usage:
                 ckpt_path=str(last) if last.exists() else None,
                 weights_only=False,
             )
-    return usage
 
 
 @contextmanager
@@ -239,12 +242,31 @@ def _used(usage: Usage) -> dict[str, float]:
     return found | {"wall_s": max(one["wall_s"] for one in each)}
 
 
-def _trainer(recipe: Recipe, number: int, folder: Path, settings: TrainSettings) -> L.Trainer:
+class _Cost(Callback):
+    """What a stage takes, with what it took before it was stopped: noted with each epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.usage = Usage()
+        self._path = folder / "cost.json"
+        self._before: dict[str, float] = json.loads(self._path.read_text("utf-8")) if self._path.is_file() else {}
+
+    def so_far(self) -> dict[str, float]:
+        now = _used(self.usage)
+        return added_up([self._before, now]) if self._before else now
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        cost = self.so_far()
+        if trainer.is_global_zero:
+            write_files(self._path.parent, {self._path.name: json.dumps(cost).encode()})
+
+
+def _trainer(recipe: Recipe, number: int, folder: Path, settings: TrainSettings, cost: _Cost) -> L.Trainer:
     stage = recipe.stages[number]
     mode = "min" if _validation.falls(recipe.monitor) else "max"
     # `save_last` would write only where the epoch is also the best
     callbacks: list[Callback] = [
         History(folder / "metrics.csv"),
+        cost,
         ModelCheckpoint(folder, "best", monitor=recipe.monitor, mode=mode, enable_version_counter=False),
         ModelCheckpoint(folder, "last", enable_version_counter=False),
     ]
