@@ -143,8 +143,9 @@ def test_train_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, bundle: Cal
 
     monkeypatch.setattr(sys.modules["telltale.train"], "train", fit)
     given = ("--recipe", "default", "--set", "seed=7", "--set", "stages.0.epochs=1", "--weights", "none", "--resume")
-    code, out, _ = run("train", "a", "b", "--out", "run", *given)
+    code, out, err = run("train", "a", "b", "--out", "run", *given)
     assert code == 0
+    assert "run holds no run to go on with: a new one begins" in err
     assert "redness" in out
     recipe = seen.pop("recipe")
     assert (recipe.seed, recipe.stages[0].epochs) == (7, 1)

@@ -216,6 +216,12 @@ def test_settings_that_say_nothing_to_a_model_on_pixels_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_settings_of_networks_are_refused_by_a_model_on_pixels(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="knows no augment, stages: leave that out"):
+        train(store, recipe=recipe("svm", "stages.0.lr=1e-5", "augment=false"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_command_refuses_them_in_the_same_words(store: Store, tmp_path: Path) -> None:
     command = ["train", str(store.path), "--recipe", "logistic", "--weights", "default", "--out", str(tmp_path)]
     done = CliRunner().invoke(app, command)

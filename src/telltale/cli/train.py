@@ -104,6 +104,8 @@ def train(
     if chosen.model.name == "pixels":
         _train_pixels(faces, chosen, out=out, settings=settings)
         return
+    if resume and not any((out / begun).exists() for begun in ("stage-0", "member-0")):
+        say(f"{out} holds no run to go on with: a new one begins")
     with _to_be_resumed():
         bundle = fit(faces, recipe=chosen, out=out, settings=settings)
     print_card(bundle)

@@ -81,7 +81,11 @@ class Mix:
         for row in np.flatnonzero(table.label == 1):
             self._partners.setdefault(f"{table.dataset[row]}/{table.group_id[row]}", []).append(int(row))
         if not any(self._size(source) for source in self.sources):
-            raise DataError(f"the recipe's mix names none of the sources {', '.join(self.sources) or '(none)'}")
+            there = ", ".join(self.sources) or "(none)"
+            raise DataError(
+                f"the recipe's mix names none of the sources {there}: add them with --set 'mix.NAME={{real: 16, fake: "
+                "16}}', or take a recipe that mixes any source, as mobilenetv2 does"
+            )
         _check_names(recipe, self.sources)
         drawn = [recipe.mix_for(source) for source in self.sources]
         if not any(mix.real for mix in drawn) or not any(mix.fake + mix.blend + mix.graft for mix in drawn):

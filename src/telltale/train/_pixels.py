@@ -67,7 +67,7 @@ def train_pixels(
     OutputError before any work where `out` cannot be written.
     """
     settings = settings or TrainSettings()
-    _check_settings(settings)
+    _check_settings(settings, recipe)
     stores = _as_stores(faces)
     options, n_threads = PixelOptions.parse(recipe.model.options), settings.n_threads_here()
     require("sklearn", "analyze")
@@ -110,13 +110,21 @@ def train_pixels(
     return PixelRun(bundle, evaluations, model, usage.as_dict())
 
 
-def _check_settings(settings: TrainSettings) -> None:
+_SAYS_SOMETHING = {"description", "seed", "model", "card", "grid", "crop_down_frac"}
+"""To a model on pixels, of a recipe's settings."""
+
+
+def _check_settings(settings: TrainSettings, recipe: Recipe) -> None:
     is_from_nothing = settings.weights in (None, "none")
     if settings.n_processes > 1 or settings.cache is not None or settings.resume or not is_from_nothing:
         raise UsageError(
             "a model on pixels is fitted at once, from nothing, in one process: leave out --devices, --nodes, "
             "--cache, --resume, --weights"
         )
+    usual, names = Recipe(), [name for name in Recipe.model_fields if name not in _SAYS_SOMETHING]
+    idle = [name for name in names if getattr(recipe, name) != getattr(usual, name)]
+    if idle:
+        raise UsageError(f"a model on pixels knows no {', '.join(idle)}: leave that out of the recipe, and of --set")
 
 
 def _as_stores(faces: Sequence[str | Path | Store | FaceTable]) -> list[Store]:
