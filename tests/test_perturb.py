@@ -145,8 +145,20 @@ def test_risk_falls_where_the_surest_are_kept() -> None:
     assert found.coverage == pytest.approx((0.2, 0.4, 0.6, 0.8))
     assert found.risk == pytest.approx((0, 0, 0, 0.25))
     assert found.aurc == pytest.approx(0.0625)
-    assert found.coverage_at_risk["0.05"] == pytest.approx(0.6)
+    assert found.coverage_at_risk["0.05"] == 0, "three without a mistake may be luck"
     assert risk_coverage(label, np.full(5, np.nan)) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "n_wrong", "n_enough"), [("0.01", 0, 299), ("0.05", 0, 59), ("0.05", 1, 93), ("0.1", 0, 29)]
+)
+def test_a_share_is_kept_at_a_risk_that_its_upper_bound_meets(limit: str, n_wrong: int, n_enough: int) -> None:
+    """59 without a mistake are the fewest of which 5 % is the upper bound: .95 ** 59 < .05 (Clopper & Pearson)."""
+    for n, expected in ((n_enough - 1, 0.0), (n_enough, 1.0)):
+        label = np.r_[np.zeros(n_wrong, np.int64), np.ones(n - n_wrong, np.int64)]
+        found = risk_coverage(label, np.full(n, 0.9))
+        assert found is not None
+        assert found.coverage_at_risk[limit] == expected
 
 
 def test_videos_as_sure_as_each_other_are_kept_together() -> None:
