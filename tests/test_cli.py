@@ -364,6 +364,15 @@ def test_progress_is_silent_where_standard_error_is_no_terminal(
 # Ctrl-C and closed pipes
 
 
+@pytest.mark.parametrize(("closed", "n_lines"), [("2>&-", 1), (">&-", 0), (">&- 2>&-", 0)])
+def test_a_stream_that_is_closed_is_one_that_nobody_reads(tmp_path: Path, closed: str, n_lines: int) -> None:
+    command = f"exec {sys.executable} -m telltale scan gone.mp4 --json --out out {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, cwd=tmp_path, check=False)
+    assert (done.returncode, len(done.stdout.splitlines())) == (3, n_lines)
+    assert done.stderr == b"" if "2>" in closed else b"Reports: " in done.stderr
+    assert (tmp_path / "out/summary.csv").exists()
+
+
 @pytest.mark.usefixtures("calls")
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def scan_many(paths: Iterable[str], **_: Any) -> Iterator[Report]:

@@ -9,7 +9,9 @@ inside the command that needs it.
 from __future__ import annotations
 
 import io
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -76,6 +78,8 @@ def _options(
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit; `args` are those after the program's name."""
+    # Closed by whoever called (2>&-): nobody reads it, and the next file opened would take its place.
+    sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A file name may hold anything, and a terminal may take only ASCII.
         if isinstance(stream, io.TextIOWrapper):
