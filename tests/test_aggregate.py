@@ -169,7 +169,7 @@ def frame_times(fps: float, n_samples: int) -> list[float]:
         pts_s = np.cumsum(np.random.default_rng(3).uniform(0.02, 0.06, size=40 * n_samples))
     else:
         pts_s = np.arange(round(n_samples * fps)) / fps
-    return pts_s[choose(pts_s, SamplePlan()).indices][:n_samples].tolist()
+    return [float(at) for at in pts_s[choose(pts_s, SamplePlan()).indices][:n_samples]]
 
 
 @pytest.mark.parametrize("n_samples", [26, 27, 28, 29])

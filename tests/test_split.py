@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from telltale.datasets import Record
 from telltale.errors import LeakFound, UsageError
 from telltale.inspect._facts import find_facts
 from telltale.inspect._source import Source
@@ -229,7 +230,7 @@ def test_torn_groups_are_counted_as_the_data_set_counts_its_groups() -> None:
     assert n_torn < 20
     assert len(find_leaks(all_sides(split, records)).groups) == 2 * n_torn
     assert split.notes[0].startswith(f"LEAK: {n_torn} of 20 groups are on more than one side")
-    sides = {side: split.select(records, side) for side in SIDES}
+    sides: dict[str, Sequence[Record]] = {side: split.select(records, side) for side in SIDES}
     facts = find_facts(Source("x", "store", "ffpp", "videos", tuple(records), (), {"torn": sides}))
     assert facts.splits["torn"].n_leaked_groups == n_torn
 
