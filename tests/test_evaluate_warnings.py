@@ -114,7 +114,8 @@ def test_a_method_of_few_fakes_has_no_interval(tmp_path: Path, n_fake: int) -> N
 
 def test_of_fewer_reals_than_a_hundred_one_in_a_hundred_is_none(tmp_path: Path) -> None:
     assert "Of 99 real videos 1 % is less than one: tpr_at_1pct_fpr" in _warned(tmp_path / "few", 99, repeats=0)
-    assert "tpr_at_1pct_fpr" not in _warned(tmp_path / "enough", 100, repeats=0)
+    assert "Of 299 real videos 1 % is 2: tpr_at_1pct_fpr is rough" in _warned(tmp_path / "some", 299, repeats=0)
+    assert "tpr_at_1pct_fpr" not in _warned(tmp_path / "enough", 300, repeats=0)
 
 
 def test_beside_the_calibration_error_stands_what_chance_alone_makes_it(tmp_path: Path, model: Path) -> None:
