@@ -17,6 +17,7 @@ from telltale.bundle import TrainingSource
 from telltale.cli import app
 from telltale.errors import LeakFound
 from telltale.evaluate import EvaluateSettings, Measures, _files, evaluate, score_model
+from telltale.split import make_split
 
 pytest.importorskip("onnx", reason="makes models with onnx")
 
@@ -58,6 +59,15 @@ def test_copies_within_a_store_are_no_leak_beyond_their_group(tmp_path: Path, mo
     split(twice)
     split(other)
     assert evaluate(model, [twice, other], settings=EvaluateSettings(repeats=0)).leaked_groups == 0
+
+
+def test_leaked_groups_are_counted_as_the_store_names_them(tmp_path: Path, model: Path) -> None:
+    """A group of FaceForensics++ is named after both its videos."""
+    fakes, groups = [bool(i % 2) for i in range(40)], [f"{i // 4:03d}+{i // 4 + 500}" for i in range(40)]
+    store = store_of_pictures(tmp_path / "ff", [0] * 40, fakes, groups=groups, dataset="ffpp")
+    store.write_split("torn", make_split(store.records(), by="random", ratio="50/50"))
+    said = evaluate(model, store, settings=EvaluateSettings(allow_leaks=True, repeats=0))
+    assert said.leaked_groups == said.video.n_groups == 10
 
 
 def _warned(folder: Path, n_groups: int, *, n_wrong: int = 0, repeats: int = 50) -> str:

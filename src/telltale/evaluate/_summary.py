@@ -133,7 +133,9 @@ def summarise(
         verdicts=_verdicts(faces, videos),
         methods=_methods(faces, videos, settings),
         selective=risk_coverage(faces.label[[video.first for video in videos]], p_of(videos)),
-        leaked_groups=len(leaked & {p for g in set(faces.columns["group_id"].tolist()) for p in (g, *group_pieces(g))}),
+        leaked_groups=sum(
+            not leaked.isdisjoint((group, *group_pieces(group))) for group in set(faces.columns["group_id"].tolist())
+        ),
         stores=tuple(encodable(store.path) for store in faces.stores),
         settings=settings.written,
         warnings=tuple(_warnings(video, _rarer_groups(faces, videos), settings)),
