@@ -217,6 +217,14 @@ def test_json_prints_nothing_else_on_standard_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("calls")
+def test_the_json_that_is_printed_is_the_one_that_is_written(tmp_path: Path) -> None:
+    _, out, _ = run("scan", "fake.mp4", "--json", "--embed-video", "--out", str(tmp_path))
+    (written,) = tmp_path.glob("*/report.json")
+    assert out == written.read_text()
+    assert "The clip is not in this page" in json.loads(out)["warnings"][-1]
+
+
+@pytest.mark.usefixtures("calls")
 def test_out_writes_a_page_for_each_input_and_an_index(tmp_path: Path) -> None:
     run("scan", "fake.mp4", "gone.mp4", "--out", str(tmp_path / "new" / "out"))
     names = sorted(str(path.relative_to(tmp_path / "new" / "out")) for path in tmp_path.rglob("*.*"))

@@ -212,12 +212,14 @@ class _Reports:
     def take(self, report: Report) -> None:
         if not self.prints_json and self.out is None:
             return
-        from telltale.report import to_json, write_report  # with Jinja, which a table does not need
+        from telltale.report import JSON_NAME, to_json, write_report  # with Jinja, which a table does not need
 
-        if self.prints_json:
+        if self.out is None:
             typer.echo(to_json(report))
-        if self.out is not None:
-            write_report(report, self.out, embed_video=self.embed_video)
+            return
+        folder = write_report(report, self.out, embed_video=self.embed_video)
+        if self.prints_json:  # as written: a warning may have joined it
+            typer.echo((folder / JSON_NAME).read_text(encoding="ascii").rstrip("\n"))
 
     def conclude(self, summaries: Sequence[Summary]) -> None:
         from rich.console import Console
