@@ -190,7 +190,7 @@ def test_a_frame_that_never_comes_takes_nothing_of_what_was_seen_with_it(
     (done,) = messages["done"]
     assert done.data["analysed"] == len(messages["faces"]) == 3
     assert done.data["is_out_of_time"]
-    assert done.data["partial"] == ["Stopped after 2 s, 0.1 s into the video; a longer deadline reads more of it."]
+    assert done.data["partial"] == ["Stopped after 1.8 s, 0.1 s into the video; a longer deadline reads more of it."]
 
 
 @pytest.mark.usefixtures("stuck")
@@ -288,7 +288,7 @@ def test_what_a_stuck_worker_said_before_its_deadline_is_kept(face_clip: Path) -
             list(run_extract(worker, ExtractRequest(str(face_clip), deadline_s=0.01)))
     assert done.data["is_out_of_time"]
     assert (done.data["analysed"], done.data["codes"]) == (3, [Code.PARTIAL])
-    assert done.data["partial"] == ["Stopped after 2 s, 2.0 s into the video; a longer deadline reads more of it."]
+    assert done.data["partial"] == ["Stopped after 2.0 s, 2.0 s into the video; a longer deadline reads more of it."]
     assert done.data["warnings"] == [*done.data["partial"], HASH_NOT_KNOWN]
 
 

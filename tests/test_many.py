@@ -348,3 +348,9 @@ def test_what_is_made_for_one_file_is_refused_with_a_table(option: str, tmp_path
     given = CliRunner().invoke(app, ["scan", "clip.mp4", "--table", option, "--out", str(tmp_path)])
     assert given.exit_code == 2
     assert f"{option}: not with a table" in given.stderr
+
+
+def test_one_file_is_one_file(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["scan", str(tmp_path / "gone.mp4"), "--table", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 3
+    assert done.stderr.splitlines()[0] == "1 file done; 0 called fake, 1 failed"

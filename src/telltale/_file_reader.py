@@ -272,14 +272,13 @@ class FileReader(VideoReader):
             found.append((Code.PARTIAL, _cut_off(self._missing, self._info)))
         n_damaged = self.n_lost - (self._missing.n_frames if self._missing else 0)
         if n_damaged:
-            found.append(
-                (Code.FRAMES_LOST, f"{n_damaged} frames that are damaged, or built from damaged ones, were left out.")
-            )
+            told = f"Frames that are damaged, or built from damaged ones, and were left out: {n_damaged:,}."
+            found.append((Code.FRAMES_LOST, told))
         if self._clock.is_synthetic:
             counted = f"The file holds no times; {1 / self.interval_s:g} frames a second were counted."
             found.append((Code.TIMESTAMPS_SYNTHETIC, counted))
         elif self._clock.n_repaired:
-            repaired = f"{self._clock.n_repaired} times were missing or did not advance, and were repaired."
+            repaired = f"Times that were missing or did not advance, and were repaired: {self._clock.n_repaired:,}."
             found.append((Code.TIMESTAMPS_REPAIRED, repaired))
         if self._changed_size:
             found.append((Code.GEOMETRY_CHANGED, f"The picture changes its size, last to {self._changed_size}."))

@@ -147,7 +147,8 @@ def _cut_short(request: ExtractRequest, info: Mapping[str, Any], n_frames: int, 
 
 def stopped_words(after_s: float, last_s: float) -> str:
     """The warning that reading stopped. `last_s`: where in the video."""
-    return f"Stopped after {after_s:.0f} s, {last_s:.1f} s into the video; a longer deadline reads more of it."
+    after = f"{after_s:.1f}" if after_s < 9.95 else f"{after_s:.0f}"
+    return f"Stopped after {after} s, {last_s:.1f} s into the video; a longer deadline reads more of it."
 
 
 def face_to_json(track_id: int, face: Face) -> dict[str, Any]:

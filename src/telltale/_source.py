@@ -266,7 +266,7 @@ def open_regular(path: str) -> tuple[int, int]:
         _expect_regular(name, Path(path).stat().st_mode)
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise FileMissing(f"{name} does not exist; check the spelling and the folder") from None
+        raise FileMissing(_missing(path)) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):  # says nothing about the file
@@ -279,6 +279,16 @@ def open_regular(path: str) -> tuple[int, int]:
         os.close(fd)
         raise
     return fd, found.st_size
+
+
+def _missing(path: str) -> str:
+    name = visible(path)
+    if path.startswith(("s3://", "gs://")):
+        return f"{name} lies in a bucket and is no file here; telltale scan --bucket URL --out DIR scans what is there"
+    if Path(path).is_symlink():
+        to = visible(os.fsdecode(Path(path).readlink()))
+        return f"{name} is a link to {to}, which does not exist; name the file itself, or bring back where it lay"
+    return f"{name} does not exist; check the spelling and the folder"
 
 
 def _expect_regular(name: str, mode: int) -> None:

@@ -48,6 +48,7 @@ def scan_table(
     retry_failed: bool,
 ) -> None:
     """Scan into the table at `place`; exit code 3 where a file failed."""
+    from telltale._text import plural
     from telltale.cli._bar import share_progress
     from telltale.many import scan_into
 
@@ -67,7 +68,7 @@ def scan_table(
             on_progress=told,
         )
     before = f", {totals.n_skipped:,} of them before" if totals.n_skipped else ""
-    say(f"{totals.n_done:,} files done{before}; {totals.n_fake:,} called fake, {totals.n_failed:,} failed")
+    say(f"{plural(totals.n_done, 'file')} done{before}; {totals.n_fake:,} called fake, {totals.n_failed:,} failed")
     say(f"Table: {place}/table")
     if totals.n_failed:
         raise typer.Exit(EXIT_INPUT_FAILED)
