@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,8 +21,10 @@ import make_runs
 import make_stores
 from telltale.crops import CropSpec
 from telltale.errors import DataError, UsageError
+from telltale.evaluate._faces import load
 from telltale.recipe import Recipe, SourceMix
-from telltale.train import as_list, check_sizes, framed, load_all, read_faces, train
+from telltale.train import FaceTable, as_list, check_sizes, framed, load_all, read_faces, train
+from telltale.train._data import crop_of
 from telltale.train._faces import concat
 from telltale.train._finish import _margins
 from telltale.train._mix import Mix
@@ -108,6 +111,25 @@ def test_members_are_framed_as_the_stores_were(tmp_path: Path) -> None:
     assert _margins(framed(both, [store])) == _margins(alone) == (0.54, 0.904)
     assert framed(both, [store]).members[1].recipe.members[0].recipe.crop_margin_frac == 0.8
     assert framed(both, []) == both
+
+
+def test_pictures_that_came_as_they_were_are_shown_as_evaluate_shows_them(tmp_path: Path) -> None:
+    one, other = (
+        make_stores.store_of_pictures(tmp_path / name, [3.0, -3.0], [True, False], margin_frac=margin, picture=_ramp)
+        for name, margin in (("one", -0.062), ("other", 0.4))
+    )
+    for store in (one, other):
+        crop = framed(make_faces.recipe(), [store]).crop(32)
+        table = FaceTable.from_store(store, np.full(len(store), "val"))
+        shown = load([store], split=None, side="all").crop(1, 32)
+        assert np.array_equal(crop_of(table, 1, crop), shown)
+    assert framed(make_faces.recipe(), [one, other]) == make_faces.recipe()
+    assert framed(make_faces.recipe(), [one, make_faces.table(n=8)]) == make_faces.recipe()
+
+
+def _ramp(_number: int) -> npt.NDArray[np.uint8]:
+    side = make_stores.PICTURE_PX
+    return np.add.outer(np.arange(side), np.arange(side))[..., None].repeat(3, axis=2).astype(np.uint8)
 
 
 def _picture(path: Path, seed: int) -> Path:

@@ -215,6 +215,7 @@ def test_a_teacher_of_other_crops_is_refused(tmp_path: Path) -> None:
     folder = make_bundles.make_redness(tmp_path / "wide", crop=CropSpec(size_px=32, margin_frac=0.5))
     with pytest.raises(UsageError, match="crop_margin_frac"):
         Teacher(make_faces.recipe(teacher={"bundle": str(folder)}))
+    assert Teacher(make_faces.recipe(teacher={"bundle": str(folder)}, crop_margin_frac=0.4)).bundle.card.size_px == 32
     longer = make_bundles.make_redness(tmp_path / "long", n_frames=4)
     with pytest.raises(UsageError, match="4 frame"):
         Teacher(make_faces.recipe(teacher={"bundle": str(longer)}))

@@ -37,6 +37,7 @@ from telltale.train._faces import (
     FaceTable,
     common_crop,
     common_detector,
+    common_margin,
     common_plan,
     concat,
     copied_files,
@@ -261,12 +262,14 @@ def _table(given: Given, split: str | None) -> FaceTable:
 
 def framed(recipe: Recipe, faces: Sequence[Given]) -> Recipe:
     """`recipe`, which then frames faces as the stores did, and its members too: evaluating on them must show the model
-    what it learned.
+    what it learned. Pictures that came as they were, with one margin and nothing beside them, are taken whole.
 
     A model of sequences then samples as they did, where they agree: what it learned lies so far apart.
     """
     stores = [given for given in faces if isinstance(given, Store)]
     crop, plan = common_crop(stores), common_plan(stores) if recipe.n_frames > 1 else None
+    if crop is None and len(stores) == len(faces) and (margin := common_margin(stores)):
+        crop = replace(recipe.crop(8), margin_frac=margin[0], down_frac=margin[1])
     if crop is None:
         return recipe
     members = [member.model_copy(update={"recipe": framed(member.recipe, stores)}) for member in recipe.members]

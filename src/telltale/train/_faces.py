@@ -268,6 +268,12 @@ def common_crop(stores: Sequence[Store]) -> CropSpec | None:
     return next(iter(specs), None)
 
 
+def common_margin(stores: Sequence[Store]) -> tuple[float, float] | None:
+    """`margin_frac` and `down_frac` of stores whose pictures came as they were; None where they differ, or none did."""
+    margins = {(store.crop.margin_frac, store.crop.down_frac) for store in stores}
+    return margins.pop() if len(margins) == 1 else None
+
+
 def cut_differently(stores: Iterable[Store]) -> UsageError:
     return UsageError(
         f"{' and '.join(str(store.path) for store in stores)} were cut in different ways: prepare them with the same "

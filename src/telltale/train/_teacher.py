@@ -26,7 +26,11 @@ class Teacher:
                 f"teacher {card.name} looks at {card.n_frames} frame(s) and the recipe at {recipe.n_frames}: "
                 "both must be the same"
             )
-        if card.input_kind != "pixels" and replace(card.crop, size_px=crop.size_px) != crop:
+        low, high = card.margins_tolerated
+        wanted = replace(card.crop, size_px=crop.size_px)
+        if low <= crop.margin_frac <= high:
+            wanted = replace(wanted, margin_frac=crop.margin_frac)
+        if card.input_kind != "pixels" and wanted != crop:
             raise UsageError(
                 f"teacher {card.name} knows faces cut as {card.crop}, the recipe cuts them as {crop}: take its "
                 f"crop_margin_frac, crop_down_frac, crop_kind and crop_align, or a store that was cut so"
