@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from make_bundles import make_redness
 from make_stores import SIZE_PX, Clip, split, store_of_clips
 from telltale import plots
-from telltale.aggregate import Minimum
+from telltale.aggregate import Minimum, Thresholds
 from telltale.cli import app
 from telltale.errors import MissingExtra
 from telltale.evaluate import (
@@ -236,3 +236,25 @@ def test_a_store_at_a_name_that_is_no_text_is_written_as_one(
     said = summarise(scored.card, scored.faces, scored.logit, model=info, settings=ALL, split=None).evaluation
     assert said.stores == ("caf\\xe9/s",)
     assert Evaluation.model_validate_json(said.model_dump_json()) == said
+
+
+def test_the_terminal_says_what_a_scan_would_call_them(store: Store, tmp_path: Path) -> None:
+    lines = Thresholds(population="stills 9 real, 8 fake", n_real=9, n_fake=8)
+    judged = make_redness(tmp_path / "r", size_px=SIZE_PX, minimum=Minimum(n_faces=3), thresholds=lines)
+    told = " ".join(_printed("evaluate", str(judged), str(store.path), "--side", "all").split())
+    called = evaluate(judged, store, settings=ALL).verdicts["fake"]
+    assert "As a scan calls them: of 8 real, " in told
+    wrong = called.get("real", 0)
+    assert f"; of 11 fake, {called['fake']} fake, {called.get('uncertain', 0)} uncertain, {wrong} real" in told
+    assert (
+        f"{wrong} real ({wrong / 11:.1%}), 3 without an answer. For comparison, the card's lines: about 1% of" in told
+    )
+    unknown = " ".join(_printed("evaluate", str(model(tmp_path)), str(store.path), "--side", "all").split())
+    assert "For comparison, the card's lines were not measured" in unknown
+
+
+def test_clips_of_a_sequence_model_are_called_clips(store: Store, tmp_path: Path) -> None:
+    judged = make_redness(tmp_path / "long", size_px=SIZE_PX, n_frames=4)
+    told = _printed("evaluate", str(judged), str(store.path), "--side", "all")
+    assert "clips (n = " in told
+    assert "faces (n = " not in told

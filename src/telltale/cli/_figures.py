@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from telltale._card_words import about
 from telltale._text import plural, visible
 from telltale.evaluate._grid import mean_of
 from telltale.evaluate._measure import ROUGH_BELOW, leak_words, or_dash
@@ -32,19 +33,22 @@ _WORDS: Mapping[str, str] = {
     "tpr_at_1pct_fpr": "found at 1 % false alarms",
     "tpr_at_5pct_fpr": "found at 5 % false alarms",
 }
+_NO_ANSWER = {"no_face": "without an answer"}
 
 
 def print_evaluation(said: Evaluation) -> None:
     console = Console()
     console.print(Text(visible(f"{said.model.name} on {_what(said)}"), style="bold"))
-    console.print(_table([("faces", said.frame), ("videos", said.video)]))
-    for level, measures in (("videos", said.video), ("faces", said.frame)):
+    shown = "clips" if said.model.card is not None and said.model.card.n_frames > 1 else "faces"
+    console.print(_table([(shown, said.frame), ("videos", said.video)]))
+    for level, measures in (("videos", said.video), (shown, said.frame)):
         if measures.n and (level == "videos" or said.video.n == 0):
             (tn, fp), (fn, tp) = measures.confusion
             console.print(
                 f"At .5, {level}: of {tn + fp:,} real, {fp:,} called fake; of {fn + tp:,} fake, {fn:,} called real"
             )
             console.print(_report(measures))
+    console.print(_verdicts(said))
     if said.abstained:
         why = ", ".join(f"{n:,} {code}" for code, n in said.abstentions.items())
         console.print(f"{plural(said.abstained, 'video')} without an answer, in no figure: {why}")
@@ -64,6 +68,26 @@ def _what(said: Evaluation) -> str:
     """Of what it is."""
     of = f" of {said.split}" if said.split != "all" else ""
     return f"side {said.side}{of}" + (", balanced" if said.settings.get("balanced") else "")
+
+
+def _verdicts(said: Evaluation) -> str:
+    """What a scan would say, the share of each class that it would get wrong, and the shares that the card states."""
+    told = []
+    for name, wrong in (("real", "fake"), ("fake", "real")):
+        called = dict.fromkeys(("fake", "uncertain", "real"), 0) | said.verdicts.get(name, {})
+        if n := sum(called.values()):
+            share = {wrong: f" ({called[wrong] / n:.1%})"}
+            counts = (
+                f"{k:,} {_NO_ANSWER.get(verdict, verdict)}{share.get(verdict, '')}" for verdict, k in called.items()
+            )
+            told.append(f"of {n:,} {name}, {', '.join(counts)}")
+    card = said.model.card
+    if card is None or not card.population:
+        lines = "the card's lines were not measured"
+    else:
+        reals, fakes = about(card.false_positive_rate, "real faces"), about(card.miss_rate, "fakes")
+        lines = f"the card's lines: {reals} called fake, {fakes} called real"
+    return f"As a scan calls them: {'; '.join(told)}. For comparison, {lines}"
 
 
 def _leak(said: Evaluation, *, of: str = "") -> Text:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from telltale._card_words import summarise_card
 from telltale._files import check_writable
 from telltale._group_hashes import seen_by
 from telltale._text import encodable
@@ -156,7 +157,7 @@ def score_model(
         card,
         faces,
         logit,
-        model=ModelInfo(name=card.name, sha256=scorer.bundle.sha256),
+        model=ModelInfo(name=card.name, sha256=scorer.bundle.sha256, card=summarise_card(card)),
         settings=settings,
         split=split,
         leaked=leaked | set(torn.groups),
