@@ -86,6 +86,8 @@ def test_a_score_near_a_line_reads_unlike_it(p: float, said: str) -> None:
 def test_lines_that_nobody_measured_are_not_said_to_be_rarely_reached(p: float) -> None:
     reason = verdict_of(judged([p] * 8), thresholds=Thresholds(n_real=0, n_fake=0)).reasons[0]
     assert reason.endswith("% that comes with the model and was not measured.")
+    between = verdict_of(judged([0.5] * 8), thresholds=Thresholds(n_real=0, n_fake=0)).reasons[0]
+    assert between.endswith("%, lines that were not measured.")
 
 
 def test_no_face_is_no_score() -> None:

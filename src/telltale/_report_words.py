@@ -41,7 +41,7 @@ CODES: dict[Code, str] = {
     Code.TOO_FEW_FACES: "The face was found in too few frames for a verdict.",
     Code.TOO_SMALL: "The face is too small: the model would be guessing.",
     Code.TOO_BLURRED: "The face is too blurred: the model would be guessing.",
-    Code.BETWEEN_THRESHOLDS: "The score lies where both real faces and forgeries occur.",
+    Code.BETWEEN_THRESHOLDS: "The score lies between the model's lines for real and for fake.",
     Code.OUT_OF_DOMAIN: "The faces are further from those the model learned from than 19 of 20 ordinary faces are.",
     Code.NOT_ALL_JUDGED: "Somebody was seen who could not be judged: the verdict is on the others alone.",
     Code.PARTIAL: "Only a part of the file could be read; the rest was not looked at.",
@@ -175,7 +175,10 @@ def lede(report: Report) -> str:
     if worst and Code.OUT_OF_DOMAIN in worst.codes:
         return f"{who} scores as forgeries do, but is unlike the faces that the model knows, so no verdict is given."
     if label == "uncertain":
-        return f"{who} scores where both real faces and forgeries occur, so no verdict is given."
+        card = report.model.card
+        is_measured = card is None or card.population  # a report from before there were cards has none
+        between = "where both real faces and forgeries occur" if is_measured else "between lines that were not measured"
+        return f"{who} scores {between}, so no verdict is given."
     n_people = count_people(judged)  # one entry a cut
     if n_people == 1:
         only = ", the only one who could be judged," if not_judged(report.tracks) else ""

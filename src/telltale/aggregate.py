@@ -340,7 +340,8 @@ def _label(p_fake: float, bounds: tuple[float, float], is_measured: bool) -> tup
         score, low = percents(p_fake, real_below)
         return "real", None, f"The face scores {score}, below the {low} {below}."
     score, low, high = percents(p_fake, real_below, fake_above)
-    reason = f"The face scores {score}, between {low} and {high}, where real and forged faces both occur."
+    where = "where real and forged faces both occur" if is_measured else "lines that were not measured"
+    reason = f"The face scores {score}, between {low} and {high}, {where}."
     return "uncertain", Code.BETWEEN_THRESHOLDS, reason
 
 
