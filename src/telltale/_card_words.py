@@ -30,6 +30,7 @@ def summarise_card(card: ModelCard) -> CardSummary:
     return CardSummary(
         description=card.description,
         n_frames=card.n_frames,
+        is_whole_frame=card.crop.kind == "centre_square",
         size_px=card.size_px,
         min_face_px=card.minimum.face_px,
         min_faces=card.minimum.n_faces,
@@ -49,18 +50,18 @@ def summarise_card(card: ModelCard) -> CardSummary:
 
 def card_facts(card: CardSummary) -> list[tuple[str, str]]:
     """What a reader wants to know first; ready to be shown."""
-    what = "one face at a time" if card.n_frames == 1 else f"{card.n_frames} faces in a row"
+    one, several = ("middle of a frame", "frames' middles") if card.is_whole_frame else ("face", "faces")
+    what = f"one {one} at a time" if card.n_frames == 1 else f"{card.n_frames} {several} in a row"
+    judges = f"faces of at least {card.min_face_px:.0f} pixels, in a video found in at least"
+    if card.is_whole_frame:
+        judges = "whatever is there: no face is looked for; of a video at least"
     reached = missed = f" ({NOT_MEASURED})"
     if card.population:
         reached = f", which {about(card.false_positive_rate, 'real faces')} reach"
         missed = f", under which {about(card.miss_rate, 'fakes')} lie"
     facts = [
         ("Looks at", f"{what}, cut to {card.size_px} × {card.size_px} pixels"),
-        (
-            "Judges",
-            f"faces of at least {card.min_face_px:.0f} pixels, in a video found in at least "
-            f"{plural(card.min_faces, 'frame')}",
-        ),
+        ("Judges", f"{judges} {plural(card.min_faces, 'frame')}"),
         ("Says fake from", f"{percent(card.fake_above)}{reached}"),
         ("Says real below", f"{percent(card.real_below)}{missed}"),
     ]

@@ -14,9 +14,9 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from telltale._report_words import LABELS, not_judged
+from telltale._report_words import LABELS, not_judged, people_seen
 from telltale._text import csv_cell, file_stem, visible
-from telltale.types import Label, Report, count_people
+from telltale.types import Label, Report
 
 SUMMARY_COLUMNS = (
     "path",
@@ -61,8 +61,8 @@ def summarise(report: Report) -> Summary:
         path=report.input.path,
         label=verdict.label,
         p_fake=verdict.p_fake,
-        n_people=count_people(report.tracks),
-        n_faces=sum(track.n_detected for track in report.tracks),
+        n_people=people_seen(report),
+        n_faces=sum(track.n_detected for track in report.tracks) if people_seen(report) else 0,
         n_analysed=report.frames.analysed,
         n_lost=report.frames.lost,
         codes=tuple(verdict.codes),

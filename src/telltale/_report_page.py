@@ -109,6 +109,8 @@ class Page:
     card_limits: list[str]
     player: Player | None
     is_still: bool
+    is_whole_frame: bool
+    """No face was looked for: the middle of each frame was judged."""
     ticks: list[tuple[str, str, str]]
     unread: Unread | None
     bands: list[tuple[str, float, float]]
@@ -159,6 +161,7 @@ def build_page(report: Report, *, player: Player | None = None) -> Page:
         card_limits=[] if card is None else [visible(limit) for limit in card.limits],
         player=player,
         is_still=is_still,
+        is_whole_frame=_words.is_whole_frame(card),
         ticks=_ticks(end_s),
         unread=unread,
         bands=scale.bands() if verdict.thresholds else [],
@@ -282,9 +285,9 @@ def _looked_at(report: Report) -> Pairs:
         ("Frames decoded", f"{frames.decoded:,}"),
         ("Frames analysed", f"{frames.analysed:,}"),
         (f"Frames missing or damaged{_of_the_part(report)}", f"{frames.lost:,}"),
-        ("People followed", _followed(report)),
-        ("Faces found", f"{detected:,}"),
     ]
+    if not _words.is_whole_frame(report.model.card):
+        rows += [("People followed", _followed(report)), ("Faces found", f"{detected:,}")]
     if n_faces > detected:
         rows.append(("Faces filled in between", f"{n_faces - detected:,}"))
     total = report.timings_s.get("total")

@@ -121,14 +121,16 @@ def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: floa
     told = " ".join(report.verdict.reasons)
     is_still = report.video is not None and report.video.is_still
     has_chart = bool(not is_still and end_s > 0 and score and len(track.faces) > 1)
+    is_whole = _words.is_whole_frame(report.model.card)
+    name, shown = ("The middle of the frame", "frame") if is_whole else (f"Person {track.id}", "face")
     return Person(
         id=track.id,
-        name=f"Person {track.id}" if len(report.tracks) > 1 else "One person",
+        name=name if is_whole or len(report.tracks) > 1 else "One person",
         label=track.label,
         word=_words.LABELS[track.label].name if score else "not judged",
         score=score,
         interval="" if track.interval is None else span_words(*track.interval),
-        facts=_facts(track, is_still=is_still, shrunk=shrunk_frac(report)),
+        facts=_facts(track, report),
         reasons=[visible(reason) for reason in track.reasons if reason not in told],
         portrait=None if best is None else telling[best],
         crops=crops,
@@ -136,7 +138,7 @@ def _person(track: TrackReport, report: Report, *, scale: ZoneScale, end_s: floa
         chart=lay_out(track, end_s=end_s, scale=scale) if has_chart else None,
         suspicious=suspicious,
         suspicious_name=_HELD_BACK if Code.OUT_OF_DOMAIN in track.codes else "Suspicious",
-        chart_alt=f"Scores of person {track.id} over time, {plural(len(track.faces), 'face')}. "
+        chart_alt=f"Scores of {name[0].lower()}{name[1:]} over time, {plural(len(track.faces), shown)}. "
         + (f"Suspicious: {suspicious}." if suspicious else "No suspicious interval."),
     )
 
@@ -169,8 +171,12 @@ def size_words(track: TrackReport, shrunk: float) -> str:
     return f"{side:.0f} pixels large" + (f", looked at with {shrunk * side:.0f}" if shrunk < 1 else "")
 
 
-def _facts(track: TrackReport, *, is_still: bool, shrunk: float) -> str:
-    size = f"face {size_words(track, shrunk)}" if track.faces else ""
+def _facts(track: TrackReport, report: Report) -> str:
+    is_still = report.video is not None and report.video.is_still
+    if _words.is_whole_frame(report.model.card):
+        span = "" if is_still else f"{clock(track.start_s)} to {clock(track.end_s)}, "
+        return f"{span}{plural(len(track.faces), 'frame')}, no face was looked for"
+    size = f"face {size_words(track, shrunk_frac(report))}" if track.faces else ""
     if is_still:
         return size
     filled = len(track.faces) - track.n_detected
@@ -214,7 +220,11 @@ def _crops(track: TrackReport, report: Report, scale: ZoneScale, budget: int) ->
                 time=clock(face.pts_s),
                 score="no score" if p_fake is None else percent(p_fake),
                 zone="none" if p_fake is None else scale.zone(p_fake),
-                source=f"found in this {place}" if face.source == "detected" else "filled in between two frames",
+                source=f"the middle of this {place}"
+                if _words.is_whole_frame(report.model.card)
+                else f"found in this {place}"
+                if face.source == "detected"
+                else "filled in between two frames",
                 is_first_shown=i in shown,
             )
         )

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from telltale._report_people import face_px, shrunk_frac, size_words
-from telltale._report_words import to_see_more
+from telltale._report_words import is_whole_frame, to_see_more
 from telltale._text import bit_rate, plural, visible
 from telltale.types import Code, Label, Report, TrackReport
 
@@ -90,6 +90,8 @@ def _face(report: Report) -> QualityRow | None:
     if track is None:
         return None
     shrunk, card = shrunk_frac(report), report.model.card
+    if is_whole_frame(card):
+        return QualityRow("Face", "not looked for", "The model judges the middle of the whole frame.")
     value, side = size_words(track, shrunk), shrunk * face_px(track)
     if card is None:
         return QualityRow("Face", value, "The longer side of its box, in the middle of all frames.")
@@ -163,13 +165,14 @@ def _count(report: Report) -> QualityRow | None:
     track = _deciding(report)
     if track is None:
         return None
+    judged = "Frames judged" if is_whole_frame(report.model.card) else "Faces judged"
     n = sum(face.p_fake is not None and face.source == "detected" for face in track.faces)
     if 0 < n < _FEW_FACES:
         plan, is_out_of_time = report.settings.get("plan") or {}, report.is_out_of_time
         more = to_see_more(report.video, report.frames, report.verdict.codes, plan, is_out_of_time=is_out_of_time)
         told = f"Few: one odd frame weighs much. {more}"
-        return QualityRow("Faces judged", str(n), told, "few faces judged")
-    return QualityRow("Faces judged", str(n), "Enough that no single frame decides.") if n else None
+        return QualityRow(judged, str(n), told, "few faces judged")
+    return QualityRow(judged, str(n), "Enough that no single frame decides.") if n else None
 
 
 def _deciding(report: Report) -> TrackReport | None:

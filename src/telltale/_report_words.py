@@ -16,7 +16,7 @@ from typing import Any
 
 from telltale._telling import telling_spans
 from telltale._text import clock, percent, plural
-from telltale.types import Code, FrameCounts, Label, Report, TrackReport, VideoInfo, count_people
+from telltale.types import CardSummary, Code, FrameCounts, Label, Report, TrackReport, VideoInfo, count_people
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ CODES: dict[Code, str] = {
     Code.OUT_OF_DOMAIN: "The faces are further from those the model learned from than 19 of 20 ordinary faces are.",
     Code.NOT_ALL_JUDGED: "Somebody was seen who could not be judged: the verdict is on the others alone.",
     Code.PARTIAL: "Only a part of the file could be read; the rest was not looked at.",
-    Code.BEGINNING_ONLY: "Only the beginning of the clip was looked at, as was asked for.",
+    Code.BEGINNING_ONLY: "Only the beginning of the clip was looked at, as was asked for or as the model has it.",
     Code.CAPPED: "The clip is long: frames were taken further apart, so that the whole of it is still covered.",
     Code.FRAMES_LOST: "Some frames were damaged and left out.",
     Code.TIMESTAMPS_SYNTHETIC: "The file carries no times; those shown are counted from the frame rate.",
@@ -58,6 +58,7 @@ CODES: dict[Code, str] = {
     Code.FACE_CROP_INPUT: "The picture is itself a tightly cut face and was taken as such.",
 }
 
+NO_FACE_SOUGHT = "No face was looked for: the model judges the middle of the whole frame."
 _TOO_LITTLE = {Code.TOO_FEW_FACES: "too few frames", Code.TOO_SMALL: "too small a face"}
 
 ERRORS: dict[str, str] = {
@@ -148,6 +149,20 @@ def _n_frames(video: VideoInfo) -> float:
     return round(video.duration_s * video.fps_header)
 
 
+def is_whole_frame(card: CardSummary | None) -> bool:
+    """Whether no face was looked for."""
+    return card is not None and card.is_whole_frame
+
+
+def what_scores(card: CardSummary | None) -> str:
+    return "The middle of the frame" if is_whole_frame(card) else "The face"
+
+
+def people_seen(report: Report) -> int:
+    """Whom a reader is told of: nobody where no face was looked for."""
+    return 0 if is_whole_frame(report.model.card) else count_people(report.tracks)
+
+
 def kind(video: VideoInfo | None) -> str:
     """What sentences call the file: an animated picture is told as a clip is."""
     return "picture" if video is not None and video.is_still else "clip"
@@ -169,7 +184,7 @@ def lede(report: Report) -> str:
     if label == "no_face":
         return _nothing_judged(report)
     worst = max(judged, key=lambda track: track.suspicion, default=None)
-    who = f"Person {worst.id}" if worst and count_people(report.tracks) > 1 else "The face"
+    who = f"Person {worst.id}" if worst and count_people(report.tracks) > 1 else what_scores(report.model.card)
     if label == "fake":
         return f"{who} shows the traces that forged faces leave{_when(worst)}."
     if worst and Code.OUT_OF_DOMAIN in worst.codes:
@@ -179,11 +194,11 @@ def lede(report: Report) -> str:
         is_measured = card is None or card.population  # a report from before there were cards has none
         between = "where both real faces and forgeries occur" if is_measured else "between lines that were not measured"
         return f"{who} scores {between}, so no verdict is given."
-    n_people = count_people(judged)  # one entry a cut
-    if n_people == 1:
+    n_judged = count_people(judged)  # one entry a cut
+    if n_judged == 1:
         only = ", the only one who could be judged," if not_judged(report.tracks) else ""
         return f"{who}{only} shows no trace of the forgeries that the model knows."
-    none = "Neither of the two" if n_people == 2 else f"None of the {n_people}"
+    none = "Neither of the two" if n_judged == 2 else f"None of the {n_judged}"
     return f"{none} faces that could be judged shows a trace of the forgeries that the model knows."
 
 

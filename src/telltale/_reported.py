@@ -103,6 +103,8 @@ class CardSummary(Written):
     description: str = ""
     n_frames: int = 1
     """Faces of one person looked at together."""
+    is_whole_frame: bool = False
+    """Looks at the middle of frames, whoever is in them: no face is looked for."""
     size_px: int
     """Side of the crop that the model looks at."""
     min_face_px: float

@@ -196,15 +196,16 @@ def decide(
     is_still: bool,
     farthest: float | None = None,
     to_see_more: str = DENSER,
+    what: str = "The face",
 ) -> tuple[Verdict, list[TrackReport]]:
     """The verdict on a video and on each person in it, in the order given. Never a score without enough faces.
 
     Tracks of one person (`Track.person`), as cuts leave them, are counted as one; each has a verdict of its own.
     `farthest`: the distance beyond which a person's faces are too unlike what the model knows to be called fake.
-    `to_see_more`: what can be done about too few faces.
+    `to_see_more`: what can be done about too few faces. `what` reasons call that which scores.
     """
     n_faces = 1 if is_still else minimum.n_faces
-    shortfalls = [shortfall(judged.track, n_faces, minimum.face_px, to_see_more) for judged in tracks]
+    shortfalls = [shortfall(judged.track, n_faces, minimum.face_px, to_see_more, what) for judged in tracks]
     judgeable = [judged for judged, lacking in zip(tracks, shortfalls, strict=True) if lacking is None]
     n_people = count_people(judged.track for judged in judgeable)
     scores = _scores(judgeable, calibration)
@@ -212,7 +213,7 @@ def decide(
     # Where they cross, fake yields: both stated rates then still hold.
     bounds = (thresholds.real_below, max(fake_above, thresholds.real_below))
     reports = [
-        _judge(judged, scores[judged.track.id], bounds, calibration, farthest, thresholds.is_measured)
+        _judge(judged, scores[judged.track.id], bounds, calibration, farthest, thresholds.is_measured, what)
         if lacking is None
         else _abstain(judged, *lacking)
         for judged, lacking in zip(tracks, shortfalls, strict=True)
@@ -220,19 +221,21 @@ def decide(
     return _video_verdict(reports, bounds, n_people, thresholds), reports
 
 
-def shortfall(track: Track, n_faces: int, face_px: float, to_see_more: str) -> tuple[Code, str] | None:
+def shortfall(
+    track: Track, n_faces: int, face_px: float, to_see_more: str, what: str = "The face"
+) -> tuple[Code, str] | None:
     """Why nothing is said about a person: code and reason. None where there is enough of them."""
     detected = [face for face in track.faces if face.source == "detected"]
     size_px = float(np.median([max(face.width_px, face.height_px) for face in detected])) if detected else 0.0
     if detected and size_px < face_px:
         return (
             Code.TOO_SMALL,
-            f"The face is only {size_px:.0f} pixels large; below {face_px:.0f} the model would be guessing.",
+            f"{what} is only {size_px:.0f} pixels large; below {face_px:.0f} the model would be guessing.",
         )
     if len(detected) < n_faces:
         return (
             Code.TOO_FEW_FACES,
-            f"The face was found in {len(detected)} of the frames looked at; "
+            f"{what} was found in {len(detected)} of the frames looked at; "
             f"at least {n_faces} are needed. {to_see_more}",
         )
     return None
@@ -293,15 +296,16 @@ def _judge(
     calibration: Calibration,
     farthest: float | None,
     is_measured: bool,
+    what: str,
 ) -> TrackReport:
     pts_s, p_face = _seen(judged)
     p_fake, alone = float(sigmoid(score.odds)), float(sigmoid(score.alone))
-    label, code, reason = _label(p_fake, bounds, is_measured)
-    lowered = () if _label(alone, bounds, is_measured)[0] == label else (_why_lowered(alone, score.n_tracks),)
+    label, code, reason = _label(p_fake, bounds, is_measured, what)
+    lowered = () if _label(alone, bounds, is_measured, what)[0] == label else (_why_lowered(alone, score.n_tracks),)
     if label == "fake" and _is_strange(judged, farthest):
         label, code = "uncertain", Code.OUT_OF_DOMAIN
         reason = (
-            f"The face scores {percent(p_fake)}, but is unlike the faces that the model learned from; among such faces "
+            f"{what} scores {percent(p_fake)}, but is unlike the faces that the model learned from; among such faces "
             "it takes real ones for fake too often to say so."
         )
     return _track_report(
@@ -328,20 +332,20 @@ def _is_strange(judged: JudgedTrack, farthest: float | None) -> bool:
     return bool(np.nanmedian(judged.distance) > farthest)
 
 
-def _label(p_fake: float, bounds: tuple[float, float], is_measured: bool) -> tuple[Label, Code | None, str]:
+def _label(p_fake: float, bounds: tuple[float, float], is_measured: bool, what: str) -> tuple[Label, Code | None, str]:
     real_below, fake_above = bounds
     above, below = "that real faces very rarely reach", "under which few forgeries fall"
     if not is_measured:
         above = below = "that comes with the model and was not measured"
     if p_fake >= fake_above:
         score, high = percents(p_fake, fake_above)
-        return "fake", None, f"The face scores {score}, at or above the {high} {above}."
+        return "fake", None, f"{what} scores {score}, at or above the {high} {above}."
     if p_fake < real_below:
         score, low = percents(p_fake, real_below)
-        return "real", None, f"The face scores {score}, below the {low} {below}."
+        return "real", None, f"{what} scores {score}, below the {low} {below}."
     score, low, high = percents(p_fake, real_below, fake_above)
     where = "where real and forged faces both occur" if is_measured else "lines that were not measured"
-    reason = f"The face scores {score}, between {low} and {high}, {where}."
+    reason = f"{what} scores {score}, between {low} and {high}, {where}."
     return "uncertain", Code.BETWEEN_THRESHOLDS, reason
 
 

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from telltale._annotate_plan import Plan, make_plan
 from telltale._files import file_sha256, write_files
-from telltale._report_words import headline
+from telltale._report_words import headline, people_seen
 from telltale._reported import ATTACHMENT_NAMES
 from telltale._request import ENCODING_BYTES, encoding_deadline_s
 from telltale._said import understood
 from telltale._text import percent, plural, visible
 from telltale.errors import InputError, OutputError
 from telltale.sandbox import Message, Powers, Worker, WorkerLimits
-from telltale.types import Attachment, Report, count_people
+from telltale.types import Attachment, Report
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -156,7 +156,7 @@ def _caption(report: Report) -> list[str]:
     score = "" if report.verdict.p_fake is None else f", fake score {percent(report.verdict.p_fake)}"
     return [
         f"{_headline(report)}{score}",
-        f"{name}  ·  {plural(count_people(report.tracks), 'person', 'people')}  ·  {sha256}",
+        f"{name}  ·  {plural(people_seen(report), 'person', 'people')}  ·  {sha256}",
         f"Telltale {report.versions.get('telltale', '')}, model {report.model.name}. An estimate, not proof.",
     ]
 

@@ -27,7 +27,7 @@ from telltale import _beside_verdict
 from telltale._cam import Head, find_head
 from telltale._card_words import summarise_card
 from telltale._fork import renew_after_fork
-from telltale._report_words import to_see_more
+from telltale._report_words import NO_FACE_SOUGHT, to_see_more, what_scores
 from telltale._request import ExtractRequest, check_detector, run_extract
 from telltale._scan_settings import AnyPath, ScanSettings, checked_settings, is_count, path_name
 from telltale._text import encodable
@@ -251,6 +251,7 @@ class Scanner:
 
     def _decided(self, findings: Findings) -> dict[str, Any]:
         card = self._bundle.card
+        told = summarise_card(card)
         verdict, tracks = decide(
             findings.finish(),
             calibration=card.calibration,
@@ -265,9 +266,12 @@ class Scanner:
                 asdict(self.settings.plan or card.sample),
                 is_out_of_time=findings.is_out_of_time,
             ),
+            what=what_scores(told),
         )
         codes = tuple(dict.fromkeys((*verdict.codes, *findings.codes)))
         first, *rest = verdict.reasons
+        if told.is_whole_frame:
+            first += f" {NO_FACE_SOUGHT}"
         reasons = (first, *findings.partial, *rest)  # a verdict on a part must not read like one on the whole
         return {
             "verdict": verdict.model_copy(update={"codes": codes, "reasons": reasons}),

@@ -13,6 +13,7 @@ from telltale._text import percent, visible
 from telltale.aggregate import Thresholds
 from telltale.bundle import Bundle, ModelCard
 from telltale.metrics import NO_INTERVAL
+from telltale.sampling import SamplePlan
 
 _FIGURES = (
     ("auc", "AUC"),
@@ -37,9 +38,12 @@ def print_card(bundle: Bundle) -> None:
 def _rows(bundle: Bundle, card: ModelCard) -> Iterator[tuple[str, str]]:
     yield "folder", str(bundle.path)
     yield "SHA-256", bundle.sha256
-    yield "looks at", f"{card.n_frames} face crop(s) of {card.size_px} px, margin {card.crop.margin_frac:g}"
-    yield "samples", f"{card.sample.kind} {card.sample.value:g}"
-    yield "detector", f"{card.detector.name}, confidence from {card.detector.min_confidence:g}"
+    if card.crop.kind == "centre_square":
+        yield "looks at", f"the middle of {card.n_frames} frame(s), at {card.size_px} px: no face is looked for"
+    else:
+        yield "looks at", f"{card.n_frames} face crop(s) of {card.size_px} px, margin {card.crop.margin_frac:g}"
+        yield "detector", f"{card.detector.name}, confidence from {card.detector.min_confidence:g}"
+    yield "samples", _sampled(card.sample)
     limits = card.thresholds
     yield "says fake from", f"{percent(limits.fake_above)} ({_reached(limits)})"
     missed = f"{about(limits.miss_rate, 'fakes')} lie there" if limits.n_fake else NOT_MEASURED
@@ -55,6 +59,15 @@ def _rows(bundle: Bundle, card: ModelCard) -> Iterator[tuple[str, str]]:
         yield "licence", card.licence
     for limit in card.limits:
         yield "limit", limit
+
+
+def _sampled(plan: SamplePlan) -> str:
+    parts = [f"{plan.kind} {plan.value:g}" + (" (the beginning only)" if plan.kind == "first" else "")]
+    if plan.max_frames is not None:
+        parts.append(f"the first {plan.max_frames:,} of these only")
+    if plan.seconds is not None:
+        parts.append(f"the first {plan.seconds:g} s only")
+    return ", ".join(parts)
 
 
 def _reached(limits: Thresholds) -> str:

@@ -159,7 +159,7 @@ def prepare(
                 detail=_speed(progress, rate) if progress.n_stored is None else "writing the shards",
             ),
         )
-    _conclude(manifest, out)
+    _conclude(manifest, out, is_whole_frame=settings.crop.kind == "centre_square")
     if not manifest.n_faces:
         say(
             "No face was found in any video: look at one of them with `telltale scan`; smaller faces are found with "
@@ -203,7 +203,7 @@ def _speed(progress: Progress, rate: Rate) -> str:
     return f"{a_second:.1f} a second{left}; {progress.n_faces:,} faces, {progress.n_failed} failed"
 
 
-def _conclude(manifest: Manifest, out: Path) -> None:
+def _conclude(manifest: Manifest, out: Path, *, is_whole_frame: bool) -> None:
     """Capture rate by label and method, failures by code, videos without a face, size."""
     from rich.console import Console
     from rich.table import Table
@@ -212,9 +212,8 @@ def _conclude(manifest: Manifest, out: Path) -> None:
     from telltale._text import file_size, first_few, plural, visible
 
     console = Console()
-    table = Table(
-        "data set", "label", "method", *("videos", "failed", "no face", "faces", "frames with a face"), box=None
-    )
+    kept, captured_as = ("frames", "frames kept") if is_whole_frame else ("faces", "frames with a face")
+    table = Table("data set", "label", "method", "videos", "failed", f"no {kept[:-1]}", kept, captured_as, box=None)
     for column in table.columns[:3]:
         column.overflow = "fold"  # methods of one family differ at their ends
     for column in table.columns[3:]:
@@ -231,13 +230,15 @@ def _conclude(manifest: Manifest, out: Path) -> None:
         failed = [video.path for video in manifest.failed if video.code == code]
         console.print(Text(f"{n:,} failed with {code}{first_few(failed, n)}"))
     if manifest.no_face:
-        console.print(Text(f"{len(manifest.no_face):,} without a face{first_few(manifest.no_face)}"))
+        console.print(Text(f"{len(manifest.no_face):,} without a {kept[:-1]}{first_few(manifest.no_face)}"))
     if manifest.problems:
         console.print(f"{plural(len(manifest.problems), 'problem')} in the data set itself:")
         for line in _by_kind(manifest.problems):
             console.print(Text(f"  {line}"))
     size = file_size(sum(part.size_bytes for part in manifest.parts()))
-    say(f"Store: {out} ({manifest.n_faces:,} faces of {manifest.n_videos:,} videos, {size})")
+    say(f"Store: {out} ({manifest.n_faces:,} {kept} of {manifest.n_videos:,} videos, {size})")
+    if is_whole_frame:
+        say("Of every frame the middle was kept: no face was looked for.")
 
 
 def _by_kind(problems: Iterable[Problem]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Mapping
 
-from telltale._report_words import ENDS_EARLY, ERRORS, headline, lede, not_judged
+from telltale._report_words import ENDS_EARLY, ERRORS, headline, lede, not_judged, people_seen
 from telltale._request import HASH_NOT_KNOWN
 from telltale._source import PICTURE_FORMATS
 from telltale._text import percent
@@ -32,7 +32,7 @@ from telltale.runtime import Scorer
 from telltale.sandbox import Worker
 from telltale.scan import Scanner, ScanSettings
 from telltale.scoring import Progress
-from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report, count_people
+from telltale.types import ErrorInfo, InputInfo, ModelInfo, Report
 from telltale.web.files import DataFolder
 from telltale.web.rows import Work
 from telltale.web.schema import Outcome, ScanOptions
@@ -149,7 +149,7 @@ def outcome(report: Report) -> Outcome:
         p_fake=verdict.p_fake,
         score="" if verdict.p_fake is None else percent(verdict.p_fake),
         reason=reason,
-        n_people=count_people(report.tracks),
+        n_people=people_seen(report),
     )
 
 
