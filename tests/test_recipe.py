@@ -14,6 +14,11 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is(name: str) -> None:
     assert load_recipe(name).description
 
 
+@pytest.mark.parametrize("name", names())
+def test_a_model_is_named_after_its_recipe(name: str) -> None:
+    assert load_recipe(name).card.name == name
+
+
 def test_an_override_reaches_into_members_stages_and_mix() -> None:
     overrides = ["members.0.recipe.stages.1.lr=1e-4", "mix.dfdc.blend=5", "ema_decay=0"]
     recipe = load_recipe("default", overrides=overrides)
