@@ -243,7 +243,7 @@ def _conclude(manifest: Manifest, out: Path, *, is_whole_frame: bool) -> None:
 
 def _by_kind(problems: Iterable[Problem]) -> Iterator[str]:
     from telltale._text import first_few
-    from telltale.datasets._contract import subject
+    from telltale.datasets import subject
 
     found: dict[str, list[str]] = {}
     for one in problems:

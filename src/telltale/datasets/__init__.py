@@ -26,7 +26,19 @@ from typing import Any, cast
 
 from telltale._components import Components
 from telltale._text import encodable
-from telltale.datasets._contract import SAME_BYTES, Dataset, Found, Options, Problem, ProblemKind, Reader, Record
+from telltale.datasets._bucket import fetched_to, opened, stand_in
+from telltale.datasets._contract import (
+    SAME_BYTES,
+    Dataset,
+    Found,
+    Options,
+    Problem,
+    ProblemKind,
+    Reader,
+    Record,
+    subject,
+    twin_of,
+)
 from telltale.datasets._files import folders, nfc, same_bytes
 from telltale.datasets._levels import where_instead
 from telltale.errors import CorruptFile, DataError, FileMissing, TelltaleError, UnknownName, UsageError, nearest
@@ -167,8 +179,6 @@ def read_bucket(
 
     Raises what `read` does, `UsageError` for another address, `FileUnreadable` and `MissingExtra`.
     """
-    from telltale.datasets._bucket import stand_in
-
     with stand_in(url) as there:
         try:
             name, found = _look(there.root, format, labels, groups, upwards=False)
@@ -210,4 +220,18 @@ def _dataset(name: str, root: str, found: Found) -> Dataset:
     )
 
 
-__all__ = ["Dataset", "Problem", "Record", "layout", "names", "parse_labels", "read", "read_bucket", "recognise"]
+__all__ = [
+    "Dataset",
+    "Problem",
+    "Record",
+    "fetched_to",
+    "layout",
+    "names",
+    "opened",
+    "parse_labels",
+    "read",
+    "read_bucket",
+    "recognise",
+    "subject",
+    "twin_of",
+]

@@ -20,7 +20,7 @@ from telltale.errors import UsageError, require
 from telltale.inspect._facts import Finding, Inspection, Measure, Original, SplitFacts, Unread, find_facts
 from telltale.inspect._findings import find_findings
 from telltale.inspect._source import Source, open_source
-from telltale.split._draw import check_seed
+from telltale.split import check_seed
 
 HTML_NAME = "inspect.html"
 JSON_NAME = "inspect.json"

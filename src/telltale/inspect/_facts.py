@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from telltale.datasets import Problem, Record
 from telltale.inspect._source import Source
-from telltale.split import SIDES, find_leaks, group_pieces, persons
-from telltale.split._groups import fakes_alone, names_videos, whole_groups
+from telltale.split import SIDES, fakes_alone, find_leaks, group_pieces, names_videos, persons, whole_groups
 from telltale.types import Written
 
 MAX_LISTED = 1000

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from telltale import datasets
 from telltale._text import first_few, plural
-from telltale.datasets._contract import subject
+from telltale.datasets import subject
 from telltale.inspect._facts import Finding, Inspection, Measure
-from telltale.split._make import thin_sides
+from telltale.split import thin_sides
 
 _ORDER = {"bad": 0, "warn": 1, "good": 2}
 UNBALANCED_FRAC = 0.6

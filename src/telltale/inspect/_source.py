@@ -10,8 +10,7 @@ from typing import Literal
 from telltale import datasets
 from telltale._suffixes import PICTURE_SUFFIXES
 from telltale._text import encodable
-from telltale.datasets import Problem, Record
-from telltale.datasets._contract import twin_of
+from telltale.datasets import Problem, Record, twin_of
 from telltale.split import SIDES
 from telltale.store import Manifest, Store, is_store, open_store
 from telltale.types import FaceRecord

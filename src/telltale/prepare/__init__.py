@@ -27,9 +27,7 @@ from telltale.prepare._progress import Progress, Rate
 from telltale.prepare._settings import PrepareSettings
 from telltale.prepare._task import PrepareTask, set_aside
 from telltale.split import Draw
-from telltale.store import Manifest, Store, StoreWriter, Task, check_ours, content_sha256
-from telltale.store._format import NO_FACE
-from telltale.store._stage import WITNESSES
+from telltale.store import NO_FACE, WITNESSES, Manifest, Store, StoreWriter, Task, check_ours, content_sha256
 
 
 def prepare(

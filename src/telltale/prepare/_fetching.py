@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from telltale.datasets import Record
-from telltale.datasets._bucket import opened
+from telltale.datasets import Record, opened
 from telltale.errors import FileMissing, FileUnreadable
 
 MOST_IN_A_ROW = 10
@@ -32,7 +31,7 @@ class Fetching:
 
     @contextmanager
     def opened(self, record: Record, scratch: Path, *, is_news: bool = True) -> Iterator[Record]:
-        """As `datasets._bucket.opened`; raises `NotFetched` for `FileUnreadable`. `is_news`: no earlier run failed to
+        """As `datasets.opened`; raises `NotFetched` for `FileUnreadable`. `is_news`: no earlier run failed to
         fetch it, so that a failure tells something of today."""
         with ExitStack() as stack:
             try:

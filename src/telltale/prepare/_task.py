@@ -12,8 +12,7 @@ from typing import Any
 
 from telltale._request import ExtractRequest, check_detector, face_from_json, run_extract
 from telltale._text import visible
-from telltale.datasets import Record
-from telltale.datasets._bucket import fetched_to
+from telltale.datasets import Record, fetched_to
 from telltale.errors import (
     DeadlineExceeded,
     InputError,

@@ -20,16 +20,20 @@ True
 
 from __future__ import annotations
 
-from telltale.split._draw import Draw
+from telltale.split._draw import Draw, check_seed
 from telltale.split._groups import (
     Leaks,
+    Member,
     check_leaks,
+    fakes_alone,
     find_leaks,
     group_pieces,
     joined_group,
+    names_videos,
     persons,
+    whole_groups,
 )
-from telltale.split._make import SIDES, By, Split, k_fold, make_split, parse_ratio
+from telltale.split._make import SIDES, By, Split, k_fold, make_split, parse_ratio, thin_sides
 from telltale.split._stores import Dealt, split_stores
 
 __all__ = [
@@ -38,14 +42,20 @@ __all__ = [
     "Dealt",
     "Draw",
     "Leaks",
+    "Member",
     "Split",
     "check_leaks",
+    "check_seed",
+    "fakes_alone",
     "find_leaks",
     "group_pieces",
     "joined_group",
     "k_fold",
     "make_split",
+    "names_videos",
     "parse_ratio",
     "persons",
     "split_stores",
+    "thin_sides",
+    "whole_groups",
 ]

@@ -34,15 +34,17 @@ read: a flipped bit is an error, never a wrong pixel or word.
 from __future__ import annotations
 
 from telltale.store._export import export
-from telltale.store._format import COLUMNS, SCHEMA, ClassCount, FailedVideo, Manifest, Part
+from telltale.store._format import COLUMNS, NO_FACE, SCHEMA, ClassCount, FailedVideo, Manifest, Part
 from telltale.store._outcome import Outcome, StoredFace, as_given, content_sha256, encode_crop
 from telltale.store._read import Store, check_distinct, check_ours, is_store, open_store, undealt
 from telltale.store._sparse import sparse
-from telltale.store._stage import StoreWriter, Task, kept_settings, tasks
+from telltale.store._stage import WITNESSES, StoreWriter, Task, kept_settings, tasks
 
 __all__ = [
     "COLUMNS",
+    "NO_FACE",
     "SCHEMA",
+    "WITNESSES",
     "ClassCount",
     "FailedVideo",
     "Manifest",

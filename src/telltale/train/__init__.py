@@ -28,8 +28,7 @@ from telltale.evaluate import as_stores
 from telltale.evaluate._faces import choose_split, copied
 from telltale.models.transfer import Transfer, joined
 from telltale.recipe import Recipe, load_recipe
-from telltale.split import check_leaks
-from telltale.split._groups import Member
+from telltale.split import Member, check_leaks
 from telltale.store import Store, check_distinct, is_store
 from telltale.train import _run
 from telltale.train._begin import check_beginnings, load_stage
