@@ -164,4 +164,4 @@ def matrix(faces: Iterable[RgbImage], *, n_faces: int, size_px: int) -> Bytes:
     return found
 
 
-__all__ = ["Kind", "PixelModel", "PixelOptions", "create", "matrix"]
+__all__ = ["Bytes", "Forest", "ForestOptions", "Kind", "PixelModel", "PixelOptions", "create", "matrix"]

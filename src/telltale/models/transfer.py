@@ -25,7 +25,15 @@ from telltale._onnx_file import read_graph
 from telltale.errors import UsageError
 from telltale.models import Weights
 from telltale.models._backbone import Backbone, Normalise, Triple, Trunks, load_backbone, parts_of, trunks_of
-from telltale.models._mobilenet import MobileNetV2, load_graph, unfold
+from telltale.models._mobilenet import (
+    ConvNorm,
+    InvertedResidual,
+    MobileNetV2,
+    folded,
+    load_graph,
+    put_folded,
+    unfold,
+)
 
 
 class Transfer(nn.Module):
@@ -149,4 +157,15 @@ def _places(net: nn.Module, size_px: int) -> int:
     return int(shape[2] * shape[3])
 
 
-__all__ = ["Transfer", "create", "joined"]
+__all__ = [
+    "ConvNorm",
+    "InvertedResidual",
+    "MobileNetV2",
+    "Transfer",
+    "Trunks",
+    "create",
+    "folded",
+    "joined",
+    "put_folded",
+    "trunks_of",
+]

@@ -10,8 +10,7 @@ from typing import Any, cast
 from telltale import models
 from telltale.bundle import Bundle, ModelCard, load_bundle, write_card
 from telltale.errors import UsageError
-from telltale.models._backbone import trunks_of
-from telltale.models.transfer import Transfer, joined
+from telltale.models.transfer import Transfer, joined, trunks_of
 from telltale.recipe import Member, Recipe
 from telltale.train._faces import FaceTable
 from telltale.train._finish import finish

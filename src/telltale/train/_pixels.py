@@ -24,8 +24,7 @@ from telltale.evaluate import EvaluateSettings, Evaluation, Scored, _faces, as_s
 from telltale.evaluate._faces import Faces
 from telltale.evaluate._files import write as write_evaluation
 from telltale.export import PARITY_FACES, PARITY_LIMIT
-from telltale.models._gram import Bytes
-from telltale.models.pixels import PixelModel, PixelOptions, create, matrix
+from telltale.models.pixels import Bytes, PixelModel, PixelOptions, create, matrix
 from telltale.recipe import Recipe
 from telltale.runtime import Scorer
 from telltale.sampling import SamplePlan

@@ -21,9 +21,16 @@ import torch
 from torch import Tensor, nn
 
 from telltale.errors import UsageError
-from telltale.models._backbone import Trunks, trunks_of
-from telltale.models._mobilenet import ConvNorm, InvertedResidual, MobileNetV2, folded, put_folded
-from telltale.models.transfer import Transfer
+from telltale.models.transfer import (
+    ConvNorm,
+    InvertedResidual,
+    MobileNetV2,
+    Transfer,
+    Trunks,
+    folded,
+    put_folded,
+    trunks_of,
+)
 from telltale.recipe import Recipe
 from telltale.train import _validation
 from telltale.train._faces import FaceTable

@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from telltale.evaluate import _faces
-from telltale.models._forest import Forest, ForestOptions
-from telltale.models._gram import Bytes
-from telltale.models.pixels import PixelModel, PixelOptions, create, matrix
+from telltale.models.pixels import Bytes, Forest, ForestOptions, PixelModel, PixelOptions, create, matrix
 from telltale.recipe import Recipe
 from telltale.split import k_fold
 from telltale.store import Store
