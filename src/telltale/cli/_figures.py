@@ -11,13 +11,11 @@ from rich.text import Text
 
 from telltale._card_words import about
 from telltale._text import plural, visible
-from telltale.evaluate._grid import mean_of
-from telltale.evaluate._measure import ROUGH_BELOW, leak_words, or_dash
+from telltale.evaluate import ROUGH_BELOW, leak_words, mean_of, or_dash
 from telltale.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
-    from telltale.evaluate import Evaluation, Measures
-    from telltale.evaluate._grid import Robustness
+    from telltale.evaluate import Evaluation, Measures, Robustness
     from telltale.evaluate.comparison import Comparison
 
 _WORDS: Mapping[str, str] = {

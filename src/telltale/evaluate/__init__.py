@@ -25,8 +25,18 @@ from telltale._text import encodable
 from telltale.bundle import Bundle, ModelCard, load_bundle
 from telltale.errors import LeakFound, UsageError, require
 from telltale.evaluate import _faces
-from telltale.evaluate._faces import Faces
-from telltale.evaluate._measure import Evaluation, Measures, MethodMeasures, Perturbed
+from telltale.evaluate._faces import Faces, choose_split, copied, split_leaks
+from telltale.evaluate._faces import load as load_faces
+from telltale.evaluate._grid import Robustness, mean_of
+from telltale.evaluate._measure import (
+    ROUGH_BELOW,
+    Evaluation,
+    Measures,
+    MethodMeasures,
+    Perturbed,
+    leak_words,
+    or_dash,
+)
 from telltale.evaluate._perturb import suite, suite_names
 from telltale.evaluate._robustness import clean_bar, gather
 from telltale.evaluate._score import Change, FaceScores, score
@@ -62,10 +72,15 @@ def evaluate(
         _check_out(Path(out))
     scored = score_model(model, as_stores(store), settings=settings or EvaluateSettings(), on_progress=on_progress)
     if out is not None:
-        from telltale.evaluate._files import write
-
-        write(scored, Path(out))
+        write_figures(scored, Path(out))
     return scored.evaluation
+
+
+def write_figures(scored: Scored, out: Path) -> None:
+    """What `evaluate` writes. Raises `OutputError`."""
+    from telltale.evaluate._files import write  # loads what draws
+
+    write(scored, out)
 
 
 def compare(
@@ -204,16 +219,27 @@ def _card_warnings(card: ModelCard) -> list[str]:
 
 
 __all__ = [
+    "ROUGH_BELOW",
     "Comparison",
     "EvaluateSettings",
     "Evaluation",
+    "Faces",
     "Measures",
     "MethodMeasures",
     "Perturbed",
+    "Robustness",
     "Scored",
+    "choose_split",
     "compare",
+    "copied",
     "evaluate",
+    "leak_words",
+    "load_faces",
+    "mean_of",
+    "or_dash",
     "score_model",
+    "split_leaks",
     "suite_names",
     "summarise",
+    "write_figures",
 ]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from telltale import plots
+from telltale._csv import to_csv
 from telltale._files import drop_earlier, write_files
-from telltale.evaluate._files import noted, to_csv
+from telltale.evaluate._files import noted
 from telltale.evaluate._measure import leak_words, or_dash
 from telltale.metrics import HIGHER_IS_BETTER
 

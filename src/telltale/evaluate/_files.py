@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from telltale import plots
+from telltale._csv import to_csv
 from telltale._files import drop_earlier, write_files
-from telltale._text import csv_cell
 from telltale.evaluate._grid import Robustness
 from telltale.evaluate._measure import Measures, leak_words, or_dash
 from telltale.metrics import AT_HALF
@@ -250,15 +247,3 @@ def _perturbed_csv(scored: Scored) -> bytes:
 
 def _number(value: float) -> float | None:
     return round(value, 6) if np.isfinite(value) else None
-
-
-def to_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """A table that a spreadsheet opens without running anything; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow(
-            [csv_cell(value) if isinstance(value, str) else "" if value is None else value for value in row]
-        )
-    return text.getvalue().encode()

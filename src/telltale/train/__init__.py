@@ -24,8 +24,7 @@ from telltale import models
 from telltale.bundle import Bundle, DetectorSettings
 from telltale.crops import CropSpec
 from telltale.errors import DataError, UsageError
-from telltale.evaluate import as_stores
-from telltale.evaluate._faces import choose_split, copied
+from telltale.evaluate import as_stores, choose_split, copied
 from telltale.models.transfer import Transfer, joined
 from telltale.recipe import Recipe, load_recipe
 from telltale.split import Member, check_leaks

@@ -20,9 +20,18 @@ from telltale._usage import Usage
 from telltale.bundle import MODEL_NAME, Bundle, DetectorSettings, ModelCard, TrainingSource, load_bundle, write_card
 from telltale.crops import CropSpec
 from telltale.errors import BundleInvalid, DataError, UsageError, require
-from telltale.evaluate import EvaluateSettings, Evaluation, Scored, _faces, as_stores, summarise
-from telltale.evaluate._faces import Faces
-from telltale.evaluate._files import write as write_evaluation
+from telltale.evaluate import (
+    EvaluateSettings,
+    Evaluation,
+    Faces,
+    Scored,
+    as_stores,
+    choose_split,
+    load_faces,
+    split_leaks,
+    summarise,
+    write_figures,
+)
 from telltale.export import PARITY_FACES, PARITY_LIMIT
 from telltale.models.pixels import Bytes, PixelModel, PixelOptions, create, matrix
 from telltale.recipe import Recipe
@@ -73,8 +82,8 @@ def train_pixels(
     if (out / "bundle").exists():
         raise UsageError(f"{out} holds a model: choose another --out, or delete it first")
     check_writable(out)
-    split = _faces.choose_split(stores, settings.split, "train")
-    torn = _faces.split_leaks(stores, split, allow_leaks=settings.allow_leaks)
+    split = choose_split(stores, settings.split, "train")
+    torn = split_leaks(stores, split, allow_leaks=settings.allow_leaks)
     limits = (*recipe.card.limits, *leak_limits(torn.groups))
     recipe = recipe.model_copy(update={"card": recipe.card.model_copy(update={"limits": limits})})
     detector = common_detector(stores)
@@ -105,7 +114,7 @@ def train_pixels(
     info = ModelInfo(name=card.name, sha256=bundle.sha256 if bundle else "")
     for side, one in scored.items():
         evaluations[side] = one.evaluation.model_copy(update={"model": info})
-        write_evaluation(replace(one, evaluation=evaluations[side]), out / side)
+        write_figures(replace(one, evaluation=evaluations[side]), out / side)
     return PixelRun(bundle, evaluations, model, usage.as_dict())
 
 
@@ -157,7 +166,7 @@ def _sides(stores: Sequence[Store], split: str | None, size_px: int) -> dict[Sid
     found: dict[Side, Faces] = {}
     for side in ("train", "val", "test"):
         try:
-            faces = _faces.load(stores, split=split, side=side)
+            faces = load_faces(stores, split=split, side=side)
             found[side] = faces.take(~faces.is_filled)
         except DataError as error:
             if side != "test":

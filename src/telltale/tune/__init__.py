@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from telltale import metrics
+from telltale._csv import to_csv
 from telltale._files import check_writable, write_files
 from telltale._versions import versions
 from telltale.aggregate import sigmoid
@@ -193,7 +194,6 @@ def _point(setting: dict[str, Any], folds: Float64Array, seconds: float) -> Poin
 
 def _write(tuning: Tuning, out: Path) -> None:
     from telltale import plots
-    from telltale.evaluate._files import to_csv
 
     keys = list(tuning.points[0].setting)
     names = [*keys, *(f"fold_{i + 1}" for i in range(tuning.n_folds)), "mean", "std", "seconds"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from telltale.evaluate import _faces
+from telltale.evaluate import choose_split, load_faces, split_leaks
 from telltale.models.pixels import Bytes, Forest, ForestOptions, PixelModel, PixelOptions, create, matrix
 from telltale.recipe import Recipe
 from telltale.split import k_fold
@@ -29,9 +29,9 @@ class PixelFolds:
     def __init__(self, stores: Sequence[Store], settings: TuneSettings) -> None:
         self._stores, self._n_threads = stores, settings.n_threads
         common_detector(stores)  # refuses now what refit would
-        self._split = _faces.choose_split(stores, settings.split, "train")
-        _faces.split_leaks(stores, self._split, allow_leaks=False)
-        found = _faces.load(stores, split=self._split, side="train+val")
+        self._split = choose_split(stores, settings.split, "train")
+        split_leaks(stores, self._split, allow_leaks=False)
+        found = load_faces(stores, split=self._split, side="train+val")
         self._faces = found.take(~found.is_filled)  # as training and judging do
         self._fold = self._dealt(settings.folds, settings.seed)
         check_folds(self._faces.label, [self._fold == fold for fold in range(settings.folds)])
