@@ -97,6 +97,25 @@ def _imported(path: Path, *, also_in_functions: bool) -> set[str]:
     return found
 
 
+def _foreign_private(path: Path) -> set[str]:
+    """What a file imports, anywhere in it, that is private to a package of ours which the file is not in."""
+    home = path.relative_to(SRC).parts[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            root, _, inside = name.partition(".")
+            package, *parts = inside.split(".")
+            if root == "telltale" and package != home and any(part.startswith("_") for part in parts):
+                found.add(name)
+    return found
+
+
 @functools.cache
 def _graph(*, also_in_functions: bool) -> dict[str, set[str]]:
     """Unit -> the units of this package that it imports."""
@@ -129,6 +148,17 @@ def test_every_public_module_has_its_layer_and_no_private_one_knows_the_highest(
     assert {unit for unit in _units() if not unit.startswith("_")} == RANKS.keys()
     graph = _graph(also_in_functions=False)
     assert not [unit for unit in graph if unit.startswith("_") and _reach(graph, unit) & {*LAYERS[-1]}]
+
+
+@pytest.mark.parametrize("unit", _units())
+def test_what_is_private_to_a_package_only_its_own_files_import(unit: str) -> None:
+    assert not {str(path.relative_to(SRC)): names for path in _units()[unit] if (names := _foreign_private(path))}
+
+
+def test_all_imports_are_absolute() -> None:
+    """The tests here read no others."""
+    nodes = [(path, node) for path in SRC.rglob("*.py") for node in ast.walk(ast.parse(path.read_bytes()))]
+    assert not [path for path, node in nodes if isinstance(node, ast.ImportFrom) and node.level]
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

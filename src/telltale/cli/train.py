@@ -140,7 +140,7 @@ def _train_pixels(stores: list[str], recipe: Recipe, *, out: Path, settings: Tra
     from telltale.cli._bar import share_progress
     from telltale.cli._card import print_card
     from telltale.cli._figures import print_evaluation
-    from telltale.train._pixels import train_pixels
+    from telltale.train import train_pixels
 
     with share_progress("reading faces") as on_progress:
         run = train_pixels(stores, recipe, out=out, settings=settings, on_progress=on_progress)

@@ -47,9 +47,12 @@ from telltale.train._job import Job, check_crops, check_job, finish_job, fit_job
 from telltale.train._join import check_members, join
 from telltale.train._origin import leak_limits, origin_of
 from telltale.train._parents import check_parents, parents_of
+from telltale.train._pixels import train_pixels
 from telltale.train._prune import check_prunable
 from telltale.train._resume import check_began_with
+from telltale.train._run import fit
 from telltale.train._settings import TrainSettings
+from telltale.train._validation import build as build_validation
 from telltale.types import Side
 
 Given = str | Path | Store | FaceTable
@@ -149,8 +152,6 @@ def _limited(recipe: Recipe, limits: Sequence[str]) -> Recipe:
 
 
 def _train_pixels(faces: Sequence[Given], recipe: Recipe, *, out: Path, settings: TrainSettings) -> Bundle:
-    from telltale.train._pixels import train_pixels
-
     run = train_pixels(faces, recipe, out=out, settings=settings)
     if run.bundle is None:
         raise UsageError(
@@ -330,12 +331,18 @@ __all__ = [
     "FaceTable",
     "TrainSettings",
     "as_list",
+    "build_validation",
+    "check_parents",
     "check_sizes",
+    "common_detector",
     "export_checkpoint",
+    "fit",
     "framed",
     "join",
     "load_all",
     "opened",
+    "parents_of",
     "read_faces",
     "train",
+    "train_pixels",
 ]

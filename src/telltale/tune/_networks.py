@@ -14,9 +14,20 @@ from telltale.export import torch_logits
 from telltale.recipe import Recipe
 from telltale.split import k_fold
 from telltale.store import Store
-from telltale.train import FaceTable, TrainSettings, _run, _validation, check_sizes, framed, load_all, opened, train
-from telltale.train._faces import common_detector
-from telltale.train._parents import check_parents, parents_of
+from telltale.train import (
+    FaceTable,
+    TrainSettings,
+    build_validation,
+    check_parents,
+    check_sizes,
+    common_detector,
+    fit,
+    framed,
+    load_all,
+    opened,
+    parents_of,
+    train,
+)
 from telltale.tune._settings import TuneSettings, check_folds
 from telltale.types import FaceRecord, Float64Array
 
@@ -54,8 +65,8 @@ class NetworkFolds:
             folder = self._out / f"setting-{index}-fold-{fold}"
             if folder.exists():  # of a search that was stopped
                 shutil.rmtree(folder)
-            net = _run.fit(table, recipe, out=folder, settings=self._settings)
-            held = _validation.build(table.on("val"), recipe, size_px=recipe.stages[-1].size_px, robust=False)
+            net = fit(table, recipe, out=folder, settings=self._settings)
+            held = build_validation(table.on("val"), recipe, size_px=recipe.stages[-1].size_px, robust=False)
             shutil.rmtree(folder)  # checkpoints of every trial would fill a disk
             yield index, held.label, torch_logits(net.eval(), held.clips, mask=held.mask)
 

@@ -14,9 +14,7 @@ from telltale.models.pixels import Bytes, Forest, ForestOptions, PixelModel, Pix
 from telltale.recipe import Recipe
 from telltale.split import k_fold
 from telltale.store import Store
-from telltale.train._faces import common_detector
-from telltale.train._pixels import train_pixels
-from telltale.train._settings import TrainSettings
+from telltale.train import TrainSettings, common_detector, train_pixels
 from telltale.tune._settings import TuneSettings, check_folds
 from telltale.types import Float64Array, VideoRecord
 
