@@ -203,7 +203,7 @@ def _speed(progress: Progress, rate: Rate) -> str:
     return f"{a_second:.1f} a second{left}; {progress.n_faces:,} faces, {progress.n_failed} failed"
 
 
-def _conclude(manifest: Manifest, out: Path, *, is_whole_frame: bool) -> None:
+def _conclude(manifest: Manifest, out: Path, *, is_whole_frame: bool = False) -> None:
     """Capture rate by label and method, failures by code, videos without a face, size."""
     from rich.console import Console
     from rich.table import Table
