@@ -319,7 +319,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, face_clip: Pat
 
 
 def test_the_files_of_an_attachment_are_those_on_disk(tmp_path: Path, face_clip: Path) -> None:
-    for one in annotate(report_on(face_clip), face_clip, tmp_path / "out"):
+    written = annotate(report_on(face_clip), face_clip, tmp_path / "out")
+    assert written
+    for one in written:
         data = (tmp_path / "out" / one.name).read_bytes()
         assert (one.size_bytes, one.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 

@@ -85,13 +85,17 @@ def test_of_a_file_known_by_content_the_whole_group_is_seen(tmp_path: Path) -> N
 
 def test_an_older_card_loads() -> None:
     hashes = {"file_hashes", "validation_file_hashes"}
-    for source in load_bundle("default").card.training:
+    training = load_bundle("default").card.training
+    assert training
+    for source in training:
         older = TrainingSource.model_validate(source.model_dump(exclude=hashes))
         assert older == source.model_copy(update=dict.fromkeys(hashes, ""))
 
 
 def test_the_shipped_card_knows_copies_of_its_files() -> None:
-    for source in load_bundle("default").card.training:
+    training = load_bundle("default").card.training
+    assert training
+    for source in training:
         assert source.file_hashes, source.name
         assert source.validation_file_hashes, source.name
 

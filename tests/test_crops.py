@@ -63,7 +63,6 @@ def test_outside_the_picture_its_edge_is_repeated(
     crop = crop_face(_gradient(200, 200), _box(*box), None, PLAIN)
     assert crop[corner[0], corner[1], :2].tolist() == list(repeated)
     assert crop.shape == (64, 64, 3)
-    assert crop[..., 0].min() >= 0
     assert crop[..., 0].max() <= 199
 
 

@@ -90,7 +90,9 @@ def test_thirty_real_people_in_a_street_are_no_fake(scanner: Scanner, shared: Pa
 
 @pytest.mark.slow
 def test_each_labelled_clip_has_a_face_in_most_frames(scanner: Scanner, shared: Path) -> None:
-    for path in sorted((shared / "videos/labelled").glob("*.mp4")):
+    clips = sorted((shared / "videos/labelled").glob("*.mp4"))
+    assert clips
+    for path in clips:
         report = scanner.scan(path)
         longest = max(len([face for face in track.faces if face.source == "detected"]) for track in report.tracks)
         assert longest >= 0.7 * report.frames.analysed, path.name
@@ -98,7 +100,9 @@ def test_each_labelled_clip_has_a_face_in_most_frames(scanner: Scanner, shared: 
 
 @pytest.mark.slow
 def test_each_talker_is_one_person(scanner: Scanner, shared: Path) -> None:
-    for path in sorted((shared / "videos/talkers").glob("*.mpg")):
+    clips = sorted((shared / "videos/talkers").glob("*.mpg"))
+    assert clips
+    for path in clips:
         report = scanner.scan(path)
         assert len(report.tracks) == 1, path.name
         assert report.verdict.label != "no_face"
@@ -117,7 +121,9 @@ def most_at_once(report: Report) -> int:
 
 @pytest.mark.slow
 def test_every_format_ends_in_a_verdict_an_abstention_or_a_code(scanner: Scanner, shared: Path) -> None:
-    for path in sorted((shared / "videos/formats").iterdir()):
+    files = sorted((shared / "videos/formats").iterdir())
+    assert files
+    for path in files:
         report = scanner.scan(path)
         if report.verdict.label == "failed":
             assert report.error is not None, path.name

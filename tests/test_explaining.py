@@ -336,6 +336,7 @@ def test_no_face_is_explained_that_a_scan_does_not_score(tmp_path: Path, patches
     visible = [i for i in range(100) if not 52 <= i < 70]
     clip = write_video(tmp_path / "gap.mp4", face_frames(100, with_face=visible))
     found = explain(clip, model=patches, n_faces=100)
+    assert found
     with Scanner(patches) as scanner:
         (track,) = scanner.scan(clip).tracks
     assert "interpolated" in {face.source for face in track.faces}

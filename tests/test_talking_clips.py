@@ -36,7 +36,9 @@ def test_one_person_is_one_group_with_a_real_and_a_fake(made: Path) -> None:
 
 
 def test_the_clips_move(made: Path) -> None:
-    for path in sorted(made.rglob("*.mp4")):
+    clips = sorted(made.rglob("*.mp4"))
+    assert clips
+    for path in clips:
         with av.open(str(path)) as clip:
             frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in clip.decode(video=0)]
         assert len(frames) == 12

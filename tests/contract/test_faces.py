@@ -134,6 +134,7 @@ def test_the_same_picture_gives_the_same_faces(make: Make) -> None:
 
 def test_threads_change_nothing(make: Make) -> None:
     (one,), (two,) = (make(n_threads=n).detect([_frame(_two_people())]) for n in (1, 2))
+    assert one
     for a, b in zip(one, two, strict=True):
         assert np.allclose(a.box_xyxy, b.box_xyxy, atol=0.01)
 
