@@ -68,6 +68,19 @@ def test_a_clip_that_begins_again_goes_on() -> None:
     assert times == pytest.approx([0, 1, 2, 3, 3.04, 4.04, 5.04])
 
 
+def test_packets_of_before_a_jump_that_come_after_it_stay_before_it() -> None:
+    hours = 400_000
+    pts = [0, 12, 4, 8, hours + 24, hours + 16, 16, hours + 20, hours + 36, hours + 28, hours + 32]
+    assert line(pts).times_s == pytest.approx(np.arange(11) * 0.04)
+
+
+def test_a_rate_that_a_jump_has_thinned_is_not_believed() -> None:
+    pts = np.array([*range(0, 200, 4), *range(400_000, 400_200, 4)], np.int64)
+    timeline = build(pts, time_base_s=0.01, interval_s=40.0, start_pts=0)
+    assert timeline.interval_s == pytest.approx(0.04)
+    assert timeline.end_s == pytest.approx(4.0)
+
+
 def test_repeated_and_missing_times_still_advance() -> None:
     times = line([0, 4, 4, 4, NO_PTS, 40]).times_s
     assert (np.diff(times) > 0).all()

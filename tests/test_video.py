@@ -15,6 +15,7 @@ from PIL import Image, features
 
 import make_videos
 from reading import ALL, likeness, read
+from telltale import _timestamps
 from telltale._files import file_sha256
 from telltale.errors import (
     InputError,
@@ -26,6 +27,12 @@ from telltale.errors import (
 from telltale.sampling import SamplePlan
 from telltale.types import Code
 from telltale.video import DecodeLimits, open_video, probe, read_frames
+
+
+def jumping(path: Path) -> Path:
+    """Four seconds with B-frames, of which the second half is an hour and more later."""
+    pts = [i + (100_000 if i >= 50 else 0) for i in range(100)]
+    return make_videos.write_video(path, make_videos.face_frames(100), fps=25, pts=pts, options={"bf": "3"})
 
 
 class TestReading:
@@ -188,6 +195,21 @@ class TestTimes:
         assert times[-1] == pytest.approx(21, abs=0.5)
         assert reader.info.timestamps == "repaired"
         assert Code.TIMESTAMPS_REPAIRED in reader.codes
+
+    @pytest.mark.parametrize("suffix", ["mp4", "ts", "mkv"])
+    def test_a_jump_of_hours_loses_no_frame_on_either_side(self, tmp_path: Path, suffix: str) -> None:
+        frames, reader = read(jumping(tmp_path / f"clip.{suffix}"), SamplePlan("all"))
+        assert (len(frames), reader.n_lost) == (100, 0)
+        assert [frame.pts_s for frame in frames] == pytest.approx((np.arange(100) / 25).tolist(), abs=0.002)
+
+    def test_frames_that_repaired_times_do_not_lead_to_are_lost(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_timestamps, "_MAX_REORDER", 0)  # packets that come after a jump are then out of order
+        frames, reader = read(jumping(tmp_path / "clip.ts"), SamplePlan("all"))
+        assert len(frames) < 100
+        assert reader.n_lost == 100 - len(frames)
+        assert reader.codes == [Code.FRAMES_LOST, Code.TIMESTAMPS_REPAIRED]
 
     def test_a_late_beginning_counts_from_the_beginning(self, tmp_path: Path) -> None:
         path = make_videos.face_clip(tmp_path / "clip.mkv", seconds=1, pts=[100_000 + i for i in range(25)])

@@ -104,6 +104,9 @@ class FileReader(VideoReader):
         self._promise = Promise(info.codec, self._stream.codec_context.extradata or b"") if watches else None
         self._may_be_numbered_as_decoded = info.codec != "av1" and self._damage.is_in_order
         self._cut_pts = {scan.pts[-1]} if scan.ends_broken else set[int]()
+        self._is_matched_by_time = self._timeline.pts is None and not self._timeline.is_by_order
+        self._n_unmatched = 0
+        """Frames chosen by repaired times that none of those decoded have."""
         self._changed_size: str | None = None
         self._time_base_s = float(self._stream.time_base or 0.001)  # a stream must not be asked once its file is closed
 
@@ -154,6 +157,8 @@ class FileReader(VideoReader):
                 if due.is_over:
                     break
         self._is_finished = True
+        if self._is_matched_by_time:
+            self._n_unmatched = max(0, len(self._choice.indices) - n_taken - self._damage.n_frames)
         if not n_taken:
             self._raise_nothing_found()
 
@@ -253,7 +258,7 @@ class FileReader(VideoReader):
 
     @property
     def n_lost(self) -> int:
-        return self._damage.n_frames + (self._missing.n_frames if self._missing else 0)
+        return self._damage.n_frames + self._n_unmatched + (self._missing.n_frames if self._missing else 0)
 
     @property
     def info(self) -> VideoInfo:
@@ -272,7 +277,8 @@ class FileReader(VideoReader):
             found.append((Code.PARTIAL, _cut_off(self._missing, self._info)))
         n_damaged = self.n_lost - (self._missing.n_frames if self._missing else 0)
         if n_damaged:
-            told = f"Frames that are damaged, or built from damaged ones, and were left out: {n_damaged:,}."
+            others = ", or are not where the repaired times have them" if self._n_unmatched else ""
+            told = f"Frames that are damaged, or built from damaged ones{others}, and were left out: {n_damaged:,}."
             found.append((Code.FRAMES_LOST, told))
         if self._clock.is_synthetic:
             counted = f"The file holds no times; {1 / self.interval_s:g} frames a second were counted."

@@ -136,6 +136,7 @@ def build(
                 return Timeline(times_s, None, True, origin, usual_s)
             return Timeline(times_s, pts, False, origin, usual_s, order)
     origin = _origin(int(known[0]), start_pts, time_base_s)
+    interval_s = min(interval_s, _usual_s(known, time_base_s, interval_s))
     clock = Clock(interval_s)
     shown = _in_display_order(packet_pts.tolist(), time_base_s)
     repaired = [clock.next(None if pts == NO_PTS else (pts - origin) * time_base_s) for pts in shown]
@@ -149,16 +150,31 @@ def _origin(first_pts: int, start_pts: int | None, time_base_s: float) -> int:
     return first_pts
 
 
+def _usual_s(known: Int64Array, time_base_s: float, unknown_s: float) -> float:
+    """The usual step between times that advance: a header's rate may be thinned by a jump of hours."""
+    steps_s = np.diff(np.sort(known)) * time_base_s
+    steps_s = steps_s[(steps_s > 0) & (steps_s <= _GAP_ABOVE_S)]
+    return float(np.median(steps_s)) if len(steps_s) else unknown_s
+
+
 def _in_display_order(packet_pts: list[int], time_base_s: float) -> Iterator[int]:
-    """Undo the reordering within each stretch between two jumps of the clock."""
+    """Undo the reordering within each stretch between two jumps of the clock. Packets of the stretch before may come
+    after a jump."""
+
+    def follows(stretch: list[int], pts: int) -> bool:
+        return bool(stretch) and -_NUDGE_BELOW_S < (pts - stretch[-1]) * time_base_s < _GAP_ABOVE_S
+
+    before: list[int] = []
     stretch: list[int] = []
     for pts in packet_pts:
-        jumps = bool(stretch) and not -_NUDGE_BELOW_S < (pts - stretch[-1]) * time_base_s < _GAP_ABOVE_S
-        if jumps or pts == NO_PTS:
-            yield from sorted(stretch)
-            stretch = []
         if pts == NO_PTS:
-            yield pts
-        else:
+            yield from (*sorted(before), *sorted(stretch), pts)
+            before, stretch = [], []
+        elif not stretch or follows(stretch, pts):
             stretch.append(pts)
-    yield from sorted(stretch)
+        elif len(stretch) <= _MAX_REORDER and follows(before, pts):
+            before.append(pts)
+        else:
+            yield from sorted(before)
+            before, stretch = stretch, [pts]
+    yield from (*sorted(before), *sorted(stretch))
