@@ -171,7 +171,8 @@ def frame_times(fps: float, n_samples: int) -> list[float]:
         pts_s = np.cumsum(np.random.default_rng(3).uniform(0.02, 0.06, size=40 * n_samples))
     else:
         pts_s = np.arange(round(n_samples * fps)) / fps
-    return [float(at) for at in pts_s[choose(pts_s, SamplePlan()).indices][:n_samples]]
+    times_s: list[float] = pts_s[choose(pts_s, SamplePlan()).indices][:n_samples].tolist()
+    return times_s
 
 
 @pytest.mark.parametrize("n_samples", [26, 27, 28, 29])

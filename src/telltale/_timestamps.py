@@ -152,7 +152,7 @@ def _origin(first_pts: int, start_pts: int | None, time_base_s: float) -> int:
 
 def _usual_s(known: Int64Array, time_base_s: float, unknown_s: float) -> float:
     """The usual step between times that advance: a header's rate may be thinned by a jump of hours."""
-    steps_s = np.diff(np.sort(known)) * time_base_s
+    steps_s: Float64Array = np.diff(np.sort(known)).astype(np.float64) * time_base_s
     steps_s = steps_s[(steps_s > 0) & (steps_s <= _GAP_ABOVE_S)]
     return float(np.median(steps_s)) if len(steps_s) else unknown_s
 
