@@ -48,7 +48,13 @@ def test_models_show_gives_a_calibration_error_no_interval(
     """Cards of models trained earlier have one."""
     folder = bundle()
     card = json.loads((folder / "card.json").read_text())
-    figures = {"n_real": 9, "n_fake": 9, "auc": 0.9, "ece": 0.023, "ci95": {"auc": [0.8, 0.95], "ece": [0.02, 0.04]}}
+    figures = {
+        "n_real": 9,
+        "n_fake": 9,
+        "auc": 0.9,
+        "ece": 0.023,
+        "ci95": {"auc": [0.8, 0.95], "ece": [0.02, 0.04]},
+    }
     card["metrics"] = {"test": {"faces": figures | by_chance}}
     (folder / "card.json").write_text(json.dumps(card))
     out = " ".join(run("models", "show", str(folder))[1].split())
@@ -157,8 +163,9 @@ def test_models_show_leaves_out_intervals_that_a_card_has_no_numbers_for(tmp_pat
     pytest.importorskip("onnx", reason="makes a model")
     from make_bundles import make_redness
 
-    figures = {"n_real": 1, "n_fake": 1, "auc": 1.0, "ece": 0.25, "ci95": {"auc": [None, None], "ece": [0.2, 0.3]}}
+    figures: dict[str, Any] = {"n_real": 1, "n_fake": 1, "auc": 1.0, "tpr_at_1pct_fpr": 0.25}
+    figures["ci95"] = {"auc": [None, None], "tpr_at_1pct_fpr": [0.2, 0.3]}
     folder = make_redness(tmp_path / "redness", metrics={"val": {"ten": figures}})
     code, out, err = run("models", "show", str(folder))
     assert (code, err) == (0, "")
-    assert "AUC 1.000; calibration error 0.250 (0.200 to 0.300)" in " ".join(out.split())
+    assert "AUC 1.000; fakes found at 1% false alarms 0.250 (0.200 to 0.300)" in " ".join(out.split())

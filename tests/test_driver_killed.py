@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pyarrow import parquet
 
 import make_videos
 from ray_cluster import ray_cluster
+from telltale.bundle import load_bundle
 from telltale.engine import Engine
 from telltale.many import listed, scan_into
 from telltale.prepare import PrepareSettings, Progress, prepare
@@ -76,10 +78,11 @@ def killed(command: Sequence[str], staged: Path) -> dict[Path, bytes]:
 
 def test_a_scan_does_no_finished_clip_again(engine: Engine, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    plan = replace(load_bundle("default").card.sample, value=PLAN.value)  # as `--fps` says it
     paths = [str(path) for path in sorted(data.rglob("*.mp4"))]
     staged = killed(["scan", *paths, "--table", "--out", str(out), *options(engine)], out / "staged")
     before = [row for path in staged for row in parquet.read_table(path).to_pylist()]
-    totals = scan_into(out, listed(paths), settings=ScanSettings(plan=PLAN), engine=engine)
+    totals = scan_into(out, listed(paths), settings=ScanSettings(plan=plan), engine=engine)
     assert (totals.n_total, totals.n_done, totals.n_failed) == (N_CLIPS, N_CLIPS, 1)
     assert totals.n_skipped >= len(before)
     rows = {row["path"]: row for row in parquet.read_table(out / "table").to_pylist()}

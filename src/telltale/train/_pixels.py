@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from telltale._card_words import summarise_card
 from telltale._files import check_writable, write_files
 from telltale._group_hashes import hash_files, hash_groups
 from telltale._usage import Usage
@@ -111,7 +112,7 @@ def train_pixels(
     card = card.model_copy(update={"metrics": {side: _figures(one) for side, one in scored.items()}})
     bundle = _bundle(model, card, sides["val"], logits["val"], out / "bundle")
     evaluations: dict[Side, Evaluation] = {}
-    info = ModelInfo(name=card.name, sha256=bundle.sha256 if bundle else "")
+    info = ModelInfo(name=card.name, sha256=bundle.sha256 if bundle else "", card=summarise_card(card))
     for side, one in scored.items():
         evaluations[side] = one.evaluation.model_copy(update={"model": info})
         write_figures(replace(one, evaluation=evaluations[side]), out / side)
