@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def _stopped(signal_number: int, faces: Path, out: Path) -> subprocess.Completed
     try:
         while not (out / "stage-0" / "last.ckpt").exists():
             assert started.poll() is None, started.stderr and started.stderr.read()
+            time.sleep(0.05)  # the run needs the processor
         started.send_signal(signal_number)
         told, said = started.communicate(timeout=60)
     finally:
