@@ -28,6 +28,8 @@ def load(path: Path) -> Any:
     """Of a run of one's own: this can run code. Raises DataError where the file is damaged."""
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # what a damaged pickle raises is anything
         raise DataError(
             f"{path} cannot be read ({type(error).__name__}): delete {path.parent} and the stages after it, and go on "
