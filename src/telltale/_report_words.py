@@ -16,7 +16,17 @@ from typing import Any
 
 from telltale._telling import telling_spans
 from telltale._text import clock, percent, plural
-from telltale.types import CardSummary, Code, FrameCounts, Label, Report, TrackReport, VideoInfo, count_people
+from telltale.types import (
+    CardSummary,
+    Code,
+    FrameCounts,
+    Label,
+    Report,
+    TrackReport,
+    VideoInfo,
+    count_people,
+    person_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,18 +214,16 @@ def lede(report: Report) -> str:
 
 def not_judged(tracks: Sequence[TrackReport]) -> str:
     """Who was seen beside those whom the verdict is on, and why they were not judged; empty where nobody was."""
-    judged = {_person(track) for track in tracks if track.p_fake is not None}
-    why = {_person(track): code for track in reversed(tracks) for code in track.codes if _person(track) not in judged}
+    judged = {person_of(track) for track in tracks if track.p_fake is not None}
+    why = {
+        person_of(track): code for track in reversed(tracks) for code in track.codes if person_of(track) not in judged
+    }
     if not judged or not why:
         return ""
     counts = Counter(_TOO_LITTLE.get(code, str(code)) for code in why.values())
     told = ", ".join(words if len(counts) == 1 else f"{words} ({n})" for words, n in counts.most_common())
     was = "was" if len(why) == 1 else "were"
     return f"{plural(len(why), 'more person', 'more people')} {was} seen but not judged: {told}."
-
-
-def _person(track: TrackReport) -> int:
-    return track.id if track.person is None else track.person
 
 
 def _nothing_judged(report: Report) -> str:

@@ -28,7 +28,7 @@ from telltale._interval import half_width
 from telltale._report_words import DENSER, not_judged
 from telltale._telling import telling_spans
 from telltale._text import clock, percent, percents, plural
-from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written, count_people
+from telltale.types import Code, Float64Array, Label, Track, TrackReport, Verdict, Written, count_people, person_of
 
 WINDOWS_S = (3.0, 12.0, 60.0)
 FAKES_BEYOND = 0.05
@@ -263,8 +263,7 @@ def _scores(tracks: Sequence[JudgedTrack], calibration: Calibration) -> dict[int
     """By track id."""
     people: dict[int, list[JudgedTrack]] = {}
     for judged in tracks:
-        person = judged.track.person
-        people.setdefault(judged.track.id if person is None else person, []).append(judged)
+        people.setdefault(person_of(judged.track), []).append(judged)
     found = {}
     for shown in people.values():
         p_all = np.concatenate([_seen(one)[1] for one in sorted(shown, key=lambda one: one.track.faces[0].pts_s)])

@@ -349,9 +349,14 @@ class Pictures:
     """JPEG of a still picture, larger than its thumbnail."""
 
 
+def person_of(track: Track | TrackReport) -> int:
+    """Whom a track shows; one that nobody was compared with is a person of its own."""
+    return track.id if track.person is None else track.person
+
+
 def count_people(tracks: Iterable[Track | TrackReport]) -> int:
-    """How many persons they show; one that nobody was compared with is a person of its own."""
-    return len({track.id if track.person is None else track.person for track in tracks})
+    """How many persons they show."""
+    return len({person_of(track) for track in tracks})
 
 
 def __getattr__(name: str) -> Any:
@@ -403,5 +408,6 @@ __all__ = [
     "Written",
     "ZipMember",
     "count_people",
+    "person_of",
     "suspicion",
 ]
