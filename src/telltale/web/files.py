@@ -194,10 +194,8 @@ def _locked(path: Path) -> IO[bytes]:
 
 
 def _remove(path: Path) -> None:
-    """A file; or a folder, which is not ours and must not keep the server from starting."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    """A file. A folder is none of ours, and neither is what lies in it: it is left."""
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
 
 
