@@ -6,10 +6,10 @@ PACKAGE := pyproject.toml
 JOBS ?= 2
 
 # What must hold without torch: reading, finding, scoring, reporting, and the command line.
-INFERENCE_TESTS := tests/test_base_install.py tests/test_aggregate.py tests/test_cli.py tests/test_cli_inputs.py tests/test_cli_models.py tests/test_imports.py tests/test_report.py
+INFERENCE_TESTS := tests/test_base_install.py tests/test_aggregate.py tests/cli/test_cli.py tests/cli/test_cli_inputs.py tests/cli/test_cli_models.py tests/test_imports.py tests/test_report.py
 
 # They drive an installed Chromium, whose speed under load is not ours to promise.
-BROWSER_TESTS := tests/test_web_page.py tests/test_report_browser.py
+BROWSER_TESTS := tests/web/test_web_page.py tests/test_report_browser.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types tests browser test-base bench soak fuzz sbom audit clean

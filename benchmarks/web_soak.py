@@ -24,8 +24,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 import make_videos  # noqa: E402
 from make_bundles import make_redness  # noqa: E402
 from telltale.web.settings import ReceiptLimits  # noqa: E402
-from test_web_openapi import run_schemathesis  # noqa: E402
-from web_load import MIB, copies, kill_round, seeded_moments, storm, trickle, watching  # noqa: E402
+from web_load import MIB, copies, kill_round, run_schemathesis, seeded_moments, storm, trickle, watching  # noqa: E402
 from web_server import Process  # noqa: E402
 
 DEADLINE_S = ReceiptLimits().grace_s

@@ -38,6 +38,14 @@ def mark(k: int) -> bytes:
     return f"not a video {k}".encode()
 
 
+def write(root: Path, *names: str) -> None:
+    """Files with these names, no two alike."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(ascii(name).encode())
+
+
 @cache
 def tiny_video(k: int) -> bytes:
     """A second of 64 x 48 MPEG-4 at 4 frames a second whose colours depend on `k`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from make_datasets import write
 from telltale import datasets
 from telltale._places import Found as Object
 from telltale.datasets._bucket import StandIn
@@ -15,13 +16,6 @@ from telltale.types import VideoRecord
 
 APART, ONE = "Zoe\u0308", "Zo\xeb"
 """The same name as a Mac copies it and as others do."""
-
-
-def write(root: Path, *names: str) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(ascii(name).encode())
 
 
 def groups(root: Path) -> dict[str, str]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from make_figures import FIGURES, HOSTILE, picture
 from telltale import plots
-from test_plots import FIGURES, HOSTILE, picture
 
 pytest.importorskip("matplotlib", reason="figures need telltale[analyze]")
 if TYPE_CHECKING:

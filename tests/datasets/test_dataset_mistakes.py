@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import make_datasets
-from make_datasets import mark
+from make_datasets import mark, write
 from telltale import datasets, inspect
 from telltale._suffixes import OWN_OUTPUT
 from telltale.bundle import CARD_NAME, MODEL_NAME
@@ -22,13 +22,6 @@ from telltale.prepare import prepare
 from telltale.report import HTML_NAME, JSON_NAME
 from telltale.split import k_fold, make_split
 from telltale.store._format import MANIFEST, SHARDS, UNFINISHED
-
-
-def write(root: Path, *names: str) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
 
 
 def groups(path: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from telltale.faces import DetectorConfig, FaceDetector, create
 from telltale.faces.mtcnn import _kept
 from telltale.types import Face, Float32Array, Frame, RgbImage
 
-GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "mtcnn.json").read_text(encoding="utf-8"))
+GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "mtcnn.json").read_text(encoding="utf-8"))
 LEAST_IOU = 0.9
 MOST_OFF_FRAC = 0.05
 """Of a face's width, for points."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from make_datasets import write
 from telltale import datasets
 from telltale.datasets._frames import Frames, Placed
 from telltale.split import make_split
-from test_dataset_traps import by_name, write
 
 FRAMES = [f"{kind}/{n}.png" for kind in ("real/v1", "real/v2", "fake/v1", "fake/v2") for n in ("000", "001")]
 
@@ -25,7 +25,7 @@ def test_the_frames_of_a_video_stay_with_its_fakes_and_with_no_other_video(tmp_p
     assert {group: {name.split("/")[-2] for name in found if found[name] == group} for group in found.values()} == {
         "v1": {"v1"}, "v2": {"v2"}
     }  # fmt: skip
-    records = by_name(datasets.read(tmp_path))
+    records = {record.name: record for record in datasets.read(tmp_path).records}
     assert {records[name].method for name in records if "wav2lip" in name} == {"wav2lip"}
     assert {records[name].method for name in FRAMES} == {None}
     assert records["fake/v1/001.png"].original_id == records["real/v1/001.png"].original_id

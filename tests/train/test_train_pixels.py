@@ -30,7 +30,7 @@ from telltale.train._pixels import PixelRun, train_pixels
 from test_base_install import NOT_IN_BASE
 
 KINDS = ("random-forest", "svm", "logistic")
-BASE = Path(__file__).parents[1] / ".venv-base" / "bin" / "python"
+BASE = Path(__file__).parents[2] / ".venv-base" / "bin" / "python"
 """The base install, where `make test-base` has made one; elsewhere its missing libraries are put out of reach."""
 TINY = ["model.options.size_px=8"]
 

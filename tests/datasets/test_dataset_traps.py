@@ -10,18 +10,11 @@ import pytest
 from pyarrow import parquet
 
 import make_datasets
-from make_datasets import mark
+from make_datasets import mark, write
 from telltale import datasets
 from telltale.errors import CorruptFile, DataError, FileMissing, LeakFound, UnknownLabel, UnknownName, UsageError
 from telltale.split import check_leaks, find_leaks, make_split
 from telltale.types import FaceRecord, VideoRecord
-
-
-def write(root: Path, *names: str) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
 
 
 def by_name(dataset: datasets.Dataset) -> dict[str, datasets.Record]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,24 +16,8 @@ from telltale.errors import UsageError
 from telltale.web._docs import operations
 from telltale.web.app import create_app
 from telltale.web.settings import ServeSettings
+from web_load import run_schemathesis
 from web_server import Running, running
-
-LEFT_OUT = "use_after_free,positive_data_acceptance"
-"""A cancelled scan can still be read; that settings exclude each other is beyond what the document can say."""
-
-ENDLESS = "/api/v1/events"
-"""A stream that does not end by itself."""
-
-
-def run_schemathesis(url: str, folder: Path, *options: str, key: str = "") -> subprocess.CompletedProcess[str]:
-    """All of its checks but `LEFT_OUT`."""
-    command = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--no-color"),
-        *("--exclude-checks", LEFT_OUT, "--exclude-path", ENDLESS, "--request-timeout", "60"),
-        *("--suppress-health-check", "all", *options),
-        *(("-H", f"Authorization: Bearer {key}") if key else ()),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
 
 
 @pytest.fixture(scope="module")

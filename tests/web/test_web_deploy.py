@@ -19,7 +19,7 @@ import pytest
 
 from web_server import Process, environment, free_port
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 
@@ -162,7 +162,7 @@ def test_under_the_filter_of_the_unit_a_worker_is_confined_as_without() -> None:
 
 
 def _confined(calls: set[str]) -> object:
-    program = [sys.executable, str(Path(__file__).with_name("confined_in_unit.py"))]
+    program = [sys.executable, str(Path(__file__).parents[1] / "confined_in_unit.py")]
     told = subprocess.run(
         program, input="\n".join(calls), capture_output=True, text=True, check=True, env=environment()
     )

@@ -28,7 +28,7 @@ from telltale.train._data import MixedBatches
 from telltale.train._module import frozen_parts
 from telltale.train._run import with_steps
 
-BASE = Path(__file__).parents[1] / ".venv-base" / "bin" / "telltale"
+BASE = Path(__file__).parents[2] / ".venv-base" / "bin" / "telltale"
 
 
 @pytest.fixture(scope="module")
