@@ -6,7 +6,6 @@ with FileReader(source, SamplePlan("fps", 2), limits=DecodeLimits(), n_threads=N
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +16,7 @@ from av.video.stream import VideoStream
 
 from telltale import _container
 from telltale._container import DAMAGE, NO_MEMORY, DecodeLimits, Missing
+from telltale._cores import usable_cores
 from telltale._damage import Damage, Shown
 from telltale._promise import CODECS, Owed, Promise
 from telltale._reader import Finding, VideoReader, converted, left_out
@@ -315,7 +315,7 @@ def _prepare(stream: VideoStream, limits: DecodeLimits, n_threads: int | None) -
     affordable = max(1, min(_MOST_THREADS, _PIXELS_IN_FLIGHT // pixels))
     stream.codec_context.options = {"max_pixels": limits.for_decoder}
     stream.codec_context.skip_frame = "DEFAULT"
-    stream.thread_count = min(affordable, n_threads or (os.cpu_count() or 1) + 1)
+    stream.thread_count = min(affordable, n_threads or usable_cores() + 1)
     stream.thread_type = "AUTO"
     if "av1" in stream.codec_context.name:
         # dav1d hears what to skip only when it is opened, and would skip by what its first packet is: nothing, then.

@@ -12,7 +12,6 @@ Nothing is changed and nothing is fetched. `telltale doctor` prints one line a c
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import sys
@@ -23,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from telltale._cores import usable_cores
 from telltale.errors import TelltaleError
 from telltale.types import Written
 
@@ -239,9 +239,7 @@ def isolation(states: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _machine() -> Iterator[Check]:
-    affinity = getattr(os, "sched_getaffinity", None)
-    n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    yield Check(name="cores", status="ok", told=str(n_cores))
+    yield Check(name="cores", status="ok", told=str(usable_cores()))
     available = _available_memory()
     if available is None:
         yield Check(name="memory", status="note", told="unknown on this system", fix="give it 2 GiB a job")

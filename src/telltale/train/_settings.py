@@ -6,11 +6,11 @@ True
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from telltale import models
+from telltale._cores import usable_cores
 from telltale.errors import UsageError
 from telltale.recipe import Recipe
 
@@ -35,7 +35,7 @@ class TrainSettings:
     workers: int = 1
     """Processes that load and augment; 0 = none of their own. They do not change the result, nor do threads."""
     n_threads: int | None = None
-    """Threads that compute. None: one a core."""
+    """Threads that compute. None: one a core that this process may use."""
     cache: str | Path | None = None
     """Keeps the features of frozen backbones for other runs. None: in OUT."""
     devices: int = 1
@@ -59,4 +59,4 @@ class TrainSettings:
 
     def n_threads_here(self) -> int:
         """`n_threads`, counted on this machine where they are one a core."""
-        return self.n_threads or os.cpu_count() or 1
+        return self.n_threads or usable_cores()

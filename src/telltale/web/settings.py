@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from telltale._cores import usable_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class ServeSettings:
     """Database, uploads and results; made where absent, for one server at a time."""
     models: tuple[str | Path, ...] = ("default",)
     """Shipped names or bundle folders; the first is the default."""
-    workers: int = field(default_factory=lambda: max(1, min(os.cpu_count() or 1, 4)))
+    workers: int = field(default_factory=lambda: min(usable_cores(), 4))
     """Analyses at a time."""
     require_key: bool = False
     max_upload_bytes: int = 1_000_000_000
