@@ -14,9 +14,9 @@ from telltale.models import Weights
 from telltale.types import RgbImage
 
 
-def _net() -> nn.Module:
+def _net(*, trunks: int = 1) -> nn.Module:
     torch.manual_seed(0)
-    return models.create("transfer", weights=Weights("none")).eval()
+    return models.create("transfer", weights=Weights("none"), options={"trunks": trunks}).eval()
 
 
 def _clips(n: int = 5) -> RgbImage:
@@ -77,10 +77,11 @@ def test_exporting_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
-def test_uneven_padding_is_part_of_the_convolution(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trunks", [1, 2])
+def test_uneven_padding_is_part_of_the_convolution(tmp_path: Path, trunks: int) -> None:
     import onnx
 
-    export_onnx(_net(), _clips(), tmp_path / "model.onnx")
+    export_onnx(_net(trunks=trunks), _clips(), tmp_path / "model.onnx")
     graph = onnx.load(tmp_path / "model.onnx").graph
     assert not [node for node in graph.node if node.op_type == "Pad"]
     pads = [list(a.ints) for node in graph.node if node.op_type == "Conv" for a in node.attribute if a.name == "pads"]

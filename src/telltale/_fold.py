@@ -19,7 +19,8 @@ import numpy as np
 def fold_pads(path: Path, sample: Mapping[str, np.ndarray[Any, Any]]) -> int:
     """Rewrite the graph at `path`; `sample` is any valid input. Returns the number of `Pad`s that are gone.
 
-    Only pads with zeros of (N, C, H, W) that nothing but one `Conv` reads are touched.
+    Only pads with zeros of (N, C, H, W) that nothing but convolutions read are touched: two networks side by side share
+    the first.
     """
     import onnx
 
@@ -37,13 +38,13 @@ def fold_pads(path: Path, sample: Mapping[str, np.ndarray[Any, Any]]) -> int:
         amount = amounts[node.input[1]]
         if len(amount) != 8 or amount.min() < 0 or amount[[0, 1, 4, 5]].any():
             continue
-        (conv,) = readers[node.output[0]]
-        attribute = next((a for a in conv.attribute if a.name == "pads"), None)
-        before = np.zeros(4, np.int64) if attribute is None else np.array(attribute.ints)
-        if attribute is not None:
-            conv.attribute.remove(attribute)
-        conv.attribute.append(onnx.helper.make_attribute("pads", [int(v) for v in before + amount[[2, 3, 6, 7]]]))
-        conv.input[0] = node.input[0]
+        for conv in readers[node.output[0]]:
+            attribute = next((a for a in conv.attribute if a.name == "pads"), None)
+            before = np.zeros(4, np.int64) if attribute is None else np.array(attribute.ints)
+            if attribute is not None:
+                conv.attribute.remove(attribute)
+            conv.attribute.append(onnx.helper.make_attribute("pads", [int(v) for v in before + amount[[2, 3, 6, 7]]]))
+            conv.input[0] = node.input[0]
         graph.node.remove(node)
         n_folded += 1
     if n_folded:
@@ -57,12 +58,16 @@ def _is_foldable(node: Any, readers: Mapping[str, list[Any]], outputs: set[str])
     if node.op_type != "Pad" or node.output[0] in outputs or any(node.input[2:]):
         return False
     modes = [attribute.s for attribute in node.attribute if attribute.name == "mode"]
-    after = readers.get(node.output[0], [])
-    if modes not in ([], [b"constant"]) or [reader.op_type for reader in after] != ["Conv"]:
+    if modes not in ([], [b"constant"]):
         return False
-    (conv,) = after
-    is_automatic = any(a.name == "auto_pad" and a.s not in (b"", b"NOTSET") for a in conv.attribute)
-    return not is_automatic and bool(conv.input[0] == node.output[0])
+    after = readers.get(node.output[0], [])
+    return bool(after) and all(_takes_pads(reader, node.output[0]) for reader in after)
+
+
+def _takes_pads(node: Any, name: str) -> bool:
+    """Whether it is a convolution that pads as it says, of `name`."""
+    is_automatic = any(a.name == "auto_pad" and a.s not in (b"", b"NOTSET") for a in node.attribute)
+    return bool(node.op_type == "Conv" and not is_automatic and name not in node.input[1:])
 
 
 def _values(names: list[str], model: Any, sample: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
