@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -138,9 +139,15 @@ def onnx_logits(path: Path, clips: RgbImage, *, mask: BoolArray | None = None) -
 
 
 def onnx_outputs(
-    path: Path, clips: RgbImage, *, mask: BoolArray | None = None, n_threads: int = 1
+    path: Path,
+    clips: RgbImage,
+    *,
+    mask: BoolArray | None = None,
+    n_threads: int = 1,
+    on_done: Callable[[int], None] = lambda _: None,
 ) -> tuple[Float64Array, Float64Array | None]:
-    """Logits (N,) and the mean of each feature map (N, C), None where the graph gives none."""
+    """Logits (N,) and the mean of each feature map (N, C), None where the graph gives none. `on_done` is told how many
+    clips each batch had."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -156,6 +163,7 @@ def onnx_outputs(
         logit, *features = session.run(wanted, feed)
         logits.append(logit.astype(np.float64))
         pooled += [maps.mean(axis=(2, 3), dtype=np.float64) for maps in features if maps.ndim == 4]
+        on_done(len(logit))
     return np.concatenate(logits), np.concatenate(pooled) if pooled else None
 
 

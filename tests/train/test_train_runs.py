@@ -34,7 +34,7 @@ from telltale.train._data import MixedBatches
 from telltale.train._features import FeatureCache
 from telltale.train._mix import Mix, Shard
 from telltale.train._pictures import learning_curves
-from telltale.train._progress import FitProgress
+from telltale.train._progress import FitProgress, waiting
 from telltale.train._teacher import Teacher
 from telltale.types import Face, VideoRecord
 
@@ -291,6 +291,14 @@ def test_the_terminal_shows_images_a_second_and_time_left() -> None:
     assert "stage 2/3, epoch 1/4" in said
     assert "images/s, loss 0.500" in said
     assert "left" in said
+
+
+def test_what_is_waited_for_before_and_after_a_fit_is_counted_on_a_line() -> None:
+    screen = io.StringIO()
+    with waiting("judging faces", 40, console=Console(file=screen, force_terminal=True, width=140)) as step:
+        step(15)
+    assert "judging faces" in screen.getvalue()
+    assert "15/40" in screen.getvalue()
 
 
 def test_crops_smaller_than_the_recipe_learns_at_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from telltale.errors import OutputError
 from telltale.recipe import Recipe
 from telltale.train._data import Features, crop_of
 from telltale.train._faces import FaceTable
+from telltale.train._progress import waiting
 from telltale.train._validation import ValidationSet
 from telltale.types import Float32Array, RgbImage
 
@@ -99,14 +100,25 @@ def cacheable(net: nn.Module, recipe: Recipe) -> bool:
 def of_table(cache: FeatureCache, table: FaceTable, recipe: Recipe, *, size_px: int) -> Features:
     """(N, F) of every face of the table, as a scan cuts it."""
     spec = recipe.crop(size_px)
-    return cache.of(crop_of(table, row, spec) for row in range(len(table)))
+    return _of_all(cache, (crop_of(table, row, spec) for row in range(len(table))), len(table), "training")
 
 
 def of_validation(cache: FeatureCache, of: ValidationSet) -> Features:
     """(N, T, F)."""
     n, t = of.clips.shape[:2]
-    found = cache.of(of.clips.reshape(n * t, *of.clips.shape[2:]))
+    found = _of_all(cache, of.clips.reshape(n * t, *of.clips.shape[2:]), n * t, "validation")
     return found.reshape(n, t, -1)
+
+
+def _of_all(cache: FeatureCache, pictures: Iterable[RgbImage], n: int, side: str) -> Float32Array:
+    with waiting(f"what the backbone says of {side} faces", n) as step:
+
+        def counted() -> Iterator[RgbImage]:
+            for picture in pictures:
+                yield picture
+                step()
+
+        return cache.of(counted())
 
 
 def _weights_hash(net: nn.Module) -> str:

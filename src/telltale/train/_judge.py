@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from telltale import metrics
+from telltale._cores import usable_cores
 from telltale.aggregate import Calibration, Thresholds, calibrate, sigmoid
 from telltale.export import onnx_outputs
 from telltale.gate import Gate
 from telltale.train import _calibrate, _validation
+from telltale.train._progress import waiting
 from telltale.types import BoolArray, Float64Array
 
 
@@ -29,7 +31,8 @@ class Answers:
 
 
 def ask(graph: Path, of: _validation.ValidationSet) -> Answers:
-    logit, pooled = onnx_outputs(graph, of.clips, mask=of.mask, n_threads=2)
+    with waiting("judging faces", len(of)) as step:
+        logit, pooled = onnx_outputs(graph, of.clips, mask=of.mask, n_threads=usable_cores(), on_done=step)
     return Answers(of, logit, pooled)
 
 

@@ -1,20 +1,51 @@
-"""One line on the terminal while a stage is fitted: epoch, steps, images a second, time left."""
+"""One line on the terminal while a stage is fitted (epoch, steps, images a second, time left), or while faces are made
+ready for it."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import lightning as L
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Step(Protocol):
+    def __call__(self, n: int = 1, /) -> None: ...
 
 
 def is_watched() -> bool:
     """Whether standard error is a terminal that somebody looks at."""
     return sys.stderr.isatty() and "PYTEST_CURRENT_TEST" not in os.environ
+
+
+@contextmanager
+def waiting(what: str, total: int | None = None, *, console: Console | None = None) -> Iterator[Step]:
+    """A line while something else than a fit takes its time; what it gives is called as each of `total` is done."""
+    if console is None and not is_watched():
+        yield lambda _n=1: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        *((MofNCompleteColumn(), TimeRemainingColumn(compact=True)) if total else (TimeElapsedColumn(),)),
+    )
+    with Progress(*columns, console=console or Console(stderr=True), transient=True) as line:
+        task = line.add_task(what, total=total)
+        yield lambda n=1: line.advance(task, n)
 
 
 class FitProgress(L.Callback):

@@ -24,6 +24,7 @@ from telltale.train._clips import ClipRows, cut_clips
 from telltale.train._data import Batch, Features, blend, close_up, crop_of
 from telltale.train._faces import FaceTable
 from telltale.train._mix import ALONE, Shard
+from telltale.train._progress import waiting
 from telltale.types import BoolArray, Float64Array, RgbImage, Side
 
 _ROBUST_LIMIT = 300
@@ -126,20 +127,30 @@ def build(
         labels.append(label)
         heads.append(row)
 
-    for source in sorted(set(table.dataset.tolist())):
+    def add_all_of(source: str) -> None:
         both = len(set(table.label[table.dataset == source].tolist())) == 2
         for label in (0, 1):
-            rows = np.flatnonzero((table.dataset == source) & (table.label == label))
-            for place, row in enumerate(spread(rows, limit).tolist()):
+            for place, row in enumerate(chosen[source, label].tolist()):
                 rgb = np.stack([crop_of(faces, i, spec) for i in cut.rows[row].tolist()])
                 add(rgb, "plain", source, label, row)
                 if robust and both and place < _ROBUST_LIMIT:
                     add(np.stack([jpeg(frame, 30) for frame in rgb]), "jpeg30", source, label, row)
                     add(np.stack([half_size(frame) for frame in rgb]), "half", source, label, row)
+                step()
         reals = np.flatnonzero((table.dataset == source) & (table.label == 0))
         if robust and recipe.mix_for(source).blend and len(reals):
             for place, row in enumerate(np.resize(spread(reals, _BLENDS), _BLENDS).tolist()):
                 add(_blend(faces, cut, row, place, spec), "blend", source, 1, row)
+
+    sources_here = sorted(set(table.dataset.tolist()))
+    chosen = {
+        (source, label): spread(np.flatnonzero((table.dataset == source) & (table.label == label)), limit)
+        for source in sources_here
+        for label in (0, 1)
+    }
+    with waiting("cutting faces to be judged", sum(len(rows) for rows in chosen.values())) as step:
+        for source in sources_here:
+            add_all_of(source)
     columns = np.array(kinds), np.array(sources), np.array(labels), table.group_id[heads], table.track[heads]
     return ValidationSet(np.stack(clips), np.stack(masks), *columns, pts_s=_middles(faces, cut)[heads])
 
