@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from telltale.cli import app
 from telltale.cli.tune import _grid
 from telltale.errors import DataError, LeakFound, UsageError
 from telltale.models._forest import Forest
+from telltale.models.pixels import PixelModel
 from telltale.recipe import Recipe, load_recipe
 from telltale.split import make_split
 from telltale.store import Store
@@ -158,6 +160,53 @@ def test_a_random_search_draws_from_the_grid(store: Store, tmp_path: Path) -> No
     assert len(one.points) == 2
     assert [p.setting for p in one.points] == [p.setting for p in other.points]
     assert [p.folds for p in one.points] == [p.folds for p in other.points]
+
+
+def stopped_after(n_trials: int) -> Callable[[float, str], None]:
+    """A listener that breaks a search off."""
+    left = iter(range(n_trials - 1))
+
+    def listen(_share: float, _doing: str) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    return listen
+
+
+@pytest.mark.parametrize("n_trials", [1, 4, 6])
+def test_a_search_that_was_stopped_tries_nothing_twice(
+    n_trials: int, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = {"model.options.c": [0.01, 1.0]}
+    whole = search(store, tmp_path / "whole", grid=grid)
+    out, settings = tmp_path / "out", TuneSettings(folds=3, refit=False)
+    with pytest.raises(KeyboardInterrupt):
+        tune(
+            [store], recipe="logistic", out=out, grid=grid, overrides=TINY, settings=settings,
+            on_progress=stopped_after(n_trials),
+        )  # fmt: skip
+    with pytest.raises(UsageError, match="was stopped: go on with --resume"):
+        search(store, out, grid=grid)
+    with pytest.raises(UsageError, match="began with other metric, settings"):
+        search(store, out, grid={"model.options.c": [0.01, 2.0]}, metric="ap", resume=True)
+    fitted: list[int] = []
+    fit = PixelModel.fit
+
+    def counted(self: PixelModel, *args: Any, **options: Any) -> None:
+        fitted.append(1)
+        fit(self, *args, **options)
+
+    monkeypatch.setattr(PixelModel, "fit", counted)
+    went_on = search(store, out, grid=grid, resume=True)
+    assert len(fitted) == 6 - n_trials
+    assert [(p.setting, p.folds) for p in went_on.points] == [(p.setting, p.folds) for p in whole.points]
+    assert not (out / "trials.json").exists()
+
+
+def test_a_damaged_record_of_trials_is_said(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "trials.json").write_text("{")
+    with pytest.raises(DataError, match=r"trials\.json is damaged.*delete it"):
+        search(store, tmp_path, resume=True)
 
 
 def search_networks(store: Store, out: Path, **changes: object) -> Tuning:

@@ -6,7 +6,8 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -50,6 +51,19 @@ def told(command: Callable[_P, _R]) -> Callable[_P, _R]:
             raise typer.Exit(_EXIT_BUG) from None
 
     return run
+
+
+@contextmanager
+def to_be_resumed() -> Iterator[None]:
+    """Whoever stops this is told how to go on."""
+    on = "go on with --resume"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(on) from None
+    except SystemExit:
+        say(f"telltale: stopped; {on}")
+        raise
 
 
 def cannot_write(error: OSError) -> bool:

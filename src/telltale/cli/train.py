@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from telltale.cli._choices import folder
-from telltale.cli._errors import say, told
+from telltale.cli._errors import say, to_be_resumed, told
 
 if TYPE_CHECKING:
     from telltale.recipe import Recipe
@@ -106,25 +104,13 @@ def train(
         return
     if resume and not any((out / begun).exists() for begun in ("stage-0", "member-0")):
         say(f"{out} holds no run to go on with: a new one begins")
-    with _to_be_resumed():
+    with to_be_resumed():
         bundle = fit(faces, recipe=chosen, out=out, settings=settings)
     print_card(bundle)
     took = ", ".join(f"{name} {value:,}" for name, value in bundle.card.resources.items())
     curves = out / "member-N" if chosen.members else out
     say(f"Curves: {curves / 'learning_curves.png'}; ROC and confusion: {out / 'val'} ({took})")
     say(f"Model: {bundle.path}")
-
-
-@contextmanager
-def _to_be_resumed() -> Iterator[None]:
-    on = "go on with --resume"
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(on) from None
-    except SystemExit:
-        say(f"telltale: stopped; {on}")
-        raise
 
 
 def _say_sparse(faces: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from telltale.cli._choices import choose, folder
-from telltale.cli._errors import say, told
+from telltale.cli._errors import say, to_be_resumed, told
 
 if TYPE_CHECKING:
     from telltale.tune import Tuning
@@ -51,6 +51,7 @@ def tune(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the folds and of the draw.")] = 0,
     workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load and augment faces.")] = 1,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads that compute.")] = 2,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in DIR.")] = False,
 ) -> None:
     """Search a recipe's settings with grouped cross-validation and refit the best."""
     from telltale.cli._bar import share_progress
@@ -67,8 +68,11 @@ def tune(
         weights=weights,
         workers=workers,
         n_threads=threads,
+        resume=resume,
     )
-    with share_progress("searching") as on_progress:
+    if resume and not out.exists():
+        say(f"{out} holds no search to go on with: a new one begins")
+    with to_be_resumed(), share_progress("searching") as on_progress:
         tuning = search(
             stores,
             recipe=recipe,

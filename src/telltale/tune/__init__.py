@@ -5,15 +5,16 @@
 
 Every setting is judged on the same folds, dealt out by group over the train and val sides of a split; the test side is
 never looked at. The grid is the recipe's own, or the one given: key of the recipe -> values. OUT then holds
-`tuning.json`, `results.csv`, `search.png`, and in `best/` the run of the best setting on the split itself.
+`tuning.json`, `results.csv`, `search.png`, and in `best/` the run of the best setting on the split itself. A search
+that was stopped goes on with `TuneSettings(resume=True)`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -28,12 +29,12 @@ from telltale.aggregate import sigmoid
 from telltale.errors import UsageError
 from telltale.recipe import Recipe, load_recipe, override
 from telltale.store import Store
-from telltale.tune._settings import METRICS, Metric, TuneSettings
-from telltale.types import Float64Array, Written
+from telltale.tune._settings import METRICS, Held, Metric, TuneSettings
+from telltale.tune._trials import NAME as TRIALS
+from telltale.tune._trials import Trial, Trials
+from telltale.types import Written
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from telltale.train import Given
 
 Grid = Mapping[str, Sequence[Any]]
@@ -48,7 +49,7 @@ class Point(Written):
     mean: float
     std: float
     seconds: float
-    """Of all folds together; for forests grown on from a smaller one, of the growing on."""
+    """Training and judging in all folds together; for forests grown on from a smaller one, the growing on."""
 
 
 class Tuning(Written):
@@ -74,8 +75,12 @@ class Folds(Protocol):
     n_faces: int
     n_groups: int
 
-    def run(self, fold: int, recipes: Sequence[Recipe]) -> Iterator[tuple[int, npt.NDArray[np.int64], Float64Array]]:
-        """Train each recipe without `fold`: (its index, labels, logits) of the faces held out, in any order."""
+    def digest(self) -> str:
+        """Of which faces there are and how they were dealt out."""
+        ...
+
+    def run(self, fold: int, recipes: Sequence[Recipe], wanted: Collection[int]) -> Iterator[Held]:
+        """Train those of `recipes` that are `wanted`, by their places, without `fold`; in any order."""
         ...
 
     def refit(self, recipe: Recipe, out: Path) -> str | None:
@@ -97,7 +102,8 @@ def tune(
 
     `faces` are stores for a model on pixels, and what `train` takes for a network. `overrides` are KEY=VALUE, as
     `--set` takes them, and change the recipe first. Raises `UsageError` for a grid that the recipe does not know,
-    weights for a model on pixels, or where OUT holds a search; `LeakFound`, `DataError`, `OutputError`.
+    weights for a model on pixels, or where OUT holds a search that is not to be gone on with, or another one than this;
+    `LeakFound`, `DataError`, `OutputError`.
     """
     settings = settings or TuneSettings()
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -107,11 +113,12 @@ def tune(
     tried = list(_tried(grid or chosen.grid, n_random=settings.n_random, seed=settings.seed))
     recipes = [override(chosen, [f"{key}={json.dumps(value)}" for key, value in one.items()]) for one in tried]
     folder = Path(out)
-    if (folder / "tuning.json").exists():
+    if (folder / "tuning.json").exists() and not (folder / TRIALS).exists():
         raise UsageError(f"{folder} holds a search: choose another --out, or delete it first")
     check_writable(folder)
     data = _folds(faces, recipes, out=folder, settings=settings)
-    points = sorted(_judge(data, tried, recipes, settings, on_progress), key=lambda point: -point.mean)
+    trials = Trials(folder, _searched(recipes, settings, data), resume=settings.resume)
+    points = sorted(_judge(data, tried, recipes, settings, trials, on_progress), key=lambda point: -point.mean)
     best = points[0].setting
     tuning = Tuning(
         recipe=recipe if isinstance(recipe, str) else chosen.card.name, metric=settings.metric,
@@ -124,7 +131,20 @@ def tune(
             on_progress(1.0, "refitting the best")
         tuning = tuning.model_copy(update={"bundle": data.refit(recipes[tried.index(best)], folder / "best")})
         _write(tuning, folder)
+    trials.end()
     return tuning
+
+
+def _searched(recipes: Sequence[Recipe], settings: TuneSettings, data: Folds) -> dict[str, Any]:
+    """What a search must not change where it is gone on with."""
+    parts = [recipe.model_dump(mode="json", exclude={"description", "grid", "card"}) for recipe in recipes]
+    return {
+        "settings": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
+        "faces": data.digest(),
+        "folds": settings.folds,
+        "metric": settings.metric,
+        "weights": settings.weights,
+    }
 
 
 def _tried(grid: Grid, *, n_random: int | None, seed: int) -> Iterator[dict[str, Any]]:
@@ -166,29 +186,29 @@ def _judge(
     tried: Sequence[dict[str, Any]],
     recipes: Sequence[Recipe],
     settings: TuneSettings,
+    trials: Trials,
     on_progress: Progress | None,
 ) -> list[Point]:
     """What every fold says of every setting, in the order of `tried`."""
-    values, seconds = np.full((len(tried), settings.folds), np.nan), np.zeros(len(tried))
-    began = time.perf_counter()
-    done = 0
     for fold in range(settings.folds):
-        for index, label, logit in data.run(fold, recipes):
-            values[index, fold] = metrics.figures(label, sigmoid(logit))[settings.metric]
-            seconds[index] += time.perf_counter() - began
-            began, done = time.perf_counter(), done + 1
+        wanted = [index for index in range(len(tried)) if (index, fold) not in trials.done]
+        for held in data.run(fold, recipes, wanted):
+            value = metrics.figures(held.label, sigmoid(held.logit))[settings.metric]
+            trials.add(Trial(setting=held.setting, fold=fold, value=value, seconds=held.seconds))
             if on_progress is not None:
-                on_progress(done / values.size, f"fold {fold + 1} of {settings.folds}")
-    return [_point(setting, values[i], float(seconds[i])) for i, setting in enumerate(tried)]
+                on_progress(len(trials.done) / (len(tried) * settings.folds), f"fold {fold + 1} of {settings.folds}")
+    each = [[trials.done[index, fold] for fold in range(settings.folds)] for index in range(len(tried))]
+    return [_point(setting, done) for setting, done in zip(tried, each, strict=True)]
 
 
-def _point(setting: dict[str, Any], folds: Float64Array, seconds: float) -> Point:
+def _point(setting: dict[str, Any], done: Sequence[Trial]) -> Point:
+    folds = np.array([trial.value for trial in done])
     return Point(
         setting=setting,
-        folds=tuple(float(value) for value in folds),
+        folds=tuple(folds.tolist()),
         mean=float(folds.mean()),
         std=float(folds.std(ddof=1)),
-        seconds=round(seconds, 2),
+        seconds=round(sum(trial.seconds for trial in done), 2),
     )
 
 

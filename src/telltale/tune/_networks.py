@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +30,8 @@ from telltale.train import (
     parents_of,
     train,
 )
-from telltale.tune._settings import TuneSettings, check_folds
-from telltale.types import FaceRecord, Float64Array
+from telltale.tune._settings import Held, TuneSettings, check_folds
+from telltale.types import FaceRecord
 
 
 class NetworkFolds:
@@ -43,6 +45,7 @@ class NetworkFolds:
             workers=settings.workers,
             n_threads=settings.n_threads,
             cache=out / "features",
+            resume=settings.resume,
         )
         common_detector([given for given in self._faces if isinstance(given, Store)])  # refuses now what refit would
         self._table = load_all(self._faces, split=settings.split)
@@ -53,7 +56,12 @@ class NetworkFolds:
         self.n_faces = len(self._searched)
         self.n_groups = len(np.unique(self._searched.group_id))
 
-    def run(self, fold: int, recipes: Sequence[Recipe]) -> Iterator[tuple[int, npt.NDArray[np.int64], Float64Array]]:
+    def digest(self) -> str:
+        columns = (self._searched.dataset, self._searched.image_id, self._searched.label, *self._sides)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return hashlib.sha256("\n".join("\t".join(map(str, row)) for row in rows).encode()).hexdigest()
+
+    def run(self, fold: int, recipes: Sequence[Recipe], wanted: Collection[int]) -> Iterator[Held]:
         table = replace(self._searched, side=self._sides[fold])
         for recipe in recipes:
             check_sizes(recipe, self._faces, self._table)
@@ -61,17 +69,20 @@ class NetworkFolds:
                 parents_of(recipe, self._settings.begin(recipe)), self._judged, allow_leaks=False,
                 way_out="search with faces that it never saw, or from other weights",
             )  # fmt: skip
-        for index, recipe in enumerate(framed(recipe, self._faces) for recipe in recipes):
+        for index in sorted(wanted):
+            recipe, began_s = framed(recipes[index], self._faces), time.perf_counter()
             folder = self._out / f"setting-{index}-fold-{fold}"
-            if folder.exists():  # of a search that was stopped
+            if folder.exists() and not self._settings.resume:  # of a search that was stopped
                 shutil.rmtree(folder)
             net = fit(table, recipe, out=folder, settings=self._settings)
             held = build_validation(table.on("val"), recipe, size_px=recipe.stages[-1].size_px, robust=False)
+            logit = torch_logits(net.eval(), held.clips, mask=held.mask)
             shutil.rmtree(folder)  # checkpoints of every trial would fill a disk
-            yield index, held.label, torch_logits(net.eval(), held.clips, mask=held.mask)
+            yield Held(index, held.label, logit, time.perf_counter() - began_s)
 
     def refit(self, recipe: Recipe, out: Path) -> str | None:
-        return str(train(self._faces, recipe=recipe, out=out, settings=self._settings).path)
+        began = self._settings.resume and out.exists()
+        return str(train(self._faces, recipe=recipe, out=out, settings=replace(self._settings, resume=began)).path)
 
 
 def _sides(table: FaceTable, n_folds: int, seed: int) -> list[npt.NDArray[np.str_]]:

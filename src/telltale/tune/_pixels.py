@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import time
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +17,8 @@ from telltale.recipe import Recipe
 from telltale.split import k_fold
 from telltale.store import Store
 from telltale.train import TrainSettings, common_detector, train_pixels
-from telltale.tune._settings import TuneSettings, check_folds
-from telltale.types import Float64Array, VideoRecord
-
-Held = tuple[int, npt.NDArray[np.int64], Float64Array]
+from telltale.tune._settings import Held, TuneSettings, check_folds
+from telltale.types import VideoRecord
 
 
 class PixelFolds:
@@ -38,11 +38,17 @@ class PixelFolds:
         self.n_faces = len(self._faces)
         self.n_groups = len(np.unique(self._faces.cluster))
 
-    def run(self, fold: int, recipes: Sequence[Recipe]) -> Iterator[Held]:
+    def digest(self) -> str:
+        faces = self._faces
+        rows = zip(faces.columns["video_id"].tolist(), faces.row.tolist(), strict=True)
+        names = "\n".join(f"{video}\t{row}" for video, row in rows)
+        return hashlib.sha256(names.encode() + faces.label.tobytes() + self._fold.tobytes()).hexdigest()
+
+    def run(self, fold: int, recipes: Sequence[Recipe], wanted: Collection[int]) -> Iterator[Held]:
         options = [PixelOptions.parse(recipe.model.options) for recipe in recipes]
         # One size at a time, so that one matrix is in memory.
         for size_px in sorted({option.size_px for option in options}):
-            mine = [i for i, option in enumerate(options) if option.size_px == size_px]
+            mine = [i for i, option in enumerate(options) if i in wanted and option.size_px == size_px]
             for members in _grown_together(mine, recipes, options):
                 yield from self._run(fold, members, recipes, options)
 
@@ -60,13 +66,15 @@ class PixelFolds:
         train, held = np.flatnonzero(self._fold != fold), np.flatnonzero(self._fold == fold)
         forest: Forest | None = None
         for index in members:
+            began_s = time.perf_counter()
             model: PixelModel = create(seed=recipes[index].seed, **recipes[index].model.options)
             if isinstance(model.machine, Forest):
                 if forest is not None:
                     model.machine.trees = forest.trees
                 forest = model.machine
             model.fit(pixels, label, train, n_threads=self._n_threads)
-            yield index, label[held], model.logit(pixels, held, n_threads=self._n_threads)
+            logit = model.logit(pixels, held, n_threads=self._n_threads)
+            yield Held(index, label[held], logit, time.perf_counter() - began_s)
 
     def _matrix(self, size_px: int) -> Bytes:
         if self._pixels is None or self._size_px != size_px:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from telltale.errors import DataError, UsageError
-from telltale.types import BoolArray
+from telltale.types import BoolArray, Float64Array
 
 Metric = Literal["auc", "ap", "accuracy", "balanced_accuracy"]
 METRICS: tuple[Metric, ...] = ("auc", "ap", "accuracy", "balanced_accuracy")
@@ -39,6 +39,8 @@ class TuneSettings:
     """Processes that load and augment, for networks."""
     n_threads: int = 2
     """Threads that compute."""
+    resume: bool = False
+    """Go on with the search that OUT holds."""
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -47,6 +49,19 @@ class TuneSettings:
             raise UsageError(f"--folds wants 2 or more, got {self.folds}")
         if self.n_random is not None and self.n_random < 1:
             raise UsageError(f"--random wants 1 or more, got {self.n_random}")
+
+
+class Held(NamedTuple):
+    """What a setting said of the faces that a fold held out."""
+
+    setting: int
+    """Its place among the recipes."""
+    label: npt.NDArray[np.int64]
+    """(n,)"""
+    logit: Float64Array
+    """(n,), in the order of `label`."""
+    seconds: float
+    """What training and judging took."""
 
 
 def check_folds(label: npt.NDArray[np.int64], held: Sequence[BoolArray]) -> None:
