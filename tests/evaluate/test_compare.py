@@ -138,6 +138,26 @@ def test_files_of_an_earlier_comparison_do_not_stay_beside_new_ones(store: Store
     }  # fmt: skip
 
 
+def test_unseen_is_what_none_of_the_models_knows(store: Store, tmp_path: Path) -> None:
+    groups = [record.group_id for record in store.records()]
+
+    def knowing(name: str, learned: list[str], chosen_on: list[str]) -> Path:
+        source = TrainingSource(
+            name="made", group_hashes=hash_groups(learned), validation_hashes=hash_groups(chosen_on)
+        )
+        return make_redness(tmp_path / name, name=name, size_px=SIZE_PX, training=(source,))
+
+    one, other = knowing("one", groups[:40], groups[40:50]), knowing("other", groups[45:60], groups[60:70])
+    found = compare([one, other], on=store, settings=EvaluateSettings(side="unseen", repeats=20))
+    assert [evaluation.video.n for evaluation in found.evaluations] == [50, 50]
+    assert found.differences[0].n_videos == 50
+    done = CliRunner().invoke(
+        app, ["compare", str(one), str(other), "--on", str(store.path), "--side", "unseen", "--balanced"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "unseen" in done.stdout
+
+
 def test_one_model_is_nothing_to_compare(store: Store, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two models"):
         compare([model(tmp_path, "one")], on=store, settings=ALL)

@@ -9,7 +9,7 @@ import typer
 
 from telltale.cli._choices import choose
 from telltale.cli._errors import say, told
-from telltale.cli.evaluate import AllowLeaks, AsJson, Out, Seed, Split, Threads
+from telltale.cli.evaluate import AllowLeaks, AsJson, Balanced, Out, Seed, Split, Threads
 
 
 @told
@@ -17,10 +17,17 @@ def compare(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Bundles' folders or shipped models.")],
     on: Annotated[list[Path], typer.Option("--on", metavar="STORE", help="The faces; may be given several times.")],
     split: Split = None,
-    side: Annotated[str, typer.Option(metavar="train|val|test|all", help="Which side to judge on.")] = "test",
+    side: Annotated[
+        str,
+        typer.Option(
+            metavar="train|val|test|all|unseen",
+            help="Which side to judge on; unseen: groups that none of them was trained or chosen on.",
+        ),
+    ] = "test",
     perturb: Annotated[
         str | None, typer.Option(metavar="SUITE", help="Also on degraded faces; as `evaluate --perturb`.")
     ] = None,
+    balanced: Balanced = False,
     out: Out = None,
     json: AsJson = False,
     allow_leaks: AllowLeaks = False,
@@ -37,7 +44,8 @@ def compare(
 
     settings = EvaluateSettings(
         split=split,
-        side=choose("--side", side, "train", "val", "test", "all"),
+        side=choose("--side", side, "train", "val", "test", "all", "unseen"),
+        balanced=balanced,
         repeats=resamples,
         seed=seed,
         perturb=perturb,

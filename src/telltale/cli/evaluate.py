@@ -20,6 +20,9 @@ Side = Annotated[
         help="Which side to judge on; unseen: groups that the model was neither trained nor chosen on.",
     ),
 ]
+Balanced = Annotated[
+    bool, typer.Option("--balanced", help="As many real videos as fake ones: the larger class is thinned evenly.")
+]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of the resamples.")]
 Resamples = Annotated[int, typer.Option(metavar="N", min=0, help="Bootstrap resamples of groups; 0 = no intervals.")]
 AllowLeaks = Annotated[
@@ -44,9 +47,7 @@ def evaluate(
             "robustness, deeperforensics, imagenet_c, delivery.",
         ),
     ] = None,
-    balanced: Annotated[
-        bool, typer.Option("--balanced", help="As many real videos as fake ones: the larger class is thinned evenly.")
-    ] = False,
+    balanced: Balanced = False,
     out: Out = None,
     json: AsJson = False,
     allow_leaks: AllowLeaks = False,

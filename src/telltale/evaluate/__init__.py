@@ -91,24 +91,26 @@ def compare(
     out: str | Path | None = None,
     on_progress: Progress | None = None,
 ) -> Comparison:
-    """Judge two or more models on the same faces, with the intervals of their differences. Raises as `evaluate`."""
+    """Judge two or more models on the same faces, with the intervals of their differences. Raises as `evaluate`.
+
+    The side `unseen` is what none of them knows.
+    """
     settings = settings or EvaluateSettings()
     if len(models) < 2:
         raise UsageError("name two models or more to compare; `telltale evaluate` judges one")
-    if settings.side == "unseen":
-        raise UsageError("what is unseen differs from model to model: compare them on a split")
     if not settings.repeats:
         raise UsageError("a comparison needs resamples: their number must be above 0")
     if out is not None:
         _check_out(Path(out))
     stores, scored = as_stores(on), []
+    cards = [_bundle(model).card for model in models]
     for number, model in enumerate(models):
 
         def told(share: float, what: str, number: int = number) -> None:
             if on_progress is not None:
                 on_progress((number + share) / len(models), what)
 
-        scored.append(score_model(model, stores, settings=settings, on_progress=told))
+        scored.append(score_model(model, stores, settings=settings, beside=cards, on_progress=told))
     found = compared(scored, settings)
     if out is not None:
         from telltale.evaluate._comparison_files import write
@@ -135,15 +137,24 @@ def as_stores(given: str | Path | Store | Sequence[str | Path | Store]) -> list[
 
 
 def as_scorer(model: Model, *, n_threads: int) -> Scorer:
+    return model if isinstance(model, Scorer) else Scorer(_bundle(model), n_threads=n_threads)
+
+
+def _bundle(model: Model) -> Bundle:
     if isinstance(model, Scorer):
-        return model
-    return Scorer(model if isinstance(model, Bundle) else load_bundle(model), n_threads=n_threads)
+        return model.bundle
+    return model if isinstance(model, Bundle) else load_bundle(model)
 
 
 def score_model(
-    model: Model, stores: Sequence[Store], *, settings: EvaluateSettings, on_progress: Progress | None = None
+    model: Model,
+    stores: Sequence[Store],
+    *,
+    settings: EvaluateSettings,
+    beside: Sequence[ModelCard] = (),
+    on_progress: Progress | None = None,
 ) -> Scored:
-    """`evaluate`, with every score kept."""
+    """`evaluate`, with every score kept. Unseen is what none of the models `beside` has seen either."""
     started = time.perf_counter()
     scorer = as_scorer(model, n_threads=settings.n_threads)
     card = scorer.bundle.card
@@ -153,7 +164,8 @@ def score_model(
     torn = _faces.split_leaks(stores, split, allow_leaks=settings.allow_leaks)
     faces = _faces.load(stores, split=split, side=settings.side)
     if settings.side == "unseen":
-        faces = _faces.unseen(faces, card)
+        for one in (card, *beside):
+            faces = _faces.unseen(faces, one)
     if settings.balanced:
         faces = _faces.balance(faces)
     leaked = _check_learned(card, faces, stores, allow_leaks=settings.allow_leaks)

@@ -174,7 +174,7 @@ def unseen(faces: Faces, card: ModelCard) -> Faces:
     seen = seen_by(card, groups.tolist(), faces.columns["file_hash"].tolist(), or_chosen_on=True)
     kept = ~np.isin(groups, list(seen.groups))
     if not kept.any():
-        raise DataError(f"{card.name} was trained or chosen on every group of these stores: none is unseen")
+        raise DataError(f"{card.name} was trained or chosen on every group that is left: none is unseen")
     return faces.take(kept)
 
 
