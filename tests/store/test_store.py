@@ -77,7 +77,7 @@ def test_other_tools_read_the_shards_as_one_table(made: Store) -> None:
 
 
 def test_hugging_face_datasets_shows_the_pictures(made: Store, tmp_path: Path) -> None:
-    hugging_face = pytest.importorskip("datasets", reason="needs Hugging Face datasets")
+    hugging_face = pytest.importorskip("datasets.load", reason="needs Hugging Face datasets")
     loaded = hugging_face.load_dataset(
         "parquet", data_files=str(made.path / "shards/*.parquet"), split="train", cache_dir=str(tmp_path / "cache")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections import namedtuple
 from dataclasses import replace
@@ -14,6 +15,7 @@ from make_outcomes import FACE, hashes, make, outcome, video
 from telltale.errors import OutputError, StoreInvalid
 from telltale.store import Store, StoreWriter, _compact, open_store, tasks
 from telltale.store._rows import SAID
+from telltale.store._shards import ends_shard
 from telltale.types import VideoRecord
 
 
@@ -64,6 +66,70 @@ def test_one_video_more_is_the_only_one_that_is_staged_and_what_is_written_is_to
     writer.compact(more, on_records=look)
     assert seen == list(range(1, 14))
     assert hashes(made.path) == hashes(make(tmp_path / "fresh.store", more).path)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> list[VideoRecord]:
+    return [video(tmp_path / "many", number) for number in range(60)]
+
+
+def files(store: Store) -> dict[str, int]:
+    """Of each shard its content, by SHA-256, and the file that has it."""
+    return {part.sha256: (store.path / part.name).stat().st_ino for part in store.manifest.shards}
+
+
+@pytest.mark.parametrize("place", [0, 23, 59])
+def test_a_store_that_grows_keeps_the_shards_that_stay_the_same(
+    place: int, many: list[VideoRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telltale.store._shards.SHARD_BYTES", 40_000)  # some eight videos each
+    made = make(tmp_path / "made.store", [*many[:place], *many[place + 1 :]])
+    before = files(made)
+    writer = StoreWriter(made.path, settings=FACE)
+    writer.stage([outcome(many[place])])
+    writer.compact(many)
+    after = files(open_store(made.path))
+    assert len(after) > 4
+    assert 1 <= len(after.keys() - before.keys()) <= 2
+    assert all(before[kept] == after[kept] for kept in before.keys() & after.keys())
+    assert hashes(made.path) == hashes(make(tmp_path / "fresh.store", many).path)
+    open_store(made.path).verify()
+
+
+def test_what_is_said_anew_of_one_video_changes_its_shard_alone(many: list[VideoRecord], tmp_path: Path) -> None:
+    made = make(tmp_path / "made.store", many)
+    before = files(made)
+    said = [replace(one, group_id="made:other") if number == 30 else one for number, one in enumerate(many)]
+    StoreWriter(made.path, settings=FACE).compact(said)
+    assert len(files(open_store(made.path)).keys() - before.keys()) == 1
+    assert hashes(made.path) == hashes(make(tmp_path / "fresh.store", said).path)
+
+
+def test_where_files_have_no_second_name_shards_are_copied(
+    many: list[VideoRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "not here")
+
+    made = make(tmp_path / "made.store", many[1:])
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    writer = StoreWriter(made.path, settings=FACE)
+    writer.stage([outcome(many[0])])
+    writer.compact(many)
+    assert hashes(made.path) == hashes(make(tmp_path / "fresh.store", many).path)
+
+
+def test_shards_are_of_about_one_size_for_small_tasks_as_for_large_ones() -> None:
+    for task_bytes in (60, 600, 3000):
+        sizes, size = [], 0
+        for number in range(400_000 // task_bytes):
+            size += task_bytes
+            if ends_shard(f"{number:032x}", task_bytes=task_bytes, shard_bytes=size):
+                sizes.append(size)
+                size = 0
+        assert min(sizes) >= 5_000
+        assert max(sizes) <= 20_000 + task_bytes
+        assert 7_500 < sum(sizes) / len(sizes) < 12_500
 
 
 def test_a_damaged_shard_does_not_go_into_a_store_that_grows(made: Store, videos: list[VideoRecord]) -> None:

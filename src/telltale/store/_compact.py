@@ -8,10 +8,7 @@ import io
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ from pyarrow import parquet
 from telltale._files import write_files
 from telltale._text import file_size, visible
 from telltale.datasets import Problem
-from telltale.errors import DataError, OutputError, StoreInvalid
+from telltale.errors import DataError, OutputError
 from telltale.store._format import (
     MANIFEST,
     NO_FACE,
@@ -35,12 +32,11 @@ from telltale.store._format import (
     FailedVideo,
     Manifest,
     Part,
-    read_parquet,
-    read_videos_table,
 )
-from telltale.store._rows import as_said, faces_as_said, read_videos
-from telltale.store._shards import ShardReader, ShardWriter
+from telltale.store._rows import as_said, faces_as_said
+from telltale.store._shards import ShardWriter
 from telltale.store._stage import StoreWriter, Task
+from telltale.store._there import Named, There
 
 _PART_FILES = ".telltale-*.part"
 _OURS = re.compile(
@@ -69,7 +65,7 @@ def compact(
     if not all_tasks:
         raise DataError("there is nothing to store: the data set has no usable file")
     tasks = {writer.task_name(task): task for task in all_tasks}
-    there = _There(writer, tasks)
+    there = There(writer, tasks)
     missing = [task for name, task in tasks.items() if name not in there.held and name not in there.staged]
     if missing:
         raise DataError(
@@ -93,68 +89,9 @@ def _told_anew(out: Path, manifest: Manifest, problems: Sequence[Problem]) -> Ma
     return manifest
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A task in the finished store."""
-
-    rows: list[dict[str, Any]]
-    """Of videos."""
-    first_face: int
-
-    @property
-    def n_faces(self) -> int:
-        return sum(row["n_faces"] for row in self.rows)
-
-
-class _There:
-    """What is there of each task: its staged file, else its rows of the finished store, from where they lie."""
-
-    def __init__(self, writer: StoreWriter, names: Iterable[str]) -> None:
-        self._writer = writer
-        self.staged = {name for name in names if writer.staged_path(name).exists()}
-        self.held: dict[str, _Held] = {}
-        self.held_rows: list[dict[str, Any]] = []
-        self._faces: ShardReader | None = None
-        if writer.manifest is not None:
-            self.held_rows = read_videos_table(writer.out, writer.manifest.videos).to_pylist()
-            self._faces = ShardReader(writer.out, writer.manifest)
-            first = 0
-            for _, run in groupby(self.held_rows, key=itemgetter("task")):
-                held = _Held(list(run), first)
-                self.held[writer.name_of(held.rows)] = held
-                first += held.n_faces
-
-    def size_bytes(self, names: Iterable[str]) -> int:
-        """About what these take in shards."""
-        total = sum(self._writer.staged_path(name).stat().st_size for name in self.staged)
-        manifest = self._writer.manifest
-        if manifest is not None and manifest.n_faces:
-            n_faces = sum(self.held[name].n_faces for name in names if name not in self.staged)
-            total += sum(part.size_bytes for part in manifest.shards) * n_faces // manifest.n_faces
-        return total
-
-    def read(self, name: str) -> tuple[list[dict[str, Any]], pa.Table]:
-        """Its rows of videos, and of faces."""
-        if name in self.staged:
-            path = self._writer.staged_path(name)
-            try:
-                table = read_parquet(path, shown=str(path))
-            except StoreInvalid:
-                path.unlink(missing_ok=True)
-                raise
-            return read_videos(table.schema), table
-        held = self.held[name]
-        assert self._faces is not None, "only a finished store holds anything"
-        return held.rows, self._faces.rows(held.first_face, held.n_faces)
-
-    def close(self) -> None:
-        if self._faces is not None:
-            self._faces.close()
-
-
 def _build(
     writer: StoreWriter,
-    there: _There,
+    there: There,
     tasks: Mapping[str, Task],
     problems: Sequence[Problem],
     on_records: Callable[[int], None] | None,
@@ -163,14 +100,11 @@ def _build(
     try:
         (out / SHARDS).mkdir(parents=True, exist_ok=True)
         _sweep(out)
-        _check_room(out, there.size_bytes(tasks))
+        _check_room(out, there.size_bytes(list(tasks.items())))
         with contextlib.ExitStack() as stack:
             shards = ShardWriter(out / SHARDS, stack)
             videos: list[dict[str, Any]] = []
-            for name, task in tasks.items():
-                rows, table = there.read(name)
-                said = as_said(name, rows, task)
-                shards.add(faces_as_said(table, rows, said))
+            for said in _filled(shards, there, list(tasks.items())):
                 videos += said
                 if on_records is not None:
                     on_records(len(videos))
@@ -195,6 +129,24 @@ def _build(
             "command again: what was prepared is kept"
         ) from error
     return manifest
+
+
+def _filled(shards: ShardWriter, there: There, tasks: Sequence[Named]) -> Iterator[list[dict[str, Any]]]:
+    """Write the tasks in their order, or keep whole shards of the store before; gives the rows of videos of each."""
+    at = 0
+    while at < len(tasks):
+        whole = there.whole_shard(tasks, at) if shards.is_between else None
+        if whole is not None:
+            shards.keep(there.out / whole.part.name, whole.part, whole.entries)
+            yield from ([row] for row in whole.rows)
+            at += len(whole.tasks)
+            continue
+        name, task = tasks[at]
+        rows, table = there.read(name)
+        said = as_said(name, rows, task)
+        shards.add(name, faces_as_said(table, rows, said))
+        yield said
+        at += 1
 
 
 def _check_room(out: Path, needed_bytes: int) -> None:

@@ -1,12 +1,18 @@
-"""Shards: written one after the other under hidden names, and read by the place of a row."""
+"""Shards: written one after the other under hidden names, or kept from the store before; read by the place of a row.
+
+Where a shard ends depends on the tasks in it and nothing else (`ends_shard`), so that a task more in the middle of a
+data set changes the shard it falls into and, at times, the next; the others are those that are there already.
+"""
 
 from __future__ import annotations
 
 import bisect
 import contextlib
+import hashlib
 import itertools
 import mmap
 import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Sequence
@@ -35,14 +41,29 @@ from telltale.store._format import (
 )
 
 
+def ends_shard(task: str, *, task_bytes: int, shard_bytes: int) -> bool:
+    """Whether a shard ends after `task`, named by 32 hex digits, whose pictures take `task_bytes`; the shard then has
+    `shard_bytes`.
+
+    From half of `SHARD_BYTES` on a task ends it by its name, the more likely the larger it is (one in `SHARD_BYTES / 2`
+    a byte), so that shards take about `SHARD_BYTES` of small tasks as of large ones; at twice `SHARD_BYTES` any does.
+    """
+    if shard_bytes < SHARD_BYTES // 2:
+        return False
+    drawn = int(hashlib.sha256(f"end\0{task}".encode()).hexdigest()[:12], 16) / (1 << 48)
+    return shard_bytes >= 2 * SHARD_BYTES or drawn * SHARD_BYTES < 2 * task_bytes
+
+
 class ShardWriter:
-    """Writes tables one after the other into files of about `SHARD_BYTES`, which `publish` gives their names. What it
-    wrote goes with `stack`."""
+    """Writes the faces of one task after the other into files of about `SHARD_BYTES`, which `publish` gives their
+    names, and takes over files that are there. What it wrote goes with `stack`."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder, self.stack = folder, stack
         self.parts: list[Part] = []
-        self._hidden: list[Path] = []
+        self._from: list[Path] = []
+        """Where each part lies: under a hidden name, or under that of the store before."""
+        self._kept: set[Path] = set()
         self._writer: parquet.ParquetWriter | None = None
         self._temporary = Path()
         self._pending: list[pa.Table] = []
@@ -53,33 +74,49 @@ class ShardWriter:
         self._crcs: list[int] = []
         self._entries: list[np.ndarray[Any, Any]] = []
 
-    def add(self, table: pa.Table) -> None:
+    @property
+    def is_between(self) -> bool:
+        """Whether the next face begins a shard."""
+        return not self._sizes
+
+    def add(self, task: str, table: pa.Table) -> None:
         if table.num_rows == 0:
             return
         table = table.replace_schema_metadata(SCHEMA.metadata)
-        start = 0
+        start, before = 0, self._n_bytes
         for row, data in enumerate(pictures_of(table)):
             if self._n_pending_bytes + data.size > ARRAY_BYTES:
-                self._keep(table.slice(start, row - start))
-                self._write()
+                self._hold(table.slice(start, row - start))
+                self._flush()
                 start = row
             self._sizes.append(data.size)
             self._crcs.append(zlib.crc32(data))
             self._n_bytes += data.size
             self._n_pending_bytes += data.size
-        self._keep(table.slice(start))
+        self._hold(table.slice(start))
         if self._n_pending >= ROW_GROUP_ROWS:
-            self._write()
+            self._flush()
+        if ends_shard(task, task_bytes=self._n_bytes - before, shard_bytes=self._n_bytes):
+            self.close()
 
-    def _keep(self, table: pa.Table) -> None:
+    def keep(self, file: Path, part: Part, entries: np.ndarray[Any, Any]) -> None:
+        """Take a whole shard as it is: `file`, the part it is of another store, and its faces in the index. Only
+        between two shards."""
+        assert self.is_between
+        entries = entries.copy()
+        entries["shard"] = len(self.parts)
+        self._entries.append(entries)
+        self._from.append(file)
+        self._kept.add(file)
+        self.parts.append(part.model_copy(update={"name": self._name(part.sha256)}))
+
+    def _name(self, digest: str) -> str:
+        return f"{SHARDS}/{len(self.parts):05d}-{digest[:12]}.parquet"
+
+    def _hold(self, table: pa.Table) -> None:
         if table.num_rows:
             self._pending.append(table)
             self._n_pending += table.num_rows
-
-    def _write(self) -> None:
-        self._flush()
-        if self._n_bytes >= SHARD_BYTES:
-            self._finish()
 
     def _flush(self) -> None:
         if not self._pending:
@@ -103,16 +140,15 @@ class ShardWriter:
             os.fsync(file.fileno())
         self._temporary.chmod(0o644)
         digest = file_sha256(self._temporary)
-        name = f"{len(self.parts):05d}-{digest[:12]}.parquet"
         entries = np.zeros(len(self._sizes), INDEX_DTYPE)
         entries["offset"] = _offsets(self._temporary, self._sizes, self._crcs)
         entries["shard"], entries["size"], entries["crc32"] = len(self.parts), self._sizes, self._crcs
         self._entries.append(entries)
         size_bytes = self._temporary.stat().st_size
-        self._hidden.append(self._temporary)
+        self._from.append(self._temporary)
         self.parts.append(
             Part(
-                name=f"{SHARDS}/{name}",
+                name=self._name(digest),
                 size_bytes=size_bytes,
                 sha256=digest,
                 n_rows=len(self._sizes),
@@ -135,11 +171,30 @@ class ShardWriter:
 
     def publish(self) -> None:
         """Give the files their names: whoever reads all shards of the folder finds none before the whole is written."""
-        for hidden, part in zip(self._hidden, self.parts, strict=True):
-            hidden.replace(self.folder / Path(part.name).name)
+        for file, part in zip(self._from, self.parts, strict=True):
+            named = self.folder / Path(part.name).name
+            if file not in self._kept:
+                file.replace(named)
+            elif file != named:
+                _link(file, named)
 
     def index(self) -> np.ndarray[Any, Any]:
         return np.concatenate(self._entries) if self._entries else np.zeros(0, INDEX_DTYPE)
+
+
+def _link(file: Path, named: Path) -> None:
+    """Another name for the same file, or a copy where the disk knows no such thing. The first stays: the store before
+    is whole until its successor's manifest is there."""
+    if named.exists():  # of a run that was killed here: the name says what is in it
+        return
+    try:
+        named.hardlink_to(file)
+    except OSError:
+        hidden = named.with_name(f".telltale-{named.stem}.part")
+        shutil.copyfile(file, hidden)
+        with hidden.open("rb+") as copy:
+            os.fsync(copy.fileno())
+        hidden.replace(named)
 
 
 def _offsets(path: Path, sizes: Sequence[int], crcs: Sequence[int]) -> list[int]:
