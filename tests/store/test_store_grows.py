@@ -119,6 +119,16 @@ def test_where_files_have_no_second_name_shards_are_copied(
     assert hashes(made.path) == hashes(make(tmp_path / "fresh.store", many).path)
 
 
+def test_a_shard_that_was_cut_short_is_not_taken_over(many: list[VideoRecord], tmp_path: Path) -> None:
+    made = make(tmp_path / "made.store", many[:-1])
+    path = made.path / made.manifest.shards[1].name
+    path.write_bytes(path.read_bytes()[:-1])
+    writer = StoreWriter(made.path, settings=FACE)
+    writer.stage([outcome(many[-1])])
+    with pytest.raises(StoreInvalid, match=f"{path.name} is damaged"):
+        writer.compact(many)
+
+
 def test_shards_are_of_about_one_size_for_small_tasks_as_for_large_ones() -> None:
     for task_bytes in (60, 600, 3000):
         sizes, size = [], 0

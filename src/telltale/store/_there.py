@@ -89,6 +89,8 @@ class There:
                 break
         if n_faces != part.n_rows or not (is_end or self._has_no_face(tasks[end + 1 :])):
             return None
+        if _size_bytes(self.out / part.name) != part.size_bytes:  # reading it will say what is wrong
+            return None
         names = tuple(name for name, _ in tasks[at : end + 1])
         return WholeShard(part, entries, names, [row for name in names for row in self.held[name].rows])
 
@@ -143,6 +145,14 @@ class There:
     def close(self) -> None:
         if self._faces is not None:
             self._faces.close()
+
+
+def _size_bytes(path: Path) -> int:
+    """-1 where it is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def _shards_of(out: Path, manifest: Manifest) -> dict[int, tuple[Part, np.ndarray[Any, Any]]]:
