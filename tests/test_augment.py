@@ -176,3 +176,34 @@ def test_captions_are_laid_over_plain_clips_too_and_compressed_with_the_rest() -
         OVERLAID, degrade_p=1, light_p=0, grey_p=0, rescale_p=0, blur_p=0, sharpen_p=0, noise_p=0, cutout_p=0, jpeg_p=1
     )
     assert all((_overlaid(seed, spec=compressed)[0] != _overlaid(seed)[0]).mean() > 0.5 for seed in range(5))
+
+
+ROUGH = replace(
+    NONE, flip_p=0, degrade_p=1, light_p=0, grey_p=0, rescale_p=0, blur_p=0, sharpen_p=0, noise_p=0, cutout_p=0,
+    jpeg_p=0, rough_p=1,
+)  # fmt: skip
+
+
+def test_rough_light_and_lenses_change_a_face_and_every_frame_of_it_alike() -> None:
+    for seed in range(60):
+        first, second = _overlaid(seed, spec=ROUGH).astype(float)
+        assert (first == second).all()
+        assert np.abs(first - _face()).mean() > 1
+
+
+def test_rough_light_is_noise_darkness_flatness_and_blur() -> None:
+    def edges(picture: RgbImage) -> float:
+        return float(np.abs(np.diff(picture.astype(float), axis=1)).mean())
+
+    seen, plain = [_overlaid(seed, spec=ROUGH)[0] for seed in range(60)], _face()
+    assert sum(edges(picture) > 1.5 * edges(plain) for picture in seen) > 5
+    assert sum(edges(picture) < 0.7 * edges(plain) for picture in seen) > 5
+    assert any(picture.mean() < 0.7 * plain.mean() for picture in seen)
+
+
+def test_framing_alone_cuts_a_clip_alike_and_leaves_it_clean() -> None:
+    spec = replace(ALWAYS, overlay_p=1.0, contrast=0.5, rough_p=1.0)
+    degraded, clean = (_augmented(_face()[None], seed=3, spec=each) for each in (spec, spec.framing()))
+    framed = replace(spec, degrade_p=0, overlay_p=0, contrast=0)
+    assert (clean == _augmented(_face()[None], seed=3, spec=framed)).all()
+    assert (clean != degraded).mean() > 0.5

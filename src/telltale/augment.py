@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from telltale._overlay import overlay
+from telltale._rough import rough
 from telltale.recompress import CODECS, recompress
 from telltale.types import RgbImage
 
@@ -56,6 +57,8 @@ class Augmentation:
     """How many of those are as far off as old cameras: a strong colour cast, saturated up to clipping or pale."""
     contrast: float = 0.0
     """Differences from the picture's mean are multiplied by 1 - this to 1 + this, whatever `degrade_p` says."""
+    rough_p: float = 0.0
+    """Strong noise, hardly any light or contrast, out of focus, moved: one of them, or two."""
     grey_p: float = 0.08
     rescale_p: float = 0.5
     """Down to `rescale_px` and up again."""
@@ -86,6 +89,10 @@ class Augmentation:
                     raise ValueError(f"{field.name} must be a chance from 0 to 1, got {value}")
             elif not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{field.name} must be 0 or more, got {value}")
+
+    def framing(self) -> Augmentation:
+        """Only what frames a clip: from the same draws the same cut of it, clean."""
+        return replace(self, contrast=0.0, overlay_p=0.0, degrade_p=0.0)
 
 
 NONE = Augmentation(scale=(1.0, 1.0), shift_frac=0, rotation_deg=0, aspect=0, flip_p=0, degrade_p=0)
@@ -185,6 +192,8 @@ def _quality(size_px: int, rng: np.random.Generator, spec: Augmentation) -> list
         steps.append(lambda p: np.repeat((p @ np.array([0.299, 0.587, 0.114]))[..., None], 3, 2).astype(np.uint8))
     if rng.random() < spec.cutout_p:
         steps.append(_cutout(size_px, rng))
+    if spec.rough_p and rng.random() < spec.rough_p:
+        steps.append(rough(size_px, rng))
     middle: list[Step] = []
     if rng.random() < spec.rescale_p:
         middle.append(_rescale(rng, spec.rescale_px))

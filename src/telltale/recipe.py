@@ -66,13 +66,16 @@ class SourceMix(Written):
 
 
 class TeacherPart(Written):
-    """A bundle whose answers are learned beside the labels, on the same augmented crops."""
+    """A bundle whose answers are learned beside the labels."""
 
     bundle: str | None = None
     weight: float = Field(default=0.5, ge=0, le=1)
     """Of the teacher's answers; the labels have the rest."""
     temperature: float = Field(default=2.0, gt=0)
     """Both logits are divided by it, so that how sure the teacher is counts (Hinton et al., 2015)."""
+    sees: Literal["augmented", "clean"] = "augmented"
+    """The very crop that is learned from, or how it was before it was degraded: what the teacher sees there is then to
+    be seen through noise and blur."""
 
 
 class Stage(Written):

@@ -189,6 +189,20 @@ def test_a_teacher_answers_to_the_crops_that_are_learned_from(tmp_path: Path) ->
     assert torch.allclose(batch["teacher"], (red - green) / 16, atol=1e-3)
 
 
+def test_a_teacher_may_see_the_crop_before_it_was_degraded(tmp_path: Path) -> None:
+    folder = make_bundles.make_redness(tmp_path / "redness")
+    degrading = {"degrade_p": 1.0, "light_p": 1.0, "cast_p": 1.0}
+
+    def batch(sees: str, augmentation: dict[str, float]) -> dict[str, torch.Tensor]:
+        recipe = make_faces.recipe(teacher={"bundle": str(folder), "sees": sees}, augmentation=augmentation)
+        return MixedBatches(make_faces.table().on("train"), recipe, stage=0, teacher=Teacher(recipe))[0]
+
+    degraded, clean = batch("clean", degrading), batch("augmented", {"degrade_p": 0.0})
+    assert torch.allclose(degraded["teacher"], clean["teacher"])
+    assert not torch.equal(degraded["clips"], clean["clips"])
+    assert not torch.allclose(batch("augmented", degrading)["teacher"], clean["teacher"], atol=0.1)
+
+
 def test_a_student_comes_closer_to_its_teacher(tmp_path: Path) -> None:
     folder = make_bundles.make_redness(tmp_path / "redness")
     more = (f"teacher.bundle={folder}", "teacher.weight=1", "stages.0.epochs=3", "stages.0.steps_per_epoch=4")

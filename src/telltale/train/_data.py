@@ -4,6 +4,7 @@ not on the number of workers, nor on where a run was resumed.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from telltale.augment import augment_marked
+from telltale.augment import augment_clip, augment_marked
 from telltale.crops import CropSpec, crop_face, square_of
 from telltale.errors import DataError, UsageError
 from telltale.recipe import Recipe
@@ -111,13 +112,14 @@ class MixedBatches(Dataset[Batch]):
         if self.features is not None:
             return batch | {"features": torch.from_numpy(self.features[self.cut.rows[rows]])}
         each = [self._clip(draws[place], step, place) for place in mine]
-        clips, marked = np.stack([clip for clip, _ in each]), [marks for _, marks in each]
+        clips, marked = np.stack([clip for clip, _, _ in each]), [marks for _, _, marks in each]
         if self.learns_places:
             batch["where"] = torch.from_numpy(np.stack([_on_grid(marks, self.size_px) for marks in marked]))
             nothing = np.array([marks is not None and is_unchanged(marks) for marks in marked])
             batch["weight"][torch.from_numpy(nothing & (label == 1))] = 0.0
         if self.teacher is not None:
-            batch["teacher"] = torch.from_numpy(self.teacher.logits(clips, self.cut.mask[rows]))
+            shown = np.stack([clip for _, clip, _ in each])
+            batch["teacher"] = torch.from_numpy(self.teacher.logits(shown, self.cut.mask[rows]))
         return batch | {"clips": torch.from_numpy(clips)}
 
     def _weights(self, fake: BoolArray) -> Float32Array:
@@ -133,13 +135,14 @@ class MixedBatches(Dataset[Batch]):
         given = not draw.blend and bool(self.heads.label[draw.row])
         return own if given and own is not None else self.recipe.label_smoothing
 
-    def _clip(self, draw: Draw, step: int, place: int) -> tuple[RgbImage, Marks | None]:
-        """uint8 (T, S, S, 3), and where it was forged (S, S), where that is asked for and known."""
+    def _clip(self, draw: Draw, step: int, place: int) -> tuple[RgbImage, RgbImage, Marks | None]:
+        """uint8 (T, S, S, 3), the same as the teacher sees it, and where it was forged (S, S), where that is asked for
+        and known."""
         seed = self.recipe.seed, self.stage, step
         rng = np.random.default_rng([*seed, place if draw.twin is None else draw.twin, 3])
         rows = self.cut.rows[draw.row][self.cut.mask[draw.row]]
         if not self.recipe.augment and not draw.blend:
-            clip = np.stack([crop_of(self.table, row, self.crop) for row in rows.tolist()])
+            clip = shown = np.stack([crop_of(self.table, row, self.crop) for row in rows.tolist()])
             marks = None
         else:
             face_px = 1.4 * self.size_px
@@ -157,10 +160,19 @@ class MixedBatches(Dataset[Batch]):
             pictures, marks = self._marked(draw, pictures, rgb, np.random.default_rng([*seed, place, 4]))
             spec = self._augmentation[str(self.heads.dataset[draw.row])]
             centre, side_px = square_of(box, self.crop)
+            same = copy.deepcopy(rng)
             clip, marks = augment_marked(
                 pictures, marks, centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=rng, spec=spec
             )
-        return np.concatenate([clip, np.repeat(clip[-1:], self.recipe.n_frames - len(clip), axis=0)]), marks
+            shown = clip
+            if self.teacher is not None and self.recipe.teacher.sees == "clean":
+                shown = augment_clip(
+                    pictures, centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=same, spec=spec.framing()
+                )
+        return self._filled(clip), self._filled(shown), marks
+
+    def _filled(self, clip: RgbImage) -> RgbImage:
+        return np.concatenate([clip, np.repeat(clip[-1:], self.recipe.n_frames - len(clip), axis=0)])
 
     def _marked(
         self, draw: Draw, pictures: RgbImage, real: RgbImage, rng: np.random.Generator
