@@ -42,7 +42,8 @@ def _defocus(size_px: int, rng: np.random.Generator) -> Step:
 def _disc(radius_px: float) -> npt.NDArray[np.float32]:
     reach = int(np.ceil(radius_px))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    return np.clip(radius_px + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
+    disc: npt.NDArray[np.float32] = np.clip(radius_px + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
+    return disc
 
 
 def _motion(size_px: int, rng: np.random.Generator) -> Step:
@@ -102,4 +103,5 @@ def _specks(size_px: int, rng: np.random.Generator) -> Step:
 
 
 def _u8(values: npt.NDArray[np.floating]) -> Picture:
-    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+    picture: Picture = np.clip(values + 0.5, 0, 255).astype(np.uint8)
+    return picture
