@@ -28,6 +28,7 @@ from telltale.split import make_split
 from telltale.store import Store
 from telltale.tune import Grid, TuneSettings, Tuning, tune
 from telltale.tune._pixels import PixelFolds
+from telltale.tune._trials import Trials
 
 TINY = ["model.options.size_px=8"]
 NETWORKS = TuneSettings(split="main", folds=2, weights="none", workers=0, refit=False)
@@ -201,6 +202,20 @@ def test_a_search_that_was_stopped_tries_nothing_twice(
     assert len(fitted) == 6 - n_trials
     assert [(p.setting, p.folds) for p in went_on.points] == [(p.setting, p.folds) for p in whole.points]
     assert not (out / "trials.json").exists()
+
+
+def test_a_search_that_was_stopped_after_its_refit_ends_all_the_same(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Trials) -> None:
+        raise KeyboardInterrupt
+
+    grid = {"model.options.c": [0.01, 1.0]}
+    with monkeypatch.context() as at_last:
+        at_last.setattr(Trials, "end", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search(store, tmp_path, grid=grid, refit=True)
+    assert search(store, tmp_path, grid=grid, refit=True, resume=True).bundle is not None
 
 
 def test_a_damaged_record_of_trials_is_said(store: Store, tmp_path: Path) -> None:

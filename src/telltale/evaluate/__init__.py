@@ -103,14 +103,16 @@ def compare(
     if out is not None:
         _check_out(Path(out))
     stores, scored = as_stores(on), []
-    cards = [_bundle(model).card for model in models]
-    for number, model in enumerate(models):
+    judged = [model if isinstance(model, Scorer) else _bundle(model) for model in models]
+    cards = [_bundle(model).card for model in judged]
+    for number, model in enumerate(judged):
+        others = cards[:number] + cards[number + 1 :]
 
         def told(share: float, what: str, number: int = number) -> None:
             if on_progress is not None:
                 on_progress((number + share) / len(models), what)
 
-        scored.append(score_model(model, stores, settings=settings, beside=cards, on_progress=told))
+        scored.append(score_model(model, stores, settings=settings, beside=others, on_progress=told))
     found = compared(scored, settings)
     if out is not None:
         from telltale.evaluate._comparison_files import write

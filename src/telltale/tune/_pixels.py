@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ class PixelFolds:
     """See `tune.Folds`."""
 
     def __init__(self, stores: Sequence[Store], settings: TuneSettings) -> None:
-        self._stores, self._n_threads = stores, settings.n_threads
+        self._stores, self._n_threads, self._resume = stores, settings.n_threads, settings.resume
         common_detector(stores)  # refuses now what refit would
         self._split = choose_split(stores, settings.split, "train")
         split_leaks(stores, self._split, allow_leaks=False)
@@ -54,6 +55,8 @@ class PixelFolds:
 
     def refit(self, recipe: Recipe, out: Path) -> str | None:
         self._pixels = None
+        if self._resume and out.exists():  # of a search that was stopped as it ended; a fit begins anew in any case
+            shutil.rmtree(out)
         settings = TrainSettings(split=self._split, n_threads=self._n_threads)
         run = train_pixels(self._stores, recipe, out=out, settings=settings)
         return None if run.bundle is None else str(run.bundle.path)
