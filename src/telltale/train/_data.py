@@ -160,16 +160,18 @@ class MixedBatches(Dataset[Batch]):
             pictures, marks = self._marked(draw, pictures, rgb, np.random.default_rng([*seed, place, 4]))
             spec = self._augmentation[str(self.heads.dataset[draw.row])]
             centre, side_px = square_of(box, self.crop)
-            same = copy.deepcopy(rng)
+            sees_clean = self.teacher is not None and self.recipe.teacher.sees == "clean"
+            same = copy.deepcopy(rng) if sees_clean else rng
             clip, marks = augment_marked(
                 pictures, marks, centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=rng, spec=spec
             )
             shown = clip
-            if self.teacher is not None and self.recipe.teacher.sees == "clean":
+            if sees_clean:
                 shown = augment_clip(
                     pictures, centre_xy=centre, side_px=side_px, size_px=self.size_px, rng=same, spec=spec.framing()
                 )
-        return self._filled(clip), self._filled(shown), marks
+        filled = self._filled(clip)
+        return filled, filled if shown is clip else self._filled(shown), marks
 
     def _filled(self, clip: RgbImage) -> RgbImage:
         return np.concatenate([clip, np.repeat(clip[-1:], self.recipe.n_frames - len(clip), axis=0)])
